@@ -1,0 +1,125 @@
+"""The batch: the one thing that passes from the input pipeline to the model.
+
+A batch is a dict of NumPy arrays. Anything that yields such dicts can train or
+evaluate a model; `input_pipeline` is one such source. This file must import
+neither TensorFlow nor the input pipeline.
+
+Dimensions: B examples, L text slots ([CLS] and [SEP] included), R region slots
+(the global region is made on the device, so it is not counted), E feature
+width, C region classes.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+
+class ArraySpec(NamedTuple):
+  shape: tuple[str, ...]  # letters of the legend, or digits
+  dtype: str
+  meaning: str
+
+
+PRETRAIN = {
+  "text_ids": ArraySpec(("B", "L"), "int32", "token ids, 0 after text_length"),
+  "text_length": ArraySpec(("B",), "int32", "tokens, special ones included"),
+  "region_features": ArraySpec(
+    ("B", "R", "E"), "float16", "as the detector gave them, 0 after num_regions"
+  ),
+  "region_boxes": ArraySpec(
+    ("B", "R", "4"), "float32", "x1, y1, x2, y2 in pixels of the image"
+  ),
+  "region_class_probs": ArraySpec(
+    ("B", "R", "C"), "float16", "class distribution of each region"
+  ),
+  "num_regions": ArraySpec(("B",), "int32", "real regions, 0 for text only"),
+  "image_size": ArraySpec(("B", "2"), "int32", "width, height in pixels"),
+  "is_match": ArraySpec(("B",), "int32", "1 where text and image belong"),
+  "example_id": ArraySpec(("B",), "int32", "index of the example in its split"),
+  "position": ArraySpec(
+    ("B",), "int32", "index in the run's example order; keys the masks"
+  ),
+  "example_weight": ArraySpec(("B",), "float32", "0 for padding rows"),
+}
+
+
+def check_batch(
+  batch: Mapping[str, np.ndarray],
+  spec: Mapping[str, ArraySpec] = PRETRAIN,
+  *,
+  dims: Mapping[str, int] | None = None,
+) -> dict[str, int]:
+  """Checks keys, shapes and dtypes of a batch; returns its dimensions.
+
+  Args:
+    batch: the arrays.
+    spec: what they should be.
+    dims: sizes that some letters must have, such as {"E": 2048}.
+
+  Raises:
+    ValueError: naming every key that is missing, surplus or of another shape
+      or dtype than wanted.
+  """
+  problems = [f"{key}: missing" for key in spec if key not in batch]
+  problems += [f"{key}: not in the contract" for key in batch if key not in spec]
+  sizes = dict(dims or {})
+  for key, want in spec.items():
+    if key not in batch:
+      continue
+    array = batch[key]
+    ok = len(array.shape) == len(want.shape) and str(array.dtype) == want.dtype
+    if ok:
+      for letter, size in zip(want.shape, array.shape, strict=True):
+        wanted = int(letter) if letter.isdigit() else sizes.get(letter, size)
+        sizes.setdefault(letter, size)
+        ok = ok and size == wanted
+    if not ok:
+      shape = ", ".join(
+        s if s.isdigit() or s not in sizes else f"{s}={sizes[s]}"
+        for s in want.shape
+      )
+      problems.append(
+        f"{key}: expected ({shape}) {want.dtype}, got "
+        f"{tuple(array.shape)} {array.dtype}"
+      )
+  if problems:
+    raise ValueError("bad batch:\n  " + "\n  ".join(problems))
+  return {k: v for k, v in sizes.items() if not k.isdigit()}
+
+
+def dummy_batch(
+  spec: Mapping[str, ArraySpec] = PRETRAIN,
+  *,
+  dims: Mapping[str, int],
+  vocab_size: int,
+  seed: int = 0,
+) -> dict[str, np.ndarray]:
+  """Random but valid arrays for initialisation, tests and benchmarks."""
+  rng = np.random.default_rng(seed)
+  size = {"4": 4, "2": 2, **dims}
+  B, L, R, C = (size[k] for k in "BLRC")
+  text_length = rng.integers(min(3, L), L + 1, B)
+  num_regions = rng.integers(1, R + 1, B)
+  text_ids = rng.integers(min(5, vocab_size - 1), vocab_size, (B, L))
+  text_ids[np.arange(L) >= text_length[:, None]] = 0
+  real_BR = np.arange(R) < num_regions[:, None]
+  corner = rng.uniform(0, 300, (B, R, 2))
+  boxes = np.concatenate([corner, corner + rng.uniform(20, 300, (B, R, 2))], -1)
+  probs = rng.dirichlet(np.full(C, 0.1), (B, R))
+  arrays = {
+    "text_ids": text_ids,
+    "text_length": text_length,
+    "region_features": np.maximum(rng.normal(size=(B, R, size["E"])), 0),
+    "region_boxes": boxes,
+    "region_class_probs": probs,
+    "num_regions": num_regions,
+    "image_size": np.full((B, 2), (640, 640)),
+    "is_match": rng.integers(0, 2, B),
+    "example_id": np.arange(B),
+    "position": np.arange(B),
+    "example_weight": np.ones(B),
+  }
+  for key in ("region_features", "region_boxes", "region_class_probs"):
+    arrays[key] = arrays[key] * real_BR[..., None]
+  return {key: arrays[key].astype(spec[key].dtype) for key in spec}
