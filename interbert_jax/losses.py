@@ -1,0 +1,57 @@
+"""Losses as (sum, weight): summed over everything, divided once at the end.
+
+A mean of per-device means is another number, and a wrong gradient, wherever
+the counts differ. All sums are float32. N is any leading shape.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+SumWeight = tuple[jax.Array, jax.Array]
+
+
+def _reduce(values_N: jax.Array, weights_N: jax.Array) -> SumWeight:
+  # `where` keeps a row of weight 0 inert even if its loss is not finite.
+  weights_N = weights_N.astype(jnp.float32)
+  values_N = jnp.where(weights_N > 0, values_N, 0.0)
+  return jnp.sum(values_N * weights_N), jnp.sum(weights_N)
+
+
+def cross_entropy(
+  logits_NC: jax.Array, labels_N: jax.Array, weights_N: jax.Array
+) -> SumWeight:
+  """Softmax cross-entropy with integer labels (MLM, ITM, hard classes)."""
+  logits_NC = logits_NC.astype(jnp.float32)
+  return _reduce(
+    optax.softmax_cross_entropy_with_integer_labels(logits_NC, labels_N),
+    weights_N,
+  )
+
+
+def kl_divergence(
+  logits_NC: jax.Array, targets_NC: jax.Array, weights_N: jax.Array
+) -> SumWeight:
+  """KL(target || softmax(logits)), summed over the classes; 0 log 0 is 0."""
+  targets_NC = targets_NC.astype(jnp.float32)
+  log_probs_NC = jax.nn.log_softmax(logits_NC.astype(jnp.float32))
+  entropy_NC = jax.scipy.special.xlogy(targets_NC, targets_NC)
+  return _reduce(
+    jnp.sum(entropy_NC - targets_NC * log_probs_NC, axis=-1), weights_N
+  )
+
+
+def squared_error(
+  outputs_NE: jax.Array, targets_NE: jax.Array, weights_N: jax.Array
+) -> SumWeight:
+  """Squared error, summed over the feature, as the official regression."""
+  error_NE = outputs_NE.astype(jnp.float32) - targets_NE.astype(jnp.float32)
+  return _reduce(jnp.sum(jnp.square(error_NE), axis=-1), weights_N)
+
+
+def accuracy(
+  logits_NC: jax.Array, labels_N: jax.Array, weights_N: jax.Array
+) -> SumWeight:
+  """Share of rows whose highest logit is the label's."""
+  hit_N = jnp.argmax(logits_NC, axis=-1) == labels_N
+  return _reduce(hit_N.astype(jnp.float32), weights_N)

@@ -1,0 +1,209 @@
+"""The layers of InterBERT: embeddings, post-LN Transformer layers, poolers.
+
+Dimensions: B examples, L text slots, R region slots (the global region first),
+S joint slots, D hidden, H heads, K head width, E region feature.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from interbert_jax.config import InterBertConfig, LayerShape
+
+# What the official code adds to the scores of padded slots: large enough that
+# their float32 probability is exactly 0.
+MASK_BIAS = -10000.0
+
+
+def _kernel_init(stddev: float) -> nn.initializers.Initializer:
+  return nn.initializers.normal(stddev)
+
+
+def dense(features: int, stddev: float, dtype, name: str | None = None):
+  return nn.Dense(
+    features, kernel_init=_kernel_init(stddev), dtype=dtype, name=name
+  )
+
+
+def layer_norm(name: str | None = None) -> nn.LayerNorm:
+  # BERT's epsilon. Statistics in float32, and in two passes: the one-pass
+  # variance loses the digits that parity tests look at.
+  return nn.LayerNorm(
+    epsilon=1e-12, dtype=jnp.float32, use_fast_variance=False, name=name
+  )
+
+
+class TextEmbeddings(nn.Module):
+  """Word + position + token type, then LayerNorm and dropout."""
+
+  config: InterBertConfig
+
+  def setup(self):
+    c = self.config
+    init = nn.initializers.normal(c.initializer_range)
+    self.word_embeddings = nn.Embed(
+      c.vocab_size, c.hidden_size, embedding_init=init
+    )
+    self.position_embeddings = nn.Embed(
+      c.max_position_embeddings, c.hidden_size, embedding_init=init
+    )
+    self.token_type_embeddings = nn.Embed(
+      c.type_vocab_size, c.hidden_size, embedding_init=init
+    )
+    self.norm = layer_norm()
+    self.dropout = nn.Dropout(c.hidden_dropout)
+
+  def __call__(
+    self,
+    text_ids_BL: jax.Array,
+    token_types_BL: jax.Array | None,
+    *,
+    deterministic: bool,
+  ) -> jax.Array:
+    length = text_ids_BL.shape[1]
+    if length > self.config.max_position_embeddings:
+      raise ValueError(
+        f"{length} text slots, but max_position_embeddings is "
+        f"{self.config.max_position_embeddings}"
+      )
+    if token_types_BL is None:
+      token_types_BL = jnp.zeros_like(text_ids_BL)
+    hidden_BLD = (
+      self.word_embeddings(text_ids_BL)
+      + self.position_embeddings(jnp.arange(length)[None])
+      + self.token_type_embeddings(token_types_BL)
+    )
+    hidden_BLD = self.norm(hidden_BLD).astype(self.config.dtype)
+    return self.dropout(hidden_BLD, deterministic=deterministic)
+
+  def attend(self, hidden_ND: jax.Array) -> jax.Array:
+    """Scores every word: float32 logits against the tied embeddings."""
+    return jnp.einsum(
+      "...d,vd->...v",
+      hidden_ND.astype(self.config.dtype),
+      self.word_embeddings.embedding.astype(self.config.dtype),
+      preferred_element_type=jnp.float32,
+    )
+
+
+class RegionEmbeddings(nn.Module):
+  """LayerNorm(W f + W' location), then dropout; no positions, no types."""
+
+  config: InterBertConfig
+
+  @nn.compact
+  def __call__(
+    self,
+    features_BRE: jax.Array,
+    locations_BR5: jax.Array,
+    *,
+    deterministic: bool,
+  ) -> jax.Array:
+    c = self.config
+    hidden_BRD = dense(c.hidden_size, c.initializer_range, c.dtype, "feature")(
+      features_BRE
+    ) + dense(c.hidden_size, c.initializer_range, c.dtype, "location")(
+      locations_BR5
+    )
+    hidden_BRD = layer_norm("norm")(hidden_BRD).astype(c.dtype)
+    return nn.Dropout(c.hidden_dropout)(hidden_BRD, deterministic=deterministic)
+
+
+class SelfAttention(nn.Module):
+  """Multi-head attention; dropout on the probabilities, softmax in float32."""
+
+  shape: LayerShape
+
+  @nn.compact
+  def __call__(
+    self, hidden_BSD: jax.Array, bias_B11S: jax.Array, *, deterministic: bool
+  ) -> jax.Array:
+    s = self.shape
+    heads = (s.num_heads, s.hidden_size // s.num_heads)
+
+    def project(name):
+      out_BSD = dense(s.hidden_size, s.initializer_range, s.dtype, name)(
+        hidden_BSD
+      )
+      return out_BSD.reshape(*out_BSD.shape[:-1], *heads)
+
+    query_BSHK, key_BSHK, value_BSHK = map(project, ("query", "key", "value"))
+    scores_BHSS = jnp.einsum(
+      "bshk,bthk->bhst",
+      query_BSHK,
+      key_BSHK,
+      preferred_element_type=jnp.float32,
+    )
+    probs_BHSS = jax.nn.softmax(scores_BHSS / heads[1] ** 0.5 + bias_B11S)
+    probs_BHSS = nn.Dropout(s.attention_dropout)(
+      probs_BHSS.astype(s.dtype), deterministic=deterministic
+    )
+    out_BSHK = jnp.einsum("bhst,bthk->bshk", probs_BHSS, value_BSHK)
+    return dense(s.hidden_size, s.initializer_range, s.dtype, "output")(
+      out_BSHK.reshape(hidden_BSD.shape)
+    )
+
+
+class TransformerLayer(nn.Module):
+  """A post-LN BERT layer: LN(x + attention), then LN(a + MLP with exact GELU)."""
+
+  shape: LayerShape
+
+  @nn.compact
+  def __call__(
+    self, hidden_BSD: jax.Array, bias_B11S: jax.Array, *, deterministic: bool
+  ) -> jax.Array:
+    s = self.shape
+
+    def add_and_norm(x_BSD, update_BSD, name):
+      update_BSD = nn.Dropout(s.hidden_dropout)(
+        update_BSD, deterministic=deterministic
+      )
+      return layer_norm(name)(x_BSD + update_BSD).astype(s.dtype)
+
+    attended_BSD = SelfAttention(s, name="attention")(
+      hidden_BSD, bias_B11S, deterministic=deterministic
+    )
+    attended_BSD = add_and_norm(hidden_BSD, attended_BSD, "attention_norm")
+    mlp_BSF = dense(s.mlp_dim, s.initializer_range, s.dtype, "mlp_in")(
+      attended_BSD
+    )
+    mlp_BSF = nn.gelu(mlp_BSF, approximate=False)  # BERT's GELU uses erf
+    mlp_BSD = dense(s.hidden_size, s.initializer_range, s.dtype, "mlp_out")(
+      mlp_BSF
+    )
+    return add_and_norm(attended_BSD, mlp_BSD, "mlp_norm")
+
+
+class Encoder(nn.Module):
+  """A stack of layers under one mask."""
+
+  shape: LayerShape
+  num_layers: int
+
+  @nn.compact
+  def __call__(
+    self, hidden_BSD: jax.Array, mask_BS: jax.Array, *, deterministic: bool
+  ) -> jax.Array:
+    bias_B11S = (
+      1.0 - mask_BS[:, None, None, :].astype(jnp.float32)
+    ) * MASK_BIAS
+    for i in range(self.num_layers):
+      hidden_BSD = TransformerLayer(self.shape, name=f"layer_{i}")(
+        hidden_BSD, bias_B11S, deterministic=deterministic
+      )
+    return hidden_BSD
+
+
+class Pooler(nn.Module):
+  """relu(W x) of the first slot: [CLS] or the global region."""
+
+  config: InterBertConfig
+
+  @nn.compact
+  def __call__(self, hidden_BSD: jax.Array) -> jax.Array:
+    c = self.config
+    pooled_BP = dense(c.pooler_dim, c.initializer_range, c.dtype, "dense")(
+      hidden_BSD[:, 0]
+    )
+    return nn.relu(pooled_BP.astype(jnp.float32))

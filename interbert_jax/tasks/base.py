@@ -1,0 +1,46 @@
+"""What a task is: how a batch becomes losses. One file per task.
+
+A training step calls `prepare` (masks, labels, weights: everything that needs
+no parameters), sums `weights` over the global batch, and differentiates the
+sums of `losses` divided by those weights.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import jax
+
+from interbert_jax.batch import ArraySpec
+from interbert_jax.losses import SumWeight
+
+Params = Any
+Inputs = Any
+
+
+class Task(Protocol):
+  batch_spec: Mapping[str, ArraySpec]
+  loss_weights: Mapping[str, float]  # of each loss in the total
+
+  def init(self, rng: jax.Array, batch: Mapping[str, jax.Array]) -> Params:
+    """Fresh parameters for batches of this shape."""
+    ...
+
+  def prepare(
+    self, batch: Mapping[str, jax.Array], mask_key: jax.Array, *, train: bool
+  ) -> Inputs:
+    """What the model is fed and what it is to predict."""
+    ...
+
+  def weights(self, inputs: Inputs) -> dict[str, jax.Array]:
+    """The weight of every loss in this batch, without parameters."""
+    ...
+
+  def losses(
+    self,
+    params: Params,
+    inputs: Inputs,
+    *,
+    dropout_key: jax.Array | None = None,
+  ) -> tuple[dict[str, jax.Array], dict[str, SumWeight]]:
+    """Loss sums, and further metrics. Without a key, dropout is off."""
+    ...

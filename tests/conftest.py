@@ -1,0 +1,37 @@
+"""Environment of every test: eight CPU devices, quiet TensorFlow, no network.
+
+These variables must be set before JAX or TensorFlow is imported, so they stand
+above every other import.
+"""
+
+import os
+
+_FLAG = "--xla_force_host_platform_device_count=8"
+if _FLAG not in os.environ.get("XLA_FLAGS", ""):
+  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}".strip()
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> pathlib.Path:
+  """Small real data for research use, beside the checkout; may be absent."""
+  path = pathlib.Path(
+    os.environ.get("INTERBERT_SHARED", ROOT.parent / "shared")
+  )
+  if not path.is_dir():
+    pytest.skip(f"no real data at {path}; set INTERBERT_SHARED to its folder")
+  return path
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> pathlib.Path:
+  return pathlib.Path(__file__).parent / "golden"
