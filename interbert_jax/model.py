@@ -12,6 +12,7 @@ from flax import struct
 
 from interbert_jax.config import InterBertConfig
 from interbert_jax.heads import LinearHead, MlmHead, RegionHead
+from interbert_jax.inputs import RegionInput, TextInput
 from interbert_jax.modules import (
   Encoder,
   Pooler,
@@ -21,24 +22,6 @@ from interbert_jax.modules import (
 
 # Index of the answers of the matching head, in the official order.
 MATCH, MISMATCH = 0, 1
-
-
-@struct.dataclass
-class TextInput:
-  """Token ids [B, L], their mask [B, L] (1 = real), optional types [B, L]."""
-
-  ids: jax.Array
-  mask: jax.Array
-  types: jax.Array | None = None
-
-
-@struct.dataclass
-class RegionInput:
-  """Features [B, R, E], locations [B, R, 5] and mask [B, R]; global first."""
-
-  features: jax.Array
-  locations: jax.Array
-  mask: jax.Array
 
 
 @struct.dataclass

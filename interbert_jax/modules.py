@@ -145,7 +145,7 @@ class SelfAttention(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-  """A post-LN BERT layer: LN(x + attention), then LN(a + MLP with exact GELU)."""
+  """A post-LN BERT layer: a = LN(x + attention), then LN(a + MLP)."""
 
   shape: LayerShape
 

@@ -15,11 +15,10 @@ import pytest
 from interbert_jax import boxes, masking, rows
 from interbert_jax.config import config_from_official
 from interbert_jax.convert_torch import params_from_torch, params_to_torch
+from interbert_jax.inputs import RegionInput, TextInput, region_input
 from interbert_jax.model import (
   InterBertForPretraining,
   InterBertForTasks,
-  RegionInput,
-  TextInput,
 )
 from interbert_jax.tasks.pretrain import PretrainInputs, PretrainTask
 
@@ -196,7 +195,7 @@ def test_device_preparation_equals_the_official_loader(golden):
     masked_BR[..., None], 0, golden["raw/region_features"]
   ).astype(np.float32)
   size_B2 = np.stack([golden["raw/image_w"], golden["raw/image_h"]], axis=1)
-  regions = boxes.region_input(
+  regions = region_input(
     jnp.asarray(features_BRE),
     jnp.asarray(golden["raw/boxes_xyxy"], jnp.float32),
     jnp.asarray(size_B2),

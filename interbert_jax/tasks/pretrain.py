@@ -12,15 +12,14 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from interbert_jax import boxes, losses, masking, rows
+from interbert_jax import losses, masking, rows
 from interbert_jax.batch import PRETRAIN
 from interbert_jax.config import InterBertConfig
+from interbert_jax.inputs import RegionInput, TextInput, region_input
 from interbert_jax.model import (
   MATCH,
   MISMATCH,
   InterBertForPretraining,
-  RegionInput,
-  TextInput,
 )
 
 
@@ -85,6 +84,12 @@ class PretrainTask:
         f"found {self.config.region_target!r}"
       )
 
+    if not 0 <= self.text_masking.mask_id < self.config.vocab_size:
+      raise ValueError(
+        f"text_masking.mask_id {self.text_masking.mask_id} is outside the "
+        f"vocabulary of {self.config.vocab_size}"
+      )
+
   @property
   def model(self) -> InterBertForPretraining:
     return InterBertForPretraining(self.config)
@@ -121,7 +126,7 @@ class PretrainTask:
     )(region_keys_B, batch["region_boxes"], batch["num_regions"])
 
     features_BRE = batch["region_features"]
-    regions = boxes.region_input(
+    regions = region_input(
       jnp.where(zeroed_BR[..., None], 0, features_BRE),
       batch["region_boxes"],
       batch["image_size"],

@@ -1,0 +1,270 @@
+"""Checkpoints: the only file that knows Orbax.
+
+A checkpoint at step N holds three items: `params`, `train` (optimiser state
+and step) and `meta` (JSON: step, model, data fingerprint, versions). Parameters
+are an item of their own, so evaluation and fine-tuning read only them.
+"""
+
+import importlib.metadata
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+
+from interbert_jax.errors import CheckpointError
+
+log = logging.getLogger(__name__)
+
+_PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint")
+
+
+def versions() -> dict[str, str]:
+  return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def _shapes(tree) -> dict[str, tuple]:
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+    for path, leaf in leaves
+  }
+
+
+def shape_differences(saved, wanted) -> list[str]:
+  """Every parameter that is missing, surplus or of another shape."""
+  saved, wanted = _shapes(saved), _shapes(wanted)
+  problems = [f"missing: {k} {v}" for k, v in wanted.items() if k not in saved]
+  problems += [f"surplus: {k} {v}" for k, v in saved.items() if k not in wanted]
+  problems += [
+    f"misshapen: {k} is {saved[k]}, wanted {v}"
+    for k, v in wanted.items()
+    if k in saved and saved[k] != v
+  ]
+  return problems
+
+
+class Checkpoints:
+  """The checkpoints of one directory.
+
+  Args:
+    directory: created if it is missing and `create` is set.
+    save_every: steps between saves.
+    keep_latest: how many of the newest are kept.
+    best_metric: name of the evaluation metric whose best step is kept too,
+      empty for none.
+    best_mode: "max" or "min".
+  """
+
+  def __init__(
+    self,
+    directory,
+    *,
+    save_every: int = 1,
+    keep_latest: int = 2,
+    best_metric: str = "",
+    best_mode: str = "max",
+    create: bool = True,
+  ):
+    if best_mode not in ("max", "min"):
+      raise ValueError(
+        f"checkpoint.best_mode is {best_mode!r}; wanted max or min"
+      )
+    self.directory = epath.Path(directory).absolute()
+    if not create and not self.directory.is_dir():
+      raise CheckpointError(
+        f"{self.directory}: no checkpoints here; train first with "
+        "main.py --workdir, or give another --workdir"
+      )
+    policies: list = [ocp.checkpoint_managers.LatestN(keep_latest)]
+    best: dict[str, Any] = {}
+    if best_metric:
+
+      def score(metrics) -> float:
+        return metrics[best_metric]
+
+      policies.append(
+        ocp.checkpoint_managers.BestN(
+          get_metric_fn=score,
+          n=1,
+          reverse=best_mode == "min",
+          keep_checkpoints_without_metrics=False,
+        )
+      )
+      # Without best_fn the metrics would not be written.
+      best = {"best_fn": score, "best_mode": best_mode}
+    self.best_metric = best_metric
+    self.manager = ocp.CheckpointManager(
+      self.directory,
+      options=ocp.CheckpointManagerOptions(
+        save_interval_steps=save_every,
+        preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(
+          policies
+        ),
+        create=create,
+        cleanup_tmp_directories=create,
+        **best,
+      ),
+    )
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self.close()
+
+  def close(self) -> None:
+    """Waits for saves under way; raises what they raised."""
+    self.manager.wait_until_finished()
+    self.manager.close()
+
+  @property
+  def steps(self) -> list[int]:
+    return sorted(self.manager.all_steps())
+
+  def save(
+    self,
+    state,
+    *,
+    step: int,
+    meta: Mapping[str, Any],
+    metrics: Mapping[str, float] | None = None,
+  ) -> None:
+    """Starts an asynchronous save of a TrainState."""
+    args = ocp.args
+    known = {k: float(v) for k, v in (metrics or {}).items()}
+    self.manager.save(
+      step,
+      args=args.Composite(
+        params=args.StandardSave(state.params),
+        train=args.StandardSave(
+          {"step": state.step, "opt_state": state.opt_state}
+        ),
+        meta=args.JsonSave({**meta, "step": step, "versions": versions()}),
+      ),
+      metrics=known if self.best_metric in known else None,
+      force=True,
+    )
+
+  def restore(self, template):
+    """The newest readable state, or None where nothing was ever saved.
+
+    Args:
+      template: a TrainState of arrays or shapes with shardings.
+
+    Returns:
+      (state, meta).
+
+    Raises:
+      CheckpointError: when parameters differ from the template's, or when
+        there are checkpoints and none of them can be read.
+    """
+    args = ocp.args
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
+    failures = []
+    for step in reversed(self.steps):
+      try:
+        saved = self.manager.item_metadata(step)["params"].tree
+      except Exception as error:  # Orbax raises many types for a damaged file
+        failures.append(f"step {step}: {type(error).__name__}: {error}")
+        continue
+      problems = shape_differences(saved, abstract.params)
+      if problems:
+        raise CheckpointError(
+          f"{self.directory}/{step} was saved by another configuration:\n  "
+          + "\n  ".join(problems)
+          + "\nuse another --workdir, or the configuration it was made with"
+        )
+      try:
+        restored = self.manager.restore(
+          step,
+          args=args.Composite(
+            params=args.StandardRestore(abstract.params),
+            train=args.StandardRestore(
+              {"step": abstract.step, "opt_state": abstract.opt_state}
+            ),
+            meta=args.JsonRestore(),
+          ),
+        )
+      except Exception as error:
+        failures.append(f"step {step}: {type(error).__name__}: {error}")
+        log.warning("checkpoint %s; trying an older one", failures[-1])
+        continue
+      state = template.replace(
+        step=restored["train"]["step"],
+        params=restored["params"],
+        opt_state=restored["train"]["opt_state"],
+      )
+      return state, restored["meta"]
+    if failures:
+      raise CheckpointError(
+        f"{self.directory}: no readable checkpoint, and starting over would "
+        "hide that; move the directory away to do so:\n  "
+        + "\n  ".join(failures)
+      )
+    return None
+
+  def choose(self, which: str) -> int:
+    """The step meant by "latest", "best" or a number."""
+    steps = self.steps
+    if not steps:
+      raise CheckpointError(f"{self.directory}: holds no finished checkpoint")
+    if which == "latest":
+      return steps[-1]
+    if which == "best":
+      step = self.manager.best_step()
+      if step is None:
+        raise CheckpointError(
+          f"{self.directory}: no checkpoint has the metric "
+          f"{self.best_metric!r}; steps: {steps}"
+        )
+      return step
+    if not which.isdigit() or int(which) not in steps:
+      raise CheckpointError(
+        f"{self.directory}: no checkpoint {which!r}; wanted latest, best or "
+        f"one of {steps}"
+      )
+    return int(which)
+
+  def load_params(self, step: int) -> tuple[Any, dict]:
+    """(parameters as NumPy arrays, meta) of one step, on any machine."""
+    return load_params(self.directory / str(step))
+
+
+def load_params(path) -> tuple[Any, dict]:
+  """(parameters as NumPy arrays, meta) of a checkpoint's step directory."""
+  path = epath.Path(path).absolute()
+  if not (path / "params").is_dir():
+    raise CheckpointError(
+      f"{path}: not a checkpoint; wanted a step directory with 'params' in it"
+    )
+  try:
+    with ocp.StandardCheckpointer() as checkpointer:
+      tree = checkpointer.metadata(path / "params").item_metadata.tree
+      # A template of NumPy arrays reads on any number of devices.
+      params = checkpointer.restore(
+        path / "params",
+        jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), tree),
+      )
+    meta = json.loads((path / "meta" / "metadata").read_text())
+  except Exception as error:
+    raise CheckpointError(
+      f"{path}: unreadable: {type(error).__name__}: {error}"
+    ) from error
+  return params, meta
+
+
+def save_params(path, params, meta: Mapping[str, Any]) -> None:
+  """Writes a checkpoint with no training state, for `init_from` and eval."""
+  with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+    checkpointer.save(
+      epath.Path(path).absolute(),
+      args=ocp.args.Composite(
+        params=ocp.args.StandardSave(params),
+        meta=ocp.args.JsonSave({**meta, "versions": versions()}),
+      ),
+    )

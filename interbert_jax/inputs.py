@@ -1,0 +1,61 @@
+"""What the model is fed, and how regions become it.
+
+Dimensions: B examples, L text slots, R region slots, E region feature.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from interbert_jax import boxes
+
+
+@struct.dataclass
+class TextInput:
+  """Token ids [B, L], their mask [B, L] (1 = real), optional types [B, L]."""
+
+  ids: jax.Array
+  mask: jax.Array
+  types: jax.Array | None = None
+
+
+@struct.dataclass
+class RegionInput:
+  """Features [B, R, E], locations [B, R, 5] and mask [B, R]; global first."""
+
+  features: jax.Array
+  locations: jax.Array
+  mask: jax.Array
+
+
+def region_input(
+  features_BRE: jax.Array,
+  boxes_BR4: jax.Array,
+  image_size_B2: jax.Array,
+  num_regions_B: jax.Array,
+) -> RegionInput:
+  """Puts the global region in front and computes locations and the mask.
+
+  The global region is the sum of the given features over the number of boxes,
+  at location (0, 0, 1, 1, 1). In pretraining the features given are the
+  masked ones, so zeroed regions pull it down, as in the official code.
+  Examples without regions have no global region either.
+  """
+  slots = jnp.arange(features_BRE.shape[1])
+  real_BR = slots < num_regions_B[:, None]
+  # `where`, not a product: a padded slot may hold anything, even NaN.
+  features_BRE = jnp.where(
+    real_BR[..., None], features_BRE.astype(jnp.float32), 0.0
+  )
+  boxes_BR4 = jnp.where(real_BR[..., None], boxes_BR4, 0.0)
+  count_B1 = jnp.maximum(num_regions_B, 1)[:, None].astype(jnp.float32)
+  global_BE = features_BRE.sum(axis=1) / count_B1
+  location_BR5 = boxes.locations(boxes_BR4, image_size_B2)
+  whole_B15 = jnp.broadcast_to(
+    jnp.array([0.0, 0.0, 1.0, 1.0, 1.0]), (len(features_BRE), 1, 5)
+  )
+  return RegionInput(
+    features=jnp.concatenate([global_BE[:, None], features_BRE], axis=1),
+    locations=jnp.concatenate([whole_B15, location_BR5], axis=1),
+    mask=jnp.concatenate([num_regions_B[:, None] > 0, real_BR], axis=1),
+  )

@@ -1,0 +1,196 @@
+"""Devices: placement of batches and states, and the compiled training step.
+
+The only file that names devices. `jit` over a one-dimensional mesh is the
+default; `pmap` is the other mode. Evaluation always runs under jit.
+"""
+
+import collections
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import jax
+import numpy as np
+from flax import jax_utils
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+AXIS = "data"
+SHARDINGS = ("replicated", "zero1", "fsdp")
+
+
+class Parallel:
+  """`jit` over all devices.
+
+  Args:
+    sharding: "replicated"; "zero1", optimiser state spread over the devices;
+      "fsdp", parameters as well.
+    devices: all by default.
+  """
+
+  def __init__(self, *, sharding: str = "replicated", devices=None):
+    if sharding not in SHARDINGS:
+      raise ValueError(
+        f"parallel.sharding is {sharding!r}; wanted one of {SHARDINGS}"
+      )
+    self.sharding = sharding
+    self.devices = list(devices or jax.devices())
+    self.mesh = jax.make_mesh(
+      (len(self.devices),),
+      (AXIS,),
+      axis_types=(AxisType.Auto,),
+      devices=self.devices,
+    )
+    self.replicated = NamedSharding(self.mesh, P())
+    self.by_row = NamedSharding(self.mesh, P(AXIS))
+
+  def check_batch_size(self, batch_size: int, *, name: str) -> None:
+    """Raises ValueError where the batch cannot be split over the devices."""
+    n = len(self.devices)
+    if batch_size <= 0 or batch_size % n:
+      low = batch_size // n * n
+      near = [size for size in (low, low + n) if size > 0]
+      raise ValueError(
+        f"{name} is {batch_size}, which {n} devices cannot share equally; "
+        f"the nearest sizes are {near}"
+      )
+
+  def _spread(self, x) -> NamedSharding:
+    """Splits the longest axis that divides evenly; small arrays stay whole."""
+    n = len(self.devices)
+    axes = [i for i, size in enumerate(x.shape) if size and size % n == 0]
+    if x.size < 1024 or not axes:
+      return self.replicated
+    axis = max(axes, key=lambda i: x.shape[i])
+    return NamedSharding(self.mesh, P(*[None] * axis, AXIS))
+
+  def layout(self, shapes):
+    """The sharding of every leaf of a training state of these shapes."""
+    copies = jax.tree.map(lambda _: self.replicated, shapes)
+    parts = jax.tree.map(self._spread, shapes)
+    return {
+      "replicated": copies,
+      "zero1": copies.replace(opt_state=parts.opt_state),
+      "fsdp": parts,
+    }[self.sharding]
+
+  def init(self, init_fn: Callable):
+    """Runs `init_fn()` so that the state is born in its layout."""
+    layout = self.layout(jax.eval_shape(init_fn))
+    return jax.jit(init_fn, out_shardings=layout)()
+
+  def put(self, batch: Mapping[str, np.ndarray]):
+    """This process's rows of a batch to its devices."""
+    return {
+      key: jax.make_array_from_process_local_data(self.by_row, value)
+      for key, value in batch.items()
+    }
+
+  def put_replicated(self, tree):
+    """The same host arrays on every device."""
+    return jax.device_put(tree, self.replicated)
+
+  def prefetch(self, batches: Iterable, depth: int = 2) -> Iterator:
+    """Keeps `depth` batches on their way to the devices."""
+    queue = collections.deque()
+    for batch in batches:
+      queue.append(self.put(batch))
+      if len(queue) >= depth:
+        yield queue.popleft()
+    yield from queue
+
+  def compile_train_step(self, step_fn: Callable, state):
+    """`step_fn(state, batch, key)`; the state is donated."""
+    layout = jax.tree.map(lambda x: x.sharding, state)
+    return jax.jit(
+      step_fn,
+      in_shardings=(layout, self.by_row, self.replicated),
+      out_shardings=(layout, self.replicated),
+      donate_argnums=0,
+    )
+
+  def compile_eval(self, fn: Callable):
+    """A function of placed arrays; its results go to every device."""
+    return jax.jit(fn, out_shardings=self.replicated)
+
+  def fetch(self, tree):
+    """Waits for device values; a tree of NumPy arrays."""
+    return jax.device_get(tree)
+
+  def to_save(self, state):
+    """The state as a checkpoint holds it: no device axis."""
+    return state
+
+  def from_saved(self, state):
+    """Undoes `to_save`."""
+    return state
+
+  def params(self, state):
+    """The parameters as evaluation wants them."""
+    return state.params
+
+
+class PmapParallel(Parallel):
+  """`jax.pmap`: every array of the state has a leading device axis."""
+
+  def __init__(self, *, sharding: str = "replicated", devices=None):
+    if sharding != "replicated":
+      raise ValueError(
+        f"parallel.sharding {sharding!r} needs parallel.mode 'jit'; pmap "
+        "keeps a whole copy on every device"
+      )
+    super().__init__(sharding=sharding, devices=devices)
+    self.local = [
+      d for d in self.devices if d.process_index == jax.process_index()
+    ]
+
+  def init(self, init_fn: Callable):
+    return self.from_saved(super().init(init_fn))
+
+  def put(self, batch: Mapping[str, np.ndarray]):
+    n = len(self.local)
+    return {
+      key: jax.device_put(
+        value.reshape(n, -1, *value.shape[1:]), self._local_rows
+      )
+      for key, value in batch.items()
+    }
+
+  @functools.cached_property
+  def _local_rows(self):
+    return NamedSharding(jax.sharding.Mesh(self.local, (AXIS,)), P(AXIS))
+
+  def compile_train_step(self, step_fn: Callable, state):
+    del state
+    return jax.pmap(
+      functools.partial(step_fn, axis_name=AXIS),
+      axis_name=AXIS,
+      in_axes=(0, 0, None),
+      donate_argnums=0,
+      devices=self.devices,
+    )
+
+  def fetch(self, tree):
+    return jax.device_get(jax_utils.unreplicate(tree))
+
+  def to_save(self, state):
+    return jax.tree.map(np.asarray, jax_utils.unreplicate(state))
+
+  def from_saved(self, state):
+    # The axis name must be pmap's own, or the step compiles twice.
+    return jax_utils.replicate(
+      jax.tree.map(np.asarray, state), devices=self.local, axis_name=AXIS
+    )
+
+  def params(self, state):
+    return self.put_replicated(self.to_save(state).params)
+
+
+def make_parallel(
+  *, mode: str = "jit", sharding: str = "replicated", devices=None
+) -> Parallel:
+  modes = {"jit": Parallel, "pmap": PmapParallel}
+  if mode not in modes:
+    raise ValueError(
+      f"parallel.mode is {mode!r}; wanted one of {sorted(modes)}"
+    )
+  return modes[mode](sharding=sharding, devices=devices)
