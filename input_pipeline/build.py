@@ -1,0 +1,16 @@
+"""The data of a task by name; a config section is its builder's arguments."""
+
+from typing import Any
+
+from input_pipeline.errors import DataError
+from input_pipeline.pretrain import PretrainData
+from input_pipeline.retrieval import retrieval_set
+
+BUILDERS = {"pretrain": PretrainData, "retrieval": retrieval_set}
+
+
+def build(name: str, **config: Any) -> Any:
+  """Builds the data called `name`; unknown keys of config fail."""
+  if name not in BUILDERS:
+    raise DataError(f"no data {name!r}, known: {', '.join(BUILDERS)}")
+  return BUILDERS[name](**config)

@@ -1,0 +1,104 @@
+"""Which example and which caption stand at a position of the run.
+
+Pure functions of (seed, position), so that batches depend neither on the
+number of hosts nor on where a run was resumed. NumPy only.
+"""
+
+import functools
+
+import numpy as np
+
+from input_pipeline.errors import DataError
+
+# Streams of the position hash: independent draws at one position.
+IS_MATCH, CAPTION = 0x9FB21C651E98DF25, 0xD6E8FEB86659FD93
+
+
+class ExampleOrder:
+  """One seeded permutation per epoch, end to end; batches may span epochs."""
+
+  def __init__(self, num_examples: int, *, seed: int):
+    if num_examples < 1:
+      raise DataError(f"found {num_examples} examples, wanted at least one")
+    if seed < 0:
+      raise DataError(f"found {seed}, wanted 0 or more", field="seed")
+    self.num_examples = num_examples
+    self.seed = seed
+    # Two, because a batch may lie in two epochs.
+    self._permutation = functools.lru_cache(maxsize=2)(self._make_permutation)
+
+  def _make_permutation(self, epoch: int) -> np.ndarray:
+    rng = np.random.default_rng((self.seed, epoch))
+    return rng.permutation(self.num_examples)
+
+  def examples(self, positions: np.ndarray) -> np.ndarray:
+    """The example at each position, int64."""
+    epochs, places = np.divmod(positions, self.num_examples)
+    examples = np.empty_like(places)
+    for epoch in np.unique(epochs):
+      here = epochs == epoch
+      examples[here] = self._permutation(int(epoch))[places[here]]
+    return examples
+
+
+def pair_captions(
+  positions: np.ndarray,
+  own_captions: np.ndarray,
+  *,
+  image_of_text: np.ndarray,
+  seed: int,
+  mismatch_prob: float,
+) -> tuple[np.ndarray, np.ndarray]:
+  """Replaces some captions by captions of other images.
+
+  Args:
+    positions: [B] of the run; with the seed they decide everything.
+    own_captions: [B] captions that belong to the images.
+    image_of_text: [captions] ascending: an image's captions are one block.
+    seed: of the run.
+    mismatch_prob: share of positions that get another image's caption, each
+      of those with the same probability.
+
+  Returns:
+    captions [B] int64 and is_match [B] bool.
+  """
+  own_image = image_of_text[own_captions]
+  start = np.searchsorted(image_of_text, own_image, side="left")
+  block = np.searchsorted(image_of_text, own_image, side="right") - start
+  others = len(image_of_text) - block
+  uniform = (position_hash(positions, seed, IS_MATCH) >> np.uint64(11)) * 2**-53
+  is_match = uniform >= mismatch_prob
+  # Draw among the others, then step over the image's own block: no rejection.
+  # The modulo's bias is below captions / 2**64.
+  draw = position_hash(positions, seed, CAPTION)
+  draw = (draw % np.maximum(others, 1).astype(np.uint64)).astype(np.int64)
+  other = draw + np.where(draw >= start, block, 0)
+  return np.where(is_match, own_captions, other), is_match
+
+
+def check_mismatches(num_images: int, mismatch_prob: float, *, file: object):
+  """Refuses probabilities that are none, and mismatches of a single image."""
+  if not 0 <= mismatch_prob <= 1:
+    raise DataError(
+      f"found {mismatch_prob}, wanted 0 to 1", field="mismatch_prob"
+    )
+  if mismatch_prob > 0 and num_images < 2:
+    raise DataError(
+      "found captions of a single image: no caption can be a mismatch",
+      file=file,
+      hint="set mismatch_prob=0 or add images",
+    )
+
+
+def position_hash(positions: np.ndarray, seed: int, stream: int) -> np.ndarray:
+  """uint64 per position: splitmix64 of position, keyed by seed and stream."""
+  golden = np.uint64(0x9E3779B97F4A7C15)
+  key = splitmix64(np.array([seed % 2**64 ^ stream], np.uint64))
+  return splitmix64(key + np.asarray(positions).astype(np.uint64) * golden)
+
+
+def splitmix64(x: np.ndarray) -> np.ndarray:
+  """The finaliser of splitmix64 (Steele, Lea and Flood 2014), on arrays."""
+  x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+  x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+  return x ^ (x >> np.uint64(31))

@@ -1,0 +1,64 @@
+"""A retrieval split: every image once, every caption once, all in memory.
+
+Dimensions: I images, N texts, L text slots, R region slots, E feature width.
+"""
+
+import pathlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from input_pipeline.annotations import load_captions
+from input_pipeline.errors import DataError
+from input_pipeline.region_store import RegionStore, check_max_regions
+from input_pipeline.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class RetrievalSet:
+  """The two sides to match; text n belongs to image image_of_text[n]."""
+
+  image_ids: tuple[str, ...]
+  region_features: np.ndarray  # [I, R, E] float16
+  region_boxes: np.ndarray  # [I, R, 4] float32, pixels
+  num_regions: np.ndarray  # [I] int32
+  image_size: np.ndarray  # [I, 2] int32, width and height
+  texts: tuple[str, ...]
+  text_ids: np.ndarray  # [N, L] int32
+  text_length: np.ndarray  # [N] int32
+  image_of_text: np.ndarray  # [N] int32
+
+
+def retrieval_set(
+  *,
+  store: str | pathlib.Path,
+  annotations: str | pathlib.Path,
+  split: str,
+  vocab: str | pathlib.Path,
+  max_regions: int,
+  max_text_length: int,
+  max_images: int | None = None,
+) -> RetrievalSet:
+  """Loads a split, or its first max_images with their captions."""
+  check_max_regions(max_regions)
+  if max_images is not None and max_images < 1:
+    raise DataError(
+      f"found {max_images}, wanted at least 1 or None", field="max_images"
+    )
+  regions = RegionStore(store)
+  captions = load_captions(annotations, split).first_images(max_images)
+  rows = regions.rows(captions.image_ids, wanted_by=annotations)
+  tokenizer = Tokenizer(vocab)
+  text_ids, text_length = tokenizer.pack(
+    tokenizer.encode(captions.texts),
+    np.arange(len(captions.texts)),
+    max_length=max_text_length,
+  )
+  return RetrievalSet(
+    image_ids=captions.image_ids,
+    texts=captions.texts,
+    text_ids=text_ids,
+    text_length=text_length,
+    image_of_text=captions.image_of_text,
+    **regions.read_padded(rows, max_regions=max_regions, class_probs=False),
+  )

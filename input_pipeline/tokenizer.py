@@ -1,0 +1,144 @@
+"""WordPiece from a vocabulary file; tokens as one array with offsets.
+
+Dimensions: N texts, L text slots ([CLS] and [SEP] included).
+"""
+
+import hashlib
+import itertools
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tokenizers
+
+from input_pipeline.errors import DataError
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+CHUNK = 10_000  # texts per call: bounds the memory of the encodings
+
+
+class TokenTable(NamedTuple):
+  """Pieces of N texts without special tokens; text n is offsets[n : n + 2]."""
+
+  ids: np.ndarray  # [total pieces] int32
+  offsets: np.ndarray  # [N + 1] int64
+
+  @property
+  def lengths(self) -> np.ndarray:
+    return np.diff(self.offsets)
+
+  def num_truncated(self, max_length: int) -> int:
+    """Texts that lose pieces when packed into max_length slots."""
+    return int((self.lengths > max_length - 2).sum())
+
+
+class Tokenizer:
+  """Lower-casing BERT WordPiece that splits CJK characters."""
+
+  def __init__(self, path: str | pathlib.Path):
+    path = pathlib.Path(path)
+    if not path.is_file():
+      raise DataError("no such vocabulary file", file=path)
+    raw = path.read_bytes()
+    vocab = read_vocab(raw, file=path)
+    missing = [token for token in SPECIAL if token not in vocab]
+    if missing:
+      raise DataError(
+        f"lacks {', '.join(missing)}; wanted a BERT vocabulary, one token a "
+        "line",
+        file=path,
+      )
+    if vocab["[PAD]"] != 0:
+      raise DataError(
+        f"[PAD] is on line {vocab['[PAD]'] + 1}, wanted line 1: batches are "
+        "padded with 0",
+        file=path,
+      )
+    self.vocab_size = len(vocab)
+    self.sha256 = hashlib.sha256(raw).hexdigest()
+    self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
+      vocab[token] for token in SPECIAL
+    )
+    # The parts of BertWordPieceTokenizer without its special tokens: a caption
+    # that says "[MASK]" is text, and gets no special id.
+    self._tokenizer = tokenizers.Tokenizer(
+      tokenizers.models.WordPiece(vocab, unk_token="[UNK]")
+    )
+    self._tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(
+      clean_text=True, handle_chinese_chars=True, lowercase=True
+    )
+    self._tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+
+  def encode(self, texts: Sequence[str]) -> TokenTable:
+    """Splits each text into pieces, without special tokens, uncut."""
+    chunks, lengths = [np.zeros(0, np.int32)], []
+    for start in range(0, len(texts), CHUNK):
+      encoded = self._tokenizer.encode_batch_fast(
+        list(texts[start : start + CHUNK]), add_special_tokens=False
+      )
+      pieces = [e.ids for e in encoded]
+      lengths += map(len, pieces)
+      chunks.append(
+        np.fromiter(itertools.chain.from_iterable(pieces), np.int32)
+      )
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    return TokenTable(np.concatenate(chunks), offsets.astype(np.int64))
+
+  def pack(
+    self, table: TokenTable, texts: np.ndarray, *, max_length: int
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts and pads texts to [CLS] pieces [SEP] 0 ...
+
+    Args:
+      table: the pieces.
+      texts: [N] which texts of the table.
+      max_length: L.
+
+    Returns:
+      text_ids [N, L] int32 and text_length [N] int32, special tokens included.
+    """
+    check_max_length(max_length)
+    start = table.offsets[texts]
+    length = np.minimum(table.offsets[texts + 1] - start, max_length - 2)
+    slots = np.arange(max_length - 2)
+    real = slots < length[:, None]
+    text_ids = np.zeros((len(texts), max_length), np.int32)
+    text_ids[:, 0] = self.cls_id
+    text_ids[:, 1:-1][real] = table.ids[(start[:, None] + slots)[real]]
+    text_ids[np.arange(len(texts)), length + 1] = self.sep_id
+    return text_ids, (length + 2).astype(np.int32)
+
+
+def check_max_length(max_length: int):
+  """Refuses lengths that leave no room for text."""
+  if max_length < 3:
+    raise DataError(
+      f"found {max_length}, wanted at least 3: [CLS], a piece, [SEP]",
+      field="max_text_length",
+    )
+
+
+def read_vocab(raw: bytes, *, file: object) -> dict[str, int]:
+  """Token -> line number from 0; lines end at "\\n" only.
+
+  Real vocabularies hold U+2028 and U+0085 as tokens, at which
+  `str.splitlines` would break and shift every later id.
+  """
+  try:
+    tokens = raw.decode("utf-8").removesuffix("\n").split("\n")
+  except UnicodeDecodeError as e:
+    line = raw[: e.start].count(b"\n") + 1
+    raise DataError(
+      f"not UTF-8: bytes {raw[e.start : e.end].hex(' ')}", file=f"{file}:{line}"
+    ) from None
+  tokens = [token.removesuffix("\r") for token in tokens]
+  vocab: dict[str, int] = {}
+  for number, token in enumerate(tokens):
+    if vocab.setdefault(token, number) != number:
+      raise DataError(
+        f"{token!r} stands on line {vocab[token] + 1} already",
+        file=f"{file}:{number + 1}",
+        hint="each token has one line",
+      )
+  return vocab
