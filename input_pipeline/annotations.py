@@ -6,6 +6,7 @@ Our own format is JSONL, one line per image and one file per language:
 """
 
 import collections
+import hashlib
 import json
 import pathlib
 from collections.abc import Iterator
@@ -24,6 +25,15 @@ class Captions:
   image_ids: tuple[str, ...]
   texts: tuple[str, ...]
   image_of_text: np.ndarray  # [texts] int32, ascending, into image_ids
+
+  @property
+  def sha256(self) -> str:
+    """Hash over ids, texts and what belongs to what."""
+    digest = hashlib.sha256()
+    for part in (self.image_ids, self.texts):
+      digest.update(json.dumps(part).encode())
+    digest.update(self.image_of_text.tobytes())
+    return digest.hexdigest()
 
   def first_images(self, count: int | None) -> "Captions":
     """The captions of the first `count` images; all of them for None."""

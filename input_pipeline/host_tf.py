@@ -1,12 +1,8 @@
 """TensorFlow as a host library: reads, decodes, and sees no accelerator."""
 
-import os
-
 
 def host_tensorflow():
   """Imports TensorFlow with accelerators hidden, so that JAX has them alone."""
-  # It tells of its CPU kernels at import; errors still reach Python.
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   import tensorflow as tf
 
   for kind in ("GPU", "TPU"):

@@ -92,10 +92,6 @@ class PretrainData:
   def info(self) -> dict[str, Any]:
     """Facts about the data; `fingerprint` changes when any batch would."""
     captions = self._captions
-    text = hashlib.sha256()
-    for part in (captions.image_ids, captions.texts):
-      text.update(json.dumps(part).encode())
-    text.update(captions.image_of_text.tobytes())
     facts = {
       "num_examples": self._num_examples,
       "num_images": len(captions.image_ids),
@@ -105,7 +101,7 @@ class PretrainData:
       "feature_dim": self._store.feature_dim,
       "num_classes": self._num_classes,
       "store_fingerprint": self._store.fingerprint,
-      "captions_sha256": text.hexdigest(),
+      "captions_sha256": captions.sha256,
       "max_regions": self._cut["max_regions"],
       "max_text_length": self._max_text_length,
       "seed": self._seed,

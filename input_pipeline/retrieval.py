@@ -27,6 +27,9 @@ class RetrievalSet:
   text_ids: np.ndarray  # [N, L] int32
   text_length: np.ndarray  # [N] int32
   image_of_text: np.ndarray  # [N] int32
+  vocab_sha256: str
+  store_fingerprint: str
+  captions_sha256: str
 
 
 def retrieval_set(
@@ -60,5 +63,8 @@ def retrieval_set(
     text_ids=text_ids,
     text_length=text_length,
     image_of_text=captions.image_of_text,
+    vocab_sha256=tokenizer.sha256,
+    store_fingerprint=regions.fingerprint,
+    captions_sha256=captions.sha256,
     **regions.read_padded(rows, max_regions=max_regions, class_probs=False),
   )

@@ -62,7 +62,9 @@ def check_batch(
       or dtype than wanted.
   """
   problems = [f"{key}: missing" for key in spec if key not in batch]
-  problems += [f"{key}: not in the contract" for key in batch if key not in spec]
+  problems += [
+    f"{key}: not in the contract" for key in batch if key not in spec
+  ]
   sizes = dict(dims or {})
   for key, want in spec.items():
     if key not in batch:

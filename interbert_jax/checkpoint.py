@@ -6,7 +6,6 @@ are an item of their own, so evaluation and fine-tuning read only them.
 """
 
 import importlib.metadata
-import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from interbert_jax.errors import CheckpointError
+from interbert_jax.errors import CheckpointError, ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ class Checkpoints:
     create: bool = True,
   ):
     if best_mode not in ("max", "min"):
-      raise ValueError(
+      raise ConfigError(
         f"checkpoint.best_mode is {best_mode!r}; wanted max or min"
       )
     self.directory = epath.Path(directory).absolute()
@@ -100,6 +99,12 @@ class Checkpoints:
     self.best_metric = best_metric
     self.manager = ocp.CheckpointManager(
       self.directory,
+      # Named here, or a fresh manager cannot read the items' metadata.
+      item_handlers={
+        "params": ocp.StandardCheckpointHandler(),
+        "train": ocp.StandardCheckpointHandler(),
+        "meta": ocp.JsonCheckpointHandler(),
+      },
       options=ocp.CheckpointManagerOptions(
         save_interval_steps=save_every,
         preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(
@@ -242,20 +247,29 @@ def load_params(path) -> tuple[Any, dict]:
     raise CheckpointError(
       f"{path}: not a checkpoint; wanted a step directory with 'params' in it"
     )
+  handlers = {
+    "params": ocp.StandardCheckpointHandler(),
+    "meta": ocp.JsonCheckpointHandler(),
+  }
   try:
-    with ocp.StandardCheckpointer() as checkpointer:
-      tree = checkpointer.metadata(path / "params").item_metadata.tree
+    with ocp.Checkpointer(
+      ocp.CompositeCheckpointHandler(**handlers)
+    ) as checkpointer:
+      tree = checkpointer.metadata(path).item_metadata["params"].tree
       # A template of NumPy arrays reads on any number of devices.
-      params = checkpointer.restore(
-        path / "params",
-        jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), tree),
+      template = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), tree)
+      restored = checkpointer.restore(
+        path,
+        args=ocp.args.Composite(
+          params=ocp.args.StandardRestore(template),
+          meta=ocp.args.JsonRestore(),
+        ),
       )
-    meta = json.loads((path / "meta" / "metadata").read_text())
   except Exception as error:
     raise CheckpointError(
       f"{path}: unreadable: {type(error).__name__}: {error}"
     ) from error
-  return params, meta
+  return restored["params"], restored["meta"]
 
 
 def save_params(path, params, meta: Mapping[str, Any]) -> None:

@@ -6,6 +6,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from interbert_jax.errors import ConfigError
+
 
 @dataclasses.dataclass(frozen=True)
 class LayerShape:
@@ -60,10 +62,10 @@ class InterBertConfig:
     ):
       value = getattr(self, name)
       if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; wanted one of {allowed}")
+        raise ConfigError(f"{name} is {value!r}; wanted one of {allowed}")
     for name in ("num_heads", "region_num_heads"):
       if self.hidden_size % getattr(self, name):
-        raise ValueError(
+        raise ConfigError(
           f"hidden_size {self.hidden_size} cannot be split into {name} "
           f"{getattr(self, name)} equal heads"
         )
@@ -133,11 +135,13 @@ SIZES: dict[str, dict[str, Any]] = {
 def make_config(size: str = "base", **changes: Any) -> InterBertConfig:
   """A named size with some fields changed; None leaves a field as it is."""
   if size not in SIZES:
-    raise ValueError(f"model size {size!r} is unknown; sizes: {list(SIZES)}")
+    raise ConfigError(f"model size {size!r} is unknown; sizes: {list(SIZES)}")
   known = {field.name for field in dataclasses.fields(InterBertConfig)}
   unknown = sorted(set(changes) - known)
   if unknown:
-    raise ValueError(f"unknown model fields {unknown}; fields: {sorted(known)}")
+    raise ConfigError(
+      f"unknown model fields {unknown}; fields: {sorted(known)}"
+    )
   changes = {k: v for k, v in changes.items() if v is not None}
   return InterBertConfig(**{**SIZES[size], **changes})
 
@@ -172,7 +176,7 @@ def config_from_official(
   """Reads the official JSON configuration (a file or its parsed content).
 
   Raises:
-    ValueError: for activations or stream widths that InterBERT does not have.
+    ConfigError: for activations or stream widths that InterBERT does not have.
   """
   if isinstance(source, Mapping):
     raw, name = dict(source), "config"
@@ -181,17 +185,19 @@ def config_from_official(
     try:
       raw = json.loads(pathlib.Path(source).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-      raise ValueError(f"{name}: not a JSON configuration: {error}") from error
+      raise ConfigError(f"{name}: not a JSON configuration: {error}") from error
   missing = [
     k for k in ("vocab_size", "hidden_size", "v_feature_size") if k not in raw
   ]
   if missing:
-    raise ValueError(f"{name}: keys {missing} are missing; found {sorted(raw)}")
+    raise ConfigError(
+      f"{name}: keys {missing} are missing; found {sorted(raw)}"
+    )
   for key in ("hidden_act", "v_hidden_act"):
     if raw.get(key, "gelu") != "gelu":
-      raise ValueError(f"{name}: {key} is {raw[key]!r}; only 'gelu' is built")
+      raise ConfigError(f"{name}: {key} is {raw[key]!r}; only 'gelu' is built")
   if raw.get("v_hidden_size", raw["hidden_size"]) != raw["hidden_size"]:
-    raise ValueError(
+    raise ConfigError(
       f"{name}: v_hidden_size {raw['v_hidden_size']} differs from hidden_size "
       f"{raw['hidden_size']}; the single stream needs one width"
     )
@@ -202,7 +208,7 @@ def config_from_official(
   }
   fusion = raw.get("fusion_method", "mul")
   if fusion not in ("mul", "sum"):
-    raise ValueError(f"{name}: fusion_method is {fusion!r}; wanted mul or sum")
+    raise ConfigError(f"{name}: fusion_method is {fusion!r}; wanted mul or sum")
   values["fusion"] = {"mul": "product", "sum": "sum"}[fusion]
   if raw.get("predict_feature", False):
     values["region_target"] = "features"

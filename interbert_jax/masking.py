@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from interbert_jax import boxes
+from interbert_jax.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +39,11 @@ class TextMasking:
 
   def __post_init__(self):
     if self.rule not in ("token", "span", "segment"):
-      raise ValueError(
+      raise ConfigError(
         f"text masking rule {self.rule!r}; wanted token, span or segment"
       )
     if abs(sum(self.segment_length_probs) - 1) > 1e-6:
-      raise ValueError(
+      raise ConfigError(
         f"segment_length_probs {self.segment_length_probs} must sum to 1"
       )
 
@@ -66,7 +67,7 @@ class RegionMasking:
 
   def __post_init__(self):
     if self.rule not in ("region", "iou_group"):
-      raise ValueError(
+      raise ConfigError(
         f"region masking rule {self.rule!r}; wanted region or iou_group"
       )
 

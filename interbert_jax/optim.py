@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from interbert_jax.errors import ConfigError
+
 Schedule = Callable[[jax.Array | int], jax.Array]
 
 
@@ -18,7 +20,7 @@ def warmup_linear_decay(
   the peak, and the rate would be 0 at update total_steps, which is not made.
   """
   if not 0 <= warmup_steps <= total_steps:
-    raise ValueError(
+    raise ConfigError(
       f"optim.warmup_steps is {warmup_steps}; wanted 0 to the "
       f"{total_steps} steps of the run"
     )
@@ -30,6 +32,15 @@ def warmup_linear_decay(
     return peak * jnp.clip(jnp.minimum(up, down), 0.0, 1.0)
 
   return schedule
+
+
+def warmup_steps(fraction: float, total_steps: int) -> int:
+  """Steps of a warm-up given as a share of the run."""
+  if not 0 <= fraction <= 1:
+    raise ConfigError(
+      f"optim.warmup_fraction is {fraction}; wanted a share from 0 to 1"
+    )
+  return round(fraction * total_steps)
 
 
 def decay_mask(params):

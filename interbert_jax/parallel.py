@@ -14,6 +14,8 @@ from flax import jax_utils
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from interbert_jax.errors import ConfigError
+
 AXIS = "data"
 SHARDINGS = ("replicated", "zero1", "fsdp")
 
@@ -29,7 +31,7 @@ class Parallel:
 
   def __init__(self, *, sharding: str = "replicated", devices=None):
     if sharding not in SHARDINGS:
-      raise ValueError(
+      raise ConfigError(
         f"parallel.sharding is {sharding!r}; wanted one of {SHARDINGS}"
       )
     self.sharding = sharding
@@ -44,12 +46,12 @@ class Parallel:
     self.by_row = NamedSharding(self.mesh, P(AXIS))
 
   def check_batch_size(self, batch_size: int, *, name: str) -> None:
-    """Raises ValueError where the batch cannot be split over the devices."""
+    """Raises ConfigError where the batch cannot be split over the devices."""
     n = len(self.devices)
     if batch_size <= 0 or batch_size % n:
       low = batch_size // n * n
       near = [size for size in (low, low + n) if size > 0]
-      raise ValueError(
+      raise ConfigError(
         f"{name} is {batch_size}, which {n} devices cannot share equally; "
         f"the nearest sizes are {near}"
       )
@@ -73,16 +75,38 @@ class Parallel:
       "fsdp": parts,
     }[self.sharding]
 
+  def abstract(self, init_fn: Callable):
+    """Shapes and shardings of `init_fn()`, as checkpoints restore into."""
+    shapes = jax.eval_shape(init_fn)
+    return jax.tree.map(
+      lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+      shapes,
+      self.layout(shapes),
+    )
+
   def init(self, init_fn: Callable):
     """Runs `init_fn()` so that the state is born in its layout."""
     layout = self.layout(jax.eval_shape(init_fn))
     return jax.jit(init_fn, out_shardings=layout)()
 
-  def put(self, batch: Mapping[str, np.ndarray]):
-    """This process's rows of a batch to its devices."""
+  def put_rows(self, batch: Mapping[str, np.ndarray]):
+    """This process's rows of a batch to its devices, for jitted functions."""
     return {
       key: jax.make_array_from_process_local_data(self.by_row, value)
       for key, value in batch.items()
+    }
+
+  def put(self, batch: Mapping[str, np.ndarray]):
+    """A batch as the compiled training step wants it."""
+    return self.put_rows(batch)
+
+  def put_global(self, arrays: Mapping[str, np.ndarray]):
+    """Spreads the rows of arrays that every process holds whole."""
+    return {
+      key: jax.make_array_from_callback(
+        value.shape, self.by_row, lambda index, value=value: value[index]
+      )
+      for key, value in arrays.items()
     }
 
   def put_replicated(self, tree):
@@ -128,13 +152,18 @@ class Parallel:
     """The parameters as evaluation wants them."""
     return state.params
 
+  def with_params(self, state, params):
+    """The state with these host parameters in place of its own."""
+    layout = jax.tree.map(lambda x: x.sharding, state.params)
+    return state.replace(params=jax.device_put(params, layout))
+
 
 class PmapParallel(Parallel):
   """`jax.pmap`: every array of the state has a leading device axis."""
 
   def __init__(self, *, sharding: str = "replicated", devices=None):
     if sharding != "replicated":
-      raise ValueError(
+      raise ConfigError(
         f"parallel.sharding {sharding!r} needs parallel.mode 'jit'; pmap "
         "keeps a whole copy on every device"
       )
@@ -184,13 +213,21 @@ class PmapParallel(Parallel):
   def params(self, state):
     return self.put_replicated(self.to_save(state).params)
 
+  def with_params(self, state, params):
+    return state.replace(params=self.from_saved(params))
+
 
 def make_parallel(
   *, mode: str = "jit", sharding: str = "replicated", devices=None
 ) -> Parallel:
   modes = {"jit": Parallel, "pmap": PmapParallel}
   if mode not in modes:
-    raise ValueError(
+    raise ConfigError(
       f"parallel.mode is {mode!r}; wanted one of {sorted(modes)}"
     )
   return modes[mode](sharding=sharding, devices=devices)
+
+
+def is_main_process() -> bool:
+  """Whether this process writes logs and metrics."""
+  return jax.process_index() == 0

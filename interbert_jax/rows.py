@@ -13,6 +13,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from interbert_jax.errors import ConfigError
+
 
 class Rows(NamedTuple):
   """Where the rows are, and how much each counts."""
@@ -33,12 +35,12 @@ def select_rows(
     rows_per_example: K / group_size; math.inf drops nothing.
 
   Raises:
-    ValueError: when the batch cannot be cut into groups of that size.
+    ConfigError: when the batch cannot be cut into groups of that size.
   """
   batch, slots = weights_BN.shape
   capacity = math.ceil(group_size * min(rows_per_example, slots))
   if batch % group_size:
-    raise ValueError(
+    raise ConfigError(
       f"a batch of {batch} examples cannot be cut into groups of {group_size}; "
       "set task.group_size to a divisor of the batch size per device"
     )

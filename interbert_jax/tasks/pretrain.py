@@ -15,6 +15,7 @@ from flax import struct
 from interbert_jax import losses, masking, rows
 from interbert_jax.batch import PRETRAIN
 from interbert_jax.config import InterBertConfig
+from interbert_jax.errors import ConfigError
 from interbert_jax.inputs import RegionInput, TextInput, region_input
 from interbert_jax.model import (
   MATCH,
@@ -75,17 +76,17 @@ class PretrainTask:
   def __post_init__(self):
     wanted = "features" if self.mrm_loss == "features" else "classes"
     if self.mrm_loss not in ("kl", "hard", "features"):
-      raise ValueError(
+      raise ConfigError(
         f"mrm_loss {self.mrm_loss!r}; wanted kl, hard or features"
       )
     if self.mrm_weight and self.config.region_target != wanted:
-      raise ValueError(
+      raise ConfigError(
         f"mrm_loss {self.mrm_loss!r} needs model.region_target {wanted!r}, "
         f"found {self.config.region_target!r}"
       )
 
     if not 0 <= self.text_masking.mask_id < self.config.vocab_size:
-      raise ValueError(
+      raise ConfigError(
         f"text_masking.mask_id {self.text_masking.mask_id} is outside the "
         f"vocabulary of {self.config.vocab_size}"
       )

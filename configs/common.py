@@ -1,0 +1,136 @@
+"""The base of every configuration: every key there is, with its meaning.
+
+A configuration file starts from `base_config()` and states what differs. All
+of it can be changed on the command line: --config.optim.lr=3e-4. Keys are
+locked, so a misspelt one is refused with the nearest name.
+
+Batch sizes are global, tuples are used where lists would be (a list cannot be
+overridden), and a placeholder is a key that is empty unless it is set.
+"""
+
+import os
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def cache_dir(*parts: str) -> str:
+  """Where downloads and sample data go: $INTERBERT_CACHE or ~/.cache."""
+  root = os.environ.get("INTERBERT_CACHE") or os.path.join(
+    os.path.expanduser("~"), ".cache", "interbert_jax"
+  )
+  return os.path.join(root, *parts)
+
+
+def base_config() -> ConfigDict:
+  config = ConfigDict()
+  # Of parameters, example order, mismatches, masks and dropout.
+  config.seed = 0
+  # Checkpoint step directory to start from; the workdir's own goes first.
+  config.init_from = ""
+
+  config.model = ConfigDict()
+  # tiny (tests), base (the paper's), large. The other keys change it.
+  config.model.size = "base"
+  # The next three are taken from the data unless they are set.
+  config.model.vocab_size = placeholder(int)
+  config.model.region_feature_dim = placeholder(int)
+  config.model.num_region_classes = placeholder(int)
+  config.model.hidden_size = placeholder(int)
+  config.model.num_interaction_layers = placeholder(int)
+  config.model.num_text_layers = placeholder(int)
+  config.model.num_region_layers = placeholder(int)
+  config.model.num_heads = placeholder(int)  # interaction and text layers
+  config.model.region_num_heads = placeholder(int)
+  config.model.mlp_dim = placeholder(int)
+  config.model.region_mlp_dim = placeholder(int)
+  config.model.max_position_embeddings = placeholder(int)
+  config.model.type_vocab_size = placeholder(int)
+  config.model.pooler_dim = placeholder(int)
+  config.model.fusion = placeholder(str)  # product or sum
+  config.model.hidden_dropout = placeholder(float)
+  config.model.attention_dropout = placeholder(float)
+  config.model.region_hidden_dropout = placeholder(float)
+  config.model.region_attention_dropout = placeholder(float)
+  config.model.pooled_dropout = placeholder(float)
+  config.model.initializer_range = placeholder(float)
+  config.model.dtype = "float32"  # of the computation; or bfloat16
+
+  config.task = ConfigDict()
+  config.task.text_masking = ConfigDict()
+  # token (BERT), span (official --span_mask), segment (the paper's).
+  config.task.text_masking.rule = "segment"
+  # Share of tokens chosen (token) or made anchors (segment); span has none.
+  config.task.text_masking.rate = 0.1
+  # Probabilities of segments of 1, 2, 3, ... tokens.
+  config.task.text_masking.segment_length_probs = (0.0, 0.0, 1.0)
+  config.task.text_masking.mask_prob = 0.8  # chosen tokens that become [MASK]
+  config.task.text_masking.random_prob = 0.1  # that become any word
+  config.task.region_masking = ConfigDict()
+  # iou_group (paper and official --span_mask) or region (one by one).
+  config.task.region_masking.rule = "iou_group"
+  config.task.region_masking.rate = 0.15  # of anchors, or of regions
+  config.task.region_masking.min_iou = 0.4  # an anchor takes these along
+  config.task.region_masking.zero_prob = 1.0  # chosen regions that are zeroed
+  # Weights in the total loss; 0 leaves an objective out.
+  config.task.mlm_weight = 1.0
+  config.task.mrm_weight = 1.0
+  config.task.itm_weight = 1.0
+  # kl (to the class distribution), hard (its most probable class), features.
+  config.task.mrm_loss = "kl"
+  # Masked words are predicted in mismatched pairs too, as officially.
+  config.task.mlm_on_mismatched = True
+  # The heads run on masked slots only: up to mlm_rows and mrm_rows of them
+  # per example, shared by groups of group_size examples. The metrics
+  # mlm_dropped and mrm_dropped say what share found no place: keep it at 0.
+  # group_size divides the batch size per device.
+  config.task.group_size = 32
+  config.task.mlm_rows = 6.0
+  config.task.mrm_rows = 10.0
+
+  config.input = ConfigDict()
+  config.input.store = ""  # directory of the region store
+  config.input.annotations = ""  # captions, JSON lines
+  config.input.vocab = ""  # WordPiece vocabulary, one entry a line
+  config.input.train_split = "train"  # of the annotations
+  config.input.max_regions = 36  # slots, without the global region
+  config.input.max_text_length = 36  # slots, [CLS] and [SEP] included
+  config.input.mismatch_prob = 0.5  # pairs that get another image's caption
+  # Regions are kept in memory where the split needs no more than this.
+  config.input.cache_bytes = 2 << 30
+
+  config.train = ConfigDict()
+  config.train.batch_size = 512  # global
+  config.train.steps = placeholder(int)  # either steps
+  config.train.epochs = placeholder(float)  # or epochs
+  config.train.log_every = 50  # steps
+
+  config.optim = ConfigDict()
+  config.optim.lr = 1e-4  # peak, after the warm-up
+  config.optim.warmup_fraction = 0.1  # of all steps; then linearly to 0
+  config.optim.weight_decay = 0.01  # on matrices, not on biases or LayerNorm
+  config.optim.clip_norm = 1.0  # of the whole gradient
+  config.optim.b1 = 0.9
+  config.optim.b2 = 0.999
+  config.optim.eps = 1e-6
+
+  config.parallel = ConfigDict()
+  config.parallel.mode = "jit"  # or pmap
+  # replicated, zero1 (optimiser state over the devices), fsdp (all of it).
+  config.parallel.sharding = "replicated"
+
+  config.checkpoint = ConfigDict()
+  config.checkpoint.save_every = 1000  # steps
+  config.checkpoint.keep_latest = 2
+  # The best step by this evaluation metric is kept too; empty for none.
+  config.checkpoint.best_metric = "val/loss"
+  config.checkpoint.best_mode = "min"
+
+  config.evals = ConfigDict()
+  config.evals.every = 1000  # steps; 0 for the end only
+  config.evals.split = "val"  # of the annotations
+  config.evals.batch_size = 512  # of the held-out losses, global
+  # Zero-shot retrieval over the first images of the split; 0 for none.
+  config.evals.retrieval_images = 100
+  config.evals.pairs_per_step = 512  # pairs scored at once, over all devices
+  return config

@@ -1,0 +1,57 @@
+"""A small InterBERT on OpenMoji scenes with English captions.
+
+  ./run.sh            builds the data, trains with this file and evaluates
+  python main.py --config=configs/quickstart.py
+  python main.py --config=configs/quickstart.py:shapes    without downloads
+
+Hardware: 2 CPU cores.
+"""
+
+from configs import common
+
+
+def get_config(arg: str = "openmoji"):
+  if arg not in ("openmoji", "shapes"):
+    raise ValueError(f"quickstart:{arg}: wanted openmoji or shapes")
+  config = common.base_config()
+  data = common.cache_dir(f"sample_{arg}")
+  config.input.store = f"{data}/regions"
+  config.input.annotations = f"{data}/captions_en.jsonl"
+  config.input.vocab = f"{data}/vocab_en.txt"
+  # The regions with the highest scores: a scene has at most 12 object boxes.
+  config.input.max_regions = 12
+  config.input.max_text_length = 24
+
+  # Wider models memorise 600 scenes instead of learning words.
+  config.model.hidden_size = 64
+  config.model.num_interaction_layers = 3
+  config.model.num_text_layers = 1
+  config.model.num_region_layers = 1
+  config.model.num_heads = 4
+  config.model.region_num_heads = 4
+  config.model.mlp_dim = 128
+  config.model.region_mlp_dim = 128
+  config.model.pooler_dim = 64
+  config.model.max_position_embeddings = 64
+  config.model.hidden_dropout = 0.0
+  config.model.attention_dropout = 0.0
+  config.model.region_hidden_dropout = 0.0
+  config.model.region_attention_dropout = 0.0
+  config.model.pooled_dropout = 0.0
+
+  config.task.text_masking.rule = "token"
+  config.task.text_masking.rate = 0.15
+  config.task.group_size = 64
+  config.task.mlm_rows = 3.0
+  config.task.mrm_rows = 3.0
+
+  config.train.batch_size = 64
+  config.train.steps = 2800
+  config.optim.lr = 1e-3
+
+  config.evals.every = 700
+  config.evals.batch_size = 100
+  config.evals.retrieval_images = 40
+  config.evals.pairs_per_step = 400
+  config.checkpoint.save_every = 700
+  return config

@@ -1,0 +1,43 @@
+"""JSON files that are whole or not there."""
+
+import json
+import math
+import os
+import pathlib
+from typing import Any
+
+
+def _plain(value: Any) -> Any:
+  """Tuples become lists; NaN and infinity, which JSON lacks, become null."""
+  if isinstance(value, dict):
+    return {str(k): _plain(v) for k, v in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [_plain(v) for v in value]
+  if hasattr(value, "item"):
+    value = value.item()
+  if isinstance(value, float) and not math.isfinite(value):
+    return None
+  return value
+
+
+def dumps(value: Any, *, indent: int | None = None) -> str:
+  return json.dumps(
+    _plain(value), indent=indent, allow_nan=False, ensure_ascii=False
+  )
+
+
+def write_json(path: str | pathlib.Path, value: Any) -> pathlib.Path:
+  """Writes to a temporary file beside `path`, then renames it."""
+  return write_text(path, dumps(value, indent=2) + "\n")
+
+
+def write_text(path: str | pathlib.Path, text: str) -> pathlib.Path:
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  with temporary.open("w", encoding="utf-8") as file:
+    file.write(text)
+    file.flush()
+    os.fsync(file.fileno())
+  os.replace(temporary, path)
+  return path

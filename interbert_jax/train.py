@@ -1,0 +1,273 @@
+"""The training loop: restore or initialise, step, log, evaluate, save.
+
+Read it from top to bottom. What a loss is stands in tasks/, what an update is
+in steps.py, where things run in parallel.py.
+"""
+
+import contextlib
+import functools
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from interbert_jax import (
+  checkpoint,
+  json_file,
+  metrics,
+  optim,
+  plots,
+  run_info,
+  steps,
+)
+from interbert_jax.batch import check_batch, dummy_batch
+from interbert_jax.errors import CheckpointError, ConfigError
+from interbert_jax.evaluators import Evaluator
+from interbert_jax.metric_writer import MetricWriter
+from interbert_jax.parallel import Parallel, is_main_process
+from interbert_jax.progress import Progress
+from interbert_jax.tasks.base import Task
+
+TrainBatches = Callable[[int, int], Iterator[Mapping[str, np.ndarray]]]
+
+
+def _check_resumed(meta: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+  """Steps mean other examples after a change of data or batch size."""
+  changed = [
+    f"{key}: {meta.get(key)!r} before, {value!r} now"
+    for key, value in wanted.items()
+    if meta.get(key) != value
+  ]
+  if changed:
+    raise CheckpointError(
+      "this workdir was trained with other settings, under which its step "
+      "count means other examples:\n  "
+      + "\n  ".join(changed)
+      + "\nuse another --workdir, or the settings it was started with"
+    )
+
+
+def _check_finite(step: int, values: Mapping[str, float], saved: list[int]):
+  bad = [
+    name for name in ("loss", "grad_norm") if not np.isfinite(values[name])
+  ]
+  if bad:
+    last = f"step {saved[-1]}" if saved else "none"
+    raise ConfigError(
+      f"{' and '.join(bad)} stopped being finite at or before step {step}; "
+      f"the last good checkpoint is {last}. Lower optim.lr or look at the data"
+    )
+
+
+def initial_state(
+  checkpoints: checkpoint.Checkpoints,
+  init_fn: Callable[[], steps.TrainState],
+  *,
+  parallel: Parallel,
+  wanted_meta: Mapping[str, Any],
+  init_from: str,
+):
+  """This workdir's checkpoint, else `init_from`, else random parameters.
+
+  Returns:
+    (state, completed steps, where the state is from).
+  """
+  template = parallel.abstract(init_fn)
+  restored = checkpoints.restore(template)
+  if restored is not None:
+    state, meta = restored
+    _check_resumed(meta, wanted_meta)
+    step = int(meta["step"])
+    return parallel.from_saved(state), step, f"the checkpoint of step {step:,}"
+  state = parallel.init(init_fn)
+  if not init_from:
+    return state, 0, "random parameters"
+  params, _ = checkpoint.load_params(init_from)
+  problems = checkpoint.shape_differences(params, template.params)
+  if problems:
+    raise CheckpointError(
+      f"{init_from} does not fit the model:\n  " + "\n  ".join(problems)
+    )
+  return parallel.with_params(state, params), 0, init_from
+
+
+def train_and_evaluate(
+  *,
+  workdir: str | pathlib.Path,
+  task: Task,
+  parallel: Parallel,
+  train_batches: TrainBatches,
+  evaluators: Mapping[str, Evaluator],
+  dims: Mapping[str, int],
+  meta: Mapping[str, Any],
+  resume_keys: tuple[str, ...],
+  seed: int,
+  batch_size: int,
+  total_steps: int,
+  log_every: int,
+  eval_every: int,
+  optim_config: Mapping[str, Any],
+  checkpoint_config: Mapping[str, Any],
+  init_from: str = "",
+) -> dict[str, float]:
+  """Trains until `total_steps` updates are done; restarts by itself.
+
+  Args:
+    workdir: where everything goes; a checkpoint in it is continued.
+    task: how a batch becomes losses.
+    parallel: the devices.
+    train_batches: (first_step, last_step) -> batches of this process.
+    evaluators: by the prefix of their metrics.
+    dims: the sizes of the batch contract's letters.
+    meta: JSON kept in every checkpoint (model, data, ...).
+    resume_keys: keys of `meta` that must not change between restarts.
+    seed: of parameters, masks and dropout.
+    batch_size: global.
+    total_steps: updates of the whole run, restarts included.
+    log_every: steps between two lines of metrics.
+    eval_every: steps between evaluations; 0 for one at the end.
+    optim_config: keywords of `optim.make_optimizer`.
+    checkpoint_config: keywords of `checkpoint.Checkpoints`.
+    init_from: a checkpoint's step directory to take parameters from.
+
+  Returns:
+    The metrics of the last evaluation, as "prefix/name".
+  """
+  workdir = pathlib.Path(workdir)
+  workdir.mkdir(parents=True, exist_ok=True)
+  main = is_main_process()
+  parallel.check_batch_size(batch_size, name="train.batch_size")
+
+  # Parameters and steps have keys of their own; nothing random is stored.
+  init_key, step_key = jax.random.split(jax.random.key(seed))
+  tx, schedule = optim.make_optimizer(total_steps=total_steps, **optim_config)
+  example = dummy_batch(
+    task.batch_spec, dims={**dims, "B": 1}, vocab_size=task.config.vocab_size
+  )
+  init_fn = functools.partial(
+    steps.init_state, init_key, example, task=task, tx=tx
+  )
+
+  with contextlib.ExitStack() as stack:
+    checkpoints = stack.enter_context(
+      checkpoint.Checkpoints(workdir / "checkpoints", **checkpoint_config)
+    )
+    state, start_step, origin = initial_state(
+      checkpoints,
+      init_fn,
+      parallel=parallel,
+      wanted_meta={key: meta[key] for key in resume_keys},
+      init_from=init_from,
+    )
+    if start_step > total_steps:
+      raise ConfigError(
+        f"{workdir} is at step {start_step}, beyond the {total_steps} steps of "
+        "this configuration; raise train.steps or use another --workdir"
+      )
+    progress = Progress(
+      start_step=start_step,
+      total_steps=total_steps,
+      batch_size=batch_size,
+      silent=not main,
+    )
+    num_params = sum(
+      x.size for x in jax.tree.leaves(jax.eval_shape(init_fn).params)
+    )
+    progress.message(
+      f"model: {num_params:,} parameters, {task.config.dtype}, from {origin}; "
+      f"{len(parallel.devices)} {parallel.devices[0].platform} device(s)"
+    )
+    if start_step == total_steps:
+      progress.message(f"{workdir} is already trained to step {start_step:,}")
+      return {}
+    writer = None
+    if main:
+      json_file.write_json(workdir / "env.json", run_info.environment())
+      writer = stack.enter_context(MetricWriter(workdir, start_step=start_step))
+
+    def log(step: int, arrived: list) -> None:
+      """Fetches the metrics of steps up to `step` and writes their means."""
+      values = metrics.mean_over(parallel.fetch(pairs) for pairs in arrived)
+      _check_finite(step, values, checkpoints.steps)
+      values |= {"lr": float(schedule(step - 1)), **progress.measure(step)}
+      if writer:
+        writer.write(step, values)
+      progress.show(step, values)
+
+    def evaluate(step: int) -> dict[str, float]:
+      began = time.monotonic()
+      params = parallel.params(state)
+      found = {
+        f"{prefix}/{name}": value
+        for prefix, evaluator in evaluators.items()
+        for name, value in evaluator.run(params).items()
+      }
+      if writer:
+        writer.write(step, found)
+        plots.plot_losses(workdir)
+      seconds = time.monotonic() - began
+      progress.pause(seconds)
+      progress.show_evaluation(step, found, seconds)
+      return found
+
+    step_fn = parallel.compile_train_step(
+      functools.partial(steps.train_step, task=task, tx=tx), state
+    )
+    batches = parallel.prefetch(
+      checked(train_batches(start_step, total_steps), task=task, dims=dims)
+    )
+    pending: list = []  # metrics, on the device, of steps not yet logged
+    evaluation: dict[str, float] = {}
+    progress.message("compiling the training step ...")
+    compiling = time.monotonic()
+
+    for step in range(start_step + 1, total_steps + 1):
+      began = time.monotonic()
+      batch = next(batches)
+      progress.waited(time.monotonic() - began)
+      state, step_metrics = step_fn(state, batch, step_key)
+      if step == start_step + 1:
+        jax.block_until_ready(step_metrics)
+        seconds = time.monotonic() - compiling
+        progress.message(f"compiled in {seconds:.0f}s")
+        progress.tick(step)
+      # One step late: the device is busy with this step by now, so that
+      # fetching the metrics of the last one does not make it wait.
+      if pending and (step - 1) % log_every == 0:
+        log(step - 1, pending)
+        pending = []
+      pending.append(step_metrics)
+
+      last = step == total_steps
+      evaluating = last or (eval_every > 0 and step % eval_every == 0)
+      saving = last or step % checkpoint_config["save_every"] == 0
+      if evaluating or saving:
+        # Nothing that is not finite may be saved: all metrics must be in.
+        log(step, pending)
+        pending = []
+      if evaluating:
+        evaluation = evaluate(step)
+      if saving:
+        checkpoints.save(
+          parallel.to_save(state),
+          step=step,
+          meta=meta,
+          metrics=evaluation if evaluating else None,
+        )
+  return evaluation
+
+
+def checked(
+  batches: Iterator[Mapping[str, np.ndarray]],
+  *,
+  task: Task,
+  dims: Mapping[str, int],
+) -> Iterator[Mapping[str, np.ndarray]]:
+  """Checks the first batch against the contract, passes all on."""
+  for i, batch in enumerate(batches):
+    if i == 0:
+      check_batch(batch, task.batch_spec, dims=dims)
+    yield batch

@@ -1,0 +1,63 @@
+"""Trains InterBERT.
+
+  python main.py --config=configs/quickstart.py
+  python main.py --config=configs/pretrain_en.py --workdir=runs/en \
+      --config.train.batch_size=256
+
+The same command again continues where the run stopped. On a pod, run it on
+every host with --distributed.
+"""
+
+import os
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from tools import command_line
+
+FLAGS = flags.FLAGS
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", None, "Configuration file, such as configs/quickstart.py."
+)
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Directory of the run; runs/<configuration> by default."
+)
+_DISTRIBUTED = flags.DEFINE_bool(
+  "distributed",
+  False,
+  "Several hosts: found by themselves on TPU, Slurm and Kubernetes, given by "
+  "the next three flags elsewhere.",
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator_address", None, "host:port of process 0."
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "From 0.")
+flags.mark_flag_as_required("config")
+
+
+def _default_workdir() -> str:
+  """runs/quickstart, or runs/quickstart_shapes for quickstart.py:shapes."""
+  name = os.path.basename(config_flags.get_config_filename(FLAGS["config"]))
+  return os.path.join("runs", name.replace(".py", "").replace(":", "_"))
+
+
+def main(argv) -> None:
+  command_line.refuse_positional(argv)
+  workdir = pathlib.Path(_WORKDIR.value or _default_workdir())
+  # Imported here, so that --help and a typo are answered at once.
+  import jax
+
+  if _DISTRIBUTED.value or _COORDINATOR.value:
+    jax.distributed.initialize(
+      _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+    )
+
+  from tools.run_training import run_training
+
+  run_training(_CONFIG.value, workdir)
+
+
+if __name__ == "__main__":
+  command_line.run(main)

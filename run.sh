@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# One command from a fresh clone to a trained, evaluated model, or to a test run.
+#
+#   ./run.sh                    the quick start: data, training, evaluation
+#   ./run.sh --shapes           the same without any download but pip's
+#   ./run.sh test [arguments]   the tests; arguments go to pytest
+#   ./run.sh main.py --config=configs/pretrain_en.py ...    any script, any flags
+#
+# What is done already is not done again. PYTHON names the interpreter to make
+# the environment with, VENV its directory, WORKDIR the quick start's run.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+VENV=${VENV:-.venv}
+CANDIDATES=${PYTHON:-python3.12 python3.11 python3.13 python3 python}
+
+fail() {
+  echo "run.sh: $*" >&2
+  exit 1
+}
+
+find_python() {
+  local candidate
+  for candidate in $CANDIDATES; do
+    if "$candidate" -c 'import sys
+sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  fail "no Python 3.11, 3.12 or 3.13 (TensorFlow has no other) among:" \
+    "$CANDIDATES; install one, or name it: PYTHON=/path/to/python ./run.sh"
+}
+
+# Installs a requirements file once; again when one of them has changed.
+install() {
+  local file=$1 python mark
+  if [ ! -x "$VENV/bin/python" ]; then
+    python=$(find_python)
+    echo "Making $VENV with $python" >&2
+    "$python" -m venv "$VENV" ||
+      fail "$python -m venv failed; on Debian: apt install python3-venv"
+  fi
+  mark="$VENV/.installed-$file-$(cat requirements*.txt | cksum | cut -d' ' -f1)"
+  if [ ! -e "$mark" ]; then
+    echo "Installing $file (once, about two minutes) ..." >&2
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
+      -r "$file"
+    touch "$mark"
+  fi
+}
+
+quickstart() {
+  local mode=$1 config=configs/quickstart.py
+  [ "$mode" = openmoji ] || config=$config:$mode
+  local workdir=${WORKDIR:-runs/quickstart_$mode}
+  local result=$workdir/eval/retrieval_test.json
+  "$VENV/bin/python" -m tools.sample_data --mode="$mode"
+  "$VENV/bin/python" main.py --config="$config" --workdir="$workdir"
+  # metrics.jsonl is written anew by every training.
+  if [ ! "$result" -nt "$workdir/metrics.jsonl" ]; then
+    "$VENV/bin/python" eval_pretrain.py --workdir="$workdir" --split=test \
+      --output="$workdir/eval/pretrain_test.json"
+    "$VENV/bin/python" eval_retrieval.py --workdir="$workdir" --split=test \
+      --output="$result"
+  fi
+  cat <<END
+
+Done. Zero-shot retrieval over all pairs of the test scenes:
+  metrics   $result
+  losses    $workdir/eval/pretrain_test.json
+  plots     $workdir/plots/loss.png
+  workdir   $workdir
+Next: README.md, "Your own features".
+END
+}
+
+case "${1-}" in
+  "" | --shapes)
+    install requirements.txt
+    quickstart "$([ -z "${1-}" ] && echo openmoji || echo shapes)"
+    ;;
+  test)
+    shift
+    install requirements-dev.txt
+    exec "$VENV/bin/python" -m pytest "$@"
+    ;;
+  -h | --help)
+    sed -n '2,10s/^# \{0,1\}//p' "$0"
+    ;;
+  *)
+    install requirements.txt
+    exec "$VENV/bin/python" "$@"
+    ;;
+esac

@@ -1,0 +1,67 @@
+"""Command lines whose mistakes end in one message and exit status 2."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+
+
+def fail(message: str) -> None:
+  print(f"error: {message}", file=sys.stderr)
+  sys.exit(2)
+
+
+def refuse_positional(argv: Sequence[str]) -> None:
+  """absl passes words that are no flags on; here they are always mistakes."""
+  if len(argv) > 1:
+    fail(f"unexpected argument {argv[1]!r}; flags look like --name=value")
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+  """Flags of a command; a misspelt configuration key takes one line."""
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    fail(f"{error}\nPass --help for the flags.")
+  except (AttributeError, KeyError) as error:
+    # ml_collections: 'lrr' ... Did you mean "lr" instead of "lrr"?
+    text = re.sub(r"\s+", " ", str(error).strip("'\""))
+    fail(f"unknown configuration key: {text}")
+  except (OSError, ImportError, ValueError, TypeError) as error:
+    fail(f"the configuration cannot be read: {error}")
+  raise AssertionError  # fail does not return
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+  """The errors that a user's data or settings cause."""
+  found: list[type[Exception]] = []
+  for module, names in (
+    ("interbert_jax.errors", ("ConfigError", "CheckpointError")),
+    ("input_pipeline.errors", ("DataError",)),
+  ):
+    # Only what the command has imported can have been raised.
+    if module in sys.modules:
+      found += [getattr(sys.modules[module], name) for name in names]
+  return tuple(found)
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+  """Runs a command; INTERBERT_TRACEBACK=1 shows where an error came from."""
+
+  # TensorFlow tells of its CPU kernels when it is imported, by whomever.
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+  def guarded(argv: Sequence[str]) -> None:
+    # JAX and Orbax tell a lot at INFO; the progress line would drown in it.
+    logging.set_verbosity(logging.WARNING)
+    try:
+      main(argv)
+    except Exception as error:
+      show = os.environ.get("INTERBERT_TRACEBACK")
+      if show or not isinstance(error, _user_errors()):
+        raise
+      fail(str(error))
+
+  app.run(guarded, flags_parser=_parse)

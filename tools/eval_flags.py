@@ -1,0 +1,18 @@
+"""The flags that every eval script has."""
+
+from absl import flags
+
+
+def define_flags() -> None:
+  flags.DEFINE_string("workdir", None, "The run to evaluate.")
+  flags.DEFINE_string("split", "test", "Of the run's annotations.")
+  flags.DEFINE_string(
+    "output", None, "JSON file; WORKDIR/eval/TASK_SPLIT_STEP.json by default."
+  )
+  flags.DEFINE_string(
+    "checkpoint", "latest", "latest, best (by the run's metric) or a step."
+  )
+  flags.DEFINE_multi_string(
+    "set", [], "Changes the run's configuration: --set=input.store=DIR."
+  )
+  flags.mark_flag_as_required("workdir")

@@ -1,0 +1,187 @@
+"""Joins the islands: a configuration becomes data, task and evaluators.
+
+Used by main.py and the eval scripts. Keyword sections of the configuration go
+whole to the function that owns them, so that an unknown key fails.
+"""
+
+import json
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from input_pipeline.build import build
+from input_pipeline.retrieval import RetrievalSet
+from interbert_jax import optim
+from interbert_jax.config import InterBertConfig, make_config
+from interbert_jax.errors import ConfigError
+from interbert_jax.evaluators import LossEvaluator, RetrievalEvaluator
+from interbert_jax.masking import RegionMasking, TextMasking
+from interbert_jax.parallel import Parallel
+from interbert_jax.tasks.pretrain import PretrainTask
+
+_IMAGE_KEYS = ("region_features", "region_boxes", "image_size", "num_regions")
+_TEXT_KEYS = ("text_ids", "text_length", "image_of_text")
+
+
+def pretrain_data(config: Mapping[str, Any], split: str):
+  """The pairs of one split, as the configuration cuts them."""
+  section = dict(config["input"])
+  section.pop("train_split")
+  return build(
+    "pretrain",
+    **section,
+    split=split,
+    seed=config["seed"],
+    class_probs=config["task"]["mrm_loss"] != "features",
+  )
+
+
+def model_config(
+  section: Mapping[str, Any], info: Mapping[str, Any], *, mrm_loss: str
+) -> InterBertConfig:
+  """The model; widths that are not set are taken from the data.
+
+  Raises:
+    ConfigError: where a width is set and the data has another.
+  """
+  changes = dict(section)
+  size = changes.pop("size")
+  for key, found in (
+    ("vocab_size", info["vocab_size"]),
+    ("region_feature_dim", info["feature_dim"]),
+    ("num_region_classes", info["num_classes"]),
+  ):
+    if changes[key] is None:
+      changes[key] = found
+    elif found is not None and changes[key] != found:
+      raise ConfigError(
+        f"model.{key} is {changes[key]}, but the data has {found}; "
+        "leave it out to take the data's"
+      )
+  target = "features" if mrm_loss == "features" else "classes"
+  return make_config(size, region_target=target, **changes)
+
+
+def pretrain_task(
+  config: Mapping[str, Any],
+  info: Mapping[str, Any],
+  *,
+  model: InterBertConfig | None = None,
+) -> PretrainTask:
+  """The task over this data; `model` is a checkpoint's, where there is one."""
+  section = dict(config["task"])
+  text_masking = TextMasking(
+    mask_id=info["mask_id"], **section.pop("text_masking")
+  )
+  region_masking = RegionMasking(**section.pop("region_masking"))
+  return PretrainTask(
+    config=model
+    or model_config(config["model"], info, mrm_loss=section["mrm_loss"]),
+    text_masking=text_masking,
+    region_masking=region_masking,
+    **section,
+  )
+
+
+def batch_dims(task: PretrainTask, info: Mapping[str, Any]) -> dict[str, int]:
+  """The sizes of the letters of the batch contract."""
+  return {
+    "L": info["max_text_length"],
+    "R": info["max_regions"],
+    "E": task.config.region_feature_dim,
+    "C": info["num_classes"] or 1,
+  }
+
+
+def loss_evaluator(
+  config: Mapping[str, Any],
+  data,
+  *,
+  task: PretrainTask,
+  parallel: Parallel,
+) -> LossEvaluator:
+  batch_size = config["evals"]["batch_size"]
+  parallel.check_batch_size(batch_size, name="evals.batch_size")
+
+  def batches():
+    return data.eval_batches(
+      batch_size=batch_size,
+      shard_index=jax.process_index(),
+      shard_count=jax.process_count(),
+    )
+
+  return LossEvaluator(task=task, parallel=parallel, batches=batches)
+
+
+def retrieval_evaluator(
+  config: Mapping[str, Any],
+  split: str,
+  *,
+  model: InterBertConfig,
+  parallel: Parallel,
+  max_images: int | None = None,
+) -> tuple[RetrievalEvaluator, RetrievalSet]:
+  section = config["input"]
+  found = build(
+    "retrieval",
+    split=split,
+    max_images=max_images,
+    **{
+      key: section[key]
+      for key in (
+        "store",
+        "annotations",
+        "vocab",
+        "max_regions",
+        "max_text_length",
+      )
+    },
+  )
+  evaluator = RetrievalEvaluator(
+    config=model,
+    parallel=parallel,
+    images={key: getattr(found, key) for key in _IMAGE_KEYS},
+    texts={key: getattr(found, key) for key in _TEXT_KEYS},
+    pairs_per_step=config["evals"]["pairs_per_step"],
+  )
+  return evaluator, found
+
+
+def total_steps(config: Mapping[str, Any], num_examples: int) -> int:
+  """Steps of the run; exactly one of train.steps and train.epochs is set."""
+  section = config["train"]
+  if (section["steps"] is None) == (section["epochs"] is None):
+    raise ConfigError(
+      f"train.steps is {section['steps']} and train.epochs is "
+      f"{section['epochs']}; set exactly one of them"
+    )
+  if section["steps"] is not None:
+    steps = section["steps"]
+  else:
+    steps = math.ceil(section["epochs"] * num_examples / section["batch_size"])
+  if steps < 1:
+    raise ConfigError(f"the run has {steps} steps; wanted at least 1")
+  return steps
+
+
+def optim_section(config: Mapping[str, Any], steps: int) -> dict[str, Any]:
+  """The keywords of `optim.make_optimizer`."""
+  section = dict(config["optim"])
+  fraction = section.pop("warmup_fraction")
+  return {**section, "warmup_steps": optim.warmup_steps(fraction, steps)}
+
+
+def read_run_config(workdir: str | pathlib.Path) -> dict[str, Any]:
+  """The configuration that a workdir was trained with."""
+  path = pathlib.Path(workdir) / "config.json"
+  if not path.is_file():
+    raise ConfigError(
+      f"{path}: not found; --workdir must name a run of main.py"
+    )
+  try:
+    return json.loads(path.read_text(encoding="utf-8"))
+  except json.JSONDecodeError as error:
+    raise ConfigError(f"{path}: not JSON: {error}") from error

@@ -1,0 +1,84 @@
+"""What main.py does once its flags are read."""
+
+import dataclasses
+import pathlib
+import sys
+
+import jax
+
+from interbert_jax import json_file
+from interbert_jax.parallel import is_main_process, make_parallel
+from interbert_jax.train import train_and_evaluate
+from tools import experiment
+
+
+def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
+  """Builds data, task and evaluators, trains, and returns the last metrics."""
+  parallel = make_parallel(**config["parallel"])
+  data = experiment.pretrain_data(config, config["input"]["train_split"])
+  info = data.info
+  task = experiment.pretrain_task(config, info)
+  batch_size = config["train"]["batch_size"]
+  parallel.check_batch_size(batch_size, name="train.batch_size")
+  steps = experiment.total_steps(config, info["num_examples"])
+  evals = config["evals"]
+  evaluators = {
+    evals["split"]: experiment.loss_evaluator(
+      config,
+      experiment.pretrain_data(config, evals["split"]),
+      task=task,
+      parallel=parallel,
+    )
+  }
+  if evals["retrieval_images"]:
+    evaluators[f"{evals['split']}_retrieval"], _ = (
+      experiment.retrieval_evaluator(
+        config,
+        evals["split"],
+        model=task.config,
+        parallel=parallel,
+        max_images=evals["retrieval_images"],
+      )
+    )
+  if is_main_process():
+    json_file.write_json(workdir / "config.json", config.to_dict())
+    print(
+      f"{workdir}: {info['num_examples']:,} captions of "
+      f"{info['num_images']:,} images, {steps:,} steps of {batch_size} "
+      f"({steps * batch_size / info['num_examples']:.1f} epochs)",
+      file=sys.stderr,
+    )
+
+  def train_batches(first_step: int, last_step: int):
+    return data.train_batches(
+      first_step,
+      last_step,
+      batch_size=batch_size,
+      shard_index=jax.process_index(),
+      shard_count=jax.process_count(),
+    )
+
+  return train_and_evaluate(
+    workdir=workdir,
+    task=task,
+    parallel=parallel,
+    train_batches=train_batches,
+    evaluators=evaluators,
+    dims=experiment.batch_dims(task, info),
+    meta={
+      "model": dataclasses.asdict(task.config),
+      "data_fingerprint": info["fingerprint"],
+      "vocab_sha256": info["vocab_sha256"],
+      "batch_size": batch_size,
+      "seed": config["seed"],
+    },
+    resume_keys=("data_fingerprint", "batch_size", "seed"),
+    seed=config["seed"],
+    batch_size=batch_size,
+    total_steps=steps,
+    log_every=config["train"]["log_every"],
+    eval_every=evals["every"],
+    optim_config=experiment.optim_section(config, steps),
+    checkpoint_config=dict(config["checkpoint"]),
+    init_from=config["init_from"],
+  )

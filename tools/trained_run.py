@@ -1,0 +1,104 @@
+"""A finished or running workdir, opened for evaluation."""
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from interbert_jax.checkpoint import Checkpoints
+from interbert_jax.config import InterBertConfig
+from interbert_jax.errors import CheckpointError, ConfigError
+from interbert_jax.parallel import Parallel
+from interbert_jax.results import params_fingerprint, write_result
+from tools import experiment
+
+
+def change_config(config: Mapping[str, Any], changes: list[str]) -> ConfigDict:
+  """Applies key=value changes to a configuration, refusing unknown keys."""
+  changed = ConfigDict(config)
+  for change in changes:
+    key, equals, value = change.partition("=")
+    if not equals:
+      raise ConfigError(f"--set={change}: wanted --set=section.key=value")
+    *sections, name = key.split(".")
+    section: Any = changed
+    for part in sections:
+      section = section.get(part)
+      if not isinstance(section, ConfigDict):
+        raise ConfigError(f"--set={change}: no section {part!r}")
+    if name not in section:
+      raise ConfigError(
+        f"--set={change}: no key {name!r}; keys: {sorted(section.keys())}"
+      )
+    old = section[name]
+    try:
+      section[name] = value if old is None else type(old)(value)
+    except ValueError as error:
+      raise ConfigError(f"--set={change}: {error}") from error
+  return changed
+
+
+class TrainedRun:
+  """Configuration and parameters of one checkpoint of a workdir."""
+
+  def __init__(self, workdir: str, *, checkpoint: str, changes: list[str]):
+    self.began = time.monotonic()
+    self.workdir = pathlib.Path(workdir)
+    self.config = change_config(
+      experiment.read_run_config(self.workdir), changes
+    )
+    section = self.config["checkpoint"]
+    with Checkpoints(
+      self.workdir / "checkpoints",
+      best_metric=section["best_metric"],
+      best_mode=section["best_mode"],
+      create=False,
+    ) as checkpoints:
+      self.step = checkpoints.choose(checkpoint)
+      self.params, self.meta = checkpoints.load_params(self.step)
+    known = {field.name for field in dataclasses.fields(InterBertConfig)}
+    if set(self.meta["model"]) != known:
+      raise CheckpointError(
+        f"{self.workdir}: the checkpoint's model has other fields than this "
+        f"code's: {sorted(set(self.meta['model']) ^ known)}"
+      )
+    self.model = InterBertConfig(**self.meta["model"])
+    self.fingerprint = params_fingerprint(self.params)
+    self.selection = checkpoint
+
+  def check_vocabulary(self, sha256: str, path: str) -> None:
+    """Ids of another vocabulary would be other words."""
+    if sha256 != self.meta["vocab_sha256"]:
+      raise CheckpointError(
+        f"{path} (sha256 {sha256[:12]}) is not the vocabulary of the "
+        f"checkpoint (sha256 {self.meta['vocab_sha256'][:12]})"
+      )
+
+  def placed_params(self, parallel: Parallel):
+    return parallel.put_replicated(self.params)
+
+  def write(
+    self, output: str | None, *, task: str, split: str, **facts: Any
+  ) -> pathlib.Path:
+    """Writes the result JSON and returns its path."""
+    path = pathlib.Path(
+      output or self.workdir / "eval" / f"{task}_{split}_{self.step}.json"
+    )
+    return write_result(
+      path,
+      task=task,
+      split=split,
+      dataset=pathlib.Path(self.config["input"]["annotations"]).stem,
+      step=self.step,
+      pretrained=str(self.workdir / "checkpoints" / str(self.step)),
+      checkpoint_selection=self.selection,
+      checkpoint_fingerprint=self.fingerprint,
+      model=self.meta["model"],
+      vocab_sha256=self.meta["vocab_sha256"],
+      seconds=round(time.monotonic() - self.began, 2),
+      config=self.config.to_dict(),
+      **facts,
+    )
