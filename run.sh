@@ -3,6 +3,7 @@
 #
 #   ./run.sh                    the quick start: data, training, evaluation
 #   ./run.sh --shapes           the same without any download but pip's
+#   ./run.sh --config.train.steps=300   the quick start with other settings
 #   ./run.sh test [arguments]   the tests; arguments go to pytest
 #   ./run.sh main.py --config=configs/pretrain_en.py ...    any script, any flags
 #
@@ -50,13 +51,15 @@ install() {
   fi
 }
 
+# $1: openmoji or shapes; the rest goes to main.py.
 quickstart() {
   local mode=$1 config=configs/quickstart.py
+  shift
   [ "$mode" = openmoji ] || config=$config:$mode
   local workdir=${WORKDIR:-runs/quickstart_$mode}
   local result=$workdir/eval/retrieval_test.json
   "$VENV/bin/python" -m tools.sample_data --mode="$mode"
-  "$VENV/bin/python" main.py --config="$config" --workdir="$workdir"
+  "$VENV/bin/python" main.py --config="$config" --workdir="$workdir" "$@"
   # metrics.jsonl is written anew by every training.
   if [ ! "$result" -nt "$workdir/metrics.jsonl" ]; then
     "$VENV/bin/python" eval_pretrain.py --workdir="$workdir" --split=test \
@@ -76,17 +79,22 @@ END
 }
 
 case "${1-}" in
-  "" | --shapes)
+  -h | --help)
+    sed -n '2,11s/^# \{0,1\}//p' "$0"
+    ;;
+  "" | --*)
+    mode=openmoji
+    if [ "${1-}" = --shapes ]; then
+      mode=shapes
+      shift
+    fi
     install requirements.txt
-    quickstart "$([ -z "${1-}" ] && echo openmoji || echo shapes)"
+    quickstart "$mode" "$@"
     ;;
   test)
     shift
     install requirements-dev.txt
     exec "$VENV/bin/python" -m pytest "$@"
-    ;;
-  -h | --help)
-    sed -n '2,10s/^# \{0,1\}//p' "$0"
     ;;
   *)
     install requirements.txt

@@ -22,10 +22,30 @@ def cache_dir(*parts: str) -> str:
   return os.path.join(root, *parts)
 
 
+def runlocal(config: ConfigDict, arg: str) -> ConfigDict:
+  """With the argument "runlocal", a model and a run for a laptop."""
+  if arg not in ("", "runlocal"):
+    raise ValueError(f"argument {arg!r}: wanted nothing or runlocal")
+  if arg == "runlocal":
+    config.model.size = "tiny"
+    config.model.dtype = "float32"
+    config.train.batch_size = 32
+    config.train.epochs = None
+    config.train.steps = 20
+    config.train.log_every = 5
+    config.evals.every = 0
+    config.evals.batch_size = 32
+    config.evals.retrieval_images = 8
+    config.evals.pairs_per_step = 64
+    config.checkpoint.save_every = 20
+  return config
+
+
 def base_config() -> ConfigDict:
   config = ConfigDict()
   # Of parameters, example order, mismatches, masks and dropout.
   config.seed = 0
+  config.language = "en"  # of the captions; noted in results
   # Checkpoint step directory to start from; the workdir's own goes first.
   config.init_from = ""
 

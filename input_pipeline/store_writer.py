@@ -99,7 +99,7 @@ def _write_files(
   import tensorflow_datasets as tfds
   from array_record.python import array_record_module
 
-  host_tensorflow()
+  tf = host_tensorflow()
   features = schema.tfds_features(about["feature_dim"], about["num_classes"])
   statistics = _Statistics()
   row_of_id: dict[str, int] = {}
@@ -124,7 +124,10 @@ def _write_files(
           hint="a store has one record per image",
         )
       statistics.add(record["features"])
-      yield features.serialize_example(record)
+      # Protobuf maps have no order of their own; with one, equal records make
+      # equal shards, checksums and fingerprints.
+      example = tf.train.Example.FromString(features.serialize_example(record))
+      yield example.SerializeToString(deterministic=True)
 
   serialised = checked()
   for head in serialised:

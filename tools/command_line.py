@@ -50,12 +50,11 @@ def _user_errors() -> tuple[type[Exception], ...]:
 def run(main: Callable[[Sequence[str]], None]) -> None:
   """Runs a command; INTERBERT_TRACEBACK=1 shows where an error came from."""
 
-  # TensorFlow tells of its CPU kernels when it is imported, by whomever.
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
   def guarded(argv: Sequence[str]) -> None:
-    # JAX and Orbax tell a lot at INFO; the progress line would drown in it.
+    # JAX and Orbax tell so much that the progress line would drown in it.
+    # Warnings of our own loggers stay.
     logging.set_verbosity(logging.WARNING)
+    logging.get_absl_logger().setLevel("ERROR")
     try:
       main(argv)
     except Exception as error:

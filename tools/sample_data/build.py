@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tools.sample_data.captions_en import captions_en
 from tools.sample_data.captions_zh import captions_zh
+from tools.sample_data.picture import draw_regions
 from tools.sample_data.regions import make_records
 from tools.sample_data.scenes import SPLITS, Scene, make_scenes, scene_rng
 from tools.sample_data.sources import Source
@@ -18,6 +19,7 @@ VERSION = (
   1  # of what is generated; raise it when the same seed gives other data
 )
 MARK = "sample.json"
+EXAMPLE = "example.png"
 
 _CAPTIONERS = {"en": (captions_en, 1), "zh": (captions_zh, 2)}
 
@@ -171,6 +173,7 @@ def _save_scenes(
   seed: int,
 ) -> Iterator[Scene]:
   """Passes scenes on, saving picture and captions of each."""
+  shown = False
   for index, scene in scenes:
     # Little compression: the disk is not what is short here.
     scene.image.save(images / f"{scene.scene_id}.png", compress_level=1)
@@ -182,4 +185,17 @@ def _save_scenes(
         "captions": write_captions(scene.facts, source.artist.nouns, rng),
       }
       print(json.dumps(entry, ensure_ascii=False), file=files[language])
+      if language == "en" and len(scene.objects) > 2 and not shown:
+        _draw_example(images.parent / EXAMPLE, scene, source, entry["captions"])
+        shown = True
     yield scene
+
+
+def _draw_example(
+  path: Path, scene: Scene, source: Source, captions: list[str]
+) -> None:
+  """A picture of what the data is: objects named, other regions grey."""
+  names = [source.artist.nouns[o.class_index].en[0][0] for o in scene.objects]
+  draw_regions(
+    scene.image, scene.boxes, labels=names, caption=captions[0]
+  ).save(path)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tools.sample_data.regions import Encoder
 from tools.sample_data.scenes import Artist
+from tools.sample_data.standardise import Standardised
 
 _SHAPES_VOCAB = Path(__file__).with_name("vocab_shapes.txt")
 
@@ -113,7 +114,7 @@ def load_openmoji(
   artist = openmoji.make_artist(files, num_objects=num_objects)
   from interbert_jax.vision.efficientnet import load_encoder
 
-  encode = load_encoder(files["encoder"])
+  encode = Standardised(load_encoder(files["encoder"]))
   classes = _describe_classes(artist)
   for entry, thing in zip(classes, artist.objects, strict=True):
     entry["code_point"] = f"U+{thing.code_point:X}"
@@ -122,7 +123,8 @@ def load_openmoji(
     encode=lambda crops, scenes: encode(crops),
     num_classes=1000,
     background_class=None,
-    extractor="EfficientNet-Lite0, ImageNet weights, 64 pixel crops",
+    extractor="EfficientNet-Lite0, ImageNet weights, 64 pixel crops, "
+    "standardised",
     classes=classes,
     vocabs={"en": files["vocab_en"], "zh": files["vocab_zh"]},
     notice=_OPENMOJI_NOTICE,

@@ -1,0 +1,18 @@
+"""The quick start with Chinese captions.
+
+  python -m tools.sample_data --mode=openmoji
+  python main.py --config=configs/quickstart_zh.py
+
+`:shapes` takes the sample data that needs no download. Hardware: 2 CPU cores.
+"""
+
+from configs import quickstart
+
+
+def get_config(arg: str = "openmoji"):
+  config = quickstart.get_config(arg)
+  config.language = "zh"
+  for key in ("annotations", "vocab"):
+    config.input[key] = config.input[key].replace("_en.", "_zh.")
+  config.input.max_text_length = 30  # a character each
+  return config
