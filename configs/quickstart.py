@@ -35,9 +35,12 @@ def get_config(arg: str = "openmoji"):
   config.model.max_position_embeddings = 64
   # As much spread as the base model's 0.02 gives at a width of 768.
   config.model.initializer_range = 0.07
+  # Masking is noise enough here; dropout doubles the time to leave chance.
+  config.model.hidden_dropout = 0.0
   config.model.attention_dropout = 0.0
+  config.model.region_hidden_dropout = 0.0
   config.model.region_attention_dropout = 0.0
-  config.model.region_hidden_dropout = 0.1
+  config.model.pooled_dropout = 0.0
 
   config.task.text_masking.rule = "token"
   config.task.text_masking.rate = 0.15

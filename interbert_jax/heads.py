@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from interbert_jax.config import InterBertConfig
-from interbert_jax.modules import dense, gelu, layer_norm
+from interbert_jax.modules import dense, layer_norm
 
 
 class Transform(nn.Module):
@@ -22,7 +22,7 @@ class Transform(nn.Module):
     hidden_ND = dense(c.hidden_size, c.initializer_range, c.dtype, "dense")(
       hidden_ND
     )
-    return layer_norm("norm")(gelu(hidden_ND))
+    return layer_norm("norm")(nn.gelu(hidden_ND, approximate=False))
 
 
 class MlmHead(nn.Module):
@@ -37,9 +37,9 @@ class MlmHead(nn.Module):
       "bias", nn.initializers.zeros, (self.config.vocab_size,)
     )
     logits_NV = attend(Transform(self.config, name="transform")(hidden_ND))
-    # bias_V for every row, as an outer product with ones: its gradient is
-    # then a matrix product over the rows, a third of the head's time faster
-    # on a CPU than the sum it stands for.
+    # bias_V for every row, as an outer product with ones: its gradient is then
+    # a matrix product instead of a sum over the rows, which makes the head's
+    # gradient 1.3 times as fast on a CPU (bench/bench_mlm_head.py).
     ones_N = jnp.ones(hidden_ND.shape[:-1])
     return logits_NV + jnp.einsum("...,v->...v", ones_N, bias_V)
 

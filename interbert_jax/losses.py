@@ -6,6 +6,7 @@ the counts differ. All sums are float32. N is any leading shape.
 
 import jax
 import jax.numpy as jnp
+import optax
 
 SumWeight = tuple[jax.Array, jax.Array]
 
@@ -17,18 +18,13 @@ def _reduce(values_N: jax.Array, weights_N: jax.Array) -> SumWeight:
   return jnp.sum(values_N * weights_N), jnp.sum(weights_N)
 
 
-def _pick(logits_NC: jax.Array, labels_N: jax.Array) -> jax.Array:
-  """[N] the logit of each row's label."""
-  return jnp.take_along_axis(logits_NC, labels_N[..., None], axis=-1)[..., 0]
-
-
 def cross_entropy(
   logits_NC: jax.Array, labels_N: jax.Array, weights_N: jax.Array
 ) -> SumWeight:
   """Softmax cross-entropy with integer labels (MLM, ITM, hard classes)."""
   logits_NC = logits_NC.astype(jnp.float32)
   return _reduce(
-    jax.nn.logsumexp(logits_NC, axis=-1) - _pick(logits_NC, labels_N),
+    optax.softmax_cross_entropy_with_integer_labels(logits_NC, labels_N),
     weights_N,
   )
 
@@ -57,6 +53,8 @@ def accuracy(
   logits_NC: jax.Array, labels_N: jax.Array, weights_N: jax.Array
 ) -> SumWeight:
   """Share of rows in which no logit is higher than the label's."""
-  # A comparison with the maximum, which XLA:CPU vectorises; argmax it does not.
-  hit_N = _pick(logits_NC, labels_N) >= jnp.max(logits_NC, axis=-1)
+  # Compared with the maximum, which XLA:CPU vectorises; argmax it does not
+  # (bench/bench_mlm_head.py).
+  label_N1 = jnp.take_along_axis(logits_NC, labels_N[..., None], axis=-1)
+  hit_N = label_N1[..., 0] >= jnp.max(logits_NC, axis=-1)
   return _reduce(hit_N.astype(jnp.float32), weights_N)
