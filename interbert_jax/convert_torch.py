@@ -6,13 +6,15 @@ No torch is needed: a state dict is a plain dict of arrays. From the shell:
       --config=bert_base_6layer_6conect.json --output=checkpoint_dir
   python -m interbert_jax.convert_torch --input=checkpoint_dir \
       --output=model.safetensors
+
+The command itself is in `convert_command`.
 """
 
 import dataclasses
+import sys
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from flax import traverse_util
 
 from interbert_jax.config import InterBertConfig
 
@@ -173,6 +175,8 @@ def params_from_torch(
   Raises:
     ValueError: listing every tensor that is missing, surplus or misshapen.
   """
+  from flax import traverse_util  # takes a second, too long for --help
+
   wanted = {t.name: t for t in _tensors(config, _num_labels(state_dict))}
   problems = []
   params = {}
@@ -215,6 +219,8 @@ def params_to_torch(
   Raises:
     ValueError: listing every parameter that is missing, surplus or misshapen.
   """
+  from flax import traverse_util  # as above
+
   flat = traverse_util.flatten_dict(params, sep="/")
   head = flat.get("answer_head/dense/bias")
   wanted = {
@@ -240,3 +246,9 @@ def params_to_torch(
     )
   state_dict[_TIED] = state_dict[_TIED_TO]
   return state_dict
+
+
+if __name__ == "__main__":
+  from interbert_jax.convert_command import main
+
+  sys.exit(main())

@@ -18,7 +18,7 @@ def plot_losses(workdir: str | pathlib.Path) -> pathlib.Path | None:
   from matplotlib.figure import Figure
 
   rows = read_metrics(workdir)
-  names = [n for n in _LOSSES if any(n in row for row in rows)]
+  names = [n for n in _LOSSES if any(row.get(n) is not None for row in rows)]
   if not names:
     return None
   figure = Figure(figsize=(3.2 * len(names), 2.8), layout="constrained")
@@ -29,7 +29,7 @@ def plot_losses(workdir: str | pathlib.Path) -> pathlib.Path | None:
     for row in rows:
       for key in row:
         prefix, _, rest = key.partition("/")
-        if rest == name:
+        if rest == name and row[key] is not None:
           series[prefix] = key
     for label, key in series.items():
       points = [(r["step"], r[key]) for r in rows if r.get(key) is not None]

@@ -112,6 +112,7 @@ def train_and_evaluate(
   optim_config: Mapping[str, Any],
   checkpoint_config: Mapping[str, Any],
   init_from: str = "",
+  config: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
   """Trains until `total_steps` updates are done; restarts by itself.
 
@@ -132,6 +133,7 @@ def train_and_evaluate(
     optim_config: keywords of `optim.make_optimizer`.
     checkpoint_config: keywords of `checkpoint.Checkpoints`.
     init_from: a checkpoint's step directory to take parameters from.
+    config: written to config.json, once nothing speaks against the run.
 
   Returns:
     The metrics of the last evaluation, as "prefix/name".
@@ -185,6 +187,8 @@ def train_and_evaluate(
       return {}
     writer = None
     if main:
+      if config is not None:
+        json_file.write_json(workdir / "config.json", config)
       json_file.write_json(workdir / "env.json", run_info.environment())
       writer = stack.enter_context(MetricWriter(workdir, start_step=start_step))
 

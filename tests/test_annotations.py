@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tiny_data import write_lines
+from tests.tiny_data import write_lines
 
 from input_pipeline.annotations import load_captions
 from input_pipeline.errors import DataError

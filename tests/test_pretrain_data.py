@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from tiny_data import (
+from tests.tiny_data import (
   VOCAB,
   C,
   E,

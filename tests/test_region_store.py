@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from tiny_data import C, E, make_record, make_records, write_tiny_store
+from tests.tiny_data import C, E, make_record, make_records, write_tiny_store
 
 from input_pipeline import schema, store_writer
 from input_pipeline.errors import DataError

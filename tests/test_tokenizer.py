@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tiny_data import VOCAB, write_vocab
+from tests.tiny_data import VOCAB, write_vocab
 from tokenizers import BertWordPieceTokenizer
 
 from input_pipeline.errors import DataError

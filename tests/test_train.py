@@ -165,7 +165,6 @@ def test_eight_examples_are_learnt(tmp_path):
   task = tiny_task(dropout=False, mrm_weight=0.0)
   batch = tiny_batch(0)
 
-
   def batches(first, last):
     # The same masks too: the position never changes.
     yield from [batch] * (last - first)

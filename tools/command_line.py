@@ -22,16 +22,31 @@ def refuse_positional(argv: Sequence[str]) -> None:
 def _parse(argv: Sequence[str]) -> list[str]:
   """Flags of a command; a misspelt configuration key takes one line."""
   try:
-    return flags.FLAGS(argv)
+    words = flags.FLAGS(argv)
+    if "config" in flags.FLAGS:
+      # A file that could not be read is an error only when it is looked at.
+      flags.FLAGS.config.keys()
+    return words
+  except SystemExit:
+    sys.exit(0)  # after --help, where absl says 1
   except flags.Error as error:
+    if "Traceback" in str(error):
+      fail(f"the configuration cannot be read: {_last_line(error)}")
     fail(f"{error}\nPass --help for the flags.")
   except (AttributeError, KeyError) as error:
     # ml_collections: 'lrr' ... Did you mean "lr" instead of "lrr"?
-    text = re.sub(r"\s+", " ", str(error).strip("'\""))
+    # with the quotes and escapes of an exception inside an exception.
+    text = str(error.args[0]).replace("\\n", " ").replace("\\", "")
+    text = re.sub(r"^(['\"])(.*)\1$", r"\2", text)
     fail(f"unknown configuration key: {text}")
   except (OSError, ImportError, ValueError, TypeError) as error:
-    fail(f"the configuration cannot be read: {error}")
+    fail(f"the configuration cannot be read: {_last_line(error)}")
   raise AssertionError  # fail does not return
+
+
+def _last_line(error: Exception) -> str:
+  """The cause, which ml_collections puts below what it tried."""
+  return str(error).strip().rpartition("\n")[2].strip()
 
 
 def _user_errors() -> tuple[type[Exception], ...]:

@@ -2,6 +2,9 @@
 
 from absl import flags
 
+# They belong to the script that asks for them, so that its --help lists them.
+flags.disclaim_key_flags()
+
 
 def define_flags() -> None:
   flags.DEFINE_string("workdir", None, "The run to evaluate.")

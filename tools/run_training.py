@@ -6,7 +6,6 @@ import sys
 
 import jax
 
-from interbert_jax import json_file
 from interbert_jax.parallel import is_main_process, make_parallel
 from interbert_jax.train import train_and_evaluate
 from tools import experiment
@@ -41,7 +40,6 @@ def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
       )
     )
   if is_main_process():
-    json_file.write_json(workdir / "config.json", config.to_dict())
     print(
       f"{workdir}: {info['num_examples']:,} captions of "
       f"{info['num_images']:,} images, {steps:,} steps of {batch_size} "
@@ -81,4 +79,5 @@ def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
     optim_config=experiment.optim_section(config, steps),
     checkpoint_config=dict(config["checkpoint"]),
     init_from=config["init_from"],
+    config=config.to_dict(),
   )

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 # Everything else is imported when it is needed, so that --help answers at once.
-_NUM_OBJECTS = 150
+_NUM_OBJECTS = 100
 
 
 def _scenes(text: str) -> dict[str, int]:
@@ -56,7 +56,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
   parser.add_argument(
     "--scenes",
     type=_scenes,
-    default="600,100,100",
+    default="800,100,100",
     metavar="TRAIN,VAL,TEST",
     help="numbers of scenes (default: %(default)s)",
   )

@@ -1,0 +1,144 @@
+"""Every configuration loads, says how to run it, and trains."""
+
+import importlib
+import pathlib
+
+import pytest
+
+from configs import common
+from interbert_jax.config import make_config
+from interbert_jax.metric_writer import read_metrics
+from tests.tiny_data import (
+  make_records,
+  write_captions,
+  write_lines,
+  write_tiny_store,
+  write_vocab,
+)
+from tools.run_training import run_training
+
+CONFIGS = pathlib.Path(common.__file__).parent
+NAMES = sorted(
+  path.stem
+  for path in CONFIGS.glob("*.py")
+  if path.stem not in ("__init__", "common")
+)
+
+
+def leaves(config, prefix=""):
+  for key, value in config.items():
+    if hasattr(value, "items"):
+      yield from leaves(value, f"{prefix}{key}.")
+    else:
+      yield f"{prefix}{key}", value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_loads_and_says_how_to_run_it(name):
+  module = importlib.import_module(f"configs.{name}")
+  assert f"--config=configs/{name}.py" in module.__doc__
+  assert "Hardware" in module.__doc__
+  config = module.get_config()
+  keys = {key for key, _ in leaves(config)}
+  assert keys == {key for key, _ in leaves(common.base_config())}
+  # Lists cannot be overridden on the command line.
+  assert not [key for key, value in leaves(config) if isinstance(value, list)]
+  with pytest.raises(ValueError, match="wanted"):
+    module.get_config("nonsense")
+
+
+def test_every_key_has_a_comment():
+  """On its line, or on a line of comments above it or its group."""
+  lines = pathlib.Path(common.__file__).read_text().splitlines()
+  body = lines[lines.index("def base_config() -> ConfigDict:") :]
+  explained = False
+  for line in body:
+    stripped = line.strip()
+    if not stripped or stripped.endswith("ConfigDict()"):
+      explained = False
+    elif stripped.startswith("#"):
+      explained = True
+    elif stripped.startswith("config."):
+      obvious = stripped.split(" = ")[0].rsplit(".", 1)[1] in OBVIOUS
+      assert explained or "#" in stripped or obvious, line
+
+
+# Their names say what the comment would.
+OBVIOUS = {
+  "hidden_size",
+  "num_interaction_layers",
+  "num_text_layers",
+  "num_region_layers",
+  "region_num_heads",
+  "mlp_dim",
+  "region_mlp_dim",
+  "max_position_embeddings",
+  "type_vocab_size",
+  "pooler_dim",
+  "hidden_dropout",
+  "attention_dropout",
+  "region_hidden_dropout",
+  "region_attention_dropout",
+  "pooled_dropout",
+  "initializer_range",
+  "b1",
+  "b2",
+  "eps",
+}
+
+
+def test_pretraining_is_the_published_shape():
+  config = importlib.import_module("configs.pretrain_en").get_config()
+  assert make_config(config.model.size) == make_config("base")
+  assert (config.train.batch_size, config.train.epochs) == (512, 15)
+  assert (config.input.max_regions, config.input.max_text_length) == (36, 36)
+
+
+@pytest.mark.parametrize("name", ["pretrain_en", "pretrain_zh"])
+@pytest.mark.parametrize("mrm_loss", ["kl", "features"])
+def test_pretraining_trains_two_steps_on_tiny_data(name, mrm_loss, tmp_path):
+  with_probs = mrm_loss == "kl"
+  write_tiny_store(
+    tmp_path / "regions",
+    make_records(11, class_probs=with_probs),
+    num_classes=5 if with_probs else None,
+  )
+  if name == "pretrain_en":
+    write_captions(tmp_path / "captions.jsonl")
+    write_vocab(tmp_path / "vocab.txt")
+  else:
+    titles = ["夏季新款红色连衣裙", "男士跑鞋", "红色跑鞋 女"]
+    write_lines(
+      tmp_path / "captions.jsonl",
+      [
+        {
+          "image_id": f"im{i}",
+          "split": "train" if i < 8 else "val",
+          "captions": [titles[i % 3]],
+        }
+        for i in range(11)
+      ],
+    )
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    characters = sorted(set("".join(titles)) - {" "})
+    write_vocab(tmp_path / "vocab.txt", special + characters)
+  config = importlib.import_module(f"configs.{name}").get_config("runlocal")
+  config.input.store = str(tmp_path / "regions")
+  config.input.annotations = str(tmp_path / "captions.jsonl")
+  config.input.vocab = str(tmp_path / "vocab.txt")
+  config.input.max_regions = 6
+  config.input.max_text_length = 10
+  config.task.mrm_loss = mrm_loss
+  config.task.group_size = 8
+  config.train.steps = 2
+  config.train.batch_size = 8
+  config.train.log_every = 1
+  config.evals.batch_size = 8
+  config.evals.retrieval_images = 2 if with_probs else 0
+  config.evals.pairs_per_step = 8
+  config.checkpoint.save_every = 2
+  final = run_training(config, tmp_path / "run")
+  assert final["val/mlm_loss"] > 0
+  assert ("val_retrieval/image_retrieval_recall@1" in final) == with_probs
+  steps = [r["step"] for r in read_metrics(tmp_path / "run") if "loss" in r]
+  assert steps == [1, 2]

@@ -1,0 +1,225 @@
+"""The commands of the README on tiny data: train, evaluate, train again."""
+
+import datetime
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import pytest
+from ml_collections import ConfigDict
+
+from interbert_jax.errors import CheckpointError
+from interbert_jax.metric_writer import read_metrics
+from tests import tiny_data
+from tests.conftest import ROOT
+from tools.run_training import run_training
+from tools.trained_run import TrainedRun
+
+TEXTS = 3 + 1 + 2  # of the three held-out images of tiny_data
+SETTINGS = {
+  "model.hidden_size": 32,
+  "model.num_interaction_layers": 1,
+  "model.mlp_dim": 32,
+  "model.region_mlp_dim": 32,
+  "model.pooler_dim": 32,
+  "task.group_size": 2,
+  "task.mlm_rows": 10,
+  "task.mrm_rows": 10,
+  "input.max_text_length": 8,
+  "input.max_regions": 6,
+  "train.batch_size": 16,
+  "train.steps": 4,
+  "train.log_every": 2,
+  "evals.every": 4,
+  "evals.batch_size": 8,
+  "evals.retrieval_images": 3,
+  "evals.pairs_per_step": 16,
+  "checkpoint.save_every": 4,
+}
+RESULT_KEYS = {
+  "schema",
+  "task",
+  "dataset",
+  "split",
+  "pretrained",
+  "step",
+  "metrics",
+  "n_images",
+  "n_texts",
+  "seconds",
+  "config",
+  "versions",
+  "git_hash",
+  "date",
+  "checkpoint_fingerprint",
+}
+
+
+def command(*arguments):
+  done = subprocess.run(
+    (sys.executable, *map(str, arguments)),
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=300,
+    env={
+      **os.environ,
+      # One device, and what one command has compiled serves the next.
+      "XLA_FLAGS": "--xla_backend_optimization_level=0",
+      "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+    },
+  )
+  assert done.returncode == 0, done.stderr
+  return done
+
+
+@pytest.fixture(scope="module")
+def train_command(tmp_path_factory):
+  root = tmp_path_factory.mktemp("run")
+  tiny_data.write_tiny_store(root / "store", tiny_data.make_records(11))
+  settings = {
+    **SETTINGS,
+    "input.store": root / "store",
+    "input.annotations": tiny_data.write_captions(root / "captions.jsonl"),
+    "input.vocab": tiny_data.write_vocab(root / "vocab.txt"),
+  }
+  return (
+    "main.py",
+    "--config=configs/quickstart.py",
+    f"--workdir={root / 'workdir'}",
+    *(f"--config.{key}={value}" for key, value in settings.items()),
+  )
+
+
+@pytest.fixture(scope="module")
+def trained(train_command):
+  """(workdir, what the training said)."""
+  workdir = train_command[2].removeprefix("--workdir=")
+  return ROOT / workdir, command(*train_command).stderr
+
+
+def evaluate(workdir, script):
+  """(console output, result)."""
+  text = command(script, f"--workdir={workdir}", "--split=val").stdout
+  path = text.splitlines()[-1]
+  return text, json.loads((ROOT / path).read_text())
+
+
+def check_result(result, workdir):
+  assert RESULT_KEYS <= set(result)
+  assert result["schema"] == 1
+  assert (result["dataset"], result["split"]) == ("captions", "val")
+  assert (result["step"], result["n_images"], result["n_texts"]) == (4, 3, 6)
+  assert result["pretrained"] == str(workdir / "checkpoints/4")
+  assert result["config"]["model"]["hidden_size"] == 32
+  assert {"jax", "flax", "orbax-checkpoint"} <= set(result["versions"])
+  assert len(result["checkpoint_fingerprint"]) == 64
+  assert result["seconds"] > 0
+  assert datetime.datetime.fromisoformat(result["date"]).tzinfo
+  for name, value in result["metrics"].items():
+    if "recall@" in name or name.endswith(("_acc", "_rate", "_dropped")):
+      assert 0 <= value <= 1, name
+
+
+def test_training_says_what_it_does(trained):
+  _, text = trained
+  lines = text.splitlines()
+  assert "15 captions of 8 images, 4 steps of 16 (4.3 epochs)" in lines[0]
+  assert "from random parameters; 1 cpu device(s)" in lines[1]
+  shown = [line for line in lines if line.startswith("step ")]
+  assert [line.split(" loss ")[0] for line in shown] == [
+    "step 2/4 (50.0%)",
+    "step 4/4 (100.0%)",
+  ]
+  assert "ETA" in shown[0] and "ex/s" in shown[0]
+  assert "Traceback" not in text and "Warning" not in text
+
+
+def test_the_files_of_a_workdir(trained):
+  workdir, _ = trained
+  found = {path.name for path in workdir.iterdir()} - {"eval"}
+  events = {name for name in found if name.startswith("events.out.tfevents.")}
+  assert len(events) == 1
+  assert found - events == {
+    "checkpoints",
+    "config.json",
+    "env.json",
+    "metrics.jsonl",
+    "plots",
+  }
+  assert (workdir / "plots/loss.png").is_file()
+  assert (workdir / "checkpoints/4/params").is_dir()
+  config = json.loads((workdir / "config.json").read_text())
+  assert config["train"]["batch_size"] == 16
+  assert "--config.train.steps=4" in (workdir / "env.json").read_text()
+  rows = read_metrics(workdir)
+  assert [row["step"] for row in rows] == [2, 4, 4]
+  assert {"val/loss", "val_retrieval/rsum"} <= set(rows[-1])
+
+
+def test_retrieval(trained):
+  workdir, _ = trained
+  text, result = evaluate(workdir, "eval_retrieval.py")
+  check_result(result, workdir)
+  assert result["task"] == "zeroshot_retrieval"
+  assert result["n_pairs_scored"] == 3 * TEXTS
+  assert 0 <= result["n_ties"] <= 3 + TEXTS
+  metrics = result["metrics"]
+  for side in ("image", "text"):
+    recalls = [metrics[f"{side}_retrieval_recall@{k}"] for k in (1, 5, 10)]
+    assert recalls == sorted(recalls)
+  # Ten of six texts and of three images: nothing can be missed.
+  assert metrics["image_retrieval_recall@5"] == 1
+  assert metrics["text_retrieval_recall@10"] == 1
+  percent = 100 * metrics["image_retrieval_recall@1"]
+  assert f"text -> image  R@1 {percent:.1f}  R@5 100.0" in text
+
+
+def test_pretraining_losses_are_those_of_the_training_run(trained):
+  workdir, _ = trained
+  _, result = evaluate(workdir, "eval_pretrain.py")
+  check_result(result, workdir)
+  assert result["task"] == "pretraining"
+  logged = read_metrics(workdir)[-1]
+  assert result["metrics"] == {
+    name: pytest.approx(logged[f"val/{name}"], rel=1e-5)
+    for name in result["metrics"]
+  }
+  assert {"loss", "mlm_loss", "mrm_loss", "itm_loss"} <= set(result["metrics"])
+
+
+def test_training_again_finds_nothing_to_do(trained, train_command):
+  workdir, _ = trained
+  before = (workdir / "metrics.jsonl").read_bytes()
+  text = command(*train_command).stderr
+  assert f"{workdir} is already trained to step 4" in text
+  assert "compiling" not in text
+  assert (workdir / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_refused_change_leaves_the_run_as_it_was(trained):
+  """Evaluation reads config.json: it must stay that of the checkpoint."""
+  workdir, _ = trained
+  before = (workdir / "config.json").read_bytes()
+  config = ConfigDict(json.loads(before))
+  config.train.batch_size = 8
+  with pytest.raises(CheckpointError, match="batch_size: 16 before, 8 now"):
+    run_training(config, workdir)
+  assert (workdir / "config.json").read_bytes() == before
+
+
+def test_another_vocabulary_is_refused(trained, tmp_path):
+  workdir, _ = trained
+  run = TrainedRun(workdir, checkpoint="latest", changes=[])
+  run.check_vocabulary(run.meta["vocab_sha256"], "vocab.txt")
+  with pytest.raises(CheckpointError, match="other.txt .* is not the vocab"):
+    run.check_vocabulary("0" * 64, "other.txt")
+
+
+def test_a_checkpoint_that_is_not_there(trained):
+  workdir, _ = trained
+  with pytest.raises(CheckpointError, match=r"no checkpoint '3'; .*\[4\]"):
+    TrainedRun(workdir, checkpoint="3", changes=[])
