@@ -39,8 +39,7 @@ def main(argv) -> None:
     metrics=metrics,
     n_images=data.info["num_images"],
     n_texts=data.info["num_examples"],
-    store_fingerprint=data.info["store_fingerprint"],
-    captions_sha256=data.info["captions_sha256"],
+    data_fingerprint=data.info["fingerprint"],
   )
   print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
   print(path)

@@ -41,8 +41,7 @@ def main(argv) -> None:
     tie_policy=TIE_POLICY,
     n_ties=metrics.pop("n_ties"),
     metrics=metrics,
-    store_fingerprint=data.store_fingerprint,
-    captions_sha256=data.captions_sha256,
+    data_fingerprint=data.fingerprint,
     **evaluator.counts,
   )
   for name, title in (

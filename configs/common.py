@@ -141,7 +141,7 @@ def base_config() -> ConfigDict:
 
   config.checkpoint = ConfigDict()
   config.checkpoint.save_every = 1000  # steps
-  config.checkpoint.keep_latest = 2
+  config.checkpoint.keep_latest = 2  # how many of the newest steps
   # The best step by this evaluation metric is kept too; empty for none.
   config.checkpoint.best_metric = "val/loss"
   config.checkpoint.best_mode = "min"

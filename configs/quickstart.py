@@ -35,8 +35,8 @@ def get_config(arg: str = "openmoji"):
   config.model.max_position_embeddings = 64
   # As much spread as the base model's 0.02 gives at a width of 768.
   config.model.initializer_range = 0.07
-  # Masking is noise enough here: with dropout, matching was still at chance
-  # after 48,000 examples, without it after 32,000 no more.
+  # Masking is noise enough here; dropout costs a fifth of the speed and
+  # delays matching.
   config.model.hidden_dropout = 0.0
   config.model.attention_dropout = 0.0
   config.model.region_hidden_dropout = 0.0

@@ -3,6 +3,7 @@
 Dimensions: I images, N texts, L text slots, R region slots, E feature width.
 """
 
+import hashlib
 import pathlib
 from dataclasses import dataclass
 
@@ -28,8 +29,7 @@ class RetrievalSet:
   text_length: np.ndarray  # [N] int32
   image_of_text: np.ndarray  # [N] int32
   vocab_sha256: str
-  store_fingerprint: str
-  captions_sha256: str
+  fingerprint: str  # of images and captions
 
 
 def retrieval_set(
@@ -64,7 +64,8 @@ def retrieval_set(
     text_length=text_length,
     image_of_text=captions.image_of_text,
     vocab_sha256=tokenizer.sha256,
-    store_fingerprint=regions.fingerprint,
-    captions_sha256=captions.sha256,
+    fingerprint=hashlib.sha256(
+      f"{regions.fingerprint} {captions.sha256}".encode()
+    ).hexdigest(),
     **regions.read_padded(rows, max_regions=max_regions, class_probs=False),
   )

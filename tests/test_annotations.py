@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from tests.tiny_data import write_lines
 
 from input_pipeline.annotations import load_captions
 from input_pipeline.errors import DataError
+from tests.tiny_data import write_lines
 
 
 def image(image_id, split="train", captions=("a dog",)):

@@ -54,6 +54,9 @@ RESULT_KEYS = {
   "git_hash",
   "date",
   "checkpoint_fingerprint",
+  "data_fingerprint",
+  "language",
+  "model",
 }
 
 

@@ -5,6 +5,11 @@ import json
 
 import numpy as np
 import pytest
+
+from input_pipeline.build import build
+from input_pipeline.errors import DataError
+from input_pipeline.pretrain import PretrainData
+from interbert_jax.batch import PRETRAIN, check_batch
 from tests.tiny_data import (
   VOCAB,
   C,
@@ -15,11 +20,6 @@ from tests.tiny_data import (
   write_tiny_store,
   write_vocab,
 )
-
-from input_pipeline.build import build
-from input_pipeline.errors import DataError
-from input_pipeline.pretrain import PretrainData
-from interbert_jax.batch import PRETRAIN, check_batch
 
 R, L = 4, 6
 

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from tests.tiny_data import C, E, make_record, make_records, write_tiny_store
 
 from input_pipeline import schema, store_writer
 from input_pipeline.errors import DataError
 from input_pipeline.region_store import RegionStore
+from tests.tiny_data import C, E, make_record, make_records, write_tiny_store
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from tests.tiny_data import VOCAB, write_vocab
 from tokenizers import BertWordPieceTokenizer
 
 from input_pipeline.errors import DataError
 from input_pipeline.tokenizer import Tokenizer
+from tests.tiny_data import VOCAB, write_vocab
 
 
 def pieces(tokenizer, *texts):

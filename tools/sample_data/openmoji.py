@@ -9,7 +9,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tools.sample_data.objects import check_names, choose_objects
 
-NUM_OBJECTS = 150
 _FONT_SIZE = 160
 _MIN_LONG_SIDE, _MAX_LONG_SIDE = 50, 110
 
@@ -19,7 +18,7 @@ class OpenMojiArtist:
 
   pale = 0.35
 
-  def __init__(self, font: Path, *, num_objects: int = NUM_OBJECTS):
+  def __init__(self, font: Path, *, num_objects: int):
     self.objects = choose_objects(num_objects)
     self.nouns = tuple(entry.noun for entry in self.objects)
     self._font = ImageFont.truetype(str(font), _FONT_SIZE)
@@ -54,9 +53,7 @@ class OpenMojiArtist:
     return sheet.crop(box)
 
 
-def make_artist(
-  files: dict[str, Path], *, num_objects: int = NUM_OBJECTS
-) -> OpenMojiArtist:
+def make_artist(files: dict[str, Path], *, num_objects: int) -> OpenMojiArtist:
   """Returns the artist, its classes checked against the package's names."""
   artist = OpenMojiArtist(files["font"], num_objects=num_objects)
   english = json.loads(files["names_en"].read_text(encoding="utf-8"))
