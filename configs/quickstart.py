@@ -19,7 +19,7 @@ def get_config(arg: str = "openmoji"):
   config.input.annotations = f"{data}/captions_en.jsonl"
   config.input.vocab = f"{data}/vocab_en.txt"
   # The regions with the highest scores: a scene has at most 12 object boxes.
-  config.input.max_regions = 12
+  config.input.max_regions = 8
   config.input.max_text_length = 24
 
   # Wider models memorise the scenes instead of learning words.
@@ -49,10 +49,10 @@ def get_config(arg: str = "openmoji"):
   config.task.mlm_on_mismatched = False
   config.task.group_size = 64
   config.task.mlm_rows = 1.75
-  config.task.mrm_rows = 2.5
+  config.task.mrm_rows = 2.0
 
   config.train.batch_size = 64
-  config.train.steps = 2000
+  config.train.steps = 1700
   config.optim.lr = 2e-3
   config.optim.warmup_fraction = 0.05
 

@@ -28,10 +28,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-  """Two tests with the same step compile it once."""
-  jax.config.update(
-    "jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled"))
-  )
+  """Two tests with the same step compile it once, in any worker."""
+  base = tmp_path_factory.getbasetemp()
+  if "PYTEST_XDIST_WORKER" in os.environ:
+    base = base.parent  # of this run, and common to its workers
+  jax.config.update("jax_compilation_cache_dir", str(base / "compiled"))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 

@@ -18,7 +18,8 @@ from tools.sample_data.facts import Facts, Group
 from tools.sample_data.nouns import Noun
 
 WIDTH, HEIGHT = 320, 240
-NUM_REGIONS = 36
+# As detectors with a threshold do, some pictures give more regions than others.
+MIN_REGIONS, MAX_REGIONS = 16, 36
 SPLITS = ("train", "val", "test")
 BACKGROUND = -1
 
@@ -249,7 +250,7 @@ def _clip(box: np.ndarray) -> np.ndarray:
 def _draw_background(exact: np.ndarray, rng: np.random.Generator) -> np.ndarray:
   """Returns some random boxes that are none of the objects."""
   size = np.array([WIDTH, HEIGHT], np.float64)
-  sides = rng.uniform(24, size / 2, (2 * NUM_REGIONS, 2))
+  sides = rng.uniform(24, size / 2, (2 * MAX_REGIONS, 2))
   corners = rng.uniform(0, size - sides)
   boxes = np.concatenate([corners, corners + sides], axis=1)
   best = np.max([_iou(box, boxes) for box in exact], axis=0)
@@ -267,8 +268,9 @@ def _make_regions(
       shift = np.clip(rng.normal(0.0, _JITTER, 4), -2 * _JITTER, 2 * _JITTER)
       shifted = _clip(box + shift * sides)
       regions.append((float(_iou(box, shifted[None])[0]), owner, shifted))
-  while len(regions) < NUM_REGIONS:
-    for box in _draw_background(exact, rng)[: NUM_REGIONS - len(regions)]:
+  wanted = int(rng.integers(MIN_REGIONS, MAX_REGIONS + 1))
+  while len(regions) < wanted:
+    for box in _draw_background(exact, rng)[: wanted - len(regions)]:
       regions.append((float(rng.uniform(0.05, 0.3)), BACKGROUND, box))
   # The sort is stable, so exact boxes keep the order of the objects.
   regions.sort(key=lambda region: -region[0])
