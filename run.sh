@@ -62,8 +62,6 @@ quickstart() {
   "$VENV/bin/python" main.py --config="$config" --workdir="$workdir" "$@"
   # metrics.jsonl is written anew by every training.
   if [ ! "$result" -nt "$workdir/metrics.jsonl" ]; then
-    "$VENV/bin/python" eval_pretrain.py --workdir="$workdir" --split=test \
-      --output="$workdir/eval/pretrain_test.json"
     "$VENV/bin/python" eval_retrieval.py --workdir="$workdir" --split=test \
       --output="$result"
   fi
@@ -71,7 +69,6 @@ quickstart() {
 
 Done. Zero-shot retrieval over all pairs of the test scenes:
   metrics   $result
-  losses    $workdir/eval/pretrain_test.json
   plots     $workdir/plots/loss.png
   workdir   $workdir
 Next: README.md, "Your own features".
