@@ -1,4 +1,4 @@
-"""Trains InterBERT.
+r"""Trains InterBERT.
 
   python main.py --config=configs/quickstart.py
   python main.py --config=configs/pretrain_en.py --workdir=runs/en \

@@ -1,4 +1,4 @@
-"""InterBERT-base, English, on precomputed region features.
+r"""InterBERT-base, English, on precomputed region features.
 
   python main.py --config=configs/pretrain_en.py --workdir=runs/pretrain_en \
       --config.input.store=DIR --config.input.annotations=captions.jsonl \

@@ -1,4 +1,4 @@
-"""InterBERT-base, Chinese, on e-commerce images and titles.
+r"""InterBERT-base, Chinese, on e-commerce images and titles.
 
   python main.py --config=configs/pretrain_zh.py --workdir=runs/pretrain_zh \
       --config.input.store=DIR --config.input.annotations=titles.jsonl \

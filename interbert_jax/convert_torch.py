@@ -1,4 +1,4 @@
-"""Official (PyTorch) InterBERT weights to Flax parameters and back.
+r"""Official (PyTorch) InterBERT weights to Flax parameters and back.
 
 No torch is needed: a state dict is a plain dict of arrays. From the shell:
 

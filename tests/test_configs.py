@@ -130,6 +130,7 @@ def test_pretraining_trains_two_steps_on_tiny_data(name, mrm_loss, tmp_path):
   config.input.max_text_length = 10
   config.task.mrm_loss = mrm_loss
   config.task.group_size = 8
+  config.task.text_masking.rate = 0.5  # so that every batch has masked words
   config.train.steps = 2
   config.train.batch_size = 8
   config.train.log_every = 1
