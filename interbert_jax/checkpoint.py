@@ -5,7 +5,6 @@ and step) and `meta` (JSON: step, model, data fingerprint, versions). Parameters
 are an item of their own, so evaluation and fine-tuning read only them.
 """
 
-import importlib.metadata
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -16,14 +15,9 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from interbert_jax.errors import CheckpointError, ConfigError
+from interbert_jax.run_info import versions
 
 log = logging.getLogger(__name__)
-
-_PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint")
-
-
-def versions() -> dict[str, str]:
-  return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def _shapes(tree) -> dict[str, tuple]:
