@@ -4,7 +4,9 @@
   python main.py --config=configs/quickstart.py
   python main.py --config=configs/quickstart.py:shapes    without downloads
 
-Hardware: 2 CPU cores.
+Hardware: 2 CPU cores, about 5 minutes of training and evaluation. Expected on
+the 100 test scenes: image retrieval R@1 0.33, R@10 0.85; text retrieval R@1
+0.42, R@10 0.77 (measured, openmoji, seed 0).
 """
 
 from configs import common
@@ -18,7 +20,8 @@ def get_config(arg: str = "openmoji"):
   config.input.store = f"{data}/regions"
   config.input.annotations = f"{data}/captions_en.jsonl"
   config.input.vocab = f"{data}/vocab_en.txt"
-  # The regions with the highest scores: a scene has at most 12 object boxes.
+  # The regions with the highest scores: the objects' own boxes (at most four)
+  # and then the best of the shifted ones.
   config.input.max_regions = 8
   config.input.max_text_length = 24
 
