@@ -118,6 +118,12 @@ def base_config() -> ConfigDict:
   config.input.mismatch_prob = 0.5  # pairs that get another image's caption
   # Regions are kept in memory where the split needs no more than this.
   config.input.cache_bytes = 2 << 30
+  # Directory on a local disk or in /dev/shm for a copy of the training images
+  # that is made once and read several times faster; empty for none.
+  config.input.stage_dir = ""
+  # With several hosts, each may copy its own share only: shares is then the
+  # number of hosts, or a multiple. It changes the order of examples.
+  config.input.shares = 1
 
   config.train = ConfigDict()
   config.train.batch_size = 512  # global

@@ -41,6 +41,57 @@ class ExampleOrder:
     return examples
 
 
+class SharedOrder:
+  """Examples in shares: a slice of every batch draws from its share alone.
+
+  A host that reads one slice then needs one share of the images, and can hold a
+  copy of just that. Each share has epochs of its own, end to end. The number of
+  shares is a setting of the run, not the number of hosts, which may be any
+  divisor of it.
+
+  Args:
+    share_of_example: [examples] from 0.
+    seed: of the run.
+    batch_size: global; each share has an equal part, in order.
+  """
+
+  def __init__(
+    self, share_of_example: np.ndarray, *, seed: int, batch_size: int
+  ):
+    shares = int(share_of_example.max()) + 1
+    if batch_size % shares:
+      raise DataError(
+        f"found {batch_size}, wanted a multiple of the {shares} shares",
+        field="batch_size",
+      )
+    self._rows = batch_size // shares
+    self._batch_size = batch_size
+    self._examples = [
+      np.flatnonzero(share_of_example == share) for share in range(shares)
+    ]
+    for share, examples in enumerate(self._examples):
+      if not len(examples):
+        raise DataError(f"share {share} of {shares} has no example")
+    self._orders = [
+      # Seeds of their own, so that equal shares have unequal orders.
+      ExampleOrder(len(examples), seed=seed * shares + share)
+      for share, examples in enumerate(self._examples)
+    ]
+
+  def examples(self, positions: np.ndarray) -> np.ndarray:
+    """The example at each position, int64."""
+    steps, rows = np.divmod(positions, self._batch_size)
+    shares, places = np.divmod(rows, self._rows)
+    found = np.empty_like(positions)
+    for share in np.unique(shares):
+      here = shares == share
+      local = self._orders[share].examples(
+        steps[here] * self._rows + places[here]
+      )
+      found[here] = self._examples[share][local]
+    return found
+
+
 def pair_captions(
   positions: np.ndarray,
   own_captions: np.ndarray,
@@ -74,6 +125,20 @@ def pair_captions(
   draw = (draw % np.maximum(others, 1).astype(np.uint64)).astype(np.int64)
   other = draw + np.where(draw >= start, block, 0)
   return np.where(is_match, own_captions, other), is_match
+
+
+def check_shares(shares: int, num_images: int, host: tuple[int, int]) -> int:
+  """Refuses shares that hosts or images cannot be dealt out to."""
+  _, hosts = host
+  if not 1 <= shares <= num_images:
+    raise DataError(
+      f"found {shares}, wanted 1 to the {num_images} images", field="shares"
+    )
+  if shares > 1 and shares % hosts:
+    raise DataError(
+      f"found {shares}, wanted a multiple of the {hosts} hosts", field="shares"
+    )
+  return shares
 
 
 def check_mismatches(num_images: int, mismatch_prob: float, *, file: object):

@@ -1,9 +1,13 @@
-"""From a range of steps to batches: read by number, decode in parallel.
+"""From a range of steps to batches, read ahead and in order.
 
 A batch is a function of its step, so the state of the pipeline is one integer
-and a run resumes anywhere at no cost.
+and a run resumes anywhere at no cost. With TensorFlow a tf.data pipeline runs
+the function; without it threads do, with the same batches.
 """
 
+import collections
+import concurrent.futures
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -11,34 +15,54 @@ import numpy as np
 from input_pipeline.errors import DataError
 from input_pipeline.host_tf import host_tensorflow
 
-DECODE_CALLS = 2  # batches decoded at a time; each is several threads' work
-PREFETCH = 2
+READERS = 2  # batches read at a time
+PREFETCH = 2  # batches that wait for the device
+
+Batch = dict[str, np.ndarray]
+Signature = Mapping[str, tuple[tuple[int, ...], np.dtype]]
 
 
 def step_batches(
   first_step: int,
   last_step: int,
   *,
-  read: Callable[[int], Mapping[str, np.ndarray]],
-  signature: Mapping[str, tuple[tuple[int, ...], str]],
-  finish: Callable[[dict], dict],
-) -> Iterator[dict[str, np.ndarray]]:
+  read: Callable[[int], Batch],
+  signature: Signature,
+  engine: str = "auto",
+) -> Iterator[Batch]:
   """Yields the batches of steps first_step .. last_step - 1, in order.
 
   Args:
     first_step: the first one.
     last_step: one after the last one.
-    read: step -> small arrays and serialised records, in Python.
-    signature: shape and dtype of each array that `read` gives.
-    finish: tensors of `read` -> tensors of the batch, in TensorFlow ops, which
-      run in parallel, free of Python's lock.
+    read: step -> batch; runs in several threads at once.
+    signature: shape and dtype of each array of a batch.
+    engine: tf.data or threads; auto is tf.data where TensorFlow is installed.
   """
+  if engine == "auto":
+    found = importlib.util.find_spec("tensorflow") is not None
+    engine = "tf.data" if found else "threads"
+  if engine not in ENGINES:
+    raise DataError(
+      f"found {engine!r}, wanted auto, {' or '.join(ENGINES)}", field="engine"
+    )
+  return ENGINES[engine](first_step, last_step, read=read, signature=signature)
+
+
+def _tf_data(
+  first_step: int, last_step: int, *, read, signature: Signature
+) -> Iterator[Batch]:
   tf = host_tensorflow()
-  _reuse_freed_memory()
+  failures: list[Exception] = []
 
   def read_in_order(step):
-    arrays = read(int(step))
-    return [arrays[key] for key in signature]
+    try:
+      batch = read(int(step))
+    except Exception as error:
+      failures.append(error)  # TensorFlow would pass on its text alone
+      raise
+    # TensorFlow takes aligned arrays as they are: nothing is copied.
+    return [batch[key] for key in signature]
 
   def load(step):
     values = tf.numpy_function(
@@ -58,23 +82,42 @@ def step_batches(
   options.deterministic = True
   dataset = (
     tf.data.Dataset.range(first_step, last_step)
-    .map(load, num_parallel_calls=1)
-    .map(finish, num_parallel_calls=DECODE_CALLS)
+    .map(load, num_parallel_calls=READERS)
     .prefetch(PREFETCH)
     .with_options(options)
   )
-  return dataset.as_numpy_iterator()
+  try:
+    yield from dataset.as_numpy_iterator()
+  except tf.errors.OpError:
+    if failures:
+      raise failures[0] from None
+    raise
 
 
-def _reuse_freed_memory():
-  """Lets the C library keep the memory of records instead of returning it.
+def _threads(
+  first_step: int, last_step: int, *, read, signature: Signature
+) -> Iterator[Batch]:
+  del signature  # arrays have their shapes
+  steps = iter(range(first_step, last_step))
+  running: collections.deque = collections.deque()
+  pool = concurrent.futures.ThreadPoolExecutor(READERS, "read")
+  try:
+    while True:
+      while len(running) < READERS + PREFETCH:
+        step = next(steps, None)
+        if step is None:
+          break
+        running.append(pool.submit(read, step))
+      if not running:
+        return
+      yield running.popleft().result()
+  finally:
+    for batch in running:
+      batch.cancel()
+    pool.shutdown(wait=False)
 
-  glibc maps and unmaps each block above a threshold, which costs 135 page
-  faults an example, a third of the pipeline's time. The threshold grows to the
-  size of the largest block freed, up to 32 MiB (mallopt(3)).
-  """
-  block = np.empty(31 * 2**20, np.uint8)
-  del block
+
+ENGINES = {"tf.data": _tf_data, "threads": _threads}
 
 
 def shard_rows(batch_size: int, shard_index: int, shard_count: int) -> slice:

@@ -6,6 +6,7 @@ classes. An example is a caption of the split, with its image.
 
 import hashlib
 import json
+import math
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,11 +14,20 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.annotations import load_captions
+from input_pipeline.buffers import BufferPool
 from input_pipeline.errors import DataError
-from input_pipeline.host_tf import host_tensorflow
-from input_pipeline.order import ExampleOrder, check_mismatches, pair_captions
+from input_pipeline.order import (
+  ExampleOrder,
+  SharedOrder,
+  check_mismatches,
+  check_shares,
+  pair_captions,
+)
 from input_pipeline.pipeline import shard_rows, step_batches
-from input_pipeline.region_store import RegionStore, check_max_regions
+from input_pipeline.progress import Progress
+from input_pipeline.region_arrays import array_specs, gather
+from input_pipeline.region_store import RegionStore
+from input_pipeline.staged_store import open_store, stage
 from input_pipeline.tokenizer import Tokenizer, check_max_length
 
 
@@ -37,6 +47,13 @@ class PretrainData:
     mismatch_prob: share of pairs whose caption is another image's.
     cache_bytes: the split's images are kept in memory, cut and padded, when
       they take no more than this.
+    engine: what reads ahead, tf.data or threads (pipeline.py).
+    stage_dir: where a fixed-stride copy of the split's images is made once and
+      read from (staged_store.py); empty for none.
+    shares: slices of a batch that each draw from their own share of the images
+      (order.SharedOrder).
+    host: index and number of the hosts; with as many shares, or a multiple,
+      only this host's are staged.
   """
 
   def __init__(
@@ -52,8 +69,12 @@ class PretrainData:
     class_probs: bool = True,
     mismatch_prob: float = 0.5,
     cache_bytes: int = 0,
+    engine: str = "auto",
+    stage_dir: str | pathlib.Path = "",
+    shares: int = 1,
+    host: tuple[int, int] = (0, 1),
   ):
-    self._store = RegionStore(store)
+    self._store = open_store(store)
     if class_probs and self._store.num_classes is None:
       raise DataError(
         "the store has none",
@@ -61,7 +82,7 @@ class PretrainData:
         field="class_probs",
         hint="predict features instead: task.mrm_loss=features",
       )
-    check_max_regions(max_regions)
+    self._store.check_max_regions(max_regions)
     check_max_length(max_text_length)
     self._captions = load_captions(annotations, split)
     num_images = len(self._captions.image_ids)
@@ -69,24 +90,52 @@ class PretrainData:
     self._rows = self._store.rows(
       self._captions.image_ids, wanted_by=annotations
     )
+    self._shares = check_shares(shares, num_images, host)
+    if stage_dir:
+      self._stage(stage_dir, max_regions, class_probs, host)
     self._tokenizer = Tokenizer(vocab)
     self._texts = self._tokenizer.encode(self._captions.texts)
     self._max_text_length = max_text_length
     self._num_classes = self._store.num_classes if class_probs else None
     self._cut = {"max_regions": max_regions, "class_probs": class_probs}
     self._seed = seed
+    self._engine = engine
     self._mismatch_prob = mismatch_prob
     self._num_examples = len(self._captions.texts)
-    self._order = ExampleOrder(self._num_examples, seed=seed)
-    width = self._store.feature_dim + (self._num_classes or 0)
-    needed = num_images * max_regions * (2 * width + 4 * 4)
-    self._cache = self._read_cache() if needed <= cache_bytes else None
+    self._pool = BufferPool()
+    self._specs = array_specs(self._store.layout, **self._cut)
+    image_bytes = sum(
+      math.prod(shape) * dtype.itemsize for shape, dtype in self._specs.values()
+    )
+    self._cache = None
+    if num_images * image_bytes <= cache_bytes:
+      self._cache = self._store.read_padded(self._rows, **self._cut)
 
-  def _read_cache(self) -> dict[str, Any]:
-    """All images of the split as tensors, by their index in the captions."""
-    tf = host_tensorflow()
-    arrays = self._store.read_padded(self._rows, **self._cut)
-    return {key: tf.constant(array) for key, array in arrays.items()}
+  def _stage(
+    self,
+    directory: str | pathlib.Path,
+    max_regions: int,
+    class_probs: bool,
+    host: tuple[int, int],
+  ):
+    """Reads from a copy from now on; other hosts' images are not in it."""
+    index, count = host
+    share = np.arange(len(self._rows)) % self._shares
+    mine = np.flatnonzero(share * count // self._shares == index)
+    mine = mine if self._shares > 1 else np.arange(len(self._rows))
+    ids = [self._captions.image_ids[image] for image in mine]
+    if isinstance(self._store, RegionStore):
+      with Progress(total=len(mine), unit="images", what="stage") as progress:
+        self._store = stage(
+          self._store,
+          directory,
+          max_regions=max_regions,
+          class_probs=class_probs,
+          rows=self._rows[mine],
+          progress=progress,
+        )
+    self._rows = np.full(len(self._rows), -1)
+    self._rows[mine] = self._store.rows(ids)
 
   @property
   def info(self) -> dict[str, Any]:
@@ -99,6 +148,7 @@ class PretrainData:
       "vocab_sha256": self._tokenizer.sha256,
       "mask_id": self._tokenizer.mask_id,
       "feature_dim": self._store.feature_dim,
+      "feature_encoding": self._store.layout.feature_encoding,
       "num_classes": self._num_classes,
       "store_fingerprint": self._store.fingerprint,
       "captions_sha256": captions.sha256,
@@ -106,6 +156,7 @@ class PretrainData:
       "max_text_length": self._max_text_length,
       "seed": self._seed,
       "mismatch_prob": self._mismatch_prob,
+      "shares": self._shares,
     }
     whole = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     return {
@@ -136,10 +187,15 @@ class PretrainData:
         f"{last_step} steps of {batch_size} examples exceed the int32 position",
         hint="train for less than 2**31 examples",
       )
+    if self._shares > 1:
+      share = self._captions.image_of_text % self._shares
+      order = SharedOrder(share, seed=self._seed, batch_size=batch_size)
+    else:
+      order = ExampleOrder(self._num_examples, seed=self._seed)
     return self._batches(
       first_step,
       last_step,
-      examples=self._order.examples,
+      examples=order.examples,
       rows=shard_rows(batch_size, shard_index, shard_count),
       batch_size=batch_size,
     )
@@ -171,7 +227,25 @@ class PretrainData:
     batch_size: int,
   ) -> Iterator[dict[str, np.ndarray]]:
     """Batches of examples(positions); those beyond the split have weight 0."""
-    tf = host_tensorflow()
+    n = rows.stop - rows.start
+    per_row = {
+      "text_length": "int32",
+      "is_match": "int32",
+      "example_id": "int32",
+      "position": "int32",
+      "example_weight": "float32",
+    }
+    signature = {
+      "text_ids": ((n, self._max_text_length), np.dtype("int32")),
+      **{key: ((n,), np.dtype(dtype)) for key, dtype in per_row.items()},
+      **{
+        key: ((n, *shape), dtype) for key, (shape, dtype) in self._specs.items()
+      },
+    }
+    blank_probs = None
+    if self._num_classes is None:
+      blank_probs = np.zeros((n, self._cut["max_regions"], 1), np.float16)
+      signature["region_class_probs"] = blank_probs.shape, blank_probs.dtype
 
     def read(step: int) -> dict[str, np.ndarray]:
       position = step * batch_size + np.arange(rows.start, rows.stop)
@@ -187,47 +261,30 @@ class PretrainData:
       text_ids, text_length = self._tokenizer.pack(
         self._texts, caption, max_length=self._max_text_length
       )
-      image = self._captions.image_of_text[own]
-      regions = image
-      if self._cache is None:
-        regions = np.array(self._store.read_raw(self._rows[image]), object)
-      return {
+      batch = {
         "text_ids": text_ids,
         "text_length": text_length,
-        "is_match": is_match.astype(np.int32),
-        "example_id": example_id.astype(np.int32),
-        "position": position.astype(np.int32),
-        "example_weight": (example_id < self._num_examples).astype(np.float32),
-        "regions": regions,
+        "is_match": is_match,
+        "example_id": example_id,
+        "position": position,
+        "example_weight": example_id < self._num_examples,
+        **self._images(self._captions.image_of_text[own]),
+      }
+      if blank_probs is not None:
+        batch["region_class_probs"] = blank_probs
+      return {
+        key: batch[key].astype(dtype, copy=False)
+        for key, (_, dtype) in signature.items()
       }
 
-    def finish(arrays: dict) -> dict:
-      regions = arrays.pop("regions")
-      if self._cache is None:
-        images = self._store.decode(regions, **self._cut)
-      else:
-        images = {k: tf.gather(v, regions) for k, v in self._cache.items()}
-      if self._num_classes is None:
-        blank = tf.zeros([n, self._cut["max_regions"], 1], tf.float16)
-        images["region_class_probs"] = blank
-      return {**arrays, **images}
-
-    n = rows.stop - rows.start
-    per_row = {
-      "text_length": "int32",
-      "is_match": "int32",
-      "example_id": "int32",
-      "position": "int32",
-      "example_weight": "float32",
-      "regions": "string" if self._cache is None else "int32",
-    }
     return step_batches(
-      first_step,
-      last_step,
-      read=read,
-      finish=finish,
-      signature={
-        "text_ids": ((n, self._max_text_length), "int32"),
-        **{key: ((n,), dtype) for key, dtype in per_row.items()},
-      },
+      first_step, last_step, read=read, signature=signature, engine=self._engine
     )
+
+  def _images(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    """The regions of images of the captions, each byte copied once."""
+    if self._cache is None:
+      return self._store.read_padded(
+        self._rows[images], **self._cut, pool=self._pool
+      )
+    return gather(self._cache, images, pool=self._pool)

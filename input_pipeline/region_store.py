@@ -3,28 +3,33 @@
 A store is a directory that TFDS opens as it is (`builder_from_directory`),
 with two files of ours beside the shards: manifest.json and image_ids.txt.
 Splits belong to annotations; a store has one TFDS split, named "images".
+Reading needs array_record, not TensorFlow.
 
 Dimensions: B images, R region slots, E feature width, C region classes.
 """
 
+import bisect
 import functools
 import hashlib
+import itertools
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from input_pipeline import schema
+from input_pipeline.buffers import BufferPool
 from input_pipeline.errors import DataError
-from input_pipeline.host_tf import host_tensorflow
+from input_pipeline.region_arrays import RegionArrays
+from input_pipeline.schema import Layout
+from input_pipeline.shard import file_sha256
 
 SPLIT = "images"
 MANIFEST = "manifest.json"
 IMAGE_IDS = "image_ids.txt"
 TFDS_FILES = ("dataset_info.json", "features.json")
-READ_CHUNK = 64  # records in memory at once when many are read
 
 
 class RegionStore:
@@ -36,11 +41,11 @@ class RegionStore:
       raise DataError(
         "no such directory, looked for a region store",
         file=self.directory,
-        hint="python -m tools.sample_data makes sample data",
+        hint="python -m input_pipeline.convert makes one of your features, "
+        "python -m tools.sample_data one of sample pictures",
       )
     self.manifest = read_manifest(self.directory)
-    self.feature_dim: int = self.manifest["feature_dim"]
-    self.num_classes: int | None = self.manifest["num_classes"]
+    self.layout = Layout.from_manifest(self.manifest)
     self.fingerprint: str = self.manifest["fingerprint"]
     for name in (IMAGE_IDS, *TFDS_FILES):
       if not (self.directory / name).is_file():
@@ -50,35 +55,36 @@ class RegionStore:
           hint="the copy is incomplete; copy or write the store again",
         )
     self._check_shards()
-    # Lines end at "\n" only: an id may hold U+2028, or "\r".
-    text = (self.directory / IMAGE_IDS).read_bytes().decode("utf-8")
-    self.image_ids = tuple(text.removesuffix("\n").split("\n"))
-    if len(self.image_ids) != len(self):
-      raise DataError(
-        f"found {len(self.image_ids)} ids, the manifest has {len(self)} images",
-        file=self.directory / IMAGE_IDS,
-        hint="write the store again",
-      )
+    self.image_ids = read_image_ids(self.directory, len(self))
+
+  @property
+  def feature_dim(self) -> int:
+    return self.layout.feature_dim
+
+  @property
+  def num_classes(self) -> int | None:
+    return self.layout.num_classes
 
   def __len__(self) -> int:
     return self.manifest["num_images"]
 
-  def _check_shards(self):
-    import tensorflow_datasets as tfds
-
-    host_tensorflow()
-    builder = tfds.builder_from_directory(self.directory)
-    self._features = builder.info.features
-    found = list(builder.info.splits[SPLIT].shard_lengths)
-    wanted = [shard["records"] for shard in self.manifest["shards"]]
-    if found != wanted or sum(wanted) != len(self):
+  def check_max_regions(self, max_regions: int):
+    """Refuses batches without regions."""
+    if max_regions < 1:
       raise DataError(
-        f"shards hold {found} records, the manifest says {wanted}, {len(self)} "
-        "in all",
+        f"found {max_regions}, wanted at least 1", field="max_regions"
+      )
+
+  def _check_shards(self):
+    shards = self.manifest["shards"]
+    found = sum(shard["records"] for shard in shards)
+    if found != len(self):
+      raise DataError(
+        f"shards hold {found} records, the manifest says {len(self)}",
         file=self.directory,
         hint="write the store again",
       )
-    for shard in self.manifest["shards"]:
+    for shard in shards:
       path = self.directory / shard["file"]
       size = path.stat().st_size if path.is_file() else "no file"
       if size != shard["bytes"]:
@@ -87,7 +93,17 @@ class RegionStore:
           file=path,
           hint="the copy is incomplete; copy or write the store again",
         )
-    self._source = builder.as_data_source(SPLIT).data_source
+    known = {shard["file"] for shard in shards}
+    for path in sorted(self.directory.glob("*.array_record-*")):
+      if path.name not in known:
+        raise DataError(
+          "a shard that the manifest does not know",
+          file=path,
+          hint="files of two stores are mixed; write the store again",
+        )
+    ends = itertools.accumulate(shard["records"] for shard in shards)
+    self._starts = [0, *ends]
+    self._readers: dict[int, Any] = {}
 
   def verify(self):
     """Reads every shard and compares its checksum with the manifest."""
@@ -108,95 +124,146 @@ class RegionStore:
 
   def rows(self, ids: Sequence[str], *, wanted_by: object = None) -> np.ndarray:
     """The row of each image id, int64; `wanted_by` is a file for messages."""
-    missing = [i for i in dict.fromkeys(ids) if i not in self._row_of_id]
-    if missing:
-      by = "" if wanted_by is None else f" of {wanted_by}"
-      more = ", ..." if len(missing) > 10 else ""
-      raise DataError(
-        f"{len(missing)} image ids{by} are not in this store of {len(self)}: "
-        f"{', '.join(missing[:10])}{more}",
-        file=self.directory,
-        field="image_id",
-        hint="add these images to the store or drop their lines",
-      )
-    return np.array([self._row_of_id[i] for i in ids], np.int64)
+    return rows_of(self, self._row_of_id, ids, wanted_by=wanted_by)
 
-  def read_raw(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
-    """The serialised records of these rows."""
-    return self._source.__getitems__([int(row) for row in rows])
+  def _reader(self, shard: int):
+    """Opens a shard when it is first read."""
+    if shard not in self._readers:
+      from array_record.python import array_record_module
+
+      path = self.directory / self.manifest["shards"][shard]["file"]
+      try:
+        # Random access, on this thread; the buffer is for the file's index.
+        reader = array_record_module.ArrayRecordReader(
+          str(path),
+          "readahead_buffer_size:0,max_parallelism:0",
+          file_reader_buffer_size=1 << 16,
+        )
+        found = reader.num_records()
+      except (RuntimeError, ValueError, IndexError) as e:
+        raise DataError(
+          f"not readable: {str(e).splitlines()[0]}",
+          file=path,
+          hint="the file is damaged; copy or write the store again",
+        ) from None
+      wanted = self.manifest["shards"][shard]["records"]
+      if found != wanted:
+        raise DataError(
+          f"found {found} records, the manifest says {wanted}",
+          file=path,
+          hint="the file is damaged; copy or write the store again",
+        )
+      self._readers[shard] = reader
+    return self._readers[shard]
+
+  def read_raw(self, row: int) -> bytes:
+    """The serialised record of a row."""
+    row = int(row)
+    if not 0 <= row < len(self):
+      raise DataError(
+        f"found row {row}, wanted 0 to {len(self) - 1}", file=self.directory
+      )
+    shard = bisect.bisect_right(self._starts, row) - 1
+    reader = self._reader(shard)
+    try:
+      return reader.read([row - self._starts[shard]])[0]
+    except (RuntimeError, ValueError, IndexError) as e:
+      raise self._damaged(row, str(e).splitlines()[0]) from None
+
+  def _damaged(self, row: int, problem: str) -> DataError:
+    shard = bisect.bisect_right(self._starts, row) - 1
+    return DataError(
+      problem,
+      file=self.directory / self.manifest["shards"][shard]["file"],
+      record=f"{row - self._starts[shard]} (image id {self.image_ids[row]!r})",
+      hint="the file is damaged; copy or write the store again",
+    )
+
+  def parsed(self, rows: Sequence[int] | np.ndarray) -> Iterator[dict]:
+    """Yields the records of these rows as stored, as views of their bytes."""
+    for row in rows:
+      raw = self.read_raw(row)
+      try:
+        record = schema.parse(raw, self.layout)
+      except ValueError as e:
+        raise self._damaged(int(row), str(e)) from None
+      yield record
 
   def read(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
-    """The whole records of these rows, as they were written."""
-    records = map(self._features.deserialize_example_np, self.read_raw(rows))
-    return [{**r, "image_id": r["image_id"].decode("utf-8")} for r in records]
-
-  def decode(self, raw, *, max_regions: int, class_probs: bool) -> dict:
-    """Cuts and pads serialised records, in TensorFlow ops.
-
-    Args:
-      raw: [B] string tensor, from `read_raw`.
-      max_regions: R; of images with more the first are kept.
-      class_probs: whether to decode these too.
-
-    Returns:
-      Tensors: region_features [B, R, E] float16, region_boxes [B, R, 4]
-      float32, num_regions [B] int32, image_size [B, 2] int32, and
-      region_class_probs [B, R, C] float16 where asked for; 0 after num_regions.
-    """
-    tf = host_tensorflow()
-    widths = {"features": self.feature_dim, "boxes": 4}
-    if class_probs:
-      widths["class_probs"] = self.num_classes
-    scalar = tf.io.FixedLenFeature([], tf.int64)
-    spec = dict.fromkeys(("width", "height", "num_regions"), scalar)
-    spec |= dict.fromkeys(widths, tf.io.FixedLenFeature([], tf.string))
-    record = tf.io.parse_example(raw, spec)
-    arrays = {}
-    for field, width in widths.items():
-      dtype = tf.float32 if field == "boxes" else tf.float16
-      # fixed_length cuts and zero-pads while it copies: the one copy made. It
-      # knows no float16, whose bits therefore pass as uint16.
-      values = tf.io.decode_raw(
-        record[field],
-        tf.float32 if field == "boxes" else tf.uint16,
-        fixed_length=max_regions * width * dtype.size,
-      )
-      values = tf.bitcast(values, dtype)
-      arrays[f"region_{field}"] = tf.reshape(values, [-1, max_regions, width])
-    num_regions = tf.minimum(record["num_regions"], max_regions)
-    image_size = tf.stack([record["width"], record["height"]], axis=1)
-    return {
-      **arrays,
-      "num_regions": tf.cast(num_regions, tf.int32),
-      "image_size": tf.cast(image_size, tf.int32),
-    }
+    """The whole records of these rows; 8-bit features come as float16."""
+    return [schema.parse_whole(self.read_raw(row), self.layout) for row in rows]
 
   def read_padded(
-    self, rows: np.ndarray, *, max_regions: int, class_probs: bool
+    self,
+    rows: np.ndarray,
+    *,
+    max_regions: int,
+    class_probs: bool,
+    pool: BufferPool | None = None,
   ) -> dict[str, np.ndarray]:
-    """`decode` of many rows, as NumPy arrays that are filled part by part."""
-    arrays: dict[str, np.ndarray] = {}
-    for start in range(0, len(rows), READ_CHUNK):
-      raw = self.read_raw(rows[start : start + READ_CHUNK])
-      part = self.decode(raw, max_regions=max_regions, class_probs=class_probs)
-      for key, value in part.items():
-        value = value.numpy()
-        if key not in arrays:
-          arrays[key] = np.empty((len(rows), *value.shape[1:]), value.dtype)
-        arrays[key][start : start + len(value)] = value
-    return arrays
+    """Records cut and padded to the same number of slots.
 
+    Args:
+      rows: [B].
+      max_regions: R; of images with more the first are kept.
+      class_probs: whether to read these too.
+      pool: gives the memory; NumPy does where there is none.
 
-def check_max_regions(max_regions: int):
-  """Refuses batches without regions."""
-  if max_regions < 1:
-    raise DataError(
-      f"found {max_regions}, wanted at least 1", field="max_regions"
+    Returns:
+      region_features [B, R, E] float16 or as encoded, region_boxes [B, R, 4]
+      float32, num_regions [B] int32, image_size [B, 2] int32; with 8-bit
+      features region_feature_scale [B, R] float32; region_class_probs
+      [B, R, C] float16 where asked for. 0 after num_regions.
+    """
+    arrays = RegionArrays(
+      self.layout,
+      images=len(rows),
+      max_regions=max_regions,
+      class_probs=class_probs,
+      pool=pool,
     )
+    for index, record in enumerate(self.parsed(rows)):
+      arrays.put(index, record)
+    return arrays.finish()
+
+
+def rows_of(
+  store: Any,
+  row_of_id: Mapping[str, int],
+  ids: Sequence[str],
+  *,
+  wanted_by: object,
+) -> np.ndarray:
+  """The row of each id; ids that are not in the store are listed."""
+  missing = [i for i in dict.fromkeys(ids) if i not in row_of_id]
+  if missing:
+    by = "" if wanted_by is None else f" of {wanted_by}"
+    more = ", ..." if len(missing) > 10 else ""
+    raise DataError(
+      f"{len(missing)} image ids{by} are not in this store of {len(store)}: "
+      f"{', '.join(missing[:10])}{more}",
+      file=store.directory,
+      field="image_id",
+      hint="add these images to the store or drop their lines",
+    )
+  return np.array([row_of_id[i] for i in ids], np.int64)
+
+
+def read_image_ids(directory: pathlib.Path, count: int) -> tuple[str, ...]:
+  # Lines end at "\n" only: an id may hold U+2028, or "\r".
+  text = (directory / IMAGE_IDS).read_bytes().decode("utf-8")
+  ids = tuple(text.removesuffix("\n").split("\n"))
+  if len(ids) != count:
+    raise DataError(
+      f"found {len(ids)} ids, the manifest has {count} images",
+      file=directory / IMAGE_IDS,
+      hint="write the store again",
+    )
+  return ids
 
 
 def read_manifest(directory: pathlib.Path) -> dict[str, Any]:
-  """Reads and checks manifest.json, without TensorFlow."""
+  """Reads and checks manifest.json."""
   path = directory / MANIFEST
   if not path.is_file():
     raise DataError(
@@ -232,8 +299,3 @@ def manifest_fingerprint(manifest: dict[str, Any]) -> str:
   """Hash over everything else in the manifest, shard checksums included."""
   rest = {k: v for k, v in manifest.items() if k != "fingerprint"}
   return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def file_sha256(path: pathlib.Path) -> str:
-  with path.open("rb") as file:
-    return hashlib.file_digest(file, "sha256").hexdigest()

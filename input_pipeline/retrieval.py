@@ -11,7 +11,8 @@ import numpy as np
 
 from input_pipeline.annotations import load_captions
 from input_pipeline.errors import DataError
-from input_pipeline.region_store import RegionStore, check_max_regions
+from input_pipeline.quantise import dequantise
+from input_pipeline.staged_store import open_store
 from input_pipeline.tokenizer import Tokenizer
 
 
@@ -43,12 +44,12 @@ def retrieval_set(
   max_images: int | None = None,
 ) -> RetrievalSet:
   """Loads a split, or its first max_images with their captions."""
-  check_max_regions(max_regions)
   if max_images is not None and max_images < 1:
     raise DataError(
       f"found {max_images}, wanted at least 1 or None", field="max_images"
     )
-  regions = RegionStore(store)
+  regions = open_store(store)
+  regions.check_max_regions(max_regions)
   captions = load_captions(annotations, split).first_images(max_images)
   rows = regions.rows(captions.image_ids, wanted_by=annotations)
   tokenizer = Tokenizer(vocab)
@@ -57,6 +58,11 @@ def retrieval_set(
     np.arange(len(captions.texts)),
     max_length=max_text_length,
   )
+  images = regions.read_padded(rows, max_regions=max_regions, class_probs=False)
+  if "region_feature_scale" in images:
+    images["region_features"] = dequantise(
+      images["region_features"], images.pop("region_feature_scale")
+    )
   return RetrievalSet(
     image_ids=captions.image_ids,
     texts=captions.texts,
@@ -67,5 +73,5 @@ def retrieval_set(
     fingerprint=hashlib.sha256(
       f"{regions.fingerprint} {captions.sha256}".encode()
     ).hexdigest(),
-    **regions.read_padded(rows, max_regions=max_regions, class_probs=False),
+    **images,
   )

@@ -2,56 +2,142 @@
 
 Dimensions: R regions of the image, E feature width, C region classes.
 
-  image_id     str               the key; unique in a store, never a path
-  width        int32             pixels
-  height       int32             pixels
-  num_regions  int32             R, at least 1
-  features     [R, E] float16    as the detector gave them
-  boxes        [R, 4] float32    x1, y1, x2, y2 in pixels
-  class_probs  [R, C] float16    optional: stored when num_classes is given
+  image_id          str               the key; unique, never a path
+  width             int               pixels
+  height            int               pixels
+  num_regions       int               R, at least 1
+  features          [R, E] float16    as the detector gave them
+  boxes             [R, 4] float32    x1, y1, x2, y2 in pixels
+  class_probs       [R, C] float16    or, where there is no distribution,
+  class_ids         [R] int32         the best class, from 0, no background
+  class_scores      [R] float32       and its confidence
+  attribute_ids     [R] int32
+  attribute_scores  [R] float32
 
-Regions are in descending order of score, so that the first ones can be kept.
+All from class_probs on are optional; a store has a field in every record or in
+none. With 8-bit features (quantise.py) `features` is uint8 or int8 and a record
+has `feature_scale` [R] float32 too.
+
+The manifest says in which order the regions are: by descending score, so that
+the first ones can be kept, or as they were stored.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from input_pipeline.errors import DataError
+from input_pipeline.example_proto import decode_example, encode_example
+from input_pipeline.quantise import STEPS, dequantise, quantise
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BOX_SLACK = 1.0  # pixels by which a box may leave the image: rounding
 FLOAT16_MAX = float(np.finfo(np.float16).max)
+SCALARS = ("width", "height", "num_regions")
+PER_REGION = {
+  "class_ids": "int32",
+  "class_scores": "float32",
+  "attribute_ids": "int32",
+  "attribute_scores": "float32",
+}
+ENCODINGS = ("float16", *STEPS)
 
 
-def tfds_features(feature_dim: int, num_classes: int | None):
+@dataclass(frozen=True)
+class Layout:
+  """What the records of a store have; the same for all of them."""
+
+  feature_dim: int
+  num_classes: int | None = None  # of class_probs; None without them
+  feature_encoding: str = "float16"  # or uint8, int8
+  optional: tuple[str, ...] = ()  # of PER_REGION
+
+  @classmethod
+  def from_manifest(cls, manifest: Mapping[str, Any]) -> "Layout":
+    chosen = {key: manifest[key] for key in asdict(cls(0))}
+    return cls(**{**chosen, "optional": tuple(chosen["optional"])})
+
+  @property
+  def arrays(self) -> dict[str, tuple[int | None, np.dtype]]:
+    """Field -> (width, dtype) as stored; width None is one value a region."""
+    found = {
+      "features": (self.feature_dim, np.dtype(self.feature_encoding)),
+      "boxes": (4, np.dtype("float32")),
+    }
+    if self.feature_encoding != "float16":
+      found["feature_scale"] = None, np.dtype("float32")
+    if self.num_classes is not None:
+      found["class_probs"] = self.num_classes, np.dtype("float16")
+    return found | {
+      field: (None, np.dtype(PER_REGION[field])) for field in self.optional
+    }
+
+
+def tfds_features(layout: Layout):
   """The TFDS features of a record; tensors are raw bytes, R is free."""
   import tensorflow_datasets as tfds
 
-  def tensor(width: int, dtype: type):
-    return tfds.features.Tensor(
-      shape=(None, width), dtype=dtype, encoding=tfds.features.Encoding.BYTES
+  scalar = tfds.features.Scalar(np.int32)
+  fields = {"image_id": tfds.features.Text(), **dict.fromkeys(SCALARS, scalar)}
+  for field, (width, dtype) in layout.arrays.items():
+    fields[field] = tfds.features.Tensor(
+      shape=(None,) if width is None else (None, width),
+      dtype=dtype.type,
+      encoding=tfds.features.Encoding.BYTES,
     )
-
-  fields = {
-    "image_id": tfds.features.Text(),
-    "width": tfds.features.Scalar(np.int32),
-    "height": tfds.features.Scalar(np.int32),
-    "num_regions": tfds.features.Scalar(np.int32),
-    "features": tensor(feature_dim, np.float16),
-    "boxes": tensor(4, np.float32),
-  }
-  if num_classes is not None:
-    fields["class_probs"] = tensor(num_classes, np.float16)
   return tfds.features.FeaturesDict(fields)
+
+
+def serialise(record: Mapping[str, Any], layout: Layout) -> bytes:
+  """The bytes of a record that `check_record` gave."""
+  return encode_example(
+    {
+      "image_id": record["image_id"].encode("utf-8"),
+      **{field: int(record[field]) for field in SCALARS},
+      **{field: record[field].tobytes() for field in layout.arrays},
+    }
+  )
+
+
+def parse(raw: bytes, layout: Layout) -> dict[str, Any]:
+  """The record in these bytes; its arrays are views of them, as stored.
+
+  Raises:
+    ValueError: a field is missing or has not the bytes of num_regions.
+  """
+  fields = decode_example(raw)
+  try:
+    record = {"image_id": str(fields["image_id"], "utf-8")}
+    record |= {field: fields[field] for field in SCALARS}
+    for field, (width, dtype) in layout.arrays.items():
+      array = np.frombuffer(fields[field], dtype)
+      shape = (-1,) if width is None else (-1, width)
+      record[field] = array.reshape(shape)
+      if len(record[field]) != record["num_regions"]:
+        raise ValueError(
+          f"field {field}: found {len(record[field])} rows for "
+          f"{record['num_regions']} regions"
+        )
+  except KeyError as e:
+    raise ValueError(f"field {e.args[0]}: missing") from None
+  return record
+
+
+def parse_whole(raw: bytes, layout: Layout) -> dict[str, Any]:
+  """`parse` with features in float16, whatever they are stored in."""
+  record = parse(raw, layout)
+  if layout.feature_encoding != "float16":
+    scale = record.pop("feature_scale")
+    record["features"] = dequantise(record["features"], scale)
+  return record
 
 
 def check_record(
   record: Mapping[str, Any],
   *,
-  feature_dim: int,
-  num_classes: int | None,
+  layout: Layout,
   file: object = None,
   index: int | None = None,
 ) -> dict[str, Any]:
@@ -60,8 +146,7 @@ def check_record(
   Args:
     record: the fields of the schema, without num_regions; float arrays may
       have any float dtype, boxes may be integers.
-    feature_dim: E.
-    num_classes: C, or None where the store has no class_probs.
+    layout: of the store.
     file: where the record comes from, for messages.
     index: number of the record in that file, for messages.
 
@@ -75,8 +160,7 @@ def check_record(
   def refuse(field: str, problem: str, hint: str | None = None):
     raise DataError(problem, file=file, record=label, field=field, hint=hint)
 
-  arrays = ["features", "boxes"]
-  arrays += [] if num_classes is None else ["class_probs"]
+  arrays = {k: v for k, v in layout.arrays.items() if k != "feature_scale"}
   wanted = ["image_id", "width", "height", *arrays]
   for field in wanted:
     if record.get(field) is None:
@@ -106,29 +190,32 @@ def check_record(
     refuse(
       "features", "found zero regions, wanted at least one", "leave it out"
     )
-  widths = {"features": feature_dim, "boxes": 4, "class_probs": num_classes}
-  dtypes = {"boxes": np.float32}
   stored = {}
-  for field in arrays:
+  for field, (width, dtype) in arrays.items():
     array = np.asarray(record[field])
-    kinds = "fiu" if field == "boxes" else "f"
+    # Boxes may be ints, ids must be; all else is float.
+    kinds = "iu" if dtype.kind == "i" else "f"
+    kinds = "fiu" if field == "boxes" else kinds
+    kinds = "f" if field == "features" else kinds
     if array.dtype.kind not in kinds:
-      refuse(field, f"found dtype {array.dtype}, wanted a float array")
-    if array.ndim != 2:
-      refuse(
-        field,
-        f"found shape {array.shape}, wanted [regions, {widths[field]}]",
-      )
-    if array.shape[1] != widths[field]:
-      refuse(field, f"found width {array.shape[1]}, wanted {widths[field]}")
+      name = "float" if "f" in kinds else "int"
+      refuse(field, f"found dtype {array.dtype}, wanted {_a(name)} array")
+    shape = (R,) if width is None else (R, width)
+    if array.ndim != len(shape):
+      letters = ", ".join(["regions", *map(str, shape[1:])])
+      refuse(field, f"found shape {array.shape}, wanted [{letters}]")
+    if array.shape[1:] != shape[1:]:
+      refuse(field, f"found width {array.shape[1]}, wanted {width}")
     if len(array) != R:
       refuse(field, f"found {len(array)} rows for {R} regions")
     if not np.isfinite(array).all():
-      region = int(np.argmin(np.isfinite(array).all(1)))
-      refuse(field, f"found NaN or infinity in region {region}, wanted numbers")
+      bad = ~np.isfinite(array.reshape(R, -1)).all(1)
+      refuse(
+        field,
+        f"found NaN or infinity in region {bad.argmax()}, wanted numbers",
+      )
     stored[field] = array
-  features, boxes = stored["features"], stored["boxes"]
-  largest = float(np.abs(features).max())
+  largest = float(np.abs(stored["features"]).max())
   if largest > FLOAT16_MAX:
     refuse(
       "features",
@@ -136,25 +223,22 @@ def check_record(
       "scale the features",
     )
 
-  inside = (boxes >= -BOX_SLACK).all(1)
-  inside &= boxes[:, 2] <= record["width"] + BOX_SLACK
-  inside &= boxes[:, 3] <= record["height"] + BOX_SLACK
-  ordered = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+  size = {"width": record["width"], "height": record["height"]}
   for good, wish in (
-    (ordered, "wanted x1 < x2 and y1 < y2"),
+    (are_ordered(stored["boxes"]), "wanted x1 < x2 and y1 < y2"),
     (
-      inside,
-      f"wanted it inside the image of {record['width']} x {record['height']}",
+      are_inside(stored["boxes"], **size),
+      f"wanted it inside the image of {size['width']} x {size['height']}",
     ),
   ):
     if not good.all():
       region = int(np.argmin(good))
       refuse(
         "boxes",
-        f"found {boxes[region].tolist()} in region {region}, {wish}",
+        f"found {stored['boxes'][region].tolist()} in region {region}, {wish}",
         "boxes are x1, y1, x2, y2 in pixels of the image",
       )
-  if num_classes is not None:
+  if layout.num_classes is not None:
     probs = stored["class_probs"]
     # Room for the rounding of float16 at 1.
     if probs.min() < 0 or probs.max() > 1.001:
@@ -163,10 +247,38 @@ def check_record(
         f"found values in {probs.min():g} .. {probs.max():g}, wanted 0 .. 1",
         "these may be logits",
       )
+  if layout.feature_encoding == "float16":
+    quantised = {"features": stored["features"].astype(np.float16)}
+  else:
+    try:
+      features, scale = quantise(stored["features"], layout.feature_encoding)
+    except ValueError as e:
+      refuse("features", str(e), "use int8 or float16")
+    quantised = {"features": features, "feature_scale": scale}
   return {
     "image_id": image_id,
     "width": int(record["width"]),
     "height": int(record["height"]),
     "num_regions": R,
-    **{k: v.astype(dtypes.get(k, np.float16)) for k, v in stored.items()},
+    **{
+      field: array.astype(arrays[field][1], copy=False)
+      for field, array in stored.items()
+      if field != "features"
+    },
+    **quantised,
   }
+
+
+def are_ordered(boxes_R4: np.ndarray) -> np.ndarray:
+  """Which boxes have x1 < x2 and y1 < y2, [R]."""
+  return (boxes_R4[:, 2:] > boxes_R4[:, :2]).all(1)
+
+
+def are_inside(boxes_R4: np.ndarray, *, width: int, height: int) -> np.ndarray:
+  """Which boxes lie in the image, but for rounding, [R]."""
+  limits = np.array([width, height, width, height]) + BOX_SLACK
+  return ((boxes_R4 >= -BOX_SLACK) & (boxes_R4 <= limits)).all(1)
+
+
+def _a(noun: str) -> str:
+  return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

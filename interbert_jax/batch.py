@@ -44,6 +44,31 @@ PRETRAIN = {
 }
 
 
+FEATURE_ENCODINGS = ("float16", "uint8", "int8")
+
+
+def pretrain_spec(feature_encoding: str = "float16") -> dict[str, ArraySpec]:
+  """PRETRAIN, or its form with features in 8 bits and a scale per region.
+
+  A feature is then its number times the scale; the device multiplies.
+  """
+  if feature_encoding not in FEATURE_ENCODINGS:
+    raise ValueError(
+      f"feature_encoding {feature_encoding!r}; wanted "
+      f"{', '.join(FEATURE_ENCODINGS)}"
+    )
+  if feature_encoding == "float16":
+    return PRETRAIN
+  features = PRETRAIN["region_features"]
+  return {
+    **PRETRAIN,
+    "region_features": features._replace(dtype=feature_encoding),
+    "region_feature_scale": ArraySpec(
+      ("B", "R"), "float32", "of the features, 0 after num_regions"
+    ),
+  }
+
+
 def check_batch(
   batch: Mapping[str, np.ndarray],
   spec: Mapping[str, ArraySpec] = PRETRAIN,
@@ -113,6 +138,7 @@ def dummy_batch(
     "text_ids": text_ids,
     "text_length": text_length,
     "region_features": np.maximum(rng.normal(size=(B, R, size["E"])), 0),
+    "region_feature_scale": np.ones((B, R)),
     "region_boxes": boxes,
     "region_class_probs": probs,
     "num_regions": num_regions,

@@ -3,6 +3,8 @@
 Dimensions: B examples, L text slots, R region slots, E region feature.
 """
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -26,6 +28,15 @@ class RegionInput:
   features: jax.Array
   locations: jax.Array
   mask: jax.Array
+
+
+def region_features(batch: Mapping[str, jax.Array]) -> jax.Array:
+  """Features [B, R, E] of a batch, whatever they are encoded in."""
+  features_BRE = batch["region_features"]
+  if "region_feature_scale" in batch:
+    scale_BR1 = batch["region_feature_scale"][..., None]
+    features_BRE = features_BRE.astype(jnp.float32) * scale_BR1
+  return features_BRE
 
 
 def region_input(

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from input_pipeline.pretrain import PretrainData
-from interbert_jax.batch import PRETRAIN, check_batch, dummy_batch
+from interbert_jax.batch import (
+  PRETRAIN,
+  check_batch,
+  dummy_batch,
+  pretrain_spec,
+)
 from tests import tiny_data
 
 DIMS = {"B": 4, "L": 10, "R": 6, "E": 16, "C": 9}
@@ -112,3 +117,20 @@ def test_the_input_pipeline_keeps_the_contract(tmp_path):
   dims = {"B": 8, "L": 6, "R": 4, "E": tiny_data.E, "C": tiny_data.C}
   batch = next(data.train_batches(0, 1, batch_size=8))
   assert check_batch(batch, dims=dims) == dims
+
+
+@pytest.mark.parametrize("encoding", ["uint8", "int8"])
+def test_features_of_8_bits_come_with_a_scale(encoding):
+  spec = pretrain_spec(encoding)
+  batch = dummy_batch(spec, dims=DIMS, vocab_size=30)
+  assert batch["region_features"].dtype == encoding
+  assert check_batch(batch, spec) == DIMS
+  del batch["region_feature_scale"]
+  with pytest.raises(ValueError, match="region_feature_scale: missing"):
+    check_batch(batch, spec)
+
+
+def test_unknown_encoding():
+  assert pretrain_spec() is PRETRAIN
+  with pytest.raises(ValueError, match="'int4'; wanted float16, uint8, int8"):
+    pretrain_spec("int4")

@@ -10,6 +10,8 @@ from input_pipeline.errors import DataError
 from input_pipeline.region_store import RegionStore
 from tests.tiny_data import C, E, make_record, make_records, write_tiny_store
 
+LAYOUT = schema.Layout(E, C)
+
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
@@ -110,14 +112,64 @@ def test_decode_cuts_and_pads(written, max_regions):
       assert not got[n:].any()
 
 
-def test_many_records_are_read_in_parts(written, monkeypatch):
-  store = RegionStore(written[0])
-  options = {"max_regions": 4, "class_probs": True}
-  whole = store.read_padded(np.arange(10), **options)
-  monkeypatch.setattr("input_pipeline.region_store.READ_CHUNK", 3)
-  parts = store.read_padded(np.arange(10), **options)
-  for key in whole:
-    np.testing.assert_array_equal(parts[key], whole[key])
+def test_optional_fields_and_zstd(tmp_path):
+  records = make_records(4, class_probs=False)
+  rng = np.random.default_rng(0)
+  for record in records:
+    n = len(record["features"])
+    record["class_ids"] = rng.integers(0, 99, n)
+    record["class_scores"] = rng.uniform(0, 1, n).astype(np.float32)
+  write_tiny_store(
+    tmp_path / "store",
+    records,
+    num_classes=None,
+    optional=("class_ids", "class_scores"),
+    compression="zstd",
+  )
+  got = RegionStore(tmp_path / "store").read(range(4))
+  assert_same_records(got, records)
+  assert got[0]["class_ids"].dtype == np.int32
+  assert "class_probs" not in got[0]
+  import tensorflow_datasets as tfds
+
+  builder = tfds.builder_from_directory(tmp_path / "store")
+  found = builder.as_data_source("images")[2]
+  np.testing.assert_array_equal(found["class_ids"], records[2]["class_ids"])
+
+
+@pytest.mark.parametrize(("encoding", "steps"), [("uint8", 255), ("int8", 127)])
+def test_features_in_8_bits(tmp_path, encoding, steps):
+  records = make_records(5)
+  if encoding == "uint8":
+    for record in records:
+      record["features"] = np.maximum(record["features"], 0)
+  records[2]["features"][0] = 0  # a region of zeros has no scale
+  manifest = write_tiny_store(
+    tmp_path / "store", records, feature_encoding=encoding
+  )
+  store = RegionStore(tmp_path / "store")
+  errors = []
+  for got, record in zip(store.read(range(5)), records, strict=True):
+    want = record["features"].astype(np.float32)
+    step = np.abs(want).max(1, keepdims=True) / steps
+    # Half a step, and the rounding of float16 that `read` adds.
+    assert (np.abs(got["features"] - want) <= step * 0.5 + 1e-3).all()
+    errors.append((np.rint(want / np.where(step, step, 1)) * step - want) ** 2)
+  errors = np.concatenate(errors)
+  values = np.concatenate([r["features"] for r in records]).astype(np.float32)
+  rms = np.sqrt(errors.mean() / np.square(values).mean())
+  assert manifest["quantisation_error"] == pytest.approx(rms, rel=1e-3)
+  assert 0 < rms < 0.01
+  arrays = store.read_padded(np.arange(5), max_regions=4, class_probs=False)
+  assert arrays["region_features"].dtype == encoding
+  assert arrays["region_feature_scale"].shape == (5, 4)
+
+
+def test_uint8_refuses_negative_features(tmp_path):
+  with pytest.raises(DataError, match="uint8 holds no negative .*use int8"):
+    write_tiny_store(
+      tmp_path / "store", make_records(2), feature_encoding="uint8"
+    )
 
 
 def test_ids_are_keys_of_any_text(tmp_path):
@@ -195,16 +247,14 @@ BAD_RECORDS = {
 def test_bad_record_is_refused(case):
   record, message = BAD_RECORDS[case]
   with pytest.raises(DataError) as e:
-    schema.check_record(
-      record, feature_dim=E, num_classes=C, file="a.tsv", index=4
-    )
+    schema.check_record(record, layout=LAYOUT, file="a.tsv", index=4)
   assert message in str(e.value)
   assert f"a.tsv: record 4 (image id {record['image_id']!r})" in str(e.value)
 
 
 def test_boxes_may_leave_the_image_by_a_pixel():
   record = changed(boxes=np.array([[-1, -1, 101, 91]] * 3))
-  schema.check_record(record, feature_dim=E, num_classes=C)
+  schema.check_record(record, layout=LAYOUT)
 
 
 def test_duplicate_id_is_refused(tmp_path):
@@ -242,10 +292,10 @@ def test_killed_write_leaves_nothing_that_opens(tmp_path, monkeypatch, moment):
   if moment == "metadata":
     records = make_records(5)
 
-    def killed(path):
+    def killed(path, manifest):
       raise KeyboardInterrupt
 
-    monkeypatch.setattr(store_writer, "_sync", killed)
+    monkeypatch.setattr(store_writer, "write_json", killed)
   with pytest.raises(KeyboardInterrupt):
     write_tiny_store(tmp_path / "store", records, records_per_shard=2)
   (left,) = tmp_path.iterdir()
@@ -264,7 +314,7 @@ def test_missing_directory_says_how_to_get_one(tmp_path):
   with pytest.raises(DataError) as e:
     RegionStore(tmp_path / "none")
   assert str(tmp_path / "none") in str(e.value)
-  assert "python -m tools.sample_data" in str(e.value)
+  assert "python -m input_pipeline.convert" in str(e.value)
 
 
 def test_damage_is_found_on_opening(written, tmp_path):
@@ -284,9 +334,13 @@ def test_damage_is_found_on_opening(written, tmp_path):
   shard.unlink()
   refused("found no file, the manifest says")
   edit_manifest(store, lambda m: m["shards"][1].update(records=5))
-  refused(r"hold \[4, 4, 2\] records, the manifest says \[4, 5, 2\]")
+  refused("hold 11 records, the manifest says 10")
+  extra = store / shard.name.replace("00001-of", "00003-of")
+  extra.write_bytes(whole)
+  refused("00003-of-00003: a shard that the manifest does not know")
+  extra.unlink()
   edit_manifest(store, lambda m: m.update(schema_version=0))
-  refused("schema_version: found 0, wanted 1")
+  refused("schema_version: found 0, wanted 2")
   (store / "manifest.json").write_text(manifest.replace("random", "other"))
   refused("the manifest was edited")
   (store / "manifest.json").write_text(manifest[:100])
@@ -306,3 +360,33 @@ def test_verify_finds_a_changed_byte(written, tmp_path):
   shard.write_bytes(damaged)
   with pytest.raises(DataError, match="found sha256"):
     RegionStore(directory).verify()
+
+
+def test_a_shard_of_fewer_records_is_found_when_it_is_read(written, tmp_path):
+  directory = copy_store(written, tmp_path)
+  first, _, last = sorted(directory.glob("*.array_record-*"))
+  first.write_bytes(last.read_bytes())
+  edit_manifest(
+    directory, lambda m: m["shards"][0].update(bytes=m["shards"][2]["bytes"])
+  )
+  with pytest.raises(DataError, match="found 2 records, the manifest says 4"):
+    RegionStore(directory).read([0])
+
+
+def test_damage_within_a_record_names_shard_and_image(written, tmp_path):
+  directory = copy_store(written, tmp_path)
+  shard = sorted(directory.glob("*.array_record-*"))[1]
+  data = bytearray(shard.read_bytes())
+  at = data.index(b"im5") + 40
+  data[at] ^= 255
+  shard.write_bytes(data)
+  with pytest.raises(DataError) as e:
+    RegionStore(directory).read(range(10))
+  assert str(shard) in str(e.value)
+  assert "image id 'im" in str(e.value)
+
+
+@pytest.mark.parametrize("row", [-1, 10])
+def test_rows_beyond_the_store_are_refused(written, row):
+  with pytest.raises(DataError, match=f"found row {row}, wanted 0 to 9"):
+    RegionStore(written[0]).read([row])

@@ -29,13 +29,16 @@ _TEXT_KEYS = ("text_ids", "text_length", "image_of_text")
 def pretrain_data(config: Mapping[str, Any], split: str):
   """The pairs of one split, as the configuration cuts them."""
   section = dict(config["input"])
-  section.pop("train_split")
+  if split != section.pop("train_split"):
+    # Evaluation reads every image once, on any host: a copy gains nothing.
+    section.update(stage_dir="", shares=1)
   return build(
     "pretrain",
     **section,
     split=split,
     seed=config["seed"],
     class_probs=config["task"]["mrm_loss"] != "features",
+    host=(jax.process_index(), jax.process_count()),
   )
 
 
@@ -82,6 +85,7 @@ def pretrain_task(
     or model_config(config["model"], info, mrm_loss=section["mrm_loss"]),
     text_masking=text_masking,
     region_masking=region_masking,
+    feature_encoding=info["feature_encoding"],
     **section,
   )
 

@@ -13,10 +13,15 @@ import jax.numpy as jnp
 from flax import struct
 
 from interbert_jax import losses, masking, rows
-from interbert_jax.batch import PRETRAIN
+from interbert_jax.batch import ArraySpec, pretrain_spec
 from interbert_jax.config import InterBertConfig
 from interbert_jax.errors import ConfigError
-from interbert_jax.inputs import RegionInput, TextInput, region_input
+from interbert_jax.inputs import (
+  RegionInput,
+  TextInput,
+  region_features,
+  region_input,
+)
 from interbert_jax.model import (
   MATCH,
   MISMATCH,
@@ -57,6 +62,7 @@ class PretrainTask:
     group_size, mlm_rows, mrm_rows: the heads run on at most mlm_rows and
       mrm_rows masked slots per example, pooled over groups of group_size
       examples; what finds no place is counted in mlm_dropped, mrm_dropped.
+    feature_encoding: of the batches (batch.pretrain_spec).
   """
 
   config: InterBertConfig
@@ -70,8 +76,11 @@ class PretrainTask:
   group_size: int = 32
   mlm_rows: float = 6.0
   mrm_rows: float = 6.0
+  feature_encoding: str = "float16"
 
-  batch_spec = PRETRAIN
+  @property
+  def batch_spec(self) -> dict[str, ArraySpec]:
+    return pretrain_spec(self.feature_encoding)
 
   def __post_init__(self):
     wanted = "features" if self.mrm_loss == "features" else "classes"
@@ -126,7 +135,7 @@ class PretrainTask:
       lambda *x: masking.mask_regions(*x, rules=self.region_masking)
     )(region_keys_B, batch["region_boxes"], batch["num_regions"])
 
-    features_BRE = batch["region_features"]
+    features_BRE = region_features(batch)
     regions = region_input(
       jnp.where(zeroed_BR[..., None], 0, features_BRE),
       batch["region_boxes"],
