@@ -1,0 +1,24 @@
+"""Commands of the data side: bad data ends in one message and status 2."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from input_pipeline.errors import DataError
+
+
+def run_command(main: Callable[[], int | None]) -> int:
+  """Runs main and returns the exit status of the command.
+
+  INTERBERT_TRACEBACK=1 shows where an error came from.
+  """
+  try:
+    return main() or 0
+  except DataError as error:
+    if os.environ.get("INTERBERT_TRACEBACK"):
+      raise
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+  except BrokenPipeError:  # the reader of our output, such as head, has left
+    sys.stderr.close()
+    return 1

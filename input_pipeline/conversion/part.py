@@ -1,0 +1,118 @@
+"""Converts one part of a source into one shard: what a worker does."""
+
+import functools
+import json
+import pathlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from input_pipeline.conversion.plan import Plan, read_sizes
+from input_pipeline.conversion.to_record import (
+  BoxCounts,
+  check_boxes,
+  to_record,
+)
+from input_pipeline.errors import DataError
+from input_pipeline.formats.base import ImageRegions, Part
+from input_pipeline.shard import (
+  ShardFacts,
+  ShardWriter,
+  Statistics,
+  write_json,
+)
+
+
+@dataclass
+class PartFacts:
+  """What is known of a converted part; lies beside its shard as JSON."""
+
+  shard: ShardFacts = field(default_factory=ShardFacts)
+  counts: BoxCounts = field(default_factory=BoxCounts)
+  # One per record, where the source has captions; else empty.
+  captions: list[str | None] = field(default_factory=list)
+  skipped: list[str] = field(default_factory=list)  # why, with the place
+
+
+def shard_path(building: str, index: int) -> pathlib.Path:
+  return pathlib.Path(building) / f"part-{index:05d}"
+
+
+def facts_path(building: str, index: int) -> pathlib.Path:
+  return pathlib.Path(building) / f"part-{index:05d}.json"
+
+
+def read_facts(building: str, index: int) -> PartFacts:
+  content: dict[str, Any] = json.loads(
+    facts_path(building, index).read_text("utf-8")
+  )
+  shard = content.pop("shard")
+  statistics = Statistics(**shard.pop("statistics"))
+  return PartFacts(
+    shard=ShardFacts(statistics=statistics, **shard),
+    counts=BoxCounts(**content.pop("counts")),
+    **content,
+  )
+
+
+def is_converted(plan: Plan, index: int) -> bool:
+  """Whether the part's shard is there, whole; facts are written after it."""
+  if not facts_path(plan.building, index).is_file():
+    return False
+  facts = read_facts(plan.building, index)
+  path = shard_path(plan.building, index)
+  size = path.stat().st_size if path.is_file() else 0
+  return size == facts.shard.bytes
+
+
+def convert_part(plan: Plan, index: int) -> int:
+  """Reads, checks and writes a part; returns its number of images."""
+  part = Part(*plan.parts[index])
+  facts = PartFacts()
+  path = shard_path(plan.building, index)
+  with ShardWriter(
+    path, plan.layout, compression=plan.options.compression
+  ) as writer:
+    for image in images(plan, part, facts):
+      try:
+        record = to_record(
+          image,
+          options=plan.options,
+          layout=plan.layout,
+          sizes=_sizes(plan.sizes),
+          counts=facts.counts,
+        )
+        writer.write(record, place=image.place, file=image.place)
+      except DataError as e:
+        _skip(plan, facts, e)
+        continue
+      facts.captions.append(image.caption)
+    if plan.options.on_bad_record == "error":
+      check_boxes(
+        facts.counts, limit=plan.options.max_bad_boxes, file=part.path
+      )
+  facts.shard = writer.facts
+  if not any(facts.captions):
+    facts.captions = []
+  write_json(facts_path(plan.building, index), asdict(facts))
+  return facts.shard.records
+
+
+def images(plan: Plan, part: Part, facts: PartFacts) -> Iterator[ImageRegions]:
+  """The part's images; records that cannot be read are skipped or raised."""
+  for image in plan.reader.read(part):
+    if isinstance(image, DataError):
+      _skip(plan, facts, image)
+    else:
+      yield image
+
+
+def _skip(plan: Plan, facts: PartFacts, error: DataError):
+  if plan.options.on_bad_record == "error":
+    raise error
+  facts.skipped.append(str(error))
+
+
+@functools.lru_cache(maxsize=1)
+def _sizes(path: str | None) -> dict[str, tuple[int, int]]:
+  return read_sizes(path)

@@ -1,0 +1,102 @@
+"""What is to be converted, written down so that it can be resumed."""
+
+import json
+import pathlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from input_pipeline.conversion.options import Options
+from input_pipeline.conversion.to_record import layout_of
+from input_pipeline.errors import DataError
+from input_pipeline.formats.base import Format, Part
+from input_pipeline.schema import Layout
+
+
+@dataclass(frozen=True)
+class Plan:
+  """The whole conversion; plain data, the same in every process."""
+
+  source: str
+  reader: Format
+  parts: tuple[Part, ...]
+  files: dict[str, tuple[int, int]]  # size and time of change
+  layout: Layout
+  options: Options
+  building: str  # where parts are written
+  sizes: str | None = None
+
+  def to_json(self) -> dict[str, Any]:
+    """Everything that decides the content of the store."""
+    content = {
+      "source": self.source,
+      "format": self.reader.name,
+      "parts": self.parts,
+      "files": self.files,
+      "layout": asdict(self.layout),
+      "options": asdict(self.options),
+      "sizes": self.sizes,
+    }
+    return json.loads(json.dumps(content))
+
+
+def make_plan(
+  source: pathlib.Path,
+  reader: Format,
+  *,
+  options: Options,
+  building: pathlib.Path,
+  sizes: pathlib.Path | None = None,
+) -> Plan:
+  """Cuts the source into parts and looks at its first image."""
+  source = source.absolute()
+  parts = reader.split(source)
+  first = next(
+    (
+      image
+      for part in parts
+      for image in reader.read(part)
+      if not isinstance(image, DataError)
+    ),
+    None,
+  )
+  if first is None:
+    raise DataError(f"found no images, wanted {reader.expects}", file=source)
+  names = sorted({part.path for part in parts})
+  return Plan(
+    source=str(source),
+    reader=reader,
+    parts=tuple(parts),
+    files={name: _stamp(name) for name in names},
+    layout=layout_of(first, options),
+    options=options,
+    building=str(building),
+    sizes=None if sizes is None else str(sizes.absolute()),
+  )
+
+
+def _stamp(name: str) -> tuple[int, int]:
+  status = pathlib.Path(name).stat()
+  return status.st_size, status.st_mtime_ns
+
+
+def read_sizes(path: str | None) -> dict[str, tuple[int, int]]:
+  """Image id -> (width, height) from a JSON file.
+
+  The file is {"id": [width, height]}, or has COCO's list "images".
+  """
+  if path is None:
+    return {}
+  hint = 'wanted {"id": [width, height], ...} or COCO\'s "images"'
+  try:
+    content = json.loads(pathlib.Path(path).read_text("utf-8"))
+    if isinstance(content.get("images"), list):
+      content = {
+        str(image["id"]): (image["width"], image["height"])
+        for image in content["images"]
+      }
+    found = {key: (int(w), int(h)) for key, (w, h) in content.items()}
+  except OSError as e:
+    raise DataError(f"cannot be read: {e.strerror}", file=path) from None
+  except (ValueError, TypeError, KeyError, AttributeError) as e:
+    raise DataError(f"no image sizes: {e}", file=path, hint=hint) from None
+  return found

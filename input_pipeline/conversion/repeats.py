@@ -1,0 +1,122 @@
+"""Images that a source has more than once.
+
+Extraction on several machines repeats images, and so do files that have a row
+per query. Equal repeats are dropped and counted; unequal ones are refused.
+"""
+
+import hashlib
+import pathlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from input_pipeline import schema
+from input_pipeline.conversion.part import PartFacts
+from input_pipeline.errors import DataError
+from input_pipeline.schema import Layout
+from input_pipeline.shard import (
+  COMPRESSION,
+  ShardFacts,
+  Statistics,
+  file_sha256,
+  sync,
+)
+
+
+@dataclass
+class Repeats:
+  """Rows to leave out of each part, and the captions that go with them."""
+
+  rows: dict[int, set[int]] = field(default_factory=dict)
+  captions: dict[str, list[str]] = field(default_factory=dict)
+
+  @property
+  def count(self) -> int:
+    return sum(map(len, self.rows.values()))
+
+
+def find_repeats(
+  facts: Callable[[], Iterable[PartFacts]], *, file: object
+) -> Repeats:
+  """Compares the ids of all parts; holds eight bytes an image.
+
+  Raises:
+    DataError: two images of one id have different regions.
+  """
+  hashes = [
+    np.array([_hash(i) for i in part.shard.ids], np.uint64) for part in facts()
+  ]
+  values, counts = np.unique(
+    np.concatenate([np.zeros(0, np.uint64), *hashes]), return_counts=True
+  )
+  suspects = set(values[counts > 1].tolist())
+  found = Repeats()
+  if not suspects:
+    return found
+  first: dict[str, tuple[str, str]] = {}
+  for index, part in enumerate(facts()):
+    shard = part.shard
+    for row, image_id in enumerate(shard.ids):
+      if int(hashes[index][row]) not in suspects:
+        continue
+      digest, place = shard.digests[row], shard.places[row]
+      before = first.setdefault(image_id, (digest, place))
+      if before == (digest, place):
+        continue
+      if before[0] != digest:
+        raise DataError(
+          f"other regions than the image of this id at {before[1]}",
+          file=place or file,
+          record=f"(image id {image_id!r})",
+          field="image_id",
+          hint="one id is one image; rename or remove one of them",
+        )
+      found.rows.setdefault(index, set()).add(row)
+      if part.captions and part.captions[row]:
+        found.captions.setdefault(image_id, []).append(part.captions[row])
+  return found
+
+
+def _hash(image_id: str) -> int:
+  digest = hashlib.blake2b(image_id.encode("utf-8"), digest_size=8).digest()
+  return int.from_bytes(digest, "little")
+
+
+def copy_without(
+  source: pathlib.Path,
+  target: pathlib.Path,
+  rows: set[int],
+  *,
+  facts: ShardFacts,
+  layout: Layout,
+  compression: str,
+) -> ShardFacts:
+  """Copies a shard but for some rows; returns the facts of the copy."""
+  from array_record.python import array_record_module
+
+  reader = array_record_module.ArrayRecordReader(str(source))
+  writer = array_record_module.ArrayRecordWriter(
+    str(target), f"group_size:1,{COMPRESSION[compression]}"
+  )
+  kept = [row for row in range(facts.records) if row not in rows]
+  statistics = Statistics()
+  for row in kept:
+    raw = reader.read([row])[0]
+    writer.write(raw)
+    record = schema.parse(raw, layout)
+    features = schema.parse_whole(raw, layout)["features"]
+    statistics.add(record, features)
+  writer.close()
+  sync(target)
+  # What 8 bits cost was measured before they were written.
+  share = statistics.values / facts.statistics.values
+  statistics.error_squares = facts.statistics.error_squares * share
+  return ShardFacts(
+    bytes=target.stat().st_size,
+    sha256=file_sha256(target),
+    ids=[facts.ids[row] for row in kept],
+    places=[facts.places[row] for row in kept],
+    digests=[facts.digests[row] for row in kept],
+    statistics=statistics,
+  )

@@ -1,0 +1,297 @@
+"""Runs a conversion: parts side by side, then the store out of the parts.
+
+Parts are written into a hidden directory beside the store's place. What is
+there of an interrupted run is kept and not done again. The store itself comes
+into being by one rename, when everything is on the disk.
+"""
+
+import concurrent.futures
+import contextlib
+import fcntl
+import functools
+import json
+import multiprocessing
+import os
+import pathlib
+import shutil
+import signal
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from input_pipeline.conversion import part as parts
+from input_pipeline.conversion import repeats
+from input_pipeline.conversion.options import Options
+from input_pipeline.conversion.plan import Plan, make_plan
+from input_pipeline.conversion.to_record import BoxCounts, check_boxes
+from input_pipeline.errors import DataError
+from input_pipeline.formats.base import Format
+from input_pipeline.progress import Progress
+from input_pipeline.shard import ShardFacts, write_json
+from input_pipeline.store_writer import (
+  finish_store,
+  new_directory,
+  publish,
+)
+
+PLAN = "plan.json"
+CAPTIONS = "captions.jsonl"
+SKIPPED = "skipped.txt"
+
+
+def convert(
+  source: str | pathlib.Path,
+  reader: Format,
+  output: str | pathlib.Path,
+  *,
+  options: Options | None = None,
+  workers: int = 1,
+  sizes: str | pathlib.Path | None = None,
+  extractor: str | None = None,
+  restart: bool = False,
+  runner: "Runner | None" = None,
+) -> dict[str, Any]:
+  """Converts a source into a new store and returns its manifest.
+
+  Args:
+    source: file or directory in the reader's format.
+    reader: of `formats.FORMATS`.
+    output: the store's directory; must not exist yet.
+    options: what changes on the way.
+    workers: processes; 1 works in this one.
+    sizes: file of image sizes, for sources without (plan.read_sizes).
+    extractor: the detector, for the manifest; the format's own if None.
+    restart: throws away what an interrupted run has done.
+    runner: how parts are run; processes of this machine if None.
+  """
+  options = options or Options()
+  output = new_directory(output)
+  building = output.parent / f".{output.name}.unfinished-convert"
+  if restart:
+    shutil.rmtree(building, ignore_errors=True)
+  building.mkdir(exist_ok=True)
+  with _locked(building):
+    plan = make_plan(
+      pathlib.Path(source),
+      reader,
+      options=options,
+      building=building,
+      sizes=None if sizes is None else pathlib.Path(sizes),
+    )
+    _check_resumed(building, plan)
+    (runner or processes(workers))(plan, _todo(plan))
+    return _finish(plan, output, extractor=extractor or reader.extractor)
+
+
+def _todo(plan: Plan) -> list[int]:
+  return [i for i in range(len(plan.parts)) if not parts.is_converted(plan, i)]
+
+
+@contextlib.contextmanager
+def _locked(building: pathlib.Path) -> Iterator[None]:
+  """Two conversions into one place would mix their parts."""
+  with (building / "lock").open("w") as lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+      raise DataError(
+        "another conversion is writing here",
+        file=building,
+        hint="wait for it, or choose another --output",
+      ) from None
+    yield
+
+
+def _check_resumed(building: pathlib.Path, plan: Plan):
+  """Parts of another source or of other options must not be mixed in."""
+  path = building / PLAN
+  content = plan.to_json()
+  if not path.is_file():
+    write_json(path, content)
+    return
+  before = json.loads(path.read_text("utf-8"))
+  changed = sorted(k for k in content if before.get(k) != content[k])
+  if changed:
+    raise DataError(
+      f"an interrupted conversion lies here, with another {', '.join(changed)}",
+      file=building,
+      hint="--restart throws it away; or choose another --output",
+    )
+
+
+def processes(workers: int) -> "Runner":
+  """Parts in this process, or in several; progress on stderr."""
+
+  def run(plan: Plan, todo: list[int]):
+    units = [part.stop - part.start for part in plan.parts]
+    done = sum(units) - sum(units[i] for i in todo)
+    with Progress(
+      total=sum(units), done=done, unit=plan.reader.unit, what="convert"
+    ) as progress:
+      for index, images in _results(plan, todo, workers):
+        progress.advance(units[index], images=images)
+
+  return run
+
+
+def _results(
+  plan: Plan, todo: list[int], workers: int
+) -> Iterator[tuple[int, int]]:
+  """Yields (part, its images) as parts are done."""
+  if workers < 2:
+    for index in todo:
+      yield index, parts.convert_part(plan, index)
+    return
+  # Spawned, not forked: threads of TensorFlow do not survive a fork.
+  with concurrent.futures.ProcessPoolExecutor(
+    workers,
+    multiprocessing.get_context("spawn"),
+    initializer=signal.signal,
+    initargs=(signal.SIGINT, signal.SIG_IGN),
+  ) as pool:
+    running = {pool.submit(parts.convert_part, plan, i): i for i in todo}
+    try:
+      for future in concurrent.futures.as_completed(running):
+        yield running[future], future.result()
+    except concurrent.futures.process.BrokenProcessPool:
+      raise DataError(
+        "a worker died, for want of memory or by a signal",
+        file=plan.source,
+        hint="run the command again to go on; fewer --workers need less memory",
+      ) from None
+    except BaseException:
+      pool.shutdown(wait=True, cancel_futures=True)
+      raise
+
+
+def _finish(
+  plan: Plan, output: pathlib.Path, *, extractor: str
+) -> dict[str, Any]:
+  """Makes the store of the parts; all of it again if it is interrupted."""
+  store = pathlib.Path(plan.building) / "store"
+  shutil.rmtree(store, ignore_errors=True)
+  store.mkdir()
+  numbers = range(len(plan.parts))
+  facts = functools.partial(
+    map, functools.partial(parts.read_facts, plan.building), numbers
+  )
+  counts, skipped, images, kept = BoxCounts(), 0, 0, []
+  with (store / SKIPPED).open("w", encoding="utf-8") as file:
+    for part in facts():
+      counts.merge(part.counts)
+      skipped += len(part.skipped)
+      file.writelines(f"{line}\n" for line in part.skipped)
+      images += part.shard.records
+      kept.append(part.shard.records)
+  if not skipped:
+    (store / SKIPPED).unlink()
+  check_boxes(counts, limit=plan.options.max_bad_boxes, file=plan.source)
+  again = repeats.find_repeats(facts, file=plan.source)
+  kept = [n - len(again.rows.get(i, ())) for i, n in enumerate(kept)]
+  has_captions = _write_captions(plan, store, facts(), again)
+  manifest = finish_store(
+    store,
+    _shards(plan, store, facts(), again),
+    num_shards=sum(n > 0 for n in kept),
+    layout=plan.layout,
+    about={
+      "source": pathlib.Path(plan.source).name,
+      "source_format": plan.reader.name,
+      "extractor": extractor,
+      "background_class": _background(plan),
+      "region_order": _order(plan),
+      "conversion": {
+        **vars(plan.options),
+        "images_skipped": skipped,
+        "images_repeated": again.count,
+        "boxes_clipped": counts.clipped,
+        "boxes_dropped": counts.dropped,
+        "images_of_nominal_size": counts.nominal_sizes,
+        "images_without_boxes": counts.no_boxes,
+      },
+      "captions": CAPTIONS if has_captions else None,
+    },
+  )
+  publish(store, output)
+  shutil.rmtree(plan.building)
+  return manifest
+
+
+def _background(plan: Plan) -> int | None:
+  return None if plan.layout.num_classes is None else 0
+
+
+def _order(plan: Plan) -> str:
+  has_scores = (
+    plan.layout.num_classes is not None
+    or "class_scores" in plan.layout.optional
+  )
+  by_score = plan.options.order == "score" and has_scores
+  return "descending score" if by_score else "as stored"
+
+
+def _shards(
+  plan: Plan,
+  store: pathlib.Path,
+  facts: Iterable[parts.PartFacts],
+  again: repeats.Repeats,
+) -> Iterator[tuple[pathlib.Path, ShardFacts]]:
+  """Links the shards into the store, without repeats and empty ones."""
+  for index, part in enumerate(facts):
+    drop = again.rows.get(index, set())
+    if len(drop) == part.shard.records:
+      continue
+    source = parts.shard_path(plan.building, index)
+    target = store / source.name
+    if drop:
+      yield (
+        target,
+        repeats.copy_without(
+          source,
+          target,
+          drop,
+          facts=part.shard,
+          layout=plan.layout,
+          compression=plan.options.compression,
+        ),
+      )
+      continue
+    try:
+      os.link(source, target)
+    except OSError:  # a file system without links
+      shutil.copyfile(source, target)
+    yield target, part.shard
+
+
+def _write_captions(
+  plan: Plan,
+  store: pathlib.Path,
+  facts: Iterable[parts.PartFacts],
+  again: repeats.Repeats,
+) -> bool:
+  """Captions that came with the regions, one line per image."""
+  path, found = store / CAPTIONS, False
+  with path.open("w", encoding="utf-8") as file:
+    for index, part in enumerate(facts):
+      drop = again.rows.get(index, set())
+      for row, (image_id, caption) in enumerate(
+        zip(part.shard.ids, part.captions, strict=False)
+      ):
+        if row in drop or not (caption and caption.strip()):
+          continue
+        every = [caption, *again.captions.get(image_id, [])]
+        line = {
+          "image_id": image_id,
+          "split": plan.options.split,
+          "captions": list(dict.fromkeys(every)),
+        }
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        found = True
+  if not found:
+    path.unlink()
+  return found
+
+
+class Runner:
+  """Called with the plan and the parts that are not converted yet."""
+
+  def __call__(self, plan: Plan, todo: list[int]): ...

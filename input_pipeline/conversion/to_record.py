@@ -1,0 +1,269 @@
+"""From a reader's image to the record that is stored.
+
+Dimensions: R regions, E feature width, C classes with the background.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.conversion.options import Options
+from input_pipeline.errors import DataError
+from input_pipeline.formats.base import ImageRegions
+from input_pipeline.schema import PER_REGION, Layout, are_inside, are_ordered
+
+# For images whose size nobody knows. Positions are relative to the size, so
+# only the one pixel that the official IoU adds depends on it.
+NOMINAL_SIZE = 1000
+XYWH = "this looks like x, y, width, height"
+FEW_BOXES = 100  # below that many, one bad box is no sign
+
+
+@dataclass
+class BoxCounts:
+  """Boxes seen and mended; sums over images."""
+
+  boxes: int = 0
+  clipped: int = 0  # they left the image by more than a pixel
+  dropped: int = 0  # empty or turned inside out, with their regions
+  nominal_sizes: int = 0  # images without a size
+  no_boxes: int = 0  # images without boxes
+
+  def merge(self, other: "BoxCounts"):
+    for name, value in vars(other).items():
+      setattr(self, name, getattr(self, name) + value)
+
+
+def layout_of(image: ImageRegions, options: Options) -> Layout:
+  """The layout of a store that begins with this image."""
+  has_ids = image.class_ids is not None
+  num_classes, optional = None, []
+  if options.classes in ("background", "uniform", "one_hot"):
+    if not has_ids:
+      raise DataError(
+        "the source has no class ids",
+        file=image.place,
+        field="classes",
+        hint="use --classes=source or none",
+      )
+    num_classes = options.num_classes
+  elif options.classes == "source":
+    if image.class_probs is not None:
+      num_classes = image.class_probs.shape[-1]
+    elif has_ids:
+      optional += ["class_ids"]
+      optional += ["class_scores"] if image.class_scores is not None else []
+  for field in ("attribute_ids", "attribute_scores"):
+    optional += [field] if getattr(image, field) is not None else []
+  if np.ndim(image.features) != 2:
+    raise DataError(
+      f"found shape {np.shape(image.features)}, wanted [regions, width]",
+      file=image.place,
+      field="features",
+    )
+  return Layout(
+    image.features.shape[1], num_classes, options.features, tuple(optional)
+  )
+
+
+def to_record(
+  image: ImageRegions,
+  *,
+  options: Options,
+  layout: Layout,
+  sizes: Mapping[str, tuple[int, int]],
+  counts: BoxCounts,
+) -> dict[str, Any]:
+  """The record to be stored; mended boxes are added to `counts`.
+
+  Args:
+    image: in the reader's words.
+    options: of the conversion.
+    layout: of the store.
+    sizes: image id -> (width, height), for sources that lack them.
+    counts: of this part.
+
+  Raises:
+    DataError: the image has no regions, or not the layout of the first one.
+  """
+  record = f"(image id {image.image_id!r})"
+  R = len(np.atleast_1d(image.features))
+  if R == 0:
+    raise DataError(
+      "found zero regions, wanted at least one",
+      file=image.place,
+      record=record,
+      field="features",
+      hint="--on_bad_record=skip leaves such images out",
+    )
+  width, height, boxes = _boxes_in_pixels(image, sizes, counts)
+  if options.box_format == "xywh":
+    boxes = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
+  fields = {
+    "features": image.features,
+    "boxes": boxes,
+    **{field: getattr(image, field) for field in layout.optional},
+  }
+  if layout.num_classes is not None:
+    fields["class_probs"] = (
+      image.class_probs
+      if options.classes == "source"
+      else probs_of_ids(image, rest=options.classes, C=layout.num_classes)
+    )
+  for field in layout.arrays:
+    if field != "feature_scale" and fields.get(field) is None:
+      raise DataError(
+        "missing, though the first image has it",
+        file=image.place,
+        record=record,
+        field=field,
+        hint="convert sources of different kinds one by one, or --classes=none",
+      )
+  fields = {field: np.asarray(value) for field, value in fields.items()}
+  # Wrong lengths are reported by the schema, better than by an index here.
+  if all(np.ndim(v) > 0 and len(v) == R for v in fields.values()):
+    keep = _keep(image, fields["boxes"], width, height, options, counts)
+    if not len(keep):
+      looks = "; " + XYWH if _fits_as_xywh(boxes, width, height) else ""
+      raise DataError(
+        f"none of its {R} boxes has x1 < x2 and y1 < y2 in the image of "
+        f"{width} x {height}{looks}",
+        file=image.place,
+        record=record,
+        field="boxes",
+        hint="--box_format=xywh reads these" if looks else None,
+      )
+    if not np.array_equal(keep, np.arange(R)):
+      fields = {field: value[keep] for field, value in fields.items()}
+    fields["boxes"] = _clip(fields["boxes"], width, height)
+  for field in PER_REGION:
+    if field in fields and np.issubdtype(fields[field].dtype, np.floating):
+      fields[field] = fields[field].astype(np.float32)
+  return {
+    "image_id": image.image_id,
+    "width": width,
+    "height": height,
+    **fields,
+  }
+
+
+def _boxes_in_pixels(
+  image: ImageRegions,
+  sizes: Mapping[str, tuple[int, int]],
+  counts: BoxCounts,
+) -> tuple[int, int, np.ndarray]:
+  """Width, height and boxes, whatever of them the source has."""
+  width, height, boxes = image.width, image.height, image.boxes
+  if width is None and image.image_id in sizes:
+    width, height = sizes[image.image_id]
+  elif width is None:
+    if boxes is not None and not image.relative:
+      raise DataError(
+        "found boxes in pixels of an image of unknown size",
+        file=image.place,
+        record=f"(image id {image.image_id!r})",
+        field="width",
+        hint="--sizes=FILE gives the sizes of images",
+      )
+    width = height = NOMINAL_SIZE
+    counts.nominal_sizes += 1
+  if boxes is not None and image.relative:
+    boxes = np.asarray(boxes, np.float32) * [width, height, width, height]
+  if boxes is None:
+    counts.no_boxes += 1
+    whole = np.array([[0, 0, width, height]], np.float32)
+    boxes = np.repeat(whole, len(image.features), axis=0)
+  return width, height, np.asarray(boxes).astype(np.float32, copy=False)
+
+
+def _keep(
+  image: ImageRegions,
+  boxes: np.ndarray,
+  width: int,
+  height: int,
+  options: Options,
+  counts: BoxCounts,
+) -> np.ndarray:
+  """Numbers of the regions to store, in their order there."""
+  R = len(boxes)
+  if boxes.shape != (R, 4) or not np.isfinite(boxes).all():
+    return np.arange(R)  # for the schema to report
+  ordered = are_ordered(_clip(boxes, width, height))
+  inside = are_inside(boxes, width=width, height=height)
+  counts.boxes += R
+  counts.dropped += int(np.count_nonzero(~ordered))
+  counts.clipped += int(np.count_nonzero(ordered & ~inside))
+  keep = np.flatnonzero(ordered)
+  score = scores(image)
+  if options.order == "score" and score is not None and len(score) == R:
+    keep = keep[np.argsort(-score[keep], kind="stable")]
+  return keep[: options.max_regions]
+
+
+def _clip(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
+  """Boxes that leave the image by more than rounding are cut at its edge."""
+  inside = are_inside(boxes, width=width, height=height)
+  if inside.all():
+    return boxes
+  limits = np.array([width, height, width, height], np.float32)
+  return np.where(inside[:, None], boxes, np.clip(boxes, 0, limits))
+
+
+def scores(image: ImageRegions) -> np.ndarray | None:
+  """[R] confidence in the best class that is no background, or None."""
+  if image.class_probs is not None and np.ndim(image.class_probs) == 2:
+    return np.asarray(image.class_probs)[:, 1:].max(axis=1)
+  return image.class_scores
+
+
+def probs_of_ids(image: ImageRegions, *, rest: str, C: int) -> np.ndarray:
+  """[R, C] out of ids and scores; class k is column k + 1."""
+  ids = np.asarray(image.class_ids)
+  if ids.size and not 0 <= ids.min() <= ids.max() < C - 1:
+    raise DataError(
+      f"found class {ids.max() if ids.max() >= C - 1 else ids.min()}, wanted 0 "
+      f"to {C - 2}",
+      file=image.place,
+      record=f"(image id {image.image_id!r})",
+      field="class_ids",
+      hint="--num_classes says how many there are, background included",
+    )
+  score = np.ones(len(ids), np.float32)
+  if rest != "one_hot" and image.class_scores is not None:
+    score = np.asarray(image.class_scores, np.float32)
+  probs = np.zeros((len(ids), C), np.float32)
+  if rest == "background":
+    probs[:, 0] = 1 - score
+  elif rest == "uniform":
+    probs[:] = ((1 - score) / (C - 1))[:, None]
+  probs[np.arange(len(ids)), ids + 1] = score
+  return probs
+
+
+def _fits_as_xywh(boxes: np.ndarray, width: int, height: int) -> bool:
+  corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
+  return bool(
+    are_ordered(corners).all()
+    and are_inside(corners, width=width, height=height).all()
+  )
+
+
+def check_boxes(counts: BoxCounts, *, limit: float, file: object):
+  """Refuses sources of which too many boxes had to be mended."""
+  bad = counts.clipped + counts.dropped
+  if counts.boxes < FEW_BOXES or bad <= limit * counts.boxes:
+    return
+  looks = (
+    XYWH
+    if counts.dropped > counts.clipped
+    else "this looks like another image size, or width and height swapped"
+  )
+  raise DataError(
+    f"{bad} of {counts.boxes} boxes are not x1 < x2 <= width, y1 < y2 <= "
+    f"height; {looks}",
+    file=file,
+    field="boxes",
+    hint="--box_format=xywh reads the first; --max_bad_boxes=1 mends them all",
+  )

@@ -1,0 +1,211 @@
+"""Writes a region store back in the formats that older code reads.
+
+python -m input_pipeline.export --store=data/regions --format=lxmert_tsv \
+    --output=regions.tsv
+"""
+
+import argparse
+import base64
+import os
+import pathlib
+import pickle
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.command import run_command
+from input_pipeline.errors import DataError
+
+_CHUNK = 64  # records in memory
+_LMDB_MAP_BYTES = 1 << 40  # sparse: the file is as large as its content
+
+
+def _b64(array: np.ndarray, dtype: str) -> bytes:
+  return base64.b64encode(np.ascontiguousarray(array, dtype).tobytes())
+
+
+def best_classes(
+  record: Mapping[str, Any], *, background_class: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+  """[R] class ids without background and [R] confidences of a record.
+
+  Raises:
+    ValueError: the record has neither probabilities nor ids.
+  """
+  if "class_ids" in record:
+    ids = record["class_ids"]
+    return ids, record.get("class_scores", np.ones(len(ids), np.float32))
+  if "class_probs" not in record:
+    raise ValueError("has no classes")
+  probs = record["class_probs"].astype(np.float32)
+  if background_class is not None:
+    probs = np.delete(probs, background_class, axis=1)
+  return probs.argmax(axis=1), probs.max(axis=1)
+
+
+def write_lxmert_tsv(store, path: pathlib.Path, advance: Callable[[int], None]):
+  """Ten columns; attributes that a store lacks are -1 with confidence 0.
+
+  Features are float32 again, with the precision that the store has.
+  """
+  with path.open("wb") as file:
+    for record in _records(store, advance):
+      R = record["num_regions"]
+      ids, scores = _classes(store, record)
+      attributes = record.get("attribute_ids", np.full(R, -1))
+      confidence = record.get("attribute_scores", np.zeros(R))
+      columns = [
+        _one_line(store, record["image_id"]),
+        b"%d" % record["height"],
+        b"%d" % record["width"],
+        _b64(ids, "<i8"),
+        _b64(scores, "<f4"),
+        _b64(attributes, "<i8"),
+        _b64(confidence, "<f4"),
+        b"%d" % R,
+        _b64(record["boxes"], "<f4"),
+        _b64(record["features"], "<f4"),
+      ]
+      file.write(b"\t".join(columns) + b"\n")
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def write_vilbert_lmdb(
+  store, path: pathlib.Path, advance: Callable[[int], None]
+):
+  """An LMDB directory of pickled rows of base64, as ViLBERT-beta wrote it."""
+  lmdb = _lmdb()
+  env = lmdb.open(str(path), map_size=_LMDB_MAP_BYTES)
+  keys = []
+  try:
+    for record in _records(store, advance):
+      row = {
+        "image_id": record["image_id"],
+        "image_w": str(record["width"]),
+        "image_h": str(record["height"]),
+        "num_boxes": str(record["num_regions"]),
+        "boxes": _b64(record["boxes"], "<f4"),
+        "features": _b64(record["features"], "<f4"),
+      }
+      if "class_probs" in record:
+        row["cls_prob"] = _b64(record["class_probs"], "<f4")
+      key = record["image_id"].encode("utf-8")
+      if len(key) > env.max_key_size():
+        raise DataError(
+          f"found {len(key)} bytes, LMDB keys end at {env.max_key_size()}",
+          file=store.directory,
+          record=f"(image id {record['image_id']!r})",
+          field="image_id",
+        )
+      keys.append(key)
+      with env.begin(write=True) as transaction:
+        # Protocol 2, which Python 2 reads too.
+        transaction.put(key, pickle.dumps(row, protocol=2))
+    with env.begin(write=True) as transaction:
+      transaction.put(b"keys", pickle.dumps(keys, protocol=2))
+    env.sync(True)
+  finally:
+    env.close()
+
+
+EXPORTERS = {
+  "lxmert_tsv": write_lxmert_tsv,
+  "vilbert_lmdb": write_vilbert_lmdb,
+}
+
+
+def export(
+  store_path: str | pathlib.Path,
+  output: str | pathlib.Path,
+  *,
+  format: str,
+):
+  """Writes a whole store; `output` appears when it is complete."""
+  from input_pipeline.progress import Progress
+  from input_pipeline.region_store import RegionStore
+  from input_pipeline.store_writer import new_directory
+
+  store = RegionStore(store_path)
+  output = new_directory(output)
+  building = output.with_name(f".{output.name}.unfinished-export")
+  _remove(building)
+  try:
+    with Progress(total=len(store), unit="images", what="export") as progress:
+      EXPORTERS[format](
+        store, building, lambda count: progress.advance(count, images=count)
+      )
+    os.rename(building, output)
+  except BaseException:
+    _remove(building)
+    raise
+
+
+def _records(store, advance: Callable[[int], None]):
+  for start in range(0, len(store), _CHUNK):
+    records = store.read(range(start, min(start + _CHUNK, len(store))))
+    yield from records
+    advance(len(records))
+
+
+def _classes(store, record) -> tuple[np.ndarray, np.ndarray]:
+  try:
+    return best_classes(
+      record, background_class=store.manifest["background_class"]
+    )
+  except ValueError as e:
+    raise DataError(
+      f"{e}, which this format needs",
+      file=store.directory,
+      hint="--format=vilbert_lmdb needs none",
+    ) from None
+
+
+def _one_line(store, image_id: str) -> bytes:
+  if "\t" in image_id or "\r" in image_id:
+    raise DataError(
+      "a tab or line end, which a TSV cannot hold",
+      file=store.directory,
+      record=f"(image id {image_id!r})",
+      field="image_id",
+    )
+  return image_id.encode("utf-8")
+
+
+def _lmdb():
+  try:
+    import lmdb
+  except ModuleNotFoundError:
+    raise DataError("lmdb is not installed", hint="pip install lmdb") from None
+  return lmdb
+
+
+def _remove(path: pathlib.Path):
+  if path.is_dir():
+    shutil.rmtree(path)
+  path.unlink(missing_ok=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+  """Runs the command; returns its exit status."""
+  parser = argparse.ArgumentParser(
+    prog="python -m input_pipeline.export",
+    description="Writes a region store in a format that older code reads.",
+  )
+  parser.add_argument("--store", type=pathlib.Path, required=True)
+  parser.add_argument("--output", type=pathlib.Path, required=True)
+  parser.add_argument("--format", choices=list(EXPORTERS), required=True)
+  options = parser.parse_args(arguments)
+
+  def run():
+    export(options.store, options.output, format=options.format)
+    print(options.output)
+
+  return run_command(run)
+
+
+if __name__ == "__main__":
+  sys.exit(main())

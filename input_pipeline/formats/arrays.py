@@ -1,0 +1,182 @@
+"""Numbers out of a foreign file: decoded, and checked before they are used.
+
+Dimensions: R regions.
+"""
+
+import base64
+import binascii
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.errors import DataError
+
+
+class Row:
+  """The fields of one record, with its place for messages."""
+
+  def __init__(self, fields: dict[str, Any], *, place: str):
+    self.fields = fields
+    self.place = place
+    self.image_id: str | None = None  # known from when it has been read
+
+  def refuse(
+    self, field: str | None, problem: str, hint: str | None = None
+  ) -> DataError:
+    record = None if self.image_id is None else f"(image id {self.image_id!r})"
+    return DataError(
+      problem, file=self.place, record=record, field=field, hint=hint
+    )
+
+  def __contains__(self, field: str) -> bool:
+    return self.fields.get(field) is not None
+
+  def value(self, field: str) -> Any:
+    """The field as it is.
+
+    Raises:
+      DataError: it is missing.
+    """
+    if field not in self:
+      known = ", ".join(map(str, self.fields)) or "nothing"
+      raise self.refuse(field, f"missing; the record has {known:.200}")
+    return self.fields[field]
+
+  def read_id(self, field: str) -> str:
+    """Text that names the image; ints become decimal."""
+    value = self.text(field)
+    if not value.strip():
+      raise self.refuse(field, "found an empty id, wanted a unique one")
+    self.image_id = value
+    return value
+
+  def text(self, field: str) -> str:
+    value = self.value(field)
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+      value = value.item()
+    if isinstance(value, bytes):
+      try:
+        value = value.decode("utf-8")
+      except UnicodeDecodeError as e:
+        raise self.refuse(
+          field, f"not UTF-8: bytes {value[e.start : e.end].hex(' ')}"
+        ) from None
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+      return str(int(value))
+    if not isinstance(value, str):
+      raise self.refuse(
+        field, f"found {type(value).__name__}, wanted text or a number"
+      )
+    return value
+
+  def count(self, field: str) -> int:
+    """A whole number from 0 on, as int or as its digits."""
+    value = self.value(field)
+    if isinstance(value, np.ndarray) and value.size == 1:
+      value = value.reshape(())[()]
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+      value = int(value)
+    text = self.text(field) if isinstance(value, str | bytes) else value
+    try:
+      number = int(text)
+    except (TypeError, ValueError):
+      raise self.refuse(
+        field, f"found {text!r:.60}, wanted a whole number"
+      ) from None
+    if not 0 <= number < 2**31:
+      raise self.refuse(field, f"found {number}, wanted 0 or more")
+    return number
+
+  def size(self, width: str, height: str) -> tuple[int, int]:
+    """Width and height in pixels."""
+    found = []
+    for field in (width, height):
+      value = self.count(field)
+      if value == 0:
+        raise self.refuse(field, "found 0, wanted pixels")
+      found.append(value)
+    return found[0], found[1]
+
+  def b64(self, field: str, dtype: str, *, rows: int | None) -> np.ndarray:
+    """A base64 array [R] or [R, width], the width found from the rows.
+
+    Args:
+      field: bytes or text of base64; an array passes as it is.
+      dtype: of the numbers, little-endian.
+      rows: R; None for one number a region.
+    """
+    value = self.value(field)
+    if isinstance(value, np.ndarray):
+      return value
+    if isinstance(value, str):
+      value = value.encode("ascii", "replace")
+    if not isinstance(value, bytes):
+      raise self.refuse(
+        field, f"found {type(value).__name__}, wanted base64 text"
+      )
+    if value[:2] in (b"b'", b'b"'):
+      raise self.refuse(
+        field,
+        "begins with b', so the file was written by Python 3 without decoding",
+        "extract it again, or strip b'...' from the columns",
+      )
+    try:
+      raw = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError) as e:
+      raise self.refuse(
+        field,
+        f"no base64: {e}; it has {len(value)} characters and begins "
+        f"{value[:16]!r}",
+        "the row may be truncated",
+      ) from None
+    itemsize = np.dtype(dtype).itemsize
+    unit = itemsize * max(rows or 1, 1)
+    if len(raw) % unit or (rows == 0 and raw):
+      wanted = (
+        f"a multiple of {itemsize}"
+        if rows is None
+        else f"a multiple of {itemsize} x {rows} boxes"
+      )
+      raise self.refuse(
+        field,
+        f"found {len(raw)} bytes, wanted {wanted}",
+        "the number of boxes is wrong, or the row is truncated",
+      )
+    array = np.frombuffer(raw, dtype)
+    return array if rows is None else array.reshape(rows, -1)
+
+  def rows(
+    self,
+    field: str,
+    array: Any,
+    R: int | None,
+    *,
+    width: int | None = None,
+    ndim: int = 2,
+  ) -> np.ndarray:
+    """The array as [R, width] or [R], of numbers; checks what it must be."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiu":
+      raise self.refuse(field, f"found dtype {array.dtype}, wanted numbers")
+    if ndim == 1 and array.ndim == 2 and array.shape[1] == 1:
+      array = array[:, 0]
+    wish = "[regions]" if ndim == 1 else f"[regions, {width or 'width'}]"
+    if array.ndim != ndim:
+      raise self.refuse(field, f"found shape {array.shape}, wanted {wish}")
+    if width is not None and array.shape[1] != width:
+      raise self.refuse(field, f"found width {array.shape[1]}, wanted {width}")
+    if R is not None and len(array) != R:
+      raise self.refuse(field, f"found {len(array)} rows for {R} boxes")
+    return array
+
+  def b64_rows(
+    self, field: str, dtype: str, R: int, *, width: int | None = None
+  ) -> np.ndarray:
+    """A base64 array [R, width], checked."""
+    return self.rows(
+      field, self.b64(field, dtype, rows=R), R, width=width, ndim=2
+    )
+
+  def b64_column(self, field: str, dtype: str, R: int) -> np.ndarray:
+    """A base64 array [R], checked."""
+    return self.rows(field, self.b64(field, dtype, rows=None), R, ndim=1)

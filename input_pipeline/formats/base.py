@@ -1,0 +1,100 @@
+"""What a reader of region features is, and what it yields.
+
+A format is one file here: how to recognise it, how to cut a source into parts
+that processes can read side by side, and how to read a part. It yields
+`ImageRegions` in our conventions whatever the source has. `conversion` does the
+rest, the same for all: checks, order, class layout, writing.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from input_pipeline.errors import DataError
+
+
+@dataclass
+class ImageRegions:
+  """The regions of one image, as a reader yields them.
+
+  Dimensions: R regions, E feature width, C region classes.
+  """
+
+  place: str  # "file:line" or "file, key 'k'", for messages
+  image_id: str
+  features: np.ndarray  # [R, E] float, as stored
+  # x1, y1, x2, y2 in pixels, or in 0..1 with `relative`; None where the source
+  # has no boxes.
+  boxes: np.ndarray | None
+  width: int | None  # None, as height, where the source has no sizes
+  height: int | None
+  relative: bool = False
+  class_probs: np.ndarray | None = None  # [R, C] float, background first
+  # Of the most probable class, from 0 without background: class k is column
+  # k + 1 of class_probs.
+  class_ids: np.ndarray | None = None  # [R] int
+  class_scores: np.ndarray | None = None  # [R] float
+  attribute_ids: np.ndarray | None = None  # [R] int
+  attribute_scores: np.ndarray | None = None  # [R] float
+  caption: str | None = None  # where the source has one beside the regions
+
+
+class Part(NamedTuple):
+  """A piece of a source for one process; small enough for one shard."""
+
+  path: str
+  start: int  # in units of the format: bytes of a file, numbers of records
+  stop: int  # exclusive
+
+
+class Format(NamedTuple):
+  """A reader: one per file of this package, listed in `FORMATS`.
+
+  Its functions belong to a module, so that worker processes find them.
+
+  Attributes:
+    name: for --format.
+    expects: one line saying what the source looks like.
+    detect: path -> why it is this format, or None. Looks at names and first
+      bytes only, and never raises for a file of another format.
+    split: path -> the parts, in order; each about a thousand images. Raises
+      DataError where the source as a whole cannot be read.
+    read: part -> its images, in order, holding one image in memory. A record
+      that cannot be read is yielded as a DataError with the place, the field,
+      what was found and wanted, so that reading may go on after it; where it
+      cannot go on the error is raised.
+    extractor: of the published files in this format, for the manifest.
+  """
+
+  name: str
+  expects: str
+  detect: Callable[[Path], str | None]
+  split: Callable[[Path], list[Part]]
+  read: Callable[[Part], Iterator[ImageRegions | DataError]]
+  extractor: str = "unknown"
+  unit: str = "images"  # that parts count, for the progress line
+
+
+IMAGES_PER_PART = 1024
+
+
+def count_parts(path: Path, count: int) -> list[Part]:
+  """Parts of a source whose records are numbered from 0 to count - 1."""
+  return [
+    Part(str(path), start, min(start + IMAGES_PER_PART, count))
+    for start in range(0, count, IMAGES_PER_PART)
+  ]
+
+
+def each(
+  raws: Iterable[Any], decode: Callable[[Any], ImageRegions]
+) -> Iterator[ImageRegions | DataError]:
+  """Decodes records one by one; those that cannot be come as errors."""
+  for raw in raws:
+    try:
+      yield decode(raw)
+    except DataError as error:
+      yield error

@@ -1,0 +1,193 @@
+"""LMDB directories and files: keys in order, values one by one.
+
+Opened read-only and without a lock, so that read-only and shared file systems
+do; a database is mapped, so its size does not matter.
+"""
+
+import functools
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from input_pipeline.errors import DataError
+from input_pipeline.formats.base import Part, count_parts
+from input_pipeline.formats.msgpack_file import load_msgpack
+from input_pipeline.formats.restricted_pickle import load_pickle
+
+MAX_VALUE_BYTES = 256 << 20
+# Lists of millions of keys are large.
+MAX_KEYS_BYTES = 1 << 30
+KEY_LISTS = (b"keys", b"__keys__")
+
+
+class Value(NamedTuple):
+  """A record: its key, its bytes, and its place for messages."""
+
+  key: bytes
+  data: bytes
+  place: str
+
+
+def is_lmdb(path: pathlib.Path) -> bool:
+  """By its magic number, in a directory or a file of its own."""
+  file = path / "data.mdb" if path.is_dir() else path
+  try:
+    with file.open("rb") as stream:
+      head = stream.read(32)
+  except OSError:
+    return False
+  return b"\xde\xc0\xef\xbe" in head or b"\xbe\xef\xc0\xde" in head
+
+
+@functools.lru_cache(maxsize=4)
+def open_lmdb(path: str):
+  """The environment; one per process, as LMDB demands."""
+  try:
+    import lmdb
+  except ModuleNotFoundError:
+    raise DataError("lmdb is not installed", hint="pip install lmdb") from None
+  folder = pathlib.Path(path).is_dir()
+  try:
+    return lmdb.open(
+      path,
+      subdir=folder,
+      readonly=True,
+      lock=False,
+      readahead=False,
+      create=False,
+      max_readers=1,
+    )
+  except lmdb.Error as e:
+    raise _damaged(path, e) from None
+
+
+def _damaged(path: str, error: object) -> DataError:
+  return DataError(
+    f"not readable as LMDB: {error}",
+    file=path,
+    hint="the database is damaged or truncated; copy it again",
+  )
+
+
+@functools.lru_cache(maxsize=2)
+def read_keys(path: str) -> tuple[bytes, ...]:
+  """The keys of records: as listed in the database, else as stored."""
+  import lmdb
+
+  env = open_lmdb(path)
+  try:
+    _check_size(path, env)
+    with env.begin(buffers=True) as transaction:
+      for name in KEY_LISTS:
+        listed = transaction.get(name)
+        if listed is not None:
+          return _listed(bytes(listed), path, name)
+      with transaction.cursor() as cursor:
+        return tuple(bytes(key) for key in cursor.iternext(values=False))
+  except lmdb.Error as e:
+    raise _damaged(path, e) from None
+
+
+def _check_size(path: str, env):
+  """A truncated database would be a bus error, which nobody can catch."""
+  file = pathlib.Path(path)
+  file = file / "data.mdb" if file.is_dir() else file
+  page = env.stat()["psize"]
+  wanted = (env.info()["last_pgno"] + 1) * page
+  size = file.stat().st_size
+  if size < wanted:
+    raise _damaged(path, f"found {size} bytes, its pages need {wanted}")
+
+
+def _listed(data: bytes, path: str, name: bytes) -> tuple[bytes, ...]:
+  record = f"key {name.decode()!r}"
+  if data[:1] == b"[":  # UNITER
+    try:
+      keys = json.loads(data)
+    except ValueError as e:
+      raise DataError(f"not JSON: {e}", file=path, record=record) from None
+  elif data[:1] == b"\x80" and data[1:2] <= b"\x05":
+    keys = load_pickle(data, file=path, record=record, max_bytes=MAX_KEYS_BYTES)
+  elif data[:1] == b"(" or data[:1] == b"]":  # protocols 0 and 1
+    keys = load_pickle(data, file=path, record=record, max_bytes=MAX_KEYS_BYTES)
+  else:
+    keys = load_msgpack(data, file=path, record=record)
+  if not isinstance(keys, list | tuple) or not all(
+    isinstance(key, bytes | str) for key in keys
+  ):
+    raise DataError("no list of keys", file=path, record=record)
+  return tuple(k.encode("utf-8") if isinstance(k, str) else k for k in keys)
+
+
+def split_lmdb(path: pathlib.Path) -> list[Part]:
+  """Parts by number of key; refuses databases without records."""
+  if not is_lmdb(path):
+    raise DataError(
+      "no LMDB: neither a directory with data.mdb nor such a file", file=path
+    )
+  keys = read_keys(str(path))
+  present = _count(str(path))
+  if present < len(keys):
+    raise DataError(
+      f"lists {len(keys)} records and holds {present}",
+      file=path,
+      field="keys",
+      hint="the published VCR converters leave the records out; convert the "
+      "TSV instead",
+    )
+  return count_parts(path, len(keys))
+
+
+def _count(path: str) -> int:
+  """Records that the database holds, key lists aside."""
+  import lmdb
+
+  env = open_lmdb(path)
+  try:
+    with env.begin(buffers=True) as transaction:
+      lists = sum(transaction.get(name) is not None for name in KEY_LISTS)
+    return env.stat()["entries"] - lists
+  except lmdb.Error as e:
+    raise _damaged(path, e) from None
+
+
+def values(part: Part) -> Iterator[Value | DataError]:
+  """The records of a part, in the order of the keys."""
+  import lmdb
+
+  keys = read_keys(part.path)[part.start : part.stop]
+  env = open_lmdb(part.path)
+  for key in keys:
+    place = f"{part.path}, key {key.decode('utf-8', 'replace')!r}"
+    try:
+      with env.begin(buffers=True) as transaction:
+        data = transaction.get(key)
+        size = None if data is None else len(data)
+        if size is not None and size <= MAX_VALUE_BYTES:
+          data = bytes(data)
+    except lmdb.Error as e:
+      raise _damaged(part.path, e) from None
+    if size is None:
+      yield DataError(
+        "listed among the keys, but there is no such record", file=place
+      )
+    elif size > MAX_VALUE_BYTES:
+      yield DataError(
+        f"found {size} bytes, the limit is {MAX_VALUE_BYTES}", file=place
+      )
+    else:
+      yield Value(key, data, place)
+
+
+def first_value(path: pathlib.Path) -> Value | None:
+  """The first record for `detect`, or None."""
+  try:
+    if not is_lmdb(path):
+      return None
+    keys = read_keys(str(path))
+    for value in values(Part(str(path), 0, min(1, len(keys)))):
+      return value if isinstance(value, Value) else None
+  except DataError:
+    return None
+  return None

@@ -1,0 +1,78 @@
+"""msgpack with NumPy arrays, as msgpack_numpy writes them.
+
+That library unpickles arrays of objects; this reader refuses them.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.errors import DataError
+
+MAX_BYTES = 256 << 20
+_PLAIN_KINDS = "fiub"
+
+
+def load_msgpack(data: bytes, *, file: object, record: object = None) -> Any:
+  """The plain values and arrays in a msgpack; arrays are views of it.
+
+  Raises:
+    DataError: damaged, of objects, or larger than MAX_BYTES.
+  """
+  try:
+    import msgpack
+  except ModuleNotFoundError:
+    raise DataError(
+      "msgpack is not installed", hint="pip install msgpack"
+    ) from None
+  try:
+    if len(data) > MAX_BYTES:
+      raise ValueError(f"found {len(data)} bytes, the limit is {MAX_BYTES}")
+    return msgpack.unpackb(
+      data, raw=False, strict_map_key=False, object_hook=_to_array
+    )
+  except (
+    ValueError,
+    TypeError,
+    RecursionError,
+    msgpack.UnpackException,
+  ) as e:
+    raise DataError(
+      f"not readable as msgpack: {e}",
+      file=file,
+      record=record,
+      hint="the file is damaged; copy or extract it again",
+    ) from None
+
+
+def _to_array(content: dict) -> Any:
+  """{nd, type, kind, shape, data} -> array; keys are texts or bytes."""
+  keys = {
+    key.decode("latin1") if isinstance(key, bytes) else key: value
+    for key, value in content.items()
+  }
+  if "nd" not in keys:
+    return content
+  for key in ("type", "data", *(["shape"] if keys["nd"] else [])):
+    if key not in keys:
+      raise ValueError(f"found an array without its {key}")
+  code = keys["type"]
+  code = code.decode("latin1") if isinstance(code, bytes) else code
+  kind = keys.get("kind", b"")
+  if not isinstance(code, str) or len(code) > 8 or kind in (b"O", "O"):
+    raise ValueError(f"found an array of {code!r:.40}, wanted numbers")
+  dtype = np.dtype(code)
+  if dtype.kind not in _PLAIN_KINDS:
+    raise ValueError(f"found an array of {dtype}, wanted numbers")
+  data = keys["data"]
+  if not keys["nd"]:
+    if len(data) != dtype.itemsize:
+      raise ValueError(f"found {len(data)} bytes for one {dtype}")
+    return np.frombuffer(data, dtype)[0]
+  shape = tuple(int(n) for n in keys["shape"])
+  if (
+    min(shape, default=0) < 0 or len(data) != math.prod(shape) * dtype.itemsize
+  ):
+    raise ValueError(f"found {len(data)} bytes for {shape} {dtype}")
+  return np.frombuffer(data, dtype).reshape(shape)

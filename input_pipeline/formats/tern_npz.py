@@ -1,0 +1,72 @@
+"""TERN's COCO features: NAME_att/ID.npz and NAME_box/ID.npy, no image sizes."""
+
+import pathlib
+from collections.abc import Iterator
+
+from input_pipeline.errors import DataError
+from input_pipeline.formats import directory
+from input_pipeline.formats.arrays import Row
+from input_pipeline.formats.base import Format, ImageRegions, Part, each
+from input_pipeline.formats.npz_file import read_npy, read_npz
+
+_SUFFIX = ".npz"
+
+
+def _folder(path: pathlib.Path) -> pathlib.Path | None:
+  """NAME_att, of NAME_att itself or of the directory that has it."""
+  if not path.is_dir():
+    return None
+  found = [path] if path.name.endswith("_att") else sorted(path.glob("*_att"))
+  found = [folder for folder in found if _boxes_of(folder).is_dir()]
+  return found[0] if found else None
+
+
+def _boxes_of(folder: pathlib.Path) -> pathlib.Path:
+  return folder.with_name(folder.name.removesuffix("_att") + "_box")
+
+
+def _detect(path: pathlib.Path) -> str | None:
+  folder = _folder(path)
+  if folder is None or directory.first_file(folder, _SUFFIX) is None:
+    return None
+  return f"directories {folder.name} and {_boxes_of(folder).name}"
+
+
+def _split(path: pathlib.Path) -> list[Part]:
+  folder = _folder(path)
+  if folder is None:
+    raise DataError("found no NAME_att and NAME_box", file=path)
+  return directory.split_files(folder, _SUFFIX)
+
+
+def _read(part: Part) -> Iterator[ImageRegions | DataError]:
+  return each(directory.files_of(part, _SUFFIX), _decode)
+
+
+def _decode(file: pathlib.Path) -> ImageRegions:
+  image_id = file.stem
+  box_file = _boxes_of(file.parent) / f"{image_id}.npy"
+  row = Row(read_npz(file, file=file), place=str(file))
+  row.image_id = image_id
+  features = row.rows("feat", row.value("feat"), None)
+  boxes = Row({"box": read_npy(box_file, file=box_file)}, place=str(box_file))
+  boxes.image_id = image_id
+  return ImageRegions(
+    place=row.place,
+    image_id=image_id,
+    features=features,
+    boxes=boxes.rows("box", boxes.value("box"), len(features), width=4),
+    width=None,
+    height=None,
+  )
+
+
+FORMAT = Format(
+  name="tern_npz",
+  expects="directory of NAME_att/ID.npz with feat and NAME_box/ID.npy, boxes "
+  "in pixels; needs --sizes (TERN)",
+  detect=_detect,
+  split=_split,
+  read=_read,
+  extractor="bottom-up attention, ResNet-101",
+)

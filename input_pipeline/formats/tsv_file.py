@@ -1,0 +1,133 @@
+"""Tab-separated files of one row per image, read in parts side by side.
+
+A part is a range of bytes and owns the rows that begin in it, so that files can
+be cut without being read.
+"""
+
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from input_pipeline.errors import DataError
+from input_pipeline.formats.arrays import Row
+from input_pipeline.formats.base import Part
+
+PART_BYTES = 256 << 20
+MAX_LINE_BYTES = 64 << 20
+_READ_BYTES = 1 << 20
+
+
+class Line(NamedTuple):
+  place: str
+  columns: list[bytes]
+
+
+def tsv_files(path: pathlib.Path) -> list[pathlib.Path]:
+  """The file itself, or a directory's .tsv, .tsv.0, .tsv.1, ... in order."""
+  if not path.is_dir():
+    return [path]
+  found = [
+    p
+    for p in path.iterdir()
+    if p.is_file() and re.search(r"\.tsv(\.\d+)?$", p.name)
+  ]
+  return sorted(found, key=_natural)
+
+
+def _natural(path: pathlib.Path):
+  """x.tsv.2 stands before x.tsv.10."""
+  return [
+    int(piece) if piece.isdigit() else piece
+    for piece in re.split(r"(\d+)", path.name)
+  ]
+
+
+def split_tsv(path: pathlib.Path) -> list[Part]:
+  """Byte ranges of all files of a source."""
+  files = tsv_files(path)
+  if not files:
+    raise DataError("found no .tsv file", file=path)
+  return [
+    Part(str(file), start, min(start + PART_BYTES, size))
+    for file in files
+    for size in [file.stat().st_size]
+    for start in range(0, size, PART_BYTES)
+  ]
+
+
+def lines(
+  part: Part, *, columns: tuple[int, ...]
+) -> Iterator[Line | DataError]:
+  """The rows that begin in a part; `columns` are the numbers allowed."""
+  number = 1 if part.start == 0 else None  # of the line, where it is known
+  for start, raw, complete in _raw_lines(part):
+    place = (
+      f"{part.path}:{number}" if number else f"{part.path} at byte {start}"
+    )
+    number = number and number + 1
+    raw = raw.rstrip(b"\r\n")
+    if not raw.strip():
+      continue
+    found = raw.split(b"\t")
+    if len(found) not in columns:
+      wanted = " or ".join(map(str, columns))
+      rest = "" if complete else "; the file ends within this row: truncated"
+      yield DataError(
+        f"found {len(found)} tab-separated columns, wanted {wanted}{rest}",
+        file=place,
+        hint=None if complete else "extract or copy the file again",
+      )
+      continue
+    yield Line(place, found)
+
+
+def _raw_lines(part: Part) -> Iterator[tuple[int, bytes, bool]]:
+  """(start, line, whether it has an end) of each line that begins in part."""
+  with open(part.path, "rb", buffering=_READ_BYTES) as file:
+    start = part.start
+    if start > 0:
+      # A line that begins before belongs to the part before.
+      file.seek(start - 1)
+      start += len(_read_line(file, part.path, start - 1)) - 1
+    while start < part.stop:
+      line = _read_line(file, part.path, start)
+      if not line:
+        return
+      yield start, line, line.endswith(b"\n")
+      start += len(line)
+
+
+def _read_line(file, path: str, start: int) -> bytes:
+  line = file.readline(MAX_LINE_BYTES)
+  if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+    raise DataError(
+      f"found a line of more than {MAX_LINE_BYTES >> 20} MiB at byte {start}",
+      file=path,
+      hint="this is no file of one image per line",
+    )
+  return line
+
+
+def row(line: Line, names: tuple[str, ...]) -> Row:
+  """The columns under their names."""
+  return Row(dict(zip(names, line.columns, strict=False)), place=line.place)
+
+
+def first_row(
+  path: pathlib.Path, names: tuple[str, ...], *, skip: int = 0
+) -> Row | None:
+  """The first row for `detect`, or None where columns do not fit."""
+  try:
+    files = tsv_files(path)
+    if not files:
+      return None
+    with files[0].open("rb") as file:
+      for _ in range(skip):
+        file.readline(MAX_LINE_BYTES)
+      columns = file.readline(MAX_LINE_BYTES).rstrip(b"\r\n").split(b"\t")
+  except OSError:
+    return None
+  if len(columns) != len(names):
+    return None
+  return row(Line(f"{files[0]}:{skip + 1}", columns), names)

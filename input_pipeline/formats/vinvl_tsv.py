@@ -1,0 +1,144 @@
+"""Oscar's and VinVL's features.tsv, with predictions.tsv beside it if there.
+
+A row ends in 2054 numbers a region: 2048 features, the box from 0 to 1 and its
+width and height. Image sizes are in predictions.tsv only; without it boxes stay
+relative. Class names of predictions.tsv are not read: they are words, not ids.
+"""
+
+import functools
+import json
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from input_pipeline.errors import DataError
+from input_pipeline.formats import tsv_file
+from input_pipeline.formats.arrays import Row
+from input_pipeline.formats.base import Format, ImageRegions, Part, each
+
+GEOMETRY = 6  # numbers after the features: x1, y1, x2, y2, w, h
+_COLUMNS = tuple(range(3, 9))
+
+
+def _features_file(path: pathlib.Path) -> pathlib.Path:
+  return path / "features.tsv" if path.is_dir() else path
+
+
+def _detect(path: pathlib.Path) -> str | None:
+  path = _features_file(path)
+  try:
+    size = path.stat().st_size
+    line = next(
+      tsv_file.lines(Part(str(path), 0, size), columns=_COLUMNS), None
+    )
+    if line is None or isinstance(line, DataError):
+      return None
+    image = _from_line(line, {})
+  except (OSError, DataError):
+    return None
+  E = image.features.shape[1]
+  return f"the last column ends in boxes from 0 to 1 after features of {E}"
+
+
+def _split(path: pathlib.Path) -> list[Part]:
+  path = _features_file(path)
+  if not path.is_file():
+    raise DataError("no such file", file=path, hint="name features.tsv itself")
+  return tsv_file.split_tsv(path)
+
+
+def _read(part: Part) -> Iterator[ImageRegions | DataError]:
+  sizes = _sizes(str(pathlib.Path(part.path).with_name("predictions.tsv")))
+
+  def decode(line) -> ImageRegions:
+    if isinstance(line, DataError):
+      raise line
+    return _from_line(line, sizes)
+
+  return each(tsv_file.lines(part, columns=_COLUMNS), decode)
+
+
+def _from_line(line, sizes: dict[str, tuple[int, int]]) -> ImageRegions:
+  fields = {"image_id": line.columns[0], "features": line.columns[-1]}
+  row = Row(fields, place=line.place)
+  image_id = row.read_id("image_id")
+  R = _num_boxes(line, row)
+  both = row.b64_rows("features", "<f4", R)
+  if both.shape[1] <= GEOMETRY:
+    raise row.refuse("features", f"found width {both.shape[1]}, wanted 2054")
+  features, boxes, sides = np.split(both, [-GEOMETRY, -2], axis=1)
+  if not (
+    np.abs(boxes[:, 2:] - boxes[:, :2] - sides).max(initial=0) < 1e-3
+    and -0.01 <= boxes.min(initial=0)
+    and boxes.max(initial=0) <= 1.01
+  ):
+    raise row.refuse(
+      "features",
+      "the last six numbers are no box from 0 to 1 with its width and height",
+    )
+  width = height = None
+  if sizes:
+    if image_id not in sizes:
+      raise row.refuse("image_id", "not in predictions.tsv")
+    width, height = sizes[image_id]
+  return ImageRegions(
+    place=line.place,
+    image_id=image_id,
+    features=features,
+    boxes=boxes,
+    width=width,
+    height=height,
+    relative=True,
+  )
+
+
+def _num_boxes(line, row: Row) -> int:
+  """Column 1 is the number, or JSON that has it."""
+  text = line.columns[1].strip()
+  if text.startswith(b"{"):
+    try:
+      row.fields["num_boxes"] = json.loads(text)["num_boxes"]
+    except (ValueError, KeyError, RecursionError) as e:
+      raise row.refuse(
+        "num_boxes", f"no number in {text[:60]!r}: {e}"
+      ) from None
+  else:
+    row.fields["num_boxes"] = text
+  return row.count("num_boxes")
+
+
+@functools.lru_cache(maxsize=1)
+def _sizes(path: str) -> dict[str, tuple[int, int]]:
+  """Image id -> (width, height); empty without the file."""
+  file = pathlib.Path(path)
+  if not file.is_file():
+    return {}
+  found = {}
+  whole = Part(path, 0, file.stat().st_size)
+  for line in tsv_file.lines(whole, columns=(2,)):
+    if isinstance(line, DataError):
+      raise line
+    try:
+      content = json.loads(line.columns[1])
+    except (ValueError, RecursionError) as e:
+      raise DataError(f"not JSON: {e}", file=line.place) from None
+    if not isinstance(content, dict):
+      raise DataError(
+        f"found {type(content).__name__}, wanted an object", file=line.place
+      )
+    row = Row({**content, "image_id": line.columns[0]}, place=line.place)
+    found[row.read_id("image_id")] = row.size("image_w", "image_h")
+  return found
+
+
+FORMAT = Format(
+  name="vinvl_tsv",
+  expects="features.tsv of image_id, num_boxes, ..., 2054 float32 a region in "
+  "base64, and predictions.tsv beside it for image sizes (Oscar, VinVL)",
+  detect=_detect,
+  split=_split,
+  read=_read,
+  extractor="VinVL, ResNeXt-152",
+  unit="B",
+)

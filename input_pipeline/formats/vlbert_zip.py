@@ -1,0 +1,106 @@
+"""VL-BERT's zip: a JSON per image, arrays in base64."""
+
+import functools
+import json
+import pathlib
+import zipfile
+from collections.abc import Iterator
+
+from input_pipeline.errors import DataError
+from input_pipeline.formats.arrays import Row
+from input_pipeline.formats.base import (
+  Format,
+  ImageRegions,
+  Part,
+  count_parts,
+  each,
+)
+from input_pipeline.formats.class_layout import with_background
+from input_pipeline.formats.npz_file import read_member
+
+_SUFFIX = ".json"
+_MAX_MEMBER_BYTES = 64 << 20
+
+
+@functools.lru_cache(maxsize=1)
+def _open(path: str) -> tuple[zipfile.ZipFile, tuple[zipfile.ZipInfo, ...]]:
+  """The archive and its JSON members by name; one per process."""
+  try:
+    archive = zipfile.ZipFile(path)
+  except (zipfile.BadZipFile, OSError, ValueError) as e:
+    raise DataError(
+      f"not readable as zip: {e}",
+      file=path,
+      hint="the file is damaged or truncated; copy it again",
+    ) from None
+  members = [m for m in archive.infolist() if m.filename.endswith(_SUFFIX)]
+  return archive, tuple(sorted(members, key=lambda m: m.filename))
+
+
+def _detect(path: pathlib.Path) -> str | None:
+  if not path.is_file() or not zipfile.is_zipfile(path):
+    return None
+  try:
+    _, members = _open(str(path))
+    if not members:
+      return None
+    _decode(str(path), members[0])
+  except DataError:
+    return None
+  return f"a zip of {len(members)} JSON files with boxes and features"
+
+
+def _split(path: pathlib.Path) -> list[Part]:
+  _, members = _open(str(path))
+  if not members:
+    raise DataError(f"found no {_SUFFIX} file in it", file=path)
+  return count_parts(path, len(members))
+
+
+def _read(part: Part) -> Iterator[ImageRegions | DataError]:
+  _, members = _open(part.path)
+  return each(
+    members[part.start : part.stop],
+    lambda member: _decode(part.path, member),
+  )
+
+
+def _decode(path: str, member: zipfile.ZipInfo) -> ImageRegions:
+  archive, _ = _open(path)
+  place = f"{path}@/{member.filename}"
+  data = read_member(archive, member, file=path, max_bytes=_MAX_MEMBER_BYTES)
+  try:
+    content = json.loads(data)
+  except (ValueError, RecursionError) as e:
+    raise DataError(f"not JSON: {e}", file=place) from None
+  if not isinstance(content, dict):
+    raise DataError(
+      f"found {type(content).__name__}, wanted an object", file=place
+    )
+  row = Row(content, place=place)
+  row.image_id = pathlib.PurePosixPath(member.filename).stem
+  width, height = row.size("image_w", "image_h")
+  R = row.count("num_boxes")
+  probs = None
+  if "classes" in row:
+    probs = with_background(row.b64_rows("classes", "<f4", R))
+  return ImageRegions(
+    place=place,
+    image_id=row.image_id,
+    features=row.b64_rows("features", "<f4", R),
+    boxes=row.b64_rows("boxes", "<f4", R, width=4),
+    width=width,
+    height=height,
+    class_probs=probs,
+  )
+
+
+FORMAT = Format(
+  name="vlbert_zip",
+  expects="zip of ID.json: image_w, image_h, num_boxes, boxes, features"
+  "[, classes], arrays in base64 (VL-BERT)",
+  detect=_detect,
+  split=_split,
+  read=_read,
+  extractor="bottom-up attention, ResNet-101",
+)

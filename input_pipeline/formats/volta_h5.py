@@ -1,0 +1,150 @@
+"""VOLTA's HDF5: a group per image.
+
+Only data inside the file is read: links and datasets that point to other files
+are refused.
+"""
+
+import functools
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from input_pipeline.errors import DataError
+from input_pipeline.formats.arrays import Row
+from input_pipeline.formats.base import (
+  Format,
+  ImageRegions,
+  Part,
+  count_parts,
+  each,
+)
+
+_MAX_BYTES = 256 << 20
+_MAGIC = b"\x89HDF\r\n\x1a\n"
+_AGAIN = "the file is damaged or truncated; copy it again"
+
+
+@functools.lru_cache(maxsize=1)
+def _open(path: str):
+  """The file and the names of its groups; one per process."""
+  try:
+    import h5py
+  except ModuleNotFoundError:
+    raise DataError("h5py is not installed", hint="pip install h5py") from None
+  try:
+    file = h5py.File(path, "r", locking=False)
+    return file, tuple(file)
+  except (OSError, RuntimeError, ValueError) as e:
+    raise DataError(
+      f"not readable as HDF5: {e}", file=path, hint=_AGAIN
+    ) from None
+
+
+def _detect(path: pathlib.Path) -> str | None:
+  if not path.is_file():
+    return None
+  with path.open("rb") as stream:
+    if stream.read(len(_MAGIC)) != _MAGIC:
+      return None
+  try:
+    _, names = _open(str(path))
+    if not names:
+      return None
+    _decode(str(path), names[0])
+  except DataError:
+    return None
+  return f"HDF5 of {len(names)} groups with obj_id, boxes and features"
+
+
+def _split(path: pathlib.Path) -> list[Part]:
+  _, names = _open(str(path))
+  if not names:
+    raise DataError("found no group in it", file=path)
+  return count_parts(path, len(names))
+
+
+def _read(part: Part) -> Iterator[ImageRegions | DataError]:
+  _, names = _open(part.path)
+  return each(
+    names[part.start : part.stop], lambda name: _decode(part.path, name)
+  )
+
+
+def _decode(path: str, name: str) -> ImageRegions:
+  row = Row(_group(path, name), place=f"{path}, group {name!r}")
+  row.image_id = name
+  width, height = row.size("img_w", "img_h")
+  features = row.rows("features", row.value("features"), None)
+  R = len(features)
+
+  def column(field: str) -> np.ndarray | None:
+    if field not in row:
+      return None
+    return row.rows(field, row.value(field), R, ndim=1)
+
+  return ImageRegions(
+    place=row.place,
+    image_id=name,
+    features=features,
+    boxes=row.rows("boxes", row.value("boxes"), R, width=4),
+    width=width,
+    height=height,
+    class_ids=column("obj_id"),
+    class_scores=column("obj_conf"),
+    attribute_ids=column("attr_id"),
+    attribute_scores=column("attr_conf"),
+  )
+
+
+def _group(path: str, name: str) -> dict[str, object]:
+  """The datasets of a group, as arrays."""
+  import h5py
+
+  def refuse(problem: str, field: str | None = None) -> DataError:
+    return DataError(
+      problem, file=path, record=f"group {name!r}", field=field, hint=_AGAIN
+    )
+
+  file, _ = _open(path)
+  found = {}
+  try:
+    _check_link(file, name, refuse)
+    group = file[name]
+    if not isinstance(group, h5py.Group):
+      raise refuse(
+        "found a dataset, wanted a group per image with boxes and features"
+      )
+    for field in group:
+      _check_link(group, field, refuse)
+      data = group[field]
+      if not isinstance(data, h5py.Dataset):
+        continue
+      if data.external or data.is_virtual:
+        raise refuse("the data is in another file", field)
+      if data.nbytes > _MAX_BYTES:
+        raise refuse(f"found {data.nbytes} bytes, at most {_MAX_BYTES}", field)
+      found[field] = data[()]
+  except DataError:
+    raise
+  except (OSError, RuntimeError, KeyError, ValueError, TypeError) as e:
+    raise refuse(f"not readable: {e}") from None
+  return found
+
+
+def _check_link(group, name: str, refuse):
+  import h5py
+
+  if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+    raise refuse("found a link to elsewhere, wanted data", name)
+
+
+FORMAT = Format(
+  name="volta_h5",
+  expects="HDF5 of a group per image: img_w, img_h, boxes, features, obj_id, "
+  "obj_conf, attr_id, attr_conf (VOLTA)",
+  detect=_detect,
+  split=_split,
+  read=_read,
+  extractor="bottom-up attention, ResNet-101",
+)
