@@ -110,7 +110,13 @@ def base_config() -> ConfigDict:
 
   config.input = ConfigDict()
   config.input.store = ""  # directory of the region store
-  config.input.annotations = ""  # captions, JSON lines
+  config.input.annotations = ""  # captions in any format of docs/data.md
+  config.input.captions = ConfigDict()
+  config.input.captions.format = "auto"  # or its name, where auto is wrong
+  # Images without regions, and blank captions: error, or skip and say so.
+  config.input.captions.on_missing = "error"
+  config.input.captions.on_bad_caption = "error"
+  config.input.captions.captions_per_image = placeholder(int)  # the first
   config.input.vocab = ""  # WordPiece vocabulary, one entry a line
   config.input.train_split = "train"  # of the annotations
   config.input.max_regions = 36  # slots, without the global region

@@ -8,7 +8,8 @@ import hashlib
 import json
 import math
 import pathlib
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,7 @@ class PretrainData:
       (order.SharedOrder).
     host: index and number of the hosts; with as many shares, or a multiple,
       only this host's are staged.
+    captions: further keywords of `load_captions`.
   """
 
   def __init__(
@@ -73,6 +75,7 @@ class PretrainData:
     stage_dir: str | pathlib.Path = "",
     shares: int = 1,
     host: tuple[int, int] = (0, 1),
+    captions: Mapping[str, Any] | None = None,
   ):
     self._store = open_store(store)
     if class_probs and self._store.num_classes is None:
@@ -84,7 +87,15 @@ class PretrainData:
       )
     self._store.check_max_regions(max_regions)
     check_max_length(max_text_length)
-    self._captions = load_captions(annotations, split)
+    self._captions = load_captions(
+      annotations,
+      split,
+      image_ids=self._store.image_ids,
+      store=store,
+      **(captions or {}),
+    )
+    for note in self._captions.notes:
+      print(f"{annotations}: {note}", file=sys.stderr)
     num_images = len(self._captions.image_ids)
     check_mismatches(num_images, mismatch_prob, file=annotations)
     self._rows = self._store.rows(

@@ -5,7 +5,10 @@ Dimensions: I images, N texts, L text slots, R region slots, E feature width.
 
 import hashlib
 import pathlib
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -42,20 +45,33 @@ def retrieval_set(
   max_regions: int,
   max_text_length: int,
   max_images: int | None = None,
+  captions: Mapping[str, Any] | None = None,
 ) -> RetrievalSet:
-  """Loads a split, or its first max_images with their captions."""
+  """Loads a split, or its first max_images with their captions.
+
+  `captions` are further keywords of `load_captions`.
+  """
   if max_images is not None and max_images < 1:
     raise DataError(
       f"found {max_images}, wanted at least 1 or None", field="max_images"
     )
   regions = open_store(store)
   regions.check_max_regions(max_regions)
-  captions = load_captions(annotations, split).first_images(max_images)
-  rows = regions.rows(captions.image_ids, wanted_by=annotations)
+  found = load_captions(
+    annotations,
+    split,
+    image_ids=regions.image_ids,
+    store=store,
+    **(captions or {}),
+  )
+  for note in found.notes:
+    print(f"{annotations}: {note}", file=sys.stderr)
+  found = found.first_images(max_images)
+  rows = regions.rows(found.image_ids, wanted_by=annotations)
   tokenizer = Tokenizer(vocab)
   text_ids, text_length = tokenizer.pack(
-    tokenizer.encode(captions.texts),
-    np.arange(len(captions.texts)),
+    tokenizer.encode(found.texts),
+    np.arange(len(found.texts)),
     max_length=max_text_length,
   )
   images = regions.read_padded(rows, max_regions=max_regions, class_probs=False)
@@ -64,14 +80,14 @@ def retrieval_set(
       images["region_features"], images.pop("region_feature_scale")
     )
   return RetrievalSet(
-    image_ids=captions.image_ids,
-    texts=captions.texts,
+    image_ids=found.image_ids,
+    texts=found.texts,
     text_ids=text_ids,
     text_length=text_length,
-    image_of_text=captions.image_of_text,
+    image_of_text=found.image_of_text,
     vocab_sha256=tokenizer.sha256,
     fingerprint=hashlib.sha256(
-      f"{regions.fingerprint} {captions.sha256}".encode()
+      f"{regions.fingerprint} {found.sha256}".encode()
     ).hexdigest(),
     **images,
   )

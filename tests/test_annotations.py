@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from input_pipeline.annotations import load_captions
+from input_pipeline.annotations import list_splits, load_captions
+from input_pipeline.annotations.captions import READERS
 from input_pipeline.errors import DataError
 from tests.tiny_data import write_lines
 
@@ -43,7 +44,7 @@ BAD_LINES = {
   "not an object": (b'["x"]', ":2: found '[\"x\"]', wanted a JSON object"),
   "missing key": (
     b'{"image_id": "x", "split": "train", "caption": ["a"]}',
-    ":2: field captions: missing; the line has image_id, split, caption",
+    ":2: field captions: missing; it has image_id, split, caption",
   ),
   "id type": (
     b'{"image_id": 5, "split": "train", "captions": ["a"]}',
@@ -94,7 +95,93 @@ def test_unknown_split_lists_the_known(tmp_path):
 
 
 def test_missing_file_and_unknown_format(tmp_path):
+  path = tmp_path / "caps.xml"
   with pytest.raises(DataError, match="no such annotation file"):
-    load_captions(tmp_path / "caps.jsonl", "train")
-  with pytest.raises(DataError, match="no reader for '.xml', known: .jsonl"):
-    load_captions(tmp_path / "caps.xml", "train")
+    load_captions(path, "train")
+  path.write_text("<xml>")
+  with pytest.raises(DataError, match="found '<xml>', wanted one of") as e:
+    load_captions(path, "train")
+  for reader in READERS.values():
+    assert f"{reader.name}: {reader.expects}" in str(e.value)
+  with pytest.raises(DataError, match="found 'xml', wanted auto or one of"):
+    load_captions(path, "train", format="xml")
+  with pytest.raises(
+    DataError, match="found '<xml>', wanted a JSON object|inv"
+  ):
+    load_captions(path, "train", format="jsonl")
+
+
+def test_policies_for_bad_captions(tmp_path):
+  path = write_lines(
+    tmp_path / "caps.jsonl",
+    [
+      image("a", captions=["one", " ", "two"]),
+      image("b", captions=["", "\t"]),
+      image("c", "val", captions=[7, "three"]),
+    ],
+  )
+  captions = load_captions(path, "train", on_bad_caption="skip")
+  assert captions.texts == ("one", "two")
+  assert captions.image_ids == ("a",)
+  assert captions.num_bad == 3
+  with pytest.raises(DataError, match="found 'drop', wanted error or skip"):
+    load_captions(path, "train", on_bad_caption="drop")
+  with pytest.raises(DataError, match="on_bad_caption=skip leaves"):
+    load_captions(path, "train")
+
+
+def test_captions_per_image(tmp_path):
+  path = write_lines(
+    tmp_path / "caps.jsonl",
+    [image("a", captions="abcdef"), image("b", captions="g")],
+  )
+  captions = load_captions(path, "train", captions_per_image=5)
+  assert captions.texts == tuple("abcdeg")
+  assert captions.image_of_text.tolist() == [0] * 5 + [1]
+
+
+def test_several_splits(tmp_path):
+  path = write_lines(
+    tmp_path / "caps.jsonl",
+    [image("a"), image("r", "restval"), image("v", "val"), image("b")],
+  )
+  captions = load_captions(path, "train+restval")
+  assert captions.image_ids == ("a", "r", "b")
+  assert list_splits(path) == ["train", "restval", "val"]
+
+
+def test_the_store_names_the_images(tmp_path):
+  path = write_lines(
+    tmp_path / "caps.jsonl", [image("7.jpg"), image("9.jpg"), image("3.jpg")]
+  )
+  captions = load_captions(path, "train", image_ids=["3", "7", "9", "11"])
+  assert captions.image_ids == ("7", "9", "3")
+  assert captions.id_rule == "image id without folder and extension"
+  with pytest.raises(DataError) as e:
+    load_captions(path, "train", image_ids=["3", "7"])
+  assert str(e.value) == (
+    f"{path}: record split 'train': 1 of 3 images are not in the store, such "
+    "as 9.jpg (compared image id without folder and extension; it has "
+    "3, 7, ...; on_missing=skip leaves them out)"
+  )
+  captions = load_captions(
+    path, "train", image_ids=["3", "7"], on_missing="skip"
+  )
+  assert captions.image_ids == ("7", "3")
+  assert captions.image_of_text.tolist() == [0, 1]
+  assert captions.missing == ("9.jpg",)
+  with pytest.raises(DataError, match="none of its 3 images is in the store"):
+    load_captions(path, "train", image_ids=["x"], on_missing="skip")
+
+
+def test_two_images_of_one_id(tmp_path):
+  path = write_lines(
+    tmp_path / "caps.jsonl", [image("a/7.jpg"), image("b/7.jpg"), image("c/8")]
+  )
+  with pytest.raises(DataError, match="1 ids of the store are each of several"):
+    load_captions(path, "train", image_ids=["7", "8"])
+  captions = load_captions(
+    path, "train", image_ids=["7", "8"], on_missing="skip"
+  )
+  assert captions.image_ids == ("8",)
+  assert captions.missing == ("7",)

@@ -206,7 +206,8 @@ def test_captions_without_regions_are_refused(paths, tmp_path):
   with pytest.raises(DataError) as e:
     make_data(paths, annotations=annotations)
   message = str(e.value)
-  assert "11 image ids of" in message and "no0, no1" in message
+  assert "11 of 11 images are not in " in message
+  assert "such as no0, no1, no2" in message
   assert str(annotations) in message and str(paths["store"]) in message
 
 

@@ -239,3 +239,22 @@ def test_hosts_stage_their_own_share(root, tmp_path):
   wrong = hosts[1].train_batches(0, 1, batch_size=6)
   with pytest.raises(DataError, match="has no images of the others"):
     next(wrong)
+
+
+def test_the_command_copies_and_compares(root, tmp_path, capsys):
+  from input_pipeline.stage import main
+
+  copy = tmp_path / "copy"
+  command = [f"--store={root / 'store'}", f"--output={copy}", "--max_regions=3"]
+  assert main(command) == 0
+  assert capsys.readouterr().out.endswith("copied\n")
+  assert len(StagedStore(copy)) == len(RegionStore(root / "store"))
+  assert main(command) == 0
+  assert capsys.readouterr().out.endswith("checksums compared\n")
+  path = next(copy.glob("region_features-*"))
+  data = bytearray(path.read_bytes())
+  data[-1] ^= 1
+  path.write_bytes(data)
+  assert main(command) == 2
+  assert "the copy is damaged" in capsys.readouterr().err
+  assert main([*command[:2], "--max_regions=0"]) == 2

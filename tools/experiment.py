@@ -138,6 +138,7 @@ def retrieval_evaluator(
       for key in (
         "store",
         "annotations",
+        "captions",
         "vocab",
         "max_regions",
         "max_text_length",

@@ -1,0 +1,162 @@
+"""Memory and speed of converting 20,000 images, and what 8 bits cost.
+
+  python bench/bench_convert.py --output=docs/convert_speed.json
+
+The source is LXMERT's TSV with 36 regions of 2048 features (7.9 GB, written
+first, into --folder). Memory is the largest anonymous resident set of the
+converting process, above what it is before; the page cache is not its own.
+"""
+
+import argparse
+import base64
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+REGIONS, WIDTH = 36, 2048
+VARIANTS = 64  # different feature blocks; writing more would only take longer
+
+
+def write_source(path: pathlib.Path, count: int):
+  rng = np.random.default_rng(0)
+
+  def b64(array, dtype) -> bytes:
+    return base64.b64encode(np.ascontiguousarray(array, dtype))
+
+  blocks = [
+    b64(np.maximum(rng.normal(0.4, 1, (REGIONS, WIDTH)), 0), "<f4")
+    for _ in range(VARIANTS)
+  ]
+  corners = rng.integers(0, 300, (REGIONS, 2))
+  sides = rng.integers(20, 150, (REGIONS, 2))
+  boxes = b64(np.concatenate([corners, corners + sides], 1), "<f4")
+  ids = b64(rng.integers(0, 400, REGIONS), "<i8")
+  scores = b64(rng.uniform(0.2, 0.9, REGIONS), "<f4")
+  with path.open("wb") as file:
+    for index in range(count):
+      size = [b"480", b"640"]
+      classes = [ids, scores, ids, scores]
+      row = [b"COCO_train2014_%012d" % index, *size, *classes]
+      row += [b"%d" % REGIONS, boxes, blocks[index % VARIANTS]]
+      file.write(b"\t".join(row) + b"\n")
+
+
+def anonymous_mb(process: int) -> float:
+  status = pathlib.Path(f"/proc/{process}/status").read_text()
+  (line,) = (x for x in status.splitlines() if x.startswith("RssAnon"))
+  return int(line.split()[1]) / 1024
+
+
+def children(process: int) -> list[int]:
+  try:
+    path = pathlib.Path(f"/proc/{process}/task/{process}/children")
+    own = [int(word) for word in path.read_text().split()]
+  except FileNotFoundError:
+    return []
+  return own + [c for child in own for c in children(child)]
+
+
+CONVERT = """
+import json, resource, sys, threading, time
+from input_pipeline import formats
+from input_pipeline.conversion.options import Options
+from input_pipeline.conversion import beam, run
+reader, _ = formats.find_format(__import__("pathlib").Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+run.convert(
+  __import__("pathlib").Path(sys.argv[1]), reader, sys.argv[2],
+  options=Options(features=sys.argv[3]), workers=int(sys.argv[4]),
+)
+"""
+
+
+def convert(source, output, *, features: str, workers: int) -> dict:
+  """Converts in a process of its own, watched from here."""
+  arguments = [sys.executable, "-c", CONVERT, source, output, features, workers]
+  process = subprocess.Popen(
+    list(map(str, arguments)),
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.DEVNULL,
+    text=True,
+    cwd=ROOT,
+  )
+  process.stdout.readline()
+  start = largest = anonymous_mb(process.pid)
+  began = time.perf_counter()
+  process.stdin.write("\n")
+  process.stdin.flush()
+  highest_of_all = start
+
+  def watch():
+    nonlocal largest, highest_of_all
+    while process.poll() is None:
+      try:
+        own = anonymous_mb(process.pid)
+        rest = [anonymous_mb(child) for child in children(process.pid)]
+      except (OSError, ValueError):
+        continue
+      largest = max(largest, own, *rest)
+      highest_of_all = max(highest_of_all, own + sum(rest))
+      time.sleep(0.05)
+
+  thread = threading.Thread(target=watch)
+  thread.start()
+  status = process.wait()
+  thread.join()
+  seconds = time.perf_counter() - began
+  if status != 0:
+    raise RuntimeError(f"the conversion ended with {status}")
+  manifest = json.loads((pathlib.Path(output) / "manifest.json").read_text())
+  return {
+    "features": features,
+    "workers": workers,
+    "images": manifest["num_images"],
+    "images_per_second": manifest["num_images"] / seconds,
+    "memory_at_start_mb": start,
+    "memory_above_start_mb": largest - start,
+    "memory_of_all_processes_above_start_mb": highest_of_all - start,
+    "bytes_per_image": sum(s["bytes"] for s in manifest["shards"])
+    / manifest["num_images"],
+    "quantisation_error": manifest.get("quantisation_error"),
+  }
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("--images", type=int, default=20_000)
+  parser.add_argument("--folder", type=pathlib.Path, help="for 15 GB of files")
+  parser.add_argument("--output", type=pathlib.Path)
+  options = parser.parse_args()
+  folder = pathlib.Path(tempfile.mkdtemp(dir=options.folder))
+  rows = []
+  try:
+    source = folder / "train.tsv"
+    write_source(source, options.images)
+    for features, workers in (("float16", 1), ("float16", 2), ("uint8", 1)):
+      rows.append(
+        convert(source, folder / "store", features=features, workers=workers)
+      )
+      print(json.dumps(rows[-1]), flush=True)
+      shutil.rmtree(folder / "store")
+  finally:
+    shutil.rmtree(folder)
+  result = {"cores": os.cpu_count(), "runs": rows}
+  if options.output:
+    options.output.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+  main()

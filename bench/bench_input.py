@@ -1,0 +1,341 @@
+"""Input speed: CPU time from a stored record to a row of a batch.
+
+  python bench/bench_input.py --output=docs/input_speed.json
+
+Everything is measured in one process, alternating, with the files in the page
+cache: 36 regions of 2048 features, batches of 256, as in pretraining. The
+official path is written here to the record format of the official code: a
+pickled row of base64 float32 in LMDB, the global mean, padding, a stack. The
+limit is a copy of the same number of bytes out of a memory-mapped file.
+"""
+
+import argparse
+import base64
+import json
+import os
+import pathlib
+import pickle
+import statistics
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+REGIONS, WIDTH, BATCH = 36, 2048, 256
+WORDS = 2000
+
+
+def make_image(index: int) -> dict:
+  rng = np.random.default_rng(index)
+  x = rng.integers(0, 300, (REGIONS, 2))
+  boxes = np.concatenate([x, x + rng.integers(20, 150, (REGIONS, 2))], 1)
+  features = np.maximum(rng.normal(0.4, 1, (REGIONS, WIDTH)), 0)
+  return {
+    "image_id": str(index),
+    "width": 640,
+    "height": 480,
+    "features": features.astype(np.float32),
+    "boxes": boxes.astype(np.float32),
+  }
+
+
+def write_official(path: pathlib.Path, count: int):
+  """The LMDB of the official downstream code."""
+  import lmdb
+
+  env = lmdb.open(str(path), map_size=1 << 40)
+  keys = []
+  for index in range(count):
+    image = make_image(index)
+    row = {
+      "image_id": image["image_id"],
+      "image_w": str(image["width"]),
+      "image_h": str(image["height"]),
+      "num_boxes": str(REGIONS),
+      "boxes": base64.b64encode(image["boxes"].tobytes()),
+      "features": base64.b64encode(image["features"].tobytes()),
+    }
+    keys.append(image["image_id"].encode())
+    with env.begin(write=True) as transaction:
+      transaction.put(keys[-1], pickle.dumps(row))
+  env.close()
+
+
+def read_official(env, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """What the official reader and data set do for each example, and a batch."""
+  features, locations = [], []
+  for index in indices:
+    with env.begin(write=False) as transaction:
+      # This file was written a moment ago by this script.
+      row = pickle.loads(transaction.get(str(index).encode()))
+    width, height = int(row["image_w"]), int(row["image_h"])
+    count = int(row["num_boxes"])
+    feature = np.frombuffer(base64.b64decode(row["features"]), np.float32)
+    feature = feature.reshape(count, WIDTH)
+    boxes = np.frombuffer(base64.b64decode(row["boxes"]), np.float32)
+    boxes = boxes.reshape(count, 4)
+    mean = np.sum(feature, axis=0) / count
+    feature = np.concatenate([mean[None], feature], axis=0)
+    location = np.zeros((count, 5), np.float32)
+    location[:, :4] = boxes
+    area = (boxes[:, 3] - boxes[:, 1]) * (boxes[:, 2] - boxes[:, 0])
+    location[:, 4] = area / (width * height)
+    location[:, :4] /= [width, height, width, height]
+    location = np.concatenate([[[0, 0, 1, 1, 1]], location], axis=0)
+    padded = np.zeros((REGIONS + 1, WIDTH), np.float32)
+    padded[: len(feature)] = feature
+    places = np.zeros((REGIONS + 1, 5), np.float32)
+    places[: len(location)] = location
+    features.append(padded)
+    locations.append(places)
+  return np.stack(features), np.stack(locations)
+
+
+def write_texts(root: pathlib.Path, count: int):
+  rng = np.random.default_rng(0)
+  words = [f"word{i}" for i in range(WORDS)]
+  special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+  (root / "vocab.txt").write_text("\n".join([*special, *words]) + "\n")
+  with (root / "captions.jsonl").open("w") as file:
+    for index in range(count):
+      captions = [
+        " ".join(rng.choice(words, rng.integers(6, 18))) for _ in range(5)
+      ]
+      line = {
+        "image_id": str(index),
+        "split": "train",
+        "captions": captions,
+      }
+      file.write(json.dumps(line) + "\n")
+
+
+def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
+  import lmdb
+
+  from input_pipeline.buffers import BufferPool
+  from input_pipeline.pretrain import PretrainData
+  from input_pipeline.region_store import RegionStore
+  from input_pipeline.staged_store import stage
+  from input_pipeline.store_writer import write_store
+
+  write_official(root / "official.lmdb", images)
+  write_store(
+    root / "store",
+    map(make_image, range(images)),
+    feature_dim=WIDTH,
+    source="random",
+    extractor="none",
+  )
+  write_texts(root, images)
+  store = RegionStore(root / "store")
+  staged = stage(store, root / "staged", max_regions=REGIONS)
+  env = lmdb.open(
+    str(root / "official.lmdb"), readonly=True, lock=False, readahead=False
+  )
+  rng = np.random.default_rng(1)
+  batches = [rng.integers(0, images, BATCH) for _ in range(8)]
+  pool = BufferPool()
+  cut = {"max_regions": REGIONS, "class_probs": False, "pool": pool}
+  bytes_in_row = REGIONS * WIDTH * 2
+  source = np.load(root / "staged/region_features-00000.npy", mmap_mode="r")
+  target = np.empty((BATCH, REGIONS, WIDTH), np.float16)
+
+  def copy_memory():
+    for number in range(len(batches)):
+      start = number * BATCH % (len(source) - BATCH + 1)
+      np.copyto(target, source[start : start + BATCH])
+
+  def pipeline(path: str, engine: str):
+    data = PretrainData(
+      store=root / path,
+      annotations=root / "captions.jsonl",
+      split="train",
+      vocab=root / "vocab.txt",
+      max_regions=REGIONS,
+      max_text_length=REGIONS,
+      seed=0,
+      class_probs=False,
+      engine=engine,
+    )
+    found = data.train_batches(0, 1 << 20, batch_size=BATCH)
+
+    def run():
+      for _ in batches:
+        next(found)
+
+    return run
+
+  paths = {
+    "official path": lambda: [read_official(env, b) for b in batches],
+    "store, directly": lambda: [store.read_padded(b, **cut) for b in batches],
+    "store, staged": lambda: [staged.read_padded(b, **cut) for b in batches],
+    "whole pipeline, directly": pipeline("store", "tf.data"),
+    "whole pipeline, staged": pipeline("staged", "tf.data"),
+    "whole pipeline, staged, NumPy": pipeline("staged", "threads"),
+    "memcpy": copy_memory,
+  }
+  for run in paths.values():
+    run()  # fills caches, starts threads
+  cpu = {name: [] for name in paths}
+  examples = len(batches) * BATCH
+  for _ in range(repeats):
+    for name, run in paths.items():
+      time.sleep(0.1)
+      started = time.process_time()
+      run()
+      if "pipeline" in name:
+        time.sleep(0.1)  # what they read ahead is theirs
+      cpu[name].append((time.process_time() - started) / examples)
+  rates = {name: throughput(run, examples) for name, run in paths.items()}
+  rows = {}
+  limit = statistics.median(cpu["memcpy"])
+  official = statistics.median(cpu["official path"])
+  for name in paths:
+    middle = statistics.median(cpu[name])
+    rows[name] = {
+      "cpu_us_per_example": middle * 1e6,
+      "cpu_us_min": min(cpu[name]) * 1e6,
+      "cpu_us_max": max(cpu[name]) * 1e6,
+      "examples_per_cpu_second": 1 / middle,
+      "examples_per_second": rates[name],
+      "less_cpu_than_official": official / middle,
+      "times_memcpy": middle / limit,
+    }
+  return {
+    "regions": REGIONS,
+    "width": WIDTH,
+    "batch": BATCH,
+    "images": images,
+    "repeats": repeats,
+    "bytes_per_example": bytes_in_row,
+    "cores": os.cpu_count(),
+    "paths": rows,
+    "start_at_step_1000000_s": start_late(root),
+    "memory": None,
+  }
+
+
+def throughput(run, examples: int, *, seconds: float = 3.0) -> float:
+  """Examples a second when a path runs for long, with all its threads."""
+  run()  # what was read ahead while others were measured
+  began, count = time.perf_counter(), 0
+  while time.perf_counter() - began < seconds:
+    run()
+    count += examples
+  return count / (time.perf_counter() - began)
+
+
+def start_late(root: pathlib.Path) -> dict[str, float]:
+  """Seconds to the first batch at step 1,000,000, and a large permutation."""
+  from input_pipeline.order import ExampleOrder
+  from input_pipeline.pretrain import PretrainData
+
+  data = PretrainData(
+    store=root / "staged",
+    annotations=root / "captions.jsonl",
+    split="train",
+    vocab=root / "vocab.txt",
+    max_regions=REGIONS,
+    max_text_length=REGIONS,
+    seed=0,
+    class_probs=False,
+  )
+  began = time.perf_counter()
+  next(data.train_batches(1_000_000, 1_000_001, batch_size=BATCH))
+  first = time.perf_counter() - began
+  began = time.perf_counter()
+  order = ExampleOrder(3_300_000, seed=0)
+  order.examples(1_000_000 * BATCH + np.arange(BATCH))
+  return {
+    "first_batch": first,
+    "order_of_3.3_million": time.perf_counter() - began,
+  }
+
+
+def memory_over_steps(root: pathlib.Path, steps: int) -> dict[str, float]:
+  """Megabytes resident after so many steps of the staged pipeline."""
+  from input_pipeline.pretrain import PretrainData
+
+  data = PretrainData(
+    store=root / "staged",
+    annotations=root / "captions.jsonl",
+    split="train",
+    vocab=root / "vocab.txt",
+    max_regions=REGIONS,
+    max_text_length=REGIONS,
+    seed=0,
+    class_probs=False,
+  )
+  found = {}
+  began = time.perf_counter()
+  for step, _ in enumerate(data.train_batches(0, steps, batch_size=BATCH), 1):
+    if step in (100, 1000, steps):
+      found[str(step)] = anonymous_mb()
+  found["examples_per_second"] = steps * BATCH / (time.perf_counter() - began)
+  return found
+
+
+def anonymous_mb() -> float:
+  """Memory that is no mapped file: those are the page cache's."""
+  for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+    if line.startswith("RssAnon"):
+      return int(line.split()[1]) / 1024
+  raise RuntimeError("no RssAnon in /proc/self/status")
+
+
+def draw(result: dict, path: pathlib.Path):
+  import matplotlib
+
+  matplotlib.use("Agg")
+  import matplotlib.pyplot as plt
+
+  rows = result["paths"]
+  names = list(rows)[::-1]
+  values = [rows[name]["cpu_us_per_example"] for name in names]
+  figure, axes = plt.subplots(figsize=(7.5, 3.2))
+  colors = [
+    "#9aa0a8" if n in ("memcpy", "official path") else "#0072b2" for n in names
+  ]
+  bars = axes.barh(names, values, color=colors)
+  axes.bar_label(bars, [f" {v:,.0f} µs" for v in values])
+  axes.set_xscale("log")
+  axes.set_xlim(min(values) * 0.6, max(values) * 2.2)
+  axes.set_xlabel("CPU time per example of 36 × 2048 float16, µs (logarithmic)")
+  axes.spines[["top", "right"]].set_visible(False)
+  figure.tight_layout()
+  figure.savefig(path, dpi=120)
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("--images", type=int, default=2048)
+  parser.add_argument("--repeats", type=int, default=7)
+  parser.add_argument("--steps", type=int, default=10_000)
+  parser.add_argument("--output", type=pathlib.Path)
+  parser.add_argument("--plot", type=pathlib.Path)
+  options = parser.parse_args()
+  with tempfile.TemporaryDirectory() as folder:
+    root = pathlib.Path(folder)
+    result = measure(root, images=options.images, repeats=options.repeats)
+    if options.steps:
+      result["memory"] = memory_over_steps(root, options.steps)
+  print(f"{'':30} {'CPU µs':>8} {'ex/s':>9} {'vs official':>12} {'memcpy':>8}")
+  for name, row in result["paths"].items():
+    print(
+      f"{name:30} {row['cpu_us_per_example']:8.1f} "
+      f"{row['examples_per_second']:9,.0f} "
+      f"{row['less_cpu_than_official']:11.1f}x {row['times_memcpy']:7.2f}x"
+    )
+  print("start at step 1,000,000:", result["start_at_step_1000000_s"])
+  print("memory, MB:", result["memory"])
+  if options.output:
+    options.output.write_text(json.dumps(result, indent=2) + "\n")
+  if options.plot:
+    draw(result, options.plot)
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,101 @@
+"""The same image under different names: which id of a store is meant.
+
+COCO images are plain numbers, COCO_val2014_%012d or %012d; Flickr30K's are file
+names or their numbers; VCR's are "val-5" or numbers with an offset per split.
+One rule serves a whole file of annotations: the one by which most images are
+found. A rule that makes two ids of the store one is not used.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+_EXTENSION = re.compile(
+  r"\.(jpe?g|png|gif|bmp|webp|tiff?|npy|npz|json)$", re.IGNORECASE
+)
+_NUMBER = re.compile(r"(?:[A-Za-z][A-Za-z0-9.]*_)*0*(\d+)")
+_VCR = re.compile(r"(train|val|test)-0*(\d+)")
+_VCR_OFFSETS = {"train": 0, "val": 1_000_000, "test": 2_000_000}
+
+
+def _exact(name: str) -> str:
+  return name
+
+
+def _stem(name: str) -> str:
+  return _EXTENSION.sub("", name.replace("\\", "/").rpartition("/")[2])
+
+
+def _number(name: str) -> str:
+  found = _NUMBER.fullmatch(_stem(name))
+  return found[1] if found else ""
+
+
+def vcr_number(name: str) -> str:
+  """The number of "train-5", "val-5", "test-5", one count for all three."""
+  found = _VCR.fullmatch(name)
+  if found:
+    return str(int(found[2]) + _VCR_OFFSETS[found[1]])
+  return name if name.isdecimal() else ""
+
+
+RULES: dict[str, Callable[[str], str]] = {
+  "as they are": _exact,
+  "without folder and extension": _stem,
+  "by their number, without zeros before it": _number,
+  "by VCR's numbers": vcr_number,
+}
+
+
+class Match(NamedTuple):
+  """What was found by the best rule.
+
+  Attributes:
+    ids: [images] of the store, or None where there is none.
+    field: number of the candidate that was compared.
+    rule: how it was compared, a key of RULES.
+  """
+
+  ids: list[str | None]
+  field: int
+  rule: str
+
+
+def match_image_ids(
+  candidates: Sequence[tuple[str, ...]], store_ids: Sequence[str]
+) -> Match:
+  """Finds images in a store, all of them by one rule.
+
+  Args:
+    candidates: of each image the names it may have; empty text for none.
+    store_ids: of the store, all different.
+  """
+  best, most = Match([None] * len(candidates), 0, next(iter(RULES))), 0
+  fields = max(map(len, candidates), default=1)
+  for rule, shorten in RULES.items():
+    known = _shortened(store_ids, shorten)
+    if known is None:
+      continue
+    for field in range(fields):
+      ids = [
+        known.get(name) if (name := shorten(names[field])) else None
+        for names in candidates
+      ]
+      count = len(ids) - ids.count(None)
+      if count > most:
+        best, most = Match(ids, field, rule), count
+      if most == len(candidates):
+        return best
+  return best
+
+
+def _shortened(
+  store_ids: Sequence[str], shorten: Callable[[str], str]
+) -> dict[str, str] | None:
+  """Short name -> id; None where two ids would be one."""
+  known: dict[str, str] = {}
+  for image_id in store_ids:
+    name = shorten(image_id)
+    if name and known.setdefault(name, image_id) != image_id:
+      return None
+  return known

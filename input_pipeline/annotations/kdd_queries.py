@@ -1,0 +1,129 @@
+"""Queries of KDD Cup 2020: from its TSV, with valid_answer.json.
+
+As captions, the queries of a product are what is said of its image.
+"""
+
+import json
+import pathlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from input_pipeline.annotations.reader import ImageCaptions, Reader
+from input_pipeline.annotations.source import Source
+from input_pipeline.errors import DataError
+
+_COLUMNS = ("product_id", "query", "query_id")
+
+
+@dataclass(frozen=True)
+class KddQuery:
+  """A query with the products to rank for it.
+
+  `answers` is None where nobody says which are right.
+  """
+
+  query_id: str
+  query: str
+  candidates: tuple[str, ...]
+  answers: tuple[str, ...] | None
+
+
+def _detect(source: Source) -> str | None:
+  if not set(_COLUMNS) <= set(source.first_line.split("\t")):
+    return None
+  return "a header with product_id, query and query_id"
+
+
+def _rows(source: Source) -> Iterator[tuple[str, list[str]]]:
+  """(place, [product_id, query, query_id])."""
+  header = source.first_line.split("\t")
+  missing = [name for name in _COLUMNS if name not in header]
+  if missing:
+    raise DataError(
+      f"found a header without {', '.join(missing)}", file=f"{source.path}:1"
+    )
+  where = [header.index(name) for name in _COLUMNS]
+  for number, (place, line) in enumerate(source.lines()):
+    if number == 0:
+      continue
+    columns = line.split("\t")
+    if len(columns) != len(header):
+      raise DataError(
+        f"found {len(columns)} columns, wanted {len(header)}", file=place
+      )
+    yield place, [columns[index] for index in where]
+
+
+def _read(source: Source) -> Iterator[ImageCaptions]:
+  for place, (product, query, _) in _rows(source):
+    yield ImageCaptions(place, (product,), None, [query])
+
+
+def read_kdd_queries(
+  path: str | pathlib.Path, answers: str | pathlib.Path | None = None
+) -> list[KddQuery]:
+  """The queries of a TSV in the order they come.
+
+  Args:
+    path: valid.tsv or testA.tsv.
+    answers: valid_answer.json, {query_id: [product_id]}.
+
+  Raises:
+    DataError: a query has two texts, or an answer is no candidate.
+  """
+  texts: dict[str, str] = {}
+  candidates: dict[str, dict[str, None]] = {}
+  for place, (product, query, query_id) in _rows(Source(pathlib.Path(path))):
+    if texts.setdefault(query_id, query) != query:
+      raise DataError(
+        f"found {query!r:.60}, before it was {texts[query_id]!r:.60}",
+        file=place,
+        record=f"query {query_id}",
+      )
+    candidates.setdefault(query_id, {})[product] = None
+  right = {} if answers is None else _read_answers(pathlib.Path(answers))
+  for query_id, products in right.items():
+    for product in products:
+      if product not in candidates.get(query_id, {}):
+        raise DataError(
+          f"found product {product}, which is no candidate of it in {path}",
+          file=answers,
+          record=f"query {query_id}",
+        )
+  return [
+    KddQuery(
+      query_id,
+      texts[query_id],
+      tuple(products),
+      None if answers is None else right.get(query_id, ()),
+    )
+    for query_id, products in candidates.items()
+  ]
+
+
+def _read_answers(path: pathlib.Path) -> dict[str, tuple[str, ...]]:
+  content = Source(path).content
+  wish = '{"query_id": [product_id, ...]}'
+  if not isinstance(content, dict):
+    raise DataError(f"wanted {wish}", file=path)
+  for query_id, products in content.items():
+    if not isinstance(products, list):
+      found = json.dumps(products)
+      raise DataError(
+        f"found {found:.60}, wanted {wish}",
+        file=path,
+        record=f"query {query_id}",
+      )
+  return {
+    str(query_id): tuple(map(str, products))
+    for query_id, products in content.items()
+  }
+
+
+READER = Reader(
+  name="kdd_queries",
+  expects="TSV with a header that has product_id, query and query_id (KDD Cup)",
+  detect=_detect,
+  read=_read,
+  scattered=True,
+)

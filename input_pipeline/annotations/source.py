@@ -1,0 +1,133 @@
+"""An annotation file, looked into once by all readers."""
+
+import functools
+import json
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from input_pipeline.errors import DataError
+
+_HEAD_BYTES = 1 << 16
+# What file names call the splits -> what they are.
+_SPLITS = {
+  "training": "train",
+  "train": "train",
+  "validation": "val",
+  "valid": "val",
+  "val": "val",
+  "minival": "val",
+  "dev": "val",
+  "testall": "test",
+  "test": "test",
+}
+_SPLIT_WORD = re.compile(
+  rf"(?:^|[^a-z])({'|'.join(_SPLITS)})(?![a-z])", re.IGNORECASE
+)
+
+
+class Source:
+  """A file whose format is to be found out, or is known."""
+
+  def __init__(self, path: pathlib.Path):
+    self.path = path
+
+  @functools.cached_property
+  def first_line(self) -> str:
+    """Without its end; empty for JSON that is not line by line."""
+    with self.path.open("rb") as file:
+      head = file.readline(_HEAD_BYTES)
+    return head.decode("utf-8", "replace").lstrip("\ufeff").rstrip("\r\n")
+
+  @functools.cached_property
+  def first_object(self) -> dict[str, Any]:
+    """The JSON object on the first line; empty where there is none."""
+    try:
+      found = json.loads(self.first_line)
+    except (ValueError, RecursionError):
+      return {}
+    return found if isinstance(found, dict) else {}
+
+  @functools.cached_property
+  def content(self) -> Any:
+    """The whole file as JSON.
+
+    Raises:
+      DataError: it is none, or no UTF-8.
+    """
+    raw = self.path.read_bytes()
+    try:
+      return json.loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as e:
+      line = raw[: e.start].count(b"\n") + 1
+      column = e.start - (raw.rfind(b"\n", 0, e.start) + 1)
+      bad = raw[e.start : e.end].hex(" ")
+      raise DataError(
+        f"not UTF-8: bytes {bad} ({e.reason}) at byte {column + 1} of the line",
+        file=f"{self.path}:{line}",
+        hint="convert the file to UTF-8",
+      ) from None
+    except json.JSONDecodeError as e:
+      raise DataError(
+        f"invalid JSON: {e.msg} at column {e.colno}",
+        file=f"{self.path}:{e.lineno}",
+        hint="the file may be truncated; copy it again",
+      ) from None
+    except RecursionError:
+      raise DataError("invalid JSON: nested too deep", file=self.path) from None
+
+  @property
+  def is_json(self) -> bool:
+    return self.path.suffix == ".json"
+
+  @property
+  def is_lines_of_json(self) -> bool:
+    return self.path.suffix in (".jsonl", ".jsonline")
+
+  def lines(self) -> Iterator[tuple[str, str]]:
+    """("file:line", text) of each line that is not blank, strict UTF-8."""
+    with self.path.open("rb") as file:
+      # Iterating bytes splits at "\n" only; text may hold U+2028 or U+0085.
+      for number, raw in enumerate(file, start=1):
+        try:
+          line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as e:
+          column = len(raw[: e.start].decode("utf-8")) + 1
+          raise DataError(
+            f"not UTF-8: bytes {raw[e.start : e.end].hex(' ')} ({e.reason})",
+            file=f"{self.path}:{number}:{column}",
+            hint="convert the file to UTF-8",
+          ) from None
+        if line.strip():
+          yield f"{self.path}:{number}", line.rstrip("\r\n")
+
+  def objects(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    """("file:line", object) of each line of JSON."""
+    for place, line in self.lines():
+      try:
+        found = json.loads(line)
+      except json.JSONDecodeError as e:
+        raise DataError(
+          f"invalid JSON: {e.msg} at column {e.colno}", file=place
+        ) from None
+      except RecursionError:
+        raise DataError("invalid JSON: nested too deep", file=place) from None
+      if not isinstance(found, dict):
+        raise DataError(
+          f"found {line.strip()[:40]!r}, wanted a JSON object", file=place
+        )
+      yield place, found
+
+  @property
+  def split_word(self) -> str | None:
+    """What the file name says the split is, in its own word."""
+    found = _SPLIT_WORD.findall(self.path.name)
+    return found[-1].lower() if found else None
+
+
+def is_split(asked: str, word: str | None) -> bool:
+  """Whether a file of this name may be read as this split."""
+  if word is None or asked.lower() == word:
+    return True
+  return _SPLITS.get(asked.lower()) == _SPLITS[word]
