@@ -10,7 +10,13 @@ class Progress:
   """A bar on a terminal; a line now and then in a log file."""
 
   def __init__(
-    self, *, total: int, unit: str, what: str, done: int = 0, file: Any = None
+    self,
+    *,
+    total: int | None,
+    unit: str,
+    what: str,
+    done: int = 0,
+    file: Any = None,
   ):
     file = file or sys.stderr
     self._bar = tqdm(
@@ -27,6 +33,11 @@ class Progress:
 
   def __enter__(self) -> "Progress":
     return self
+
+  def expect(self, total: int):
+    """Says how many there are, where that was not known."""
+    self._bar.total = total
+    self._bar.refresh()
 
   def advance(self, units: int, *, images: int | None = None):
     if images is not None:

@@ -1,5 +1,6 @@
 """Annotations as they are published, read with and without a store."""
 
+import contextlib
 import json
 import zlib
 
@@ -150,9 +151,9 @@ TWO = {"1000": ["a dog", "the dog"], "1002": ["a cow ."]}
 ONE_EACH = {"1000": ["a dog"], "1002": ["a cow ."]}
 CASES = {
   # writer: format, split to ask for, captions of the store's images, rule
-  flickr: ("karpathy", "train", TWO, "filename without folder"),
+  flickr: ("karpathy", "train", TWO, "filename without extension"),
   coco: ("karpathy", "train+restval", TWO, "cocoid as they are"),
-  official: ("official_jsonline", "train", TWO, "img_path without folder"),
+  official: ("official_jsonline", "train", TWO, "img_path without extension"),
   official_coco: ("official_jsonline", "train", TWO, "id as they are"),
   coco_captions: ("coco_captions", "train", TWO, "id as they are"),
   caption_dict: ("caption_dict", "train", ONE_EACH, "key as they are"),
@@ -341,12 +342,16 @@ def test_kdd_queries(tmp_path):
 
 
 FAULTS = [
-  (flickr, {"sentences": []}, "image 1: field sentences: found \\[\\]"),
-  (flickr, {"sentences": ["a"]}, "image 1: field sentences: found 'a', wanted"),
-  (flickr, {"sentences": [{}]}, "image 1: field raw: missing"),
-  (flickr, {"split": None}, "image 1: field split: found None, wanted a non"),
+  (flickr, {"sentences": []}, "images 1: field sentences: found \\[\\]"),
+  (
+    flickr,
+    {"sentences": ["a"]},
+    "images 1: field sentences: found 'a', wanted",
+  ),
+  (flickr, {"sentences": [{}]}, "images 1: field raw: missing"),
+  (flickr, {"split": None}, "images 1: field split: found None, wanted a non"),
   (flickr, {"filename": "1000.jpg"}, "found in splits 'train' and 'test'"),
-  (coco, {"cocoid": True}, "image 1: field cocoid: found True"),
+  (coco, {"cocoid": True}, "images 1: field cocoid: found True"),
 ]
 
 
@@ -397,7 +402,7 @@ def test_faults_in_coco_s_files(kind, number, change, words, tmp_path):
     (official, '"sentences"', '"sentence"', ":2: field sentences: missing"),
     (official, '["a cow ."]', "[3]", "found 3 as caption 0, wanted text"),
     (clip, "[1002]", "1002", ":2: field image_ids: found 1002"),
-    (clip, "a cow .", "", ":2: field text: found ''"),
+    (clip, "a cow .", "", ":2: .* found '' as caption 0, wanted text"),
     (titles, "\ta cow .\t", "\ta cow .", ":3: found 2 columns, wanted 3"),
     (titles, "1002", " ", ":3: field id: found an empty id"),
     (titles, "1002", "1000", ":3: record .*found twice in split .*:2; wanted"),
@@ -429,6 +434,87 @@ def test_broken_json(content, words, tmp_path):
   path.write_bytes(content)
   with pytest.raises(DataError, match=words):
     load_captions(path, "train")
+
+
+def test_a_blank_line_moves_no_caption_to_another_image(tmp_path):
+  path = tmp_path / "train_caps.txt"
+  path.write_text("a\nb\nc\n\nd\n" + "e\n" * 5)
+  with pytest.raises(DataError, match=":1: record .image id 'train-0'.*''"):
+    load_captions(path, "train")
+  captions = load_captions(path, "train", on_bad_caption="skip")
+  assert as_dict(captions) == {"train-0": list("abcd"), "train-1": ["e"] * 5}
+
+
+def test_titles_are_where_the_header_says(tmp_path):
+  path = tmp_path / "items.tsv"
+  path.write_text("item_id\tcategory\ttitle\n1\tshoes\t red shoe\u3000\n")
+  assert load_captions(path, "train").texts == (" red shoe\u3000",)
+
+
+@pytest.mark.parametrize(
+  "line", ["7\t640\t480\t36\tAAAA\tAAAA\n", "7\t" + "/9j/4AAQ" * 30 + "\n"]
+)
+def test_features_and_pictures_are_no_titles(line, tmp_path):
+  path = tmp_path / "train.tsv"
+  path.write_text(line)
+  with pytest.raises(DataError, match="wanted one of"):
+    load_captions(path, "train")
+
+
+def test_a_header_of_urls_is_no_caption(tmp_path):
+  path = tmp_path / "train.tsv"
+  path.write_text(f"caption\turl\na dog\t{URLS[0]}\n")
+  assert load_captions(path, "train").texts == ("a dog",)
+
+
+def test_keys_with_digits_are_joined_before_captions_are_cut(tmp_path):
+  keys = {"10": "a", "11": "b", "20": "c", "21": "d"}
+  path = dump(tmp_path / "caption_train.json", keys)
+  captions = load_captions(
+    path, "train", image_ids=["1", "2"], captions_per_image=1
+  )
+  assert as_dict(captions) == {"1": ["a"], "2": ["c"]}
+
+
+def test_the_same_key_twice(tmp_path):
+  path = tmp_path / "caption_train.json"
+  path.write_text('{"1": "a", "1": "b"}')
+  with pytest.raises(DataError, match="found the key '1' twice"):
+    load_captions(path, "train")
+
+
+def test_an_image_of_two_numbers(tmp_path):
+  path = official(tmp_path)
+  line = {"sentences": ["x"], "id": 77, "img_path": "1000.jpg"}
+  path.write_text(path.read_text() + json.dumps(line) + "\n")
+  with pytest.raises(DataError, match="'1000.jpg'.: found twice in split"):
+    load_captions(path, "train", format="official_jsonline")
+
+
+@pytest.mark.parametrize("format", sorted(READERS))
+@pytest.mark.parametrize(
+  "content",
+  [b"", b"[]", b"7", b"null", b"{}", b'"x"', b"\xff", b'{"images": 5}', b"a b"]
+  + [b'{"images": [5], "annotations": [5]}', b'{"a": {}}', b"1" * 5000]
+  + ["\ufeffé\t狗".encode() + b"\xff"],
+)
+def test_files_of_another_kind(format, content, tmp_path):
+  """Nothing but DataError comes of them, whatever they are read as."""
+  path = tmp_path / "x.json"
+  path.write_bytes(content)
+  with contextlib.suppress(DataError):
+    load_captions(path, "train", format=format)
+  with contextlib.suppress(DataError):
+    list_splits(path, format=format)
+
+
+def test_lines_of_json_are_known_by_what_they_hold(tmp_path):
+  path = tmp_path / "captions.json"
+  line = {"image_id": "a", "split": "train", "captions": ["x"]}
+  path.write_text(
+    f"{json.dumps(line)}\n" + json.dumps(line).replace('"a"', '"b"')
+  )
+  assert load_captions(path, "train").image_ids == ("a", "b")
 
 
 def test_byte_order_marks_are_no_text(tmp_path):

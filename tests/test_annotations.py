@@ -62,6 +62,10 @@ BAD_LINES = {
     b'{"image_id": "x", "split": "train", "captions": ["\\ud83d"]}',
     "as caption 0, wanted text",
   ),
+  "a number of 5000 digits": (
+    b'{"image_id": ' + b"1" * 5000 + b"}",
+    ":2: invalid JSON: Exceeds the limit",
+  ),
   "duplicate": (
     json.dumps(image("ok")).encode(),
     ":2: record (image id 'ok'): found twice in split 'train', first at ",
@@ -138,6 +142,9 @@ def test_captions_per_image(tmp_path):
   captions = load_captions(path, "train", captions_per_image=5)
   assert captions.texts == tuple("abcdeg")
   assert captions.image_of_text.tolist() == [0] * 5 + [1]
+  for wrong in (0, -1):
+    with pytest.raises(DataError, match=f"found {wrong}, wanted at least 1"):
+      load_captions(path, "train", captions_per_image=wrong)
 
 
 def test_several_splits(tmp_path):
@@ -147,7 +154,10 @@ def test_several_splits(tmp_path):
   )
   captions = load_captions(path, "train+restval")
   assert captions.image_ids == ("a", "r", "b")
+  assert load_captions(path, ("train", "restval")).image_ids == ("a", "r", "b")
   assert list_splits(path) == ["train", "restval", "val"]
+  with pytest.raises(DataError, match="no split 'restvall'; the file has 't"):
+    load_captions(path, "train+restvall")
 
 
 def test_the_store_names_the_images(tmp_path):
@@ -156,12 +166,12 @@ def test_the_store_names_the_images(tmp_path):
   )
   captions = load_captions(path, "train", image_ids=["3", "7", "9", "11"])
   assert captions.image_ids == ("7", "9", "3")
-  assert captions.id_rule == "image id without folder and extension"
+  assert captions.id_rule == "image id without extension"
   with pytest.raises(DataError) as e:
     load_captions(path, "train", image_ids=["3", "7"])
   assert str(e.value) == (
     f"{path}: record split 'train': 1 of 3 images are not in the store, such "
-    "as 9.jpg (compared image id without folder and extension; it has "
+    "as 9.jpg (compared image id without extension; it has "
     "3, 7, ...; on_missing=skip leaves them out)"
   )
   captions = load_captions(

@@ -85,6 +85,7 @@ def paths(tmp_path_factory):
   tiny_data.write_captions(root / "captions.jsonl")
   tiny_data.write_captions(root / "surplus.jsonl", train=9, val=4)
   tiny_data.write_vocab(root / "vocab.txt")
+  (root / "captions.csv").write_text("image,caption\n1.jpg,a dog\n")
   return root
 
 
@@ -113,7 +114,7 @@ def config(paths):
     (
       {"input.annotations": "{root}/captions.csv"},
       DataError,
-      "captions.csv: no reader for '.csv', known: ",
+      "captions.csv: found 'image,caption', wanted one of",
     ),
     (
       {"input.vocab": "{root}/none.txt"},
@@ -123,8 +124,8 @@ def config(paths):
     (
       {"input.annotations": "{root}/surplus.jsonl"},
       DataError,
-      "2 image ids of {root}/surplus.jsonl are not in this store of 11: "
-      "im11, im12",
+      "{root}/surplus.jsonl: record split 'val': 2 of 4 images are not in "
+      "{root}/store, such as im11, im12",
     ),
     (
       {"input.train_split": "dev"},

@@ -2,14 +2,16 @@
 
 import pytest
 
-from input_pipeline.annotations.image_ids import match_image_ids
+from input_pipeline.annotations.image_ids import VCR_RULES, match_image_ids
 
 CASES = [
   # names in the annotations, ids of the store, what is found, rule
   (["a", "b"], ["b", "a"], ["a", "b"], "as they are"),
-  (["1000092795.jpg"], ["1000092795"], ["1000092795"], "without folder"),
-  (["1000092795"], ["1000092795.jpg"], ["1000092795.jpg"], "without folder"),
-  (["lsmdc/x@1.png"], ["lsmdc/x@1"], ["lsmdc/x@1"], "without folder"),
+  (["1000092795.jpg"], ["1000092795"], ["1000092795"], "without ext"),
+  (["1000092795"], ["1000092795.jpg"], ["1000092795.jpg"], "without ext"),
+  (["lsmdc/x@1.png"], ["lsmdc/x@1"], ["lsmdc/x@1"], "without ext"),
+  (["a/7.jpg", "b/7.jpg"], ["b/7", "a/7"], ["a/7", "b/7"], "without ext"),
+  (["val2014/x.jpg"], ["x"], ["x"], "without folder"),
   (
     ["391895"],
     ["COCO_val2014_000000391895"],
@@ -26,7 +28,7 @@ CASES = [
 
 @pytest.mark.parametrize(("names", "store", "found", "rule"), CASES)
 def test_rules(names, store, found, rule):
-  match = match_image_ids([(name,) for name in names], store)
+  match = match_image_ids([(name,) for name in names], store, rules=VCR_RULES)
   assert match.ids == (store if found is None else found)
   assert rule in match.rule
 
@@ -55,3 +57,16 @@ def test_nothing_matches_empty_names_and_strangers():
   assert match_image_ids([("", "x")], ["a", ""]).ids == [None]
   assert match_image_ids([("../../etc/passwd",)], ["a"]).ids == [None]
   assert match_image_ids([], ["a"]).ids == []
+
+
+@pytest.mark.parametrize(
+  ("name", "store"),
+  [
+    ("vg_7", "7"),  # Visual Genome counts otherwise than COCO
+    ("train-7", "7"),  # SCAN's number of a row
+    ("nlvr2_dev-7", "7"),
+    ("lsmdc_7", "COCO_val2014_000000000007"),
+  ],
+)
+def test_numbers_of_other_data_sets_are_no_coco_ids(name, store):
+  assert match_image_ids([(name,)], [store]).ids == [None]

@@ -13,13 +13,13 @@ from PIL import Image
 from tokenizers.implementations import BertWordPieceTokenizer
 
 from input_pipeline.annotations import load_captions
+from input_pipeline.drawing import draw_regions
 from input_pipeline.region_store import RegionStore
 from input_pipeline.tokenizer import Tokenizer
 from tools.sample_data import __main__ as command
 from tools.sample_data import build, descriptor, shapes, sources
 from tools.sample_data.captions_en import captions_en
 from tools.sample_data.captions_zh import captions_zh
-from tools.sample_data.picture import draw_regions
 from tools.sample_data.regions import cut_crops, make_records
 from tools.sample_data.scenes import (
   BACKGROUND,

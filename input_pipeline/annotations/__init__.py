@@ -4,9 +4,10 @@ A format more is one file here and one line in `READERS`.
 """
 
 from input_pipeline.annotations.captions import (
+  READERS,
   Captions,
   list_splits,
   load_captions,
 )
 
-__all__ = ["Captions", "list_splits", "load_captions"]
+__all__ = ["READERS", "Captions", "list_splits", "load_captions"]

@@ -32,11 +32,11 @@ READERS: dict[str, Reader] = {
   module.READER.name: module.READER
   for module in (
     own_jsonl,
-    karpathy,
     official_jsonline,
+    chinese_clip,
+    karpathy,
     coco_captions,
     caption_dict,
-    chinese_clip,
     url_tsv,
     scan_caps,
     kdd_queries,
@@ -70,6 +70,10 @@ class Captions:
   id_rule: str = ""
   missing: tuple[str, ...] = ()
   num_bad: int = 0
+
+  @property
+  def num_missing(self) -> int:
+    return len(self.missing)
 
   @property
   def sha256(self) -> str:
@@ -109,7 +113,7 @@ class Captions:
 
 def load_captions(
   path: str | pathlib.Path,
-  split: str,
+  split: str | Sequence[str],
   *,
   format: str = "auto",
   image_ids: Sequence[str] | None = None,
@@ -122,7 +126,8 @@ def load_captions(
 
   Args:
     path: of the annotations.
-    split: as the file names it; "train+restval" for several. A file without
+    split: as the file names it; "train+restval" or a tuple for several. A
+      file without
       splits is read whole, unless its name says that it is another one.
     format: of the file, a key of READERS; found out by default.
     image_ids: of the store; annotations may name the same images otherwise.
@@ -145,17 +150,39 @@ def load_captions(
       raise DataError(
         f"found {policy!r}, wanted {' or '.join(POLICIES)}", field=name
       )
+  if captions_per_image is not None and captions_per_image < 1:
+    raise DataError(
+      f"found {captions_per_image}, wanted at least 1 or None",
+      field="captions_per_image",
+    )
+  split = split if isinstance(split, str) else "+".join(split)
   found = _Found(source, reader, split)
   for image in reader.read(source):
     found.add(image, skip_bad=on_bad_caption == "skip")
   found.check()
-  captions = found.captions(captions_per_image)
+  captions = found.captions()
   captions = replace(captions, format=f"{reader.name} ({reason})")
+  if image_ids is None and len(set(captions.image_ids)) < len(found.names):
+    image_ids = tuple(dict.fromkeys(captions.image_ids))  # shared by several
   if image_ids is not None:
     captions = _in_store(
       found, captions, image_ids, store=store, on_missing=on_missing
     )
-  return captions
+  return _first_captions(captions, captions_per_image)
+
+
+def _first_captions(captions: Captions, count: int | None) -> Captions:
+  """The first captions of every image; all of them for None."""
+  if count is None:
+    return captions
+  owners = captions.image_of_text
+  rank = np.arange(len(owners)) - np.searchsorted(owners, owners, side="left")
+  kept = np.flatnonzero(rank < count)
+  return replace(
+    captions,
+    texts=tuple(captions.texts[i] for i in kept),
+    image_of_text=owners[kept],
+  )
 
 
 def list_splits(path: str | pathlib.Path, *, format: str = "auto") -> list[str]:
@@ -201,9 +228,9 @@ class _Found:
   def __init__(self, source: Source, reader: Reader, split: str):
     self.source, self.reader, self.split = source, reader, split
     self.wanted = frozenset(split.split("+"))
-    # Names of an image -> its number; of images in other splits, -1 - the
-    # number of the split. Places are not kept: millions of them are much.
-    self.seen: dict[tuple[str, ...], int] = {}
+    # An image -> its number; of images in other splits, -1 - the number of the
+    # split. Places are not kept: millions of them are much.
+    self.seen: dict[str | tuple[str, ...], int] = {}
     self.names: list[tuple[str, ...]] = []
     self.texts: list[str] = []
     self.owners = array.array("i")
@@ -217,7 +244,8 @@ class _Found:
       word = self.source.split_word
       split = self.split if is_split(self.split, word) else word
     chosen = split in self.wanted or split == self.split
-    number = self.seen.get(image.image_ids)
+    key = self._key(image)
+    number = self.seen.get(key)
     if number is None:
       number = len(self.names) if chosen else -1 - self._number(split)
       self.counts[split] += 1
@@ -242,17 +270,25 @@ class _Found:
       return
     if number == len(self.names):
       self.names.append(image.image_ids)
-    self.seen[image.image_ids] = number
+    self.seen[key] = number
     if chosen:
       self.texts += captions
       self.owners.extend([number] * len(captions))
+
+  def _key(self, image: ImageCaptions) -> str | tuple[str, ...]:
+    """One name is enough for two images to be the same, but for crc32."""
+    if self.reader.scattered:
+      return image.image_ids
+    return next(filter(None, image.image_ids), "")
 
   def _number(self, split: str) -> int:
     return self._splits.setdefault(split, len(self._splits))
 
   def _twice(self, image: ImageCaptions, split: str) -> DataError:
     first = next(
-      i for i in self.reader.read(self.source) if i.image_ids == image.image_ids
+      i
+      for i in self.reader.read(self.source)
+      if self._key(i) == self._key(image)
     )
     before = first.split or split
     both = (
@@ -269,7 +305,16 @@ class _Found:
     )
 
   def check(self):
-    if self.names:
+    """Refuses splits that are not there, or have no captions."""
+    self.seen.clear()
+    absent = self.wanted - self.counts.keys()
+    if self.split in self.counts or not absent:
+      if not self.names:
+        raise DataError(
+          f"no captions left in split {self.split!r}; {self.num_bad} are no "
+          "text",
+          file=self.source.path,
+        )
       return
     word = self.source.split_word
     if word and self.counts and not is_split(self.split, word):
@@ -279,15 +324,13 @@ class _Found:
         ", ".join(f"{k!r} ({n} images)" for k, n in self.counts.items())
         or "no images at all"
       )
-    raise DataError(f"no split {self.split!r}; {known}", file=self.source.path)
+    wish = " and ".join(map(repr, sorted(absent)))
+    raise DataError(f"no split {wish}; {known}", file=self.source.path)
 
-  def captions(self, per_image: int | None) -> Captions:
+  def captions(self) -> Captions:
     owners = np.array(self.owners, np.int32)
     order = np.argsort(owners, kind="stable")
-    if per_image is not None:
-      first = np.searchsorted(owners[order], owners[order], side="left")
-      order = order[np.arange(len(order)) - first < per_image]
-    ordered = bool((np.diff(order) == 1).all()) and len(order) == len(owners)
+    ordered = bool((np.diff(order) == 1).all())
     texts = self.texts if ordered else [self.texts[i] for i in order]
     return Captions(
       image_ids=tuple(next(filter(None, names), "") for names in self.names),
@@ -350,6 +393,13 @@ def _in_store(
       hint=f"it has {', '.join(store_ids[:3])}, ...",
     )
   kept_ids = [i for i in number_of if i not in shared]
+  if not kept_ids:
+    raise DataError(
+      f"all ids of {store} that were found are each of several images",
+      file=path,
+      record=f"split {found.split!r}",
+      hint=f"compared {rule}",
+    )
   new_number = {number_of[i]: n for n, i in enumerate(kept_ids)}
   renumber = np.array([new_number.get(n, -1) for n in image_of], np.int32)
   owners = renumber[captions.image_of_text]

@@ -6,7 +6,7 @@ split, are left out: nothing is known of them that could be learnt or scored.
 
 from collections.abc import Iterator
 
-from input_pipeline.annotations.reader import ImageCaptions, Reader, value_of
+from input_pipeline.annotations.reader import ImageCaptions, Reader, text_of
 from input_pipeline.annotations.source import Source
 from input_pipeline.errors import DataError
 
@@ -19,7 +19,7 @@ def _detect(source: Source) -> str | None:
 
 def _read(source: Source) -> Iterator[ImageCaptions]:
   for place, line in source.objects():
-    text = value_of(line, "text", str, place=place)
+    text = text_of(line, "text", place=place)
     image_ids = line.get("image_ids", [])
     if not isinstance(image_ids, list) or not all(
       isinstance(i, int | str) and not isinstance(i, bool) for i in image_ids
@@ -29,7 +29,7 @@ def _read(source: Source) -> Iterator[ImageCaptions]:
         file=place,
         field="image_ids",
       )
-    for image_id in image_ids:
+    for image_id in dict.fromkeys(image_ids):
       yield ImageCaptions(place, (str(image_id),), None, [text])
 
 

@@ -6,6 +6,8 @@ from input_pipeline.annotations.reader import (
   ImageCaptions,
   Reader,
   id_of,
+  objects_of,
+  text_of,
   value_of,
 )
 from input_pipeline.annotations.source import Source
@@ -22,12 +24,9 @@ def _detect(source: Source) -> str | None:
 
 def _read(source: Source) -> Iterator[ImageCaptions]:
   found: dict[str, ImageCaptions] = {}
+  file = str(source.path)
   for kind in ("images", "annotations"):
-    entries = value_of(source.content, kind, list, place=str(source.path))
-    for number, entry in enumerate(entries):
-      place = f"{source.path}, {kind} {number}"
-      if not isinstance(entry, dict):
-        raise DataError(f"found {entry!r:.40}, wanted an object", file=place)
+    for place, entry in objects_of(source.content, kind, place=file):
       if kind == "images":
         image_id = id_of(entry, "id", place=place)
         name = value_of(entry, "file_name", str, place=place)
@@ -42,7 +41,7 @@ def _read(source: Source) -> Iterator[ImageCaptions]:
           file=place,
           field="image_id",
         )
-      caption = value_of(entry, "caption", str, place=place)
+      caption = text_of(entry, "caption", place=place)
       found[image_id].captions.append(caption)
   for image in found.values():
     if image.captions:  # test sets list images without captions

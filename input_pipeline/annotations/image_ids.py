@@ -7,13 +7,18 @@ found. A rule that makes two ids of the store one is not used.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 _EXTENSION = re.compile(
   r"\.(jpe?g|png|gif|bmp|webp|tiff?|npy|npz|json)$", re.IGNORECASE
 )
-_NUMBER = re.compile(r"(?:[A-Za-z][A-Za-z0-9.]*_)*0*(\d+)")
+# Numbers of other data sets, such as Visual Genome's vg_7, are no COCO ids.
+_NUMBER = re.compile(
+  r"(?:(?:visual_grounding_)?(?:det_)?(?:coco|flickr30k)(?:_[a-z]+\d*)?_)?"
+  r"0*(\d+)",
+  re.IGNORECASE,
+)
 _VCR = re.compile(r"(train|val|test)-0*(\d+)")
 _VCR_OFFSETS = {"train": 0, "val": 1_000_000, "test": 2_000_000}
 
@@ -22,8 +27,12 @@ def _exact(name: str) -> str:
   return name
 
 
+def _path(name: str) -> str:
+  return _EXTENSION.sub("", name.replace("\\", "/"))
+
+
 def _stem(name: str) -> str:
-  return _EXTENSION.sub("", name.replace("\\", "/").rpartition("/")[2])
+  return _path(name).rpartition("/")[2]
 
 
 def _number(name: str) -> str:
@@ -41,10 +50,12 @@ def vcr_number(name: str) -> str:
 
 RULES: dict[str, Callable[[str], str]] = {
   "as they are": _exact,
+  "without extension": _path,
   "without folder and extension": _stem,
   "by their number, without zeros before it": _number,
-  "by VCR's numbers": vcr_number,
 }
+# SCAN's ids look like VCR's, so these are for VCR only.
+VCR_RULES = {**RULES, "by VCR's numbers": vcr_number}
 
 
 class Match(NamedTuple):
@@ -53,7 +64,7 @@ class Match(NamedTuple):
   Attributes:
     ids: [images] of the store, or None where there is none.
     field: number of the candidate that was compared.
-    rule: how it was compared, a key of RULES.
+    rule: how it was compared, a key of the rules.
   """
 
   ids: list[str | None]
@@ -62,17 +73,21 @@ class Match(NamedTuple):
 
 
 def match_image_ids(
-  candidates: Sequence[tuple[str, ...]], store_ids: Sequence[str]
+  candidates: Sequence[tuple[str, ...]],
+  store_ids: Sequence[str],
+  *,
+  rules: Mapping[str, Callable[[str], str]] = RULES,
 ) -> Match:
   """Finds images in a store, all of them by one rule.
 
   Args:
     candidates: of each image the names it may have; empty text for none.
     store_ids: of the store, all different.
+    rules: to try; of those that find as many the first is taken.
   """
-  best, most = Match([None] * len(candidates), 0, next(iter(RULES))), 0
+  best, most = Match([None] * len(candidates), 0, next(iter(rules))), 0
   fields = max(map(len, candidates), default=1)
-  for rule, shorten in RULES.items():
+  for rule, shorten in rules.items():
     known = _shortened(store_ids, shorten)
     if known is None:
       continue

@@ -9,6 +9,8 @@ from input_pipeline.annotations.reader import (
   ImageCaptions,
   Reader,
   id_of,
+  objects_of,
+  text_of,
   value_of,
 )
 from input_pipeline.annotations.source import Source
@@ -28,10 +30,8 @@ def _detect(source: Source) -> str | None:
 
 
 def _read(source: Source) -> Iterator[ImageCaptions]:
-  for number, image in enumerate(source.content["images"]):
-    place = f"{source.path}, image {number}"
-    if not isinstance(image, dict):
-      raise DataError(f"found {image!r:.40}, wanted an object", file=place)
+  content, file = source.content, str(source.path)
+  for place, image in objects_of(content, "images", place=file):
     name = value_of(image, "filename", str, place=place)
     coco = id_of(image, "cocoid", place=place) if "cocoid" in image else ""
     split = value_of(image, "split", str, place=place)
@@ -44,7 +44,7 @@ def _read(source: Source) -> Iterator[ImageCaptions]:
           file=place,
           field="sentences",
         )
-      captions.append(value_of(sentence, "raw", str, place=place))
+      captions.append(text_of(sentence, "raw", place=place))
     yield ImageCaptions(place, (name, coco), split, captions)
 
 

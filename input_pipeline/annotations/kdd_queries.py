@@ -36,6 +36,7 @@ def _detect(source: Source) -> str | None:
 
 def _rows(source: Source) -> Iterator[tuple[str, list[str]]]:
   """(place, [product_id, query, query_id])."""
+  source.check()
   header = source.first_line.split("\t")
   missing = [name for name in _COLUMNS if name not in header]
   if missing:
@@ -51,7 +52,11 @@ def _rows(source: Source) -> Iterator[tuple[str, list[str]]]:
       raise DataError(
         f"found {len(columns)} columns, wanted {len(header)}", file=place
       )
-    yield place, [columns[index] for index in where]
+    found = [columns[index] for index in where]
+    for name, value in zip(_COLUMNS, found, strict=True):
+      if not value.strip() and name != "query":
+        raise DataError("found nothing, wanted an id", file=place, field=name)
+    yield place, found
 
 
 def _read(source: Source) -> Iterator[ImageCaptions]:
@@ -81,7 +86,19 @@ def read_kdd_queries(
         record=f"query {query_id}",
       )
     candidates.setdefault(query_id, {})[product] = None
+  for query_id, query in texts.items():
+    if not query.strip():
+      raise DataError(
+        "found no text", file=path, record=f"query {query_id}", field="query"
+      )
   right = {} if answers is None else _read_answers(pathlib.Path(answers))
+  for query_id in right.keys() - candidates.keys():
+    raise DataError(
+      f"found no such query in {path}",
+      file=answers,
+      record=f"query {query_id}",
+      hint="is this the answer file of another TSV?",
+    )
   for query_id, products in right.items():
     for product in products:
       if product not in candidates.get(query_id, {}):
@@ -107,7 +124,9 @@ def _read_answers(path: pathlib.Path) -> dict[str, tuple[str, ...]]:
   if not isinstance(content, dict):
     raise DataError(f"wanted {wish}", file=path)
   for query_id, products in content.items():
-    if not isinstance(products, list):
+    if not isinstance(products, list) or not all(
+      type(product) in (int, str) for product in products
+    ):
       found = json.dumps(products)
       raise DataError(
         f"found {found:.60}, wanted {wish}",
@@ -115,7 +134,7 @@ def _read_answers(path: pathlib.Path) -> dict[str, tuple[str, ...]]:
         record=f"query {query_id}",
       )
   return {
-    str(query_id): tuple(map(str, products))
+    str(query_id): tuple(dict.fromkeys(map(str, products)))
     for query_id, products in content.items()
   }
 

@@ -68,6 +68,24 @@ def value_of(
   return value
 
 
+def text_of(found: dict[str, Any], field: str, *, place: str) -> str:
+  """A caption, which may be blank: that is for `load_captions` to judge."""
+  if found.get(field) == "":
+    return ""
+  return value_of(found, field, str, place=place)
+
+
+def objects_of(content: Any, field: str, *, place: str) -> Iterator[tuple]:
+  """(place, object) of each item of a list in a JSON file."""
+  if not isinstance(content, dict):
+    raise DataError(f"wanted a JSON object with {field}", file=place)
+  for number, entry in enumerate(value_of(content, field, list, place=place)):
+    at = f"{place}, {field} {number}"
+    if not isinstance(entry, dict):
+      raise DataError(f"found {entry!r:.40}, wanted an object", file=at)
+    yield at, entry
+
+
 def id_of(found: dict[str, Any], field: str, *, place: str) -> str:
   """An id that is text or a whole number."""
   value = found.get(field)

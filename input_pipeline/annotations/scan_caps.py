@@ -22,7 +22,8 @@ def _detect(source: Source) -> str | None:
 
 def _read(source: Source) -> Iterator[ImageCaptions]:
   split = source.path.name.removesuffix(_SUFFIX)
-  lines = list(source.lines())
+  # A blank line must not move the captions behind it to other images.
+  lines = list(source.lines(blank=True))
   if len(lines) % PER_IMAGE:
     raise DataError(
       f"found {len(lines)} captions, wanted {PER_IMAGE} for every image",

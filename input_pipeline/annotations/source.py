@@ -1,5 +1,6 @@
 """An annotation file, looked into once by all readers."""
 
+import codecs
 import functools
 import json
 import pathlib
@@ -51,14 +52,15 @@ class Source:
 
   @functools.cached_property
   def content(self) -> Any:
-    """The whole file as JSON.
+    """The whole file as JSON; word lists ("tokens") are left out.
 
     Raises:
-      DataError: it is none, or no UTF-8.
+      DataError: it is none, or no UTF-8, or an object has a key twice.
     """
-    raw = self.path.read_bytes()
+    self.check()
+    raw = self.path.read_bytes().removeprefix(codecs.BOM_UTF8)
     try:
-      return json.loads(raw.decode("utf-8-sig"))
+      return json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
     except UnicodeDecodeError as e:
       line = raw[: e.start].count(b"\n") + 1
       column = e.start - (raw.rfind(b"\n", 0, e.start) + 1)
@@ -76,6 +78,13 @@ class Source:
       ) from None
     except RecursionError:
       raise DataError("invalid JSON: nested too deep", file=self.path) from None
+    except ValueError as e:  # a key twice, or a number of 5000 digits
+      raise DataError(f"invalid JSON: {e}", file=self.path) from None
+
+  def check(self):
+    """Refuses what is no file."""
+    if not self.path.is_file():
+      raise DataError("no such file", file=self.path)
 
   @property
   def is_json(self) -> bool:
@@ -83,15 +92,20 @@ class Source:
 
   @property
   def is_lines_of_json(self) -> bool:
-    return self.path.suffix in (".jsonl", ".jsonline")
+    return self.path.suffix in (".jsonl", ".jsonline") or bool(
+      self.first_object
+    )
 
-  def lines(self) -> Iterator[tuple[str, str]]:
-    """("file:line", text) of each line that is not blank, strict UTF-8."""
+  def lines(self, *, blank: bool = False) -> Iterator[tuple[str, str]]:
+    """("file:line", text) of each line, strict UTF-8; blank ones if asked."""
+    self.check()
     with self.path.open("rb") as file:
       # Iterating bytes splits at "\n" only; text may hold U+2028 or U+0085.
       for number, raw in enumerate(file, start=1):
+        if number == 1:
+          raw = raw.removeprefix(codecs.BOM_UTF8)
         try:
-          line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+          line = raw.decode("utf-8")
         except UnicodeDecodeError as e:
           column = len(raw[: e.start].decode("utf-8")) + 1
           raise DataError(
@@ -99,7 +113,7 @@ class Source:
             file=f"{self.path}:{number}:{column}",
             hint="convert the file to UTF-8",
           ) from None
-        if line.strip():
+        if blank or line.strip():
           yield f"{self.path}:{number}", line.rstrip("\r\n")
 
   def objects(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -113,6 +127,8 @@ class Source:
         ) from None
       except RecursionError:
         raise DataError("invalid JSON: nested too deep", file=place) from None
+      except ValueError as e:  # a number of 5000 digits
+        raise DataError(f"invalid JSON: {e}", file=place) from None
       if not isinstance(found, dict):
         raise DataError(
           f"found {line.strip()[:40]!r}, wanted a JSON object", file=place
@@ -121,9 +137,24 @@ class Source:
 
   @property
   def split_word(self) -> str | None:
-    """What the file name says the split is, in its own word."""
-    found = _SPLIT_WORD.findall(self.path.name)
-    return found[-1].lower() if found else None
+    """What the file name says the split is, in its own word.
+
+    None also where it names several: train_val.json is no claim.
+    """
+    found = [word.lower() for word in _SPLIT_WORD.findall(self.path.name)]
+    one = len({_SPLITS[word] for word in found}) == 1
+    return found[-1] if one else None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  """A JSON object; json.loads would keep the last of two equal keys."""
+  found = dict(pairs)
+  if len(found) != len(pairs):
+    seen: set[str] = set()
+    key = next(k for k, _ in pairs if k in seen or seen.add(k))
+    raise ValueError(f"found the key {key!r} twice in one object")
+  found.pop("tokens", None)  # Karpathy's words are most of his files' memory
+  return found
 
 
 def is_split(asked: str, word: str | None) -> bool:

@@ -1,8 +1,10 @@
 """E-commerce titles: an item's id, its title, and maybe more columns.
 
-A header, as in "item_id \\t title \\t category", is left out.
+A header, as in "item_id \\t category \\t title", says which column the title
+is; without one it is the second.
 """
 
+import re
 from collections.abc import Iterator
 
 from input_pipeline.annotations.reader import ImageCaptions, Reader
@@ -18,14 +20,22 @@ def _detect(source: Source) -> str | None:
     return None
   if any(c.startswith(("http://", "https://")) for c in columns):
     return None
+  title = columns[1].strip()
+  # A file of region features goes on with sizes, one of pictures with base64.
+  if title.isdecimal() or re.fullmatch(r"[A-Za-z0-9+/=]{200,}", title):
+    return None
   return f"{len(columns)} tab-separated columns, the first an id"
 
 
 def _read(source: Source) -> Iterator[ImageCaptions]:
   width = source.first_line.count("\t") + 1
+  title = 1
   for number, (place, line) in enumerate(source.lines()):
-    columns = [column.strip() for column in line.split("\t")]
+    columns = line.split("\t")
+    columns[0] = columns[0].strip()
     if number == 0 and columns[0].lower() in _HEADERS:
+      names = [column.strip().lower() for column in columns]
+      title = names.index("title") if "title" in names else 1
       continue
     if len(columns) != width or width < 2:
       raise DataError(
@@ -34,7 +44,7 @@ def _read(source: Source) -> Iterator[ImageCaptions]:
       )
     if not columns[0]:
       raise DataError("found an empty id", file=place, field="id")
-    yield ImageCaptions(place, (columns[0],), None, [columns[1]])
+    yield ImageCaptions(place, (columns[0],), None, [columns[title]])
 
 
 READER = Reader(

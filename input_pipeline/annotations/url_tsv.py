@@ -17,10 +17,13 @@ from input_pipeline.annotations.source import Source
 from input_pipeline.errors import DataError
 
 _SCHEMES = ("http://", "https://")
+_HEADERS = (("caption", "url"), ("url", "caption"))
 
 
 def _detect(source: Source) -> str | None:
   columns = source.first_line.split("\t")
+  if tuple(columns) in _HEADERS:
+    return "a header of caption and url"
   if len(columns) != 2 or not any(c.startswith(_SCHEMES) for c in columns):
     return None
   return "two columns, one a URL"
@@ -36,18 +39,18 @@ def _read(source: Source) -> Iterator[ImageCaptions]:
 
 def _rows(source: Source) -> Iterator[tuple[str, str, str]]:
   """(place, URL, caption)."""
-  url_first = source.first_line.startswith(_SCHEMES)
-  for place, line in source.lines():
+  url_first = source.first_line.startswith((*_SCHEMES, "url\t"))
+  for number, (place, line) in enumerate(source.lines()):
     columns = line.split("\t")
+    if number == 0 and tuple(columns) in _HEADERS:
+      continue
     if len(columns) != 2:
       raise DataError(
         f"found {len(columns)} columns, wanted caption and URL", file=place
       )
     url, caption = columns if url_first else columns[::-1]
     if not url.startswith(_SCHEMES):
-      raise DataError(
-        f"found {url!r:.60} where the first line has a URL", file=place
-      )
+      raise DataError(f"found {url!r:.60} where a URL is wanted", file=place)
     yield place, url, caption
 
 

@@ -79,11 +79,20 @@ def read_vcr(path: str | pathlib.Path) -> Iterator[VcrQuestion]:
     DataError: a field is missing or wrong, a label is not 0 to 3, or words
       point to objects that the image has not.
   """
+  seen: dict[str, str] = {}
   for place, line in Source(pathlib.Path(path)).objects():
     names = {
       field: value_of(line, field, str, place=place)
       for field in ("annot_id", "img_id", "img_fn", "metadata_fn")
     }
+    for field in ("img_fn", "metadata_fn"):  # these are opened below a folder
+      parts = names[field].replace("\\", "/").split("/")
+      if "" in parts or ".." in parts or ":" in parts[0]:
+        raise DataError(
+          f"found {names[field]!r}, wanted a path below VCR's images",
+          file=place,
+          field=field,
+        )
     number = vcr_number(names["img_id"])
     if not number:
       raise DataError(
@@ -101,7 +110,17 @@ def read_vcr(path: str | pathlib.Path) -> Iterator[VcrQuestion]:
         )
 
     known = {"place": place, "objects": len(objects)}
-    yield VcrQuestion(
+    labels = [
+      _label(line, field, place=place)
+      for field in ("answer_label", "rationale_label")
+    ]
+    if labels.count(None) == 1:
+      raise DataError(
+        "found one label, wanted both, or none as in the test split",
+        file=place,
+        field="rationale_label" if labels[1] is None else "answer_label",
+      )
+    question = VcrQuestion(
       place=place,
       annotation_id=names["annot_id"],
       image_id=names["img_id"],
@@ -114,9 +133,17 @@ def read_vcr(path: str | pathlib.Path) -> Iterator[VcrQuestion]:
       ),
       answers=_choices(line, "answer_choices", **known),
       rationales=_choices(line, "rationale_choices", **known),
-      answer_label=_label(line, "answer_label", place=place),
-      rationale_label=_label(line, "rationale_label", place=place),
+      answer_label=labels[0],
+      rationale_label=labels[1],
     )
+    first = seen.setdefault(names["annot_id"], place)
+    if first != place:
+      raise DataError(
+        f"found {names['annot_id']!r} again, first at {first}",
+        file=place,
+        field="annot_id",
+      )
+    yield question
 
 
 def _choices(
@@ -190,9 +217,17 @@ def read_vcr_metadata(path: str | pathlib.Path) -> VcrMetadata:
   width, height = (
     value_of(content, field, int, place=place) for field in ("width", "height")
   )
+  for index, name in enumerate(names):
+    if not isinstance(name, str) or not name:
+      raise DataError(
+        f"found {name!r:.40} as name {index}, wanted a class name",
+        file=path,
+        field="names",
+      )
   try:
-    boxes = np.array(rows, np.float32)
-  except (TypeError, ValueError):
+    with np.errstate(over="ignore"):  # infinite: refused below
+      boxes = np.array(rows, np.float64).astype(np.float32)
+  except (TypeError, ValueError, OverflowError):
     boxes = np.empty(0, np.float32)
   if boxes.shape != (len(names), 5) or not np.isfinite(boxes).all():
     raise DataError(
@@ -201,14 +236,14 @@ def read_vcr_metadata(path: str | pathlib.Path) -> VcrMetadata:
       file=path,
       field="boxes",
     )
-  if min(width, height) < 1:
+  if min(width, height) < 1 or max(width, height) >= 1 << 31:
     raise DataError(
       f"found {width} x {height}, wanted pixels", file=path, field="width"
     )
   return VcrMetadata(
     boxes=boxes[:, :4],
     scores=boxes[:, 4],
-    names=tuple(map(str, names)),
+    names=tuple(names),
     width=width,
     height=height,
   )

@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from input_pipeline.drawing import draw_regions
 from tools.sample_data.captions_en import captions_en
 from tools.sample_data.captions_zh import captions_zh
-from tools.sample_data.picture import draw_regions
 from tools.sample_data.regions import make_records
 from tools.sample_data.scenes import SPLITS, Scene, make_scenes, scene_rng
 from tools.sample_data.sources import Source

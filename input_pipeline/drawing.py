@@ -1,4 +1,4 @@
-"""Draws a scene with its regions and a caption, for people to look at."""
+"""Draws an image with its regions and a caption, for people to look at."""
 
 from collections.abc import Sequence
 
