@@ -108,6 +108,10 @@ def base_config() -> ConfigDict:
   config.task.mlm_rows = 6.0
   config.task.mrm_rows = 10.0
 
+  # A sample of the data is checked as a run begins (python -m
+  # input_pipeline.check looks at all of it). What is wrong: error, warn, off.
+  config.data_checks = "error"
+
   config.input = ConfigDict()
   config.input.store = ""  # directory of the region store
   config.input.annotations = ""  # captions in any format of docs/data.md

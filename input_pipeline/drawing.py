@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from input_pipeline.errors import DataError
+
 _INK = (30, 34, 42)
 _PAPER = (255, 255, 255)
 _GREY = (120, 126, 136)
@@ -73,7 +75,10 @@ def draw_regions(
 def _load_font(path: str | None, size: int):
   if path is None:
     return ImageFont.load_default(size)
-  return ImageFont.truetype(path, size)
+  try:
+    return ImageFont.truetype(path, size)
+  except OSError as error:
+    raise DataError(f"not readable as font: {error}", file=path) from None
 
 
 def _draw_label(pen, text, corners, color, font, size) -> None:

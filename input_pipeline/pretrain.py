@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.annotations import load_captions
+from input_pipeline.annotations import Captions, load_captions
 from input_pipeline.buffers import BufferPool
 from input_pipeline.errors import DataError
 from input_pipeline.order import (
@@ -147,6 +147,14 @@ class PretrainData:
         )
     self._rows = np.full(len(self._rows), -1)
     self._rows[mine] = self._store.rows(ids)
+
+  @property
+  def captions(self) -> Captions:
+    return self._captions
+
+  @property
+  def tokenizer(self) -> Tokenizer:
+    return self._tokenizer
 
   @property
   def info(self) -> dict[str, Any]:

@@ -364,6 +364,10 @@ def read_staged(directory: pathlib.Path) -> dict[str, Any]:
 
 def open_store(directory: str | pathlib.Path) -> RegionStore | StagedStore:
   """The store at a path, staged or not."""
-  if (pathlib.Path(directory) / STAGED).exists():
-    return StagedStore(directory)
-  return RegionStore(directory)
+  return (
+    StagedStore(directory) if is_staged(directory) else RegionStore(directory)
+  )
+
+
+def is_staged(directory: str | pathlib.Path) -> bool:
+  return (pathlib.Path(directory) / STAGED).exists()

@@ -81,9 +81,9 @@ def test_evaluation_of_no_run(tmp_path):
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
   root = tmp_path_factory.mktemp("data")
-  tiny_data.write_tiny_store(root / "store", tiny_data.make_records(11))
-  tiny_data.write_captions(root / "captions.jsonl")
-  tiny_data.write_captions(root / "surplus.jsonl", train=9, val=4)
+  tiny_data.write_tiny_store(root / "store", tiny_data.make_records(12))
+  tiny_data.write_captions(root / "captions.jsonl", train=9)
+  tiny_data.write_captions(root / "surplus.jsonl", train=9, val=5)
   tiny_data.write_vocab(root / "vocab.txt")
   (root / "captions.csv").write_text("image,caption\n1.jpg,a dog\n")
   return root
@@ -124,13 +124,13 @@ def config(paths):
     (
       {"input.annotations": "{root}/surplus.jsonl"},
       DataError,
-      "{root}/surplus.jsonl: record split 'val': 2 of 4 images are not in "
-      "{root}/store, such as im11, im12",
+      "{root}/surplus.jsonl: record split 'val': 2 of 5 images are not in "
+      "{root}/store, such as im12, im13",
     ),
     (
       {"input.train_split": "dev"},
       DataError,
-      "no split 'dev'; the file has 'train' (8 images), 'val' (3 images)",
+      "no split 'dev'; the file has 'train' (9 images), 'val' (3 images)",
     ),
     ({"input.max_text_length": 2}, DataError, "found 2, wanted at least 3"),
     ({"input.max_regions": 0}, DataError, "found 0, wanted at least 1"),
@@ -164,6 +164,12 @@ def config(paths):
       "train.batch_size is 12, which 8 devices cannot share equally; "
       "the nearest sizes are [8, 16]",
     ),
+    (
+      {"train.batch_size": 24},
+      DataError,
+      "found 18 examples in split 'train', wanted at least one batch of 24",
+    ),
+    ({"data_checks": "no"}, ConfigError, "data_checks is 'no'; wanted one of"),
     ({"train.batch_size": 0}, ConfigError, "train.batch_size is 0"),
     ({"evals.batch_size": 100}, ConfigError, "evals.batch_size is 100"),
     ({"evals.pairs_per_step": 9}, ConfigError, "evals.pairs_per_step is 9"),
@@ -226,3 +232,24 @@ def test_user_errors_are_those_that_commands_catch():
   from tools.command_line import _user_errors
 
   assert set(_user_errors()) == {ConfigError, CheckpointError, DataError}
+
+
+def test_bad_data_stops_a_run_before_it_begins(paths, config, tmp_path, capsys):
+  """The same finding as the check command's, unless it is to be a warning."""
+  store = tmp_path / "store"
+  tiny_data.write_tiny_store(store, tiny_data.make_records(12))
+  ids = store / "image_ids.txt"
+  ids.write_text(ids.read_text().replace("im3\nim4", "im4\nim3"))
+  config.input.store = str(store)
+  with pytest.raises(DataError) as caught:
+    run_training(config, tmp_path / "run")
+  words = str(caught.value)
+  assert words.startswith(f"{store}: found what must be put right before")
+  assert "D2         image_id: found the record of 'im3'" in words
+  assert "--config.data_checks=warn" in words
+  assert not (tmp_path / "run").exists()
+  config.data_checks = "warn"
+  config.optim.warmup_fraction = 1.5  # stops it behind the checks
+  with pytest.raises(ConfigError, match="warmup_fraction"):
+    run_training(config, tmp_path / "run")
+  assert "D2         image_id" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import jax
 from interbert_jax.parallel import is_main_process, make_parallel
 from interbert_jax.train import train_and_evaluate
 from tools import experiment
+from tools.data_checks import check_data
 
 
 def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
@@ -21,12 +22,16 @@ def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
   parallel.check_batch_size(batch_size, name="train.batch_size")
   steps = experiment.total_steps(config, info["num_examples"])
   evals = config["evals"]
+  held_out = experiment.pretrain_data(config, evals["split"])
+  check_data(
+    config,
+    {config["input"]["train_split"]: data, evals["split"]: held_out},
+    devices=jax.device_count(),
+    quiet=not is_main_process(),
+  )
   evaluators = {
     evals["split"]: experiment.loss_evaluator(
-      config,
-      experiment.pretrain_data(config, evals["split"]),
-      task=task,
-      parallel=parallel,
+      config, held_out, task=task, parallel=parallel
     )
   }
   if evals["retrieval_images"]:

@@ -1,0 +1,161 @@
+"""Which extractor features look like, by their statistics.
+
+Features of another detector have the same shape and train without an error, but
+badly. What is known here comes from samples of real features; the numbers of an
+extractor that is not in the table are not known, and nothing is said of it.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from input_pipeline.checks.report import Findings, Place
+
+FEW_VALUES = 20_000  # about ten regions; statistics of fewer say nothing
+
+
+class Extractor(NamedTuple):
+  """A known kind of features.
+
+  Attributes:
+    name: for people.
+    claimed: pattern of what manifests call it.
+    fits: (statistics, feature_dim, whether they were stored in 8 bits) ->
+      whether the features can be its.
+    confidence: how much stands behind the numbers.
+  """
+
+  name: str
+  claimed: str
+  fits: Callable[[Mapping[str, float], int, bool], bool]
+  confidence: str
+
+
+def _is_bottom_up(values: Mapping[str, float], width: int, coarse: bool):
+  # Measured of an image: mean 0.49 to 0.84, maximum 25 to 35, 24 to 39 %
+  # zeros. Large sets reach further, few regions less far.
+  return (
+    width == 2048
+    and values["min"] >= 0
+    and 0.45 <= values["mean"] <= 0.9
+    and 12 <= values["max"] <= 70
+    # 8 bits turn small numbers into zeros.
+    and values["share_of_zeros"] >= 0.2
+    and (coarse or values["share_of_zeros"] <= 0.45)
+  )
+
+
+def _is_efficientnet(values: Mapping[str, float], width: int, coarse: bool):
+  # The first 1280 are means of ReLU6, all others linear: up to about +-37.
+  slack = 0.05
+  return (
+    width == 2048
+    and -slack <= values["head_min"]
+    and values["head_max"] <= 6 + slack
+    and values["min"] < -1
+    and max(-values["min"], values["max"]) <= 74
+  )
+
+
+def _is_standardised(values: Mapping[str, float], width: int, coarse: bool):
+  # Mean and deviation are of the images they were set by, not of these.
+  return (
+    abs(values["mean"]) <= 0.1
+    and 0.8 <= values["std"] <= 1.2
+    and values["min"] < 0
+  )
+
+
+EXTRACTORS = (
+  Extractor(
+    "bottom-up attention, ResNet-101 (pool5)",
+    r"bottom.?up|\bbutd\b",
+    _is_bottom_up,
+    "fair: numbers of 8 images",
+  ),
+  Extractor(
+    "standardised features (mean 0, deviation 1)",
+    r"standardised|standardized",
+    _is_standardised,
+    "low: any features can be standardised",
+  ),
+  Extractor(
+    "EfficientNet-Lite0 (head and six stages)",
+    r"efficientnet",
+    _is_efficientnet,
+    "good: follows from the network",
+  ),
+)
+UNKNOWN = "unknown"
+
+
+def looks_like(
+  values: Mapping[str, float], *, feature_dim: int, coarse: bool
+) -> Extractor | None:
+  """The first known extractor that can have made these features."""
+  return next(
+    (e for e in EXTRACTORS if e.fits(values, feature_dim, coarse)), None
+  )
+
+
+def claimed_extractor(text: str) -> Extractor | None:
+  """The known extractor that a manifest names.
+
+  Standardised features are so first, of whichever network they are.
+  """
+  ordered = sorted(EXTRACTORS, key=lambda e: "standard" not in e.claimed)
+  return next(
+    (e for e in ordered if re.search(e.claimed, text, re.IGNORECASE)), None
+  )
+
+
+def check_extractor(
+  values: Mapping[str, float],
+  *,
+  feature_dim: int,
+  coarse: bool,
+  enough: bool,
+  claim: str,
+  place: Place,
+  findings: Findings,
+) -> dict[str, str]:
+  """Compares features with the extractor that the manifest names.
+
+  Args:
+    values: `StoreStatistics.features`.
+    feature_dim: E.
+    coarse: whether the features were stored in 8 bits.
+    enough: whether there are values enough to tell.
+    claim: extractor of the manifest.
+    place: of the manifest.
+    findings: gets a warning when the two disagree.
+
+  Returns:
+    A section of the report.
+  """
+  seen = looks_like(values, feature_dim=feature_dim, coarse=coarse)
+  said = claimed_extractor(claim)
+  name = seen.name if seen else UNKNOWN
+  if said and enough and not said.fits(values, feature_dim, coarse):
+    findings.add(
+      "extractor",
+      "warning",
+      replace(
+        place,
+        found=f"features of mean {values['mean']:.3g}, "
+        f"{values['min']:.3g} to {values['max']:.3g}, "
+        f"{values['share_of_zeros']:.0%} zeros, which look like: {name}",
+      ),
+      field="features",
+      wanted=f"those of {claim!r}, as the manifest says",
+      hint="a model fine-tuned on features of another extractor gets worse "
+      "without an error",
+    )
+  return {
+    "manifest": claim,
+    "looks_like": name,
+    "confidence": seen.confidence
+    if seen
+    else "no known extractor has such numbers",
+  }

@@ -1,0 +1,223 @@
+"""D3, D5, D6, D10 and the class probabilities: the values of each record.
+
+Dimensions: R regions, E feature width, C region classes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.checks.boxes import BoxChecks
+from input_pipeline.checks.report import Findings, Place
+from input_pipeline.checks.statistics import StoreStatistics
+
+_FLOATS = (
+  "features",
+  "boxes",
+  "class_probs",
+  "class_scores",
+  "attribute_scores",
+)
+SUM_SLACK = 0.02  # rounding of 1601 float16 numbers
+_LOGIT_SLACK = 0.001  # rounding of float16 at 1
+
+
+class RecordValues:
+  """Looks at records one by one.
+
+  Args:
+    findings: takes what is found.
+    statistics: are added up on the way.
+    max_regions: of a batch.
+    region_order: of the manifest, for D6.
+    num_ids: classes without background, where it is known.
+  """
+
+  def __init__(
+    self,
+    findings: Findings,
+    statistics: StoreStatistics,
+    *,
+    max_regions: int,
+    region_order: str,
+    num_ids: int | None,
+  ):
+    self._findings = findings
+    self._statistics = statistics
+    self._boxes = BoxChecks()
+    self._max_regions = max_regions
+    self._region_order = region_order
+    self._num_ids = num_ids
+
+  def add(self, place: Place, record: Mapping[str, Any]):
+    """Checks one record, whose arrays fit the layout."""
+    R = record["num_regions"]
+    self._statistics.add_count(R)
+    if R == 0:
+      self._add(
+        "D5",
+        "error",
+        place,
+        "zero regions",
+        field="num_regions",
+        wanted="at least one region",
+        hint="leave such images out, or give them one box of the whole image",
+      )
+      return
+    if R > self._max_regions:
+      kept = (
+        "those of the highest scores"
+        if self._region_order == "descending score"
+        else f"the first ones ({self._region_order})"
+      )
+      self._add(
+        "D6",
+        "note",
+        place,
+        f"{R} regions",
+        field="num_regions",
+        wanted=f"at most {self._max_regions}",
+        hint=f"batches keep {kept}",
+      )
+    finite = {
+      field: self._check_finite(field, place, record)
+      for field in _FLOATS
+      if field in record
+    }
+    width, height = record["width"], record["height"]
+    if not (0 < width < 2**31 and 0 < height < 2**31):
+      self._add(
+        "D7",
+        "error",
+        place,
+        f"{width} x {height}",
+        field="width, height",
+        wanted="the size of the image in pixels",
+      )
+    elif finite["boxes"].any():
+      self._boxes.add(
+        record["boxes"][finite["boxes"]],
+        width=width,
+        height=height,
+        place=place,
+      )
+    features_RE = record["features"][finite["features"]]
+    if len(features_RE):
+      self._check_zeros(features_RE, finite["features"], place)
+      self._statistics.add_features(features_RE)
+    if "class_probs" in record:
+      self._check_probs(record["class_probs"][finite["class_probs"]], place)
+    for field in ("class_ids", "attribute_ids"):
+      if field in record:
+        limit = self._num_ids if field == "class_ids" else None
+        self._check_ids(field, record[field], limit, place)
+
+  def finish(self):
+    """Adds what can be said when all records were seen."""
+    self._boxes.finish(self._findings)
+    self._statistics.boxes = self._boxes.summary
+
+  def _check_finite(
+    self, field: str, place: Place, record: Mapping[str, Any]
+  ) -> np.ndarray:
+    """Which regions have only numbers, [R]."""
+    R = record["num_regions"]
+    values = record[field].reshape(R, -1)
+    good_R = np.isfinite(values).all(1)
+    if not good_R.all():
+      region = int(good_R.argmin())
+      bad = values[region][~np.isfinite(values[region])]
+      name = "NaN" if np.isnan(bad[0]) else "infinity"
+      box = ", ".join(f"{value:.6g}" for value in record["boxes"][region])
+      self._add(
+        "D3",
+        "error",
+        place,
+        f"{name}, {len(bad)} of {values.shape[1]} values, in region {region}, "
+        f"box [{box}]",
+        field=field,
+        wanted="numbers",
+        hint="extract these images again; float16 ends at 65504",
+      )
+    return good_R
+
+  def _check_zeros(
+    self, features_RE: np.ndarray, finite_R: np.ndarray, place: Place
+  ):
+    zero = ~features_RE.any(1)
+    if zero.any():
+      self._statistics.zero_rows += int(zero.sum())
+      region = int(np.flatnonzero(finite_R)[zero.argmax()])
+      self._add(
+        "zeros",
+        "warning",
+        place,
+        f"only zeros in region {region}",
+        field="features",
+        wanted="features",
+        hint="such a region looks like padding or a masked one",
+        count=int(zero.sum()),
+      )
+
+  def _check_probs(self, probs_RC: np.ndarray, place: Place):
+    if not len(probs_RC):
+      return
+    low, high = float(probs_RC.min()), float(probs_RC.max())
+    sums_R = probs_RC.sum(axis=1, dtype=np.float64)
+    self._statistics.add_prob_sums(sums_R)
+    common = {"field": "class_probs", "wanted": "rows that sum up to 1"}
+    if low < 0 or high > 1 + _LOGIT_SLACK:
+      self._add(
+        "probs",
+        "error",
+        place,
+        f"values in {low:g} .. {high:g}",
+        field="class_probs",
+        wanted="0 .. 1",
+        hint="these look like logits: take their softmax",
+      )
+    elif sums_R.min() < 1 - SUM_SLACK:
+      few = sums_R < 1 - SUM_SLACK
+      self._add(
+        "probs",
+        "warning",
+        place,
+        f"a row that sums up to {sums_R.min():.4g}",
+        hint="a sum clearly below 1 means a missing background column",
+        count=int(few.sum()),
+        **common,
+      )
+    elif sums_R.max() > 1 + SUM_SLACK:
+      many = sums_R > 1 + SUM_SLACK
+      self._add(
+        "probs",
+        "warning",
+        place,
+        f"a row that sums up to {sums_R.max():.4g}",
+        hint="a sum above 1 means independent scores, or another layout",
+        count=int(many.sum()),
+        **common,
+      )
+
+  def _check_ids(
+    self, field: str, ids_R: np.ndarray, limit: int | None, place: Place
+  ):
+    bad = ids_R < 0
+    bad |= ids_R >= limit if limit is not None else False
+    if bad.any():
+      region = int(bad.argmax())
+      self._add(
+        "D10",
+        "error",
+        place,
+        f"{ids_R[region]} in region {region}",
+        field=field,
+        wanted="0 or more" if limit is None else f"0 to {limit - 1}",
+        hint="ids count from 0 without background",
+        count=int(bad.sum()),
+      )
+
+  def _add(self, case, severity, place, found, **about):
+    self._findings.add(case, severity, replace(place, found=found), **about)

@@ -1,0 +1,279 @@
+"""All checks of a store and its annotations, one pass over the records."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.checks.annotation_file import (
+  SplitCaptions,
+  read_annotations,
+)
+from input_pipeline.checks.captions import check_captions
+from input_pipeline.checks.fingerprint import FEW_VALUES, check_extractor
+from input_pipeline.checks.record_values import RecordValues
+from input_pipeline.checks.report import Findings, Place, Report
+from input_pipeline.checks.shard_records import ShardRecords
+from input_pipeline.checks.splits import (
+  check_batches,
+  check_ids,
+  check_overlap,
+  check_repeats,
+  check_ties,
+)
+from input_pipeline.checks.statistics import Contents, StoreStatistics
+from input_pipeline.checks.store_files import StoreFiles, check_store_files
+from input_pipeline.errors import DataError
+from input_pipeline.progress import Progress
+from input_pipeline.region_store import MANIFEST
+from input_pipeline.staged_store import is_staged
+from input_pipeline.tokenizer import Tokenizer
+
+FAST_SAMPLE = 256  # records; reads below 40 MB of the usual features
+_TEXTS_PER_RECORD = 8  # captions that are looked at for a record of a sample
+
+
+@dataclasses.dataclass(frozen=True)
+class Checks:
+  """What to check, and against what.
+
+  Attributes:
+    max_regions: slots of a batch.
+    max_text_length: slots of a batch, special tokens included.
+    batch_size: of a global batch; None to leave out D15 and D16.
+    devices: that share a batch; None where nobody knows.
+    sample: how many records are read, drawn at random; None for all.
+    checksums: whether every byte of the store is compared.
+    max_shown: records kept for drawing.
+  """
+
+  max_regions: int = 36
+  max_text_length: int = 36
+  batch_size: int | None = None
+  devices: int | None = None
+  sample: int | None = None
+  checksums: bool = True
+  max_shown: int = 0
+
+
+@dataclasses.dataclass
+class Checked:
+  """A report, with what may be drawn.
+
+  Attributes:
+    report: of all checks.
+    records: some of the store, for pictures.
+    splits: all that could be read.
+    background_class: of the store's class_probs.
+  """
+
+  report: Report
+  records: list[dict[str, Any]]
+  splits: list[SplitCaptions]
+  background_class: int | None = None
+
+
+def run_checks(
+  store: str | pathlib.Path,
+  *,
+  annotations: Sequence[str | pathlib.Path] = (),
+  splits: Sequence[str] | None = None,
+  vocab: str | pathlib.Path | None = None,
+  checks: Checks = Checks(),
+  progress: Progress | None = None,
+) -> Checked:
+  """Checks a store, and captions that are to be read with it.
+
+  Args:
+    store: directory.
+    annotations: files of captions or of VCR's questions.
+    splits: of them; None for all.
+    vocab: WordPiece vocabulary, for lengths and unknown pieces.
+    checks: how thoroughly, and for which batches.
+    progress: counts records.
+  """
+  findings = Findings()
+  tokenizer = None if vocab is None else Tokenizer(vocab)
+  store = pathlib.Path(store)
+  if is_staged(store):
+    raise DataError(
+      "a staged copy, wanted the region store that it was made of",
+      file=store,
+      hint=f"python -m input_pipeline.stage --verify={store} checks the copy",
+    )
+  files = check_store_files(store, findings, checksums=checks.checksums)
+  store_ids = None if files is None else files.image_ids
+  found = read_annotations(annotations, splits, findings, store_ids=store_ids)
+  return check_loaded(
+    store,
+    files,
+    found,
+    findings,
+    tokenizer=tokenizer,
+    checks=checks,
+    all_splits=bool(found) and splits is None,
+    progress=progress,
+  )
+
+
+def fast_checks(
+  store: str | pathlib.Path,
+  splits: Sequence[SplitCaptions],
+  *,
+  tokenizer: Tokenizer,
+  checks: Checks,
+) -> Report:
+  """The same over a sample and without checksums, as training begins.
+
+  Of a staged copy the captions alone are looked at: it was checked as it was
+  made, and its file sizes when it was opened.
+  """
+  findings = Findings()
+  store = pathlib.Path(store)
+  checks = dataclasses.replace(checks, sample=FAST_SAMPLE, checksums=False)
+  files = None
+  if not is_staged(store):
+    files = check_store_files(store, findings, checksums=False)
+  return check_loaded(
+    store,
+    files,
+    splits,
+    findings,
+    tokenizer=tokenizer,
+    checks=checks,
+    all_splits=False,
+  ).report
+
+
+def check_loaded(
+  store: pathlib.Path,
+  files: StoreFiles | None,
+  splits: Sequence[SplitCaptions],
+  findings: Findings,
+  *,
+  tokenizer: Tokenizer | None,
+  checks: Checks,
+  all_splits: bool,
+  progress: Progress | None = None,
+) -> Checked:
+  """The checks of what has been opened and read."""
+  rng = np.random.default_rng(0)
+  summary: dict[str, Any] = {}
+  records: list[dict[str, Any]] = []
+  missing: tuple[str, ...] = ()
+  repeats: list[np.ndarray] = []
+  if files is not None:
+    repeats, records = _check_records(
+      files, findings, summary, checks=checks, rng=rng, progress=progress
+    )
+  if files is not None and files.image_ids is not None and splits:
+    missing = check_ids(
+      splits, files.image_ids, findings, store=store, whole=all_splits
+    )
+    summary["ids"] = {
+      "images of the store": len(files.image_ids),
+      "captioned images": sum(len(s.captions.image_ids) for s in splits),
+      "captioned, not in the store": len(missing),
+    }
+  for split in splits:
+    summary[f"captions, {split.name}"] = check_captions(
+      split,
+      findings,
+      tokenizer=tokenizer,
+      max_text_length=checks.max_text_length,
+      chosen=_some_texts(split, checks.sample, rng),
+    )
+  check_overlap(splits, findings, texts=checks.sample is None)
+  if checks.batch_size is not None:
+    check_batches(
+      splits,
+      findings,
+      batch_size=checks.batch_size,
+      devices=checks.devices,
+    )
+  if files is not None and files.image_ids is not None:
+    check_repeats(repeats, files.image_ids, findings, store=store)
+    check_ties(splits, repeats, files.image_ids, findings)
+  report = Report(findings.sorted(), summary, missing)
+  background = None if files is None else files.manifest.get("background_class")
+  return Checked(report, records, list(splits), background)
+
+
+def _some_texts(
+  split: SplitCaptions, sample: int | None, rng: np.random.Generator
+) -> np.ndarray | None:
+  count = len(split.captions.texts)
+  if sample is None or count <= sample * _TEXTS_PER_RECORD:
+    return None
+  chosen = rng.choice(count, sample * _TEXTS_PER_RECORD, replace=False)
+  return np.sort(chosen)
+
+
+def _check_records(
+  files: StoreFiles,
+  findings: Findings,
+  summary: dict[str, Any],
+  *,
+  checks: Checks,
+  rng: np.random.Generator,
+  progress: Progress | None,
+) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
+  """(rows with the same features, records to draw) of all that is readable."""
+  statistics, contents = StoreStatistics(), Contents()
+  manifest = files.manifest
+  values = RecordValues(
+    findings,
+    statistics,
+    max_regions=checks.max_regions,
+    region_order=manifest.get("region_order") or "as stored",
+    num_ids=_num_ids(manifest),
+  )
+  reader = ShardRecords(files, findings)
+  rows = np.arange(len(reader))
+  if checks.sample is not None and checks.sample < len(rows):
+    rows = np.sort(rng.choice(len(rows), checks.sample, replace=False))
+  shown_rows = set(
+    rng.choice(rows, min(checks.max_shown, len(rows)), replace=False).tolist()
+  )
+  if progress is not None:
+    progress.expect(len(rows))
+  shown = []
+  for row, place, record in reader.read(rows):
+    values.add(place, record)
+    if record["num_regions"]:
+      contents.add(row, record["features"])
+      if row in shown_rows:
+        shown.append(record)
+    if progress is not None:
+      progress.advance(1)
+  values.finish()
+  summary["store"] = {
+    "directory": str(files.directory),
+    "images": len(reader),
+    "images read": statistics.records,
+    "features": f"{files.layout.feature_dim} {files.layout.feature_encoding}",
+    "class probabilities": files.layout.num_classes or "none",
+    "region order": manifest.get("region_order") or "as stored",
+  }
+  summary |= statistics.summary()
+  if statistics.features:
+    summary["extractor"] = check_extractor(
+      statistics.features,
+      feature_dim=files.layout.feature_dim,
+      coarse=files.layout.feature_encoding != "float16",
+      enough=statistics.num_values >= FEW_VALUES,
+      claim=manifest.get("extractor") or "",
+      place=Place("", str(files.directory / MANIFEST)),
+      findings=findings,
+    )
+  return contents.repeats(), shown
+
+
+def _num_ids(manifest: dict[str, Any]) -> int | None:
+  """Classes without background, where the manifest knows."""
+  count = manifest.get("num_classes")
+  if count is None:
+    return None
+  return count - (manifest.get("background_class") is not None)

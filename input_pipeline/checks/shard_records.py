@@ -1,0 +1,157 @@
+"""D1, D2 and D4: records out of shards that may be damaged.
+
+Every record that cannot be had is a finding, and reading goes on behind it.
+"""
+
+import bisect
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from input_pipeline import schema
+from input_pipeline.checks.report import Findings, Place
+from input_pipeline.checks.store_files import StoreFiles
+from input_pipeline.example_proto import decode_example
+from input_pipeline.schema import Layout
+
+_DAMAGED = (RuntimeError, ValueError, IndexError)  # as array_record says it
+_COPY_AGAIN = "the file is damaged; copy or write the store again"
+
+
+class ShardRecords:
+  """Reads records by row, one at a time."""
+
+  def __init__(self, files: StoreFiles, findings: Findings):
+    self._files = files
+    self._findings = findings
+    ends = itertools.accumulate(shard["records"] for shard in files.shards)
+    self._starts = [0, *ends]
+    self._readers: dict[int, Any] = {}
+
+  def __len__(self) -> int:
+    return self._starts[-1]
+
+  def read(
+    self, rows: Iterable[int]
+  ) -> Iterator[tuple[int, Place, dict[str, Any]]]:
+    """Yields (row, place, record) of the records that can be read."""
+    for row in rows:
+      row = int(row)
+      shard = bisect.bisect_right(self._starts, row) - 1
+      ids = self._files.image_ids
+      place = Place(
+        "",
+        str(self._files.directory / self._files.shards[shard]["file"]),
+        row - self._starts[shard],
+        None if ids is None else ids[row],
+      )
+      record = self._read(shard, place)
+      if record is not None:
+        yield row, place, record
+
+  def _read(self, shard: int, place: Place) -> dict[str, Any] | None:
+    if shard not in self._readers:
+      self._readers[shard] = self._open(shard, place)
+    reader = self._readers[shard]
+    if reader is None or place.record >= reader.num_records():
+      return None
+    try:
+      raw = reader.read([place.record])[0]
+    except _DAMAGED as e:
+      self._add("D1", place, _first_line(e), None, "a readable record")
+      return None
+    try:
+      record = schema.parse_whole(raw, self._files.layout)
+      if not all(isinstance(record[field], int) for field in schema.SCALARS):
+        raise TypeError("found bytes, wanted a number")
+    except (ValueError, TypeError) as e:
+      unknown = (None, _first_line(e), "a record")
+      field, found, wanted = diagnose(raw, self._files.layout) or unknown
+      self._add("D4", place, found, field, wanted)
+      return None
+    if place.image_id not in (None, record["image_id"]):
+      self._add(
+        "D2",
+        place,
+        f"the record of {record['image_id']!r}",
+        "image_id",
+        "the ids of image_ids.txt",
+      )
+    return record
+
+  def _open(self, shard: int, place: Place) -> Any | None:
+    """The reader of a shard; None where it is missing or not readable."""
+    from array_record.python import array_record_module
+
+    path = self._files.directory / self._files.shards[shard]["file"]
+    if not path.is_file() or not path.stat().st_size:
+      return None  # store_files has said so
+    try:
+      reader = array_record_module.ArrayRecordReader(
+        str(path),
+        "readahead_buffer_size:0,max_parallelism:0",
+        file_reader_buffer_size=1 << 16,
+      )
+      found = reader.num_records()
+    except _DAMAGED as e:
+      where = Place("", place.file)
+      self._add("D1", where, _first_line(e), None, "a readable shard")
+      return None
+    wanted = self._files.shards[shard]["records"]
+    if found != wanted:
+      where = Place("", place.file)
+      text = f"{found} records instead of {wanted}"
+      self._add("D2", where, text, None, "as many as the manifest says")
+    return reader
+
+  def _add(
+    self, case: str, place: Place, found: str, field: str | None, wanted: str
+  ):
+    hint = "write the store again" if case == "D4" else _COPY_AGAIN
+    place = Place(found, place.file, place.record, place.image_id)
+    self._findings.add(
+      case, "error", place, field=field, wanted=wanted, hint=hint
+    )
+
+
+def diagnose(raw: bytes, layout: Layout) -> tuple[str | None, str, str] | None:
+  """(field, found, wanted) of bytes that are no record of the layout."""
+  try:
+    fields = decode_example(raw)
+  except ValueError as e:
+    return None, str(e), "a record"
+  for field in ("image_id", *schema.SCALARS, *layout.arrays):
+    if field not in fields:
+      return field, "no such field", "every field of the store"
+    is_number = isinstance(fields[field], int)
+    if is_number != (field in schema.SCALARS):
+      kind = "a number" if is_number else "bytes"
+      return field, kind, "bytes" if is_number else "a number"
+  try:
+    str(fields["image_id"], "utf-8")
+  except UnicodeDecodeError as e:
+    return "image_id", f"bytes {bytes(fields['image_id']).hex(' ')}", e.reason
+  R = fields["num_regions"]
+  for field, (width, dtype) in layout.arrays.items():
+    found = fields[field].nbytes
+    row = (width or 1) * dtype.itemsize
+    if found != R * row:
+      text = f"{found} bytes for {R} regions{_explain(found, R, row, dtype)}"
+      shape = "one" if width is None else str(width)
+      return field, text, f"{shape} {dtype} a region"
+  return None
+
+
+def _explain(found: int, R: int, row: int, dtype) -> str:
+  """What the number of bytes looks like."""
+  if R and found == 2 * R * row and dtype == "float16":
+    return ", which looks like float32"
+  if found % row == 0:
+    return f", which are {found // row} regions"
+  if R and found % (R * dtype.itemsize) == 0:
+    return f", which are {found // (R * dtype.itemsize)} {dtype} a region"
+  return ""
+
+
+def _first_line(error: Exception) -> str:
+  return (str(error).splitlines() or [type(error).__name__])[0]
