@@ -156,6 +156,21 @@ def test_only_one_format_fits(case, tmp_path):
   assert fits == [case.format]
 
 
+def test_databases_of_several_processes_are_one_source(tmp_path):
+  """training_feat_part_0.lmdb, ..., each with keys from 00000000 on."""
+  folder = tmp_path / "parts"
+  folder.mkdir()
+  for number in (10, 2, 0):  # in order by number, not by letter
+    (tmp_path / str(number)).mkdir()
+    path = write.tensorpack_8(CORPUS[number % 3 :: 3], tmp_path / str(number))
+    path.rename(folder / f"training_feat_part_{number}.lmdb")
+  reader, _ = find_format(folder)
+  assert reader.name == "tensorpack_lmdb"
+  convert(folder, reader, tmp_path / "store")
+  ids = [CORPUS[i].image_id for part in (0, 2, 1) for i in range(part, 6, 3)]
+  assert list(RegionStore(tmp_path / "store").image_ids) == ids
+
+
 def test_scan_has_features_only(tmp_path):
   source = write.scan_npy(CORPUS, tmp_path)
   assert find_format(source)[0].name == "scan_npy"

@@ -6,6 +6,7 @@ that processes can read side by side, and how to read a part. It yields
 rest, the same for all: checks, order, class layout, writing.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,14 @@ def count_parts(path: Path, count: int) -> list[Part]:
   return [
     Part(str(path), start, min(start + IMAGES_PER_PART, count))
     for start in range(0, count, IMAGES_PER_PART)
+  ]
+
+
+def natural_order(path: Path) -> list[int | str]:
+  """A key for sorting: x.tsv.2 stands before x.tsv.10."""
+  return [
+    int(piece) if piece.isdecimal() else piece
+    for piece in re.split(r"(\d+)", path.name)
   ]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from input_pipeline.errors import DataError
-from input_pipeline.formats.base import Part, count_parts
+from input_pipeline.formats.base import Part, count_parts, natural_order
 from input_pipeline.formats.msgpack_file import load_msgpack
 from input_pipeline.formats.restricted_pickle import load_pickle
 
@@ -120,12 +120,30 @@ def _listed(data: bytes, path: str, name: bytes) -> tuple[bytes, ...]:
   return tuple(k.encode("utf-8") if isinstance(k, str) else k for k in keys)
 
 
+def databases(path: pathlib.Path) -> list[pathlib.Path]:
+  """The database itself, or those of a directory, in order.
+
+  Extraction by several processes leaves NAME_part_0.lmdb, NAME_part_1.lmdb, ...
+  """
+  if is_lmdb(path) or not path.is_dir():
+    return [path] if is_lmdb(path) else []
+  found = [p for p in path.iterdir() if p.suffix == ".lmdb" and is_lmdb(p)]
+  return sorted(found, key=natural_order)
+
+
 def split_lmdb(path: pathlib.Path) -> list[Part]:
   """Parts by number of key; refuses databases without records."""
-  if not is_lmdb(path):
+  found = databases(path)
+  if not found:
     raise DataError(
-      "no LMDB: neither a directory with data.mdb nor such a file", file=path
+      "no LMDB: neither such a file, nor a directory with data.mdb or with "
+      "NAME.lmdb",
+      file=path,
     )
+  return [part for database in found for part in _split(database)]
+
+
+def _split(path: pathlib.Path) -> list[Part]:
   keys = read_keys(str(path))
   present = _count(str(path))
   if present < len(keys):
@@ -183,11 +201,10 @@ def values(part: Part) -> Iterator[Value | DataError]:
 def first_value(path: pathlib.Path) -> Value | None:
   """The first record for `detect`, or None."""
   try:
-    if not is_lmdb(path):
-      return None
-    keys = read_keys(str(path))
-    for value in values(Part(str(path), 0, min(1, len(keys)))):
-      return value if isinstance(value, Value) else None
+    for database in databases(path)[:1]:
+      keys = read_keys(str(database))
+      for value in values(Part(str(database), 0, min(1, len(keys)))):
+        return value if isinstance(value, Value) else None
   except DataError:
     return None
   return None

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from input_pipeline.errors import DataError
 from input_pipeline.formats.arrays import Row
-from input_pipeline.formats.base import Part
+from input_pipeline.formats.base import Part, natural_order
 
 PART_BYTES = 256 << 20
 MAX_LINE_BYTES = 64 << 20
@@ -32,15 +32,7 @@ def tsv_files(path: pathlib.Path) -> list[pathlib.Path]:
     for p in path.iterdir()
     if p.is_file() and re.search(r"\.tsv(\.\d+)?$", p.name)
   ]
-  return sorted(found, key=_natural)
-
-
-def _natural(path: pathlib.Path):
-  """x.tsv.2 stands before x.tsv.10."""
-  return [
-    int(piece) if piece.isdigit() else piece
-    for piece in re.split(r"(\d+)", path.name)
-  ]
+  return sorted(found, key=natural_order)
 
 
 def split_tsv(path: pathlib.Path) -> list[Part]:
