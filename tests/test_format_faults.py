@@ -397,7 +397,9 @@ def test_npz(writer, name, file, member, tmp_path):
   flipped[len(sound) // 3] ^= 16
   path.write_bytes(flipped)
   expect("not readable")
-  arrays = dict(np.load(folder / write_other(folder, file), allow_pickle=True))
+  with np.load(folder / write_other(folder, file)) as other:
+    # MILVLG's info is an object, which is not needed to read the rest.
+    arrays = {key: other[key] for key in other.files if key != "info"}
   np.savez(path, **{k: v for k, v in arrays.items() if k != member})
   expect(f"field {member}: missing")
   np.savez(path, **{**arrays, member: np.array([Runs(trace)], object)})

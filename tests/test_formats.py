@@ -1,6 +1,7 @@
 """Every format, written as its originators do: same corpus, same store."""
 
 import json
+import pathlib
 from typing import NamedTuple
 
 import numpy as np
@@ -154,6 +155,15 @@ def test_only_one_format_fits(case, tmp_path):
   source = case.write(CORPUS, tmp_path)
   fits = [name for name, f in FORMATS.items() if f.detect(source) is not None]
   assert fits == [case.format]
+
+
+def test_a_database_may_have_several_names(tmp_path, monkeypatch):
+  """LMDB opens it once in a process, however its path is written."""
+  path = write.vilbert_lmdb(CORPUS, tmp_path)
+  (tmp_path / "link").symlink_to(path)
+  monkeypatch.chdir(tmp_path)
+  for name in (path.name, path, "link"):
+    assert len(read_all(pathlib.Path(name))) == len(CORPUS)
 
 
 def test_databases_of_several_processes_are_one_source(tmp_path):

@@ -40,9 +40,13 @@ def is_lmdb(path: pathlib.Path) -> bool:
   return b"\xde\xc0\xef\xbe" in head or b"\xbe\xef\xc0\xde" in head
 
 
-@functools.lru_cache(maxsize=4)
 def open_lmdb(path: str):
   """The environment; one per process, as LMDB demands."""
+  return _open(str(pathlib.Path(path).resolve()))
+
+
+@functools.lru_cache(maxsize=4)
+def _open(path: str):
   try:
     import lmdb
   except ModuleNotFoundError:
