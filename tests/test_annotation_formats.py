@@ -6,8 +6,7 @@ import zlib
 
 import pytest
 
-from input_pipeline.annotations import list_splits, load_captions
-from input_pipeline.annotations.captions import READERS
+from input_pipeline.annotations import READERS, list_splits, load_captions
 from input_pipeline.annotations.kdd_queries import read_kdd_queries
 from input_pipeline.errors import DataError
 

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from input_pipeline.annotations import list_splits, load_captions
-from input_pipeline.annotations.captions import READERS
+from input_pipeline.annotations import READERS, list_splits, load_captions
 from input_pipeline.errors import DataError
 from tests.tiny_data import write_lines
 

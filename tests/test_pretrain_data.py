@@ -119,19 +119,49 @@ def test_resumed_batches_equal_the_uninterrupted(paths, data):
   assert_same_batches(again.train_batches(0, 9, batch_size=4), whole)
 
 
+def joined(batches_of, shards):
+  """The batches that these shards make together."""
+  each = [batches_of(shard_index=i, shard_count=shards) for i in range(shards)]
+  return [
+    {key: np.concatenate([batch[key] for batch in row]) for key in row[0]}
+    for row in zip(*each, strict=True)
+  ]
+
+
+@pytest.mark.parametrize("shards", [2, 4])
 @pytest.mark.parametrize("kind", ["train", "eval"])
-def test_shards_join_to_the_whole(data, kind):
+def test_shards_join_to_the_whole(data, kind, shards):
   def batches(**shard):
     if kind == "eval":
       return list(data.eval_batches(batch_size=4, **shard))
     return list(data.train_batches(2, 6, batch_size=4, **shard))
 
-  shards = [batches(shard_index=i, shard_count=2) for i in range(2)]
-  joined = [
-    {key: np.concatenate([a[key], b[key]]) for key in a}
-    for a, b in zip(*shards, strict=True)
-  ]
-  assert_same_batches(joined, batches())
+  assert_same_batches(joined(batches, shards), batches())
+
+
+def test_interruptions_on_changing_numbers_of_hosts_change_no_batch(
+  paths, data
+):
+  """Three epochs, stopped every few steps, resumed on 1, 2 or 4 hosts."""
+  steps = 3 * data.info["num_examples"] // 4
+  whole = list(data.train_batches(0, steps, batch_size=4))
+  found, step = [], 0
+  for number, length in enumerate(itertools.cycle([1, 3, 2])):
+    last = min(step + length, steps)
+    fresh = make_data(paths)  # another process
+
+    def batches(first=step, last=last, fresh=fresh, **shard):
+      return fresh.train_batches(first, last, batch_size=4, **shard)
+
+    found += joined(batches, (1, 2, 4)[number % 3])
+    step = last
+    if step == steps:
+      break
+  assert_same_batches(found, whole)
+  ids = np.concatenate([batch["example_id"] for batch in found])
+  n = data.info["num_examples"]
+  for epoch in range(len(ids) // n):
+    assert sorted(ids[epoch * n : (epoch + 1) * n]) == list(range(n))
 
 
 def test_cache_changes_no_bit(paths, data):

@@ -28,7 +28,7 @@ class Reader(NamedTuple):
   """A format of captions: one per file of this package.
 
   Attributes:
-    name: for `annotations_format`.
+    name: for `input.captions.format`.
     expects: one line saying what the file looks like.
     detect: source -> why it is this format, or None.
     read: source -> its images, in order.

@@ -116,6 +116,9 @@ def check_captions(
     captions.image_of_text, minlength=len(captions.image_ids)
   )
   return {
+    "file": split.file,
+    "format": captions.format,
+    "ids_compared": captions.id_rule or None,
     "images": len(captions.image_ids),
     "captions": len(captions.texts),
     "captions_per_image": dict(

@@ -1,0 +1,138 @@
+"""The images of a file as they come in, checked, of one split kept."""
+
+import array
+import collections
+
+import numpy as np
+
+from input_pipeline.annotations.captions import Captions
+from input_pipeline.annotations.reader import ImageCaptions, Reader
+from input_pipeline.annotations.source import Source, is_split
+from input_pipeline.errors import DataError
+
+
+class Collected:
+  """Captions of a split, added image by image."""
+
+  def __init__(self, source: Source, reader: Reader, split: str):
+    self.source, self.reader, self.split = source, reader, split
+    self.wanted = frozenset(split.split("+"))
+    # An image -> its number; of images in other splits, -1 - the number of the
+    # split. Places are not kept: millions of them are much.
+    self.seen: dict[str | tuple[str, ...], int] = {}
+    self.names: list[tuple[str, ...]] = []
+    self.texts: list[str] = []
+    self.owners = array.array("i")
+    self.counts: collections.Counter[str] = collections.Counter()
+    self.num_bad = 0
+    self._splits: dict[str, int] = {}
+
+  def add(self, image: ImageCaptions, *, skip_bad: bool):
+    split = image.split
+    if split is None:
+      word = self.source.split_word
+      split = self.split if is_split(self.split, word) else word
+    chosen = split in self.wanted or split == self.split
+    key = self._key(image)
+    number = self.seen.get(key)
+    if number is None:
+      number = len(self.names) if chosen else -1 - self._number(split)
+      self.counts[split] += 1
+    elif (number >= 0) != chosen or not self.reader.scattered:
+      raise self._twice(image, split)
+    captions = []
+    for index, text in enumerate(image.captions):
+      if isinstance(text, str) and text.strip() and is_unicode(text):
+        captions.append(text)
+      elif skip_bad:
+        self.num_bad += chosen
+      else:
+        name = next(filter(None, image.image_ids), "")
+        raise DataError(
+          f"found {text!r:.60} as caption {index}, wanted text",
+          file=image.place,
+          record=f"(image id {name!r})",
+          field="captions",
+          hint="on_bad_caption=skip leaves such captions out",
+        )
+    if not captions:
+      return
+    if number == len(self.names):
+      self.names.append(image.image_ids)
+    self.seen[key] = number
+    if chosen:
+      self.texts += captions
+      self.owners.extend([number] * len(captions))
+
+  def _key(self, image: ImageCaptions) -> str | tuple[str, ...]:
+    """One name is enough for two images to be the same, but for crc32."""
+    if self.reader.scattered:
+      return image.image_ids
+    return next(filter(None, image.image_ids), "")
+
+  def _number(self, split: str) -> int:
+    return self._splits.setdefault(split, len(self._splits))
+
+  def _twice(self, image: ImageCaptions, split: str) -> DataError:
+    first = next(
+      i
+      for i in self.reader.read(self.source)
+      if self._key(i) == self._key(image)
+    )
+    before = first.split or split
+    both = (
+      f"in splits {before!r} and {split!r}"
+      if before != split
+      else f"twice in split {split!r}"
+    )
+    name = next(filter(None, image.image_ids), "")
+    return DataError(
+      f"found {both}, first at {first.place}; wanted one line per image",
+      file=image.place,
+      record=f"(image id {name!r})",
+      hint="join the captions of an image in one line",
+    )
+
+  def check(self):
+    """Refuses splits that are not there, or have no captions."""
+    self.seen.clear()
+    absent = self.wanted - self.counts.keys()
+    if self.split in self.counts or not absent:
+      if not self.names:
+        raise DataError(
+          f"no captions left in split {self.split!r}; {self.num_bad} are no "
+          "text",
+          file=self.source.path,
+        )
+      return
+    word = self.source.split_word
+    if word and self.counts and not is_split(self.split, word):
+      known = f"the file name says {word!r}"
+    else:
+      known = "the file has " + (
+        ", ".join(f"{k!r} ({n} images)" for k, n in self.counts.items())
+        or "no images at all"
+      )
+    wish = " and ".join(map(repr, sorted(absent)))
+    raise DataError(f"no split {wish}; {known}", file=self.source.path)
+
+  def captions(self) -> Captions:
+    owners = np.array(self.owners, np.int32)
+    order = np.argsort(owners, kind="stable")
+    ordered = bool((np.diff(order) == 1).all())
+    texts = self.texts if ordered else [self.texts[i] for i in order]
+    return Captions(
+      image_ids=tuple(next(filter(None, names), "") for names in self.names),
+      texts=tuple(texts),
+      image_of_text=owners[order],
+      num_bad=self.num_bad,
+    )
+
+
+def is_unicode(text: str) -> bool:
+  """False where JSON escapes left half a surrogate pair in the text."""
+  try:
+    text.encode("utf-8")
+  except UnicodeEncodeError:
+    return False
+  return True
