@@ -118,7 +118,7 @@ def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
   from input_pipeline.buffers import BufferPool
   from input_pipeline.pretrain import PretrainData
   from input_pipeline.region_store import RegionStore
-  from input_pipeline.staged_store import stage
+  from input_pipeline.staged_writer import stage
   from input_pipeline.store_writer import write_store
 
   write_official(root / "official.lmdb", images)

@@ -28,7 +28,8 @@ from input_pipeline.pipeline import shard_rows, step_batches
 from input_pipeline.progress import Progress
 from input_pipeline.region_arrays import array_specs, gather
 from input_pipeline.region_store import RegionStore
-from input_pipeline.staged_store import open_store, stage
+from input_pipeline.staged_store import open_store
+from input_pipeline.staged_writer import stage
 from input_pipeline.tokenizer import Tokenizer, check_max_length
 
 

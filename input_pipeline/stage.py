@@ -40,7 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _stage(options: argparse.Namespace):
   from input_pipeline.progress import Progress
   from input_pipeline.region_store import RegionStore
-  from input_pipeline.staged_store import STAGED, stage
+  from input_pipeline.staged_store import STAGED
+  from input_pipeline.staged_writer import stage
 
   store = RegionStore(options.store)
   store.check_max_regions(options.max_regions)

@@ -12,37 +12,28 @@ Dimensions: N images of a shard, R region slots, E feature width, C classes.
   region_boxes-00000.npy ...       as in a batch (region_arrays.py)
 """
 
-import contextlib
-import fcntl
 import functools
-import io
 import json
 import pathlib
-import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from input_pipeline.buffers import BufferPool
 from input_pipeline.errors import DataError
-from input_pipeline.progress import Progress
 from input_pipeline.region_arrays import array_specs
 from input_pipeline.region_store import (
-  IMAGE_IDS,
   RegionStore,
   read_image_ids,
   rows_of,
 )
 from input_pipeline.schema import Layout
-from input_pipeline.shard import sync, write_json
 
 STAGED = "staged.json"
 VERSION = 1
-IMAGES_PER_SHARD = 4096
 _SMALL = ("num_regions", "image_size")
-_CHUNK = 64  # images in memory while the copy is made
 
 
 class StagedStore:
@@ -154,7 +145,7 @@ class StagedStore:
   def verify(self):
     """Reads every file and compares its checksum."""
     for name, entry in self._staged["files"].items():
-      found = _crc32(self.directory / name)
+      found = file_crc32(self.directory / name)
       if found != entry["crc32"]:
         raise DataError(
           f"found crc32 {found:08x}, {STAGED} says {entry['crc32']:08x}",
@@ -163,173 +154,7 @@ class StagedStore:
         )
 
 
-def stage(
-  store: RegionStore,
-  directory: str | pathlib.Path,
-  *,
-  max_regions: int,
-  class_probs: bool = True,
-  rows: np.ndarray | None = None,
-  progress: Progress | None = None,
-) -> StagedStore:
-  """Copies a store, or opens the copy that is there.
-
-  Args:
-    store: to copy.
-    directory: of the copy; a copy of another state of the store is refused.
-    max_regions: slots of an image; of images with more the first are kept.
-    class_probs: whether they are copied too, where there are some.
-    rows: of the images to copy, this host's share; None for all.
-    progress: counts images.
-  """
-  directory = pathlib.Path(directory).absolute()
-  directory.parent.mkdir(parents=True, exist_ok=True)
-  # Processes of one host stage once: the others wait, and open the copy.
-  with (directory.parent / f".{directory.name}.lock").open("w") as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    return _stage(
-      store,
-      directory,
-      max_regions=max_regions,
-      class_probs=class_probs and store.num_classes is not None,
-      rows=np.arange(len(store)) if rows is None else np.unique(rows),
-      progress=progress,
-    )
-
-
-def _stage(
-  store: RegionStore,
-  directory: pathlib.Path,
-  *,
-  max_regions: int,
-  class_probs: bool,
-  rows: np.ndarray,
-  progress: Progress | None,
-) -> StagedStore:
-  wanted = {
-    "version": VERSION,
-    "store": store.fingerprint,
-    "max_regions": max_regions,
-    "class_probs": class_probs,
-    "num_images": len(rows),
-    "rows_crc32": zlib.crc32(rows.astype("<i8").tobytes()),
-  }
-  if (directory / STAGED).exists():
-    found = read_staged(directory)["of"]
-    changed = [key for key in wanted if found.get(key) != wanted[key]]
-    if changed:
-      raise DataError(
-        f"a copy with another {', '.join(changed)}",
-        file=directory,
-        hint="remove the directory, or stage elsewhere",
-      )
-    return StagedStore(directory)
-  specs = array_specs(
-    store.layout, max_regions=max_regions, class_probs=class_probs
-  )
-  needed = len(rows) * sum(
-    int(np.prod(shape)) * dtype.itemsize for shape, dtype in specs.values()
-  )
-  building = directory.with_name(f".{directory.name}.unfinished-stage")
-  shutil.rmtree(building, ignore_errors=True)
-  building.mkdir(parents=True)
-  free = shutil.disk_usage(building).free
-  if needed > free:
-    building.rmdir()
-    raise DataError(
-      f"the copy needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
-      file=directory.parent,
-      hint="stage elsewhere, fewer max_regions, or 8-bit features",
-    )
-  files = {}
-  try:
-    for shard, part in enumerate(_split(rows, IMAGES_PER_SHARD)):
-      files |= _write_shard(
-        store,
-        part,
-        {name: building / f"{name}-{shard:05d}.npy" for name in specs},
-        specs=specs,
-        max_regions=max_regions,
-        class_probs=class_probs,
-        progress=progress,
-      )
-    ids = "".join(f"{store.image_ids[row]}\n" for row in rows)
-    (building / IMAGE_IDS).write_bytes(ids.encode("utf-8"))
-    sync(building / IMAGE_IDS)
-    write_json(
-      building / STAGED,
-      {
-        "of": wanted,
-        "num_images": len(rows),
-        "max_regions": max_regions,
-        "images_per_shard": IMAGES_PER_SHARD,
-        "arrays": list(specs),
-        "files": files,
-        "manifest": store.manifest,
-      },
-    )
-    building.rename(directory)
-  except BaseException:
-    shutil.rmtree(building, ignore_errors=True)
-    raise
-  return StagedStore(directory)
-
-
-def _split(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
-  for start in range(0, len(rows), size):
-    yield rows[start : start + size]
-
-
-def _write_shard(
-  store: RegionStore,
-  rows: np.ndarray,
-  paths: dict[str, pathlib.Path],
-  *,
-  specs: dict[str, tuple[tuple[int, ...], np.dtype]],
-  max_regions: int,
-  class_probs: bool,
-  progress: Progress | None,
-) -> dict[str, dict[str, int]]:
-  """Writes the arrays of some rows; returns the facts of each file."""
-  crcs = {}
-  with contextlib.ExitStack() as stack:
-    files = {n: stack.enter_context(p.open("wb")) for n, p in paths.items()}
-    for name, (shape, dtype) in specs.items():
-      header = _npy_header((len(rows), *shape), dtype)
-      files[name].write(header)
-      crcs[name] = zlib.crc32(header)
-    for part in _split(rows, _CHUNK):
-      arrays = store.read_padded(
-        part, max_regions=max_regions, class_probs=class_probs
-      )
-      for name, array in arrays.items():
-        files[name].write(array.data)
-        crcs[name] = zlib.crc32(array.data, crcs[name])
-      if progress is not None:
-        progress.advance(len(part), images=len(part))
-  facts = {}
-  for name, path in paths.items():
-    sync(path)
-    if _crc32(path) != crcs[name]:
-      raise DataError(
-        "what was read back is not what was written",
-        file=path,
-        hint="the disk may be failing; stage elsewhere",
-      )
-    facts[path.name] = {"bytes": path.stat().st_size, "crc32": crcs[name]}
-  return facts
-
-
-def _npy_header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
-  header = io.BytesIO()
-  descr = np.lib.format.dtype_to_descr(dtype)
-  np.lib.format.write_array_header_1_0(
-    header, {"descr": descr, "fortran_order": False, "shape": shape}
-  )
-  return header.getvalue()
-
-
-def _crc32(path: pathlib.Path) -> int:
+def file_crc32(path: pathlib.Path) -> int:
   crc = 0
   with path.open("rb") as file:
     while block := file.read(1 << 20):

@@ -97,7 +97,7 @@ def test_what_cannot_run_gives_status_2(root, capsys):
 
 def test_a_staged_copy_is_not_taken_for_the_store(root, capsys):
   from input_pipeline.region_store import RegionStore
-  from input_pipeline.staged_store import stage
+  from input_pipeline.staged_writer import stage
 
   stage(RegionStore(root / "store"), root / "copy", max_regions=3)
   assert check.main([f"--store={root / 'copy'}"]) == 2

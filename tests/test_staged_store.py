@@ -8,11 +8,12 @@ import sys
 import numpy as np
 import pytest
 
-from input_pipeline import staged_store
+from input_pipeline import staged_writer
 from input_pipeline.errors import DataError
 from input_pipeline.pretrain import PretrainData
 from input_pipeline.region_store import RegionStore
-from input_pipeline.staged_store import StagedStore, open_store, stage
+from input_pipeline.staged_store import StagedStore, open_store
+from input_pipeline.staged_writer import stage
 from tests.conftest import ROOT
 from tests.test_pretrain_data import assert_same_batches
 from tests.tiny_data import (
@@ -34,8 +35,8 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def small_shards(monkeypatch):
-  monkeypatch.setattr(staged_store, "IMAGES_PER_SHARD", 4)
-  monkeypatch.setattr(staged_store, "_CHUNK", 3)
+  monkeypatch.setattr(staged_writer, "IMAGES_PER_SHARD", 4)
+  monkeypatch.setattr(staged_writer, "_CHUNK", 3)
 
 
 def same_arrays(a, b):
@@ -179,15 +180,15 @@ def test_an_interrupted_copy_is_no_copy(root, tmp_path, monkeypatch):
   def killed(*_, **__):
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(staged_store, "write_json", killed)
+  monkeypatch.setattr(staged_writer, "write_json", killed)
   with pytest.raises(KeyboardInterrupt):
     stage(RegionStore(root / "store"), tmp_path / "copy", max_regions=4)
   assert [p.name for p in tmp_path.iterdir()] == [".copy.lock"]
 
 
 def test_a_disk_that_is_too_small(root, tmp_path, monkeypatch):
-  usage = staged_store.shutil._ntuple_diskusage(100, 100, 10)
-  monkeypatch.setattr(staged_store.shutil, "disk_usage", lambda _: usage)
+  usage = staged_writer.shutil._ntuple_diskusage(100, 100, 10)
+  monkeypatch.setattr(staged_writer.shutil, "disk_usage", lambda _: usage)
   with pytest.raises(DataError, match="the copy needs 0.0 GB, 0.0 GB are free"):
     stage(RegionStore(root / "store"), tmp_path / "copy", max_regions=4)
   assert not (tmp_path / "copy").exists()

@@ -101,7 +101,8 @@ def run_checks(
     raise DataError(
       "a staged copy, wanted the region store that it was made of",
       file=store,
-      hint=f"python -m input_pipeline.stage --verify={store} checks the copy",
+      hint=f"python -m input_pipeline.stage --store=... --output={store} "
+      "compares the copy with its checksums",
     )
   files = check_store_files(store, findings, checksums=checks.checksums)
   store_ids = None if files is None else files.image_ids
