@@ -86,6 +86,8 @@ def base_config() -> ConfigDict:
   config.task.text_masking.segment_length_probs = (0.0, 0.0, 1.0)
   config.task.text_masking.mask_prob = 0.8  # chosen tokens that become [MASK]
   config.task.text_masking.random_prob = 0.1  # that become any word
+  # All pieces of a word together; rate and lengths then count words.
+  config.task.text_masking.whole_word = False
   config.task.region_masking = ConfigDict()
   # iou_group (paper and official --span_mask) or region (one by one).
   config.task.region_masking.rule = "iou_group"
@@ -96,10 +98,17 @@ def base_config() -> ConfigDict:
   config.task.mlm_weight = 1.0
   config.task.mrm_weight = 1.0
   config.task.itm_weight = 1.0
-  # kl (to the class distribution), hard (its most probable class), features.
+  # kl (to the class distribution), hard (its most probable class),
+  # hard_confidence (times its probability), features (squared error).
   config.task.mrm_loss = "kl"
-  # Masked words are predicted in mismatched pairs too, as officially.
+  # Of squared errors on features beside a loss of classes; 0 for none.
+  config.task.mrm_feature_weight = 0.0
+  # Masked words are predicted in mismatched pairs too, as officially; masked
+  # regions are not.
   config.task.mlm_on_mismatched = True
+  config.task.mrm_on_mismatched = False
+  # Words or regions of a pair are masked, each in half of the pairs.
+  config.task.conditional_masking = False
   # The heads run on masked slots only: up to mlm_rows and mrm_rows of them
   # per example, shared by groups of group_size examples. The metrics
   # mlm_dropped and mrm_dropped say what share found no place: keep it at 0.
@@ -122,6 +131,9 @@ def base_config() -> ConfigDict:
   config.input.captions.on_bad_caption = "error"
   config.input.captions.captions_per_image = placeholder(int)  # the first
   config.input.vocab = ""  # WordPiece vocabulary, one entry a line
+  # Where words begin, for whole-word masking: pieces (those that begin with ##
+  # go on a word), or jieba (Chinese words; pip install jieba).
+  config.input.word_boundaries = "pieces"
   config.input.train_split = "train"  # of the annotations
   config.input.max_regions = 36  # slots, without the global region
   config.input.max_text_length = 36  # slots, [CLS] and [SEP] included

@@ -30,7 +30,11 @@ from input_pipeline.region_arrays import array_specs, gather
 from input_pipeline.region_store import RegionStore
 from input_pipeline.staged_store import open_store
 from input_pipeline.staged_writer import stage
-from input_pipeline.tokenizer import Tokenizer, check_max_length
+from input_pipeline.tokenizer import (
+  Tokenizer,
+  check_max_length,
+  pack_word_starts,
+)
 
 
 class PretrainData:
@@ -57,6 +61,8 @@ class PretrainData:
     host: index and number of the hosts; with as many shares, or a multiple,
       only this host's are staged.
     captions: further keywords of `load_captions`.
+    word_boundaries: how batches say where words begin, for whole-word masking
+      (words.SEGMENTERS); empty where they do not.
   """
 
   def __init__(
@@ -77,6 +83,7 @@ class PretrainData:
     shares: int = 1,
     host: tuple[int, int] = (0, 1),
     captions: Mapping[str, Any] | None = None,
+    word_boundaries: str = "",
   ):
     self._store = open_store(store)
     if class_probs and self._store.num_classes is None:
@@ -106,7 +113,10 @@ class PretrainData:
     if stage_dir:
       self._stage(stage_dir, max_regions, class_probs, host)
     self._tokenizer = Tokenizer(vocab)
-    self._texts = self._tokenizer.encode(self._captions.texts)
+    self._words = word_boundaries
+    self._texts = self._tokenizer.encode(
+      self._captions.texts, words=word_boundaries
+    )
     self._max_text_length = max_text_length
     self._num_classes = self._store.num_classes if class_probs else None
     self._cut = {"max_regions": max_regions, "class_probs": class_probs}
@@ -177,6 +187,7 @@ class PretrainData:
       "seed": self._seed,
       "mismatch_prob": self._mismatch_prob,
       "shares": self._shares,
+      "word_boundaries": self._words,
     }
     whole = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     return {
@@ -262,6 +273,8 @@ class PretrainData:
         key: ((n, *shape), dtype) for key, (shape, dtype) in self._specs.items()
       },
     }
+    if self._words:
+      signature["text_word_start"] = (n, self._max_text_length), np.dtype(bool)
     blank_probs = None
     if self._num_classes is None:
       blank_probs = np.zeros((n, self._cut["max_regions"], 1), np.float16)
@@ -290,6 +303,10 @@ class PretrainData:
         "example_weight": example_id < self._num_examples,
         **self._images(self._captions.image_of_text[own]),
       }
+      if self._words:
+        batch["text_word_start"] = pack_word_starts(
+          self._texts, caption, max_length=self._max_text_length
+        )
       if blank_probs is not None:
         batch["region_class_probs"] = blank_probs
       return {

@@ -13,6 +13,7 @@ import numpy as np
 import tokenizers
 
 from input_pipeline.errors import DataError
+from input_pipeline.words import find_segmenter
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CHUNK = 10_000  # texts per call: bounds the memory of the encodings
@@ -23,6 +24,7 @@ class TokenTable(NamedTuple):
 
   ids: np.ndarray  # [total pieces] int32
   offsets: np.ndarray  # [N + 1] int64
+  word_starts: np.ndarray | None = None  # [total pieces] bool, where asked for
 
   @property
   def lengths(self) -> np.ndarray:
@@ -70,20 +72,38 @@ class Tokenizer:
     )
     self._tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
 
-  def encode(self, texts: Sequence[str]) -> TokenTable:
-    """Splits each text into pieces, without special tokens, uncut."""
-    chunks, lengths = [np.zeros(0, np.int32)], []
+  def encode(self, texts: Sequence[str], *, words: str = "") -> TokenTable:
+    """Splits each text into pieces, without special tokens, uncut.
+
+    Args:
+      texts: as they are.
+      words: how to find where words begin, a key of words.SEGMENTERS; empty
+        to leave that out.
+    """
+    starts_of = find_segmenter(words) if words else None
+    chunks, lengths, starts = [np.zeros(0, np.int32)], [], [np.zeros(0, bool)]
+    # Places in the text are found only where somebody asks for them.
+    encode = (
+      self._tokenizer.encode_batch
+      if words
+      else self._tokenizer.encode_batch_fast
+    )
     for start in range(0, len(texts), CHUNK):
-      encoded = self._tokenizer.encode_batch_fast(
-        list(texts[start : start + CHUNK]), add_special_tokens=False
-      )
+      part = list(texts[start : start + CHUNK])
+      encoded = encode(part, add_special_tokens=False)
       pieces = [e.ids for e in encoded]
       lengths += map(len, pieces)
       chunks.append(
         np.fromiter(itertools.chain.from_iterable(pieces), np.int32)
       )
+      if starts_of is not None:
+        starts += map(starts_of, part, encoded)
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    return TokenTable(np.concatenate(chunks), offsets.astype(np.int64))
+    return TokenTable(
+      np.concatenate(chunks),
+      offsets.astype(np.int64),
+      np.concatenate(starts) if words else None,
+    )
 
   def pack(
     self, table: TokenTable, texts: np.ndarray, *, max_length: int
@@ -99,15 +119,30 @@ class Tokenizer:
       text_ids [N, L] int32 and text_length [N] int32, special tokens included.
     """
     check_max_length(max_length)
-    start = table.offsets[texts]
-    length = np.minimum(table.offsets[texts + 1] - start, max_length - 2)
-    slots = np.arange(max_length - 2)
-    real = slots < length[:, None]
-    text_ids = np.zeros((len(texts), max_length), np.int32)
+    text_ids, length = _place(table, table.ids, texts, max_length)
     text_ids[:, 0] = self.cls_id
-    text_ids[:, 1:-1][real] = table.ids[(start[:, None] + slots)[real]]
     text_ids[np.arange(len(texts)), length + 1] = self.sep_id
     return text_ids, (length + 2).astype(np.int32)
+
+
+def pack_word_starts(
+  table: TokenTable, texts: np.ndarray, *, max_length: int
+) -> np.ndarray:
+  """[N, L] bool, where a word begins; as `Tokenizer.pack` places the pieces."""
+  return _place(table, table.word_starts, texts, max_length)[0]
+
+
+def _place(
+  table: TokenTable, values: np.ndarray, texts: np.ndarray, max_length: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """A value per piece into [N, L], from slot 1 on; and pieces kept, [N]."""
+  start = table.offsets[texts]
+  length = np.minimum(table.offsets[texts + 1] - start, max_length - 2)
+  slots = np.arange(max_length - 2)
+  real = slots < length[:, None]
+  placed = np.zeros((len(texts), max_length), values.dtype)
+  placed[:, 1:-1][real] = values[(start[:, None] + slots)[real]]
+  return placed, length
 
 
 def check_max_length(max_length: int):

@@ -47,26 +47,31 @@ PRETRAIN = {
 FEATURE_ENCODINGS = ("float16", "uint8", "int8")
 
 
-def pretrain_spec(feature_encoding: str = "float16") -> dict[str, ArraySpec]:
-  """PRETRAIN, or its form with features in 8 bits and a scale per region.
+def pretrain_spec(
+  feature_encoding: str = "float16", *, word_starts: bool = False
+) -> dict[str, ArraySpec]:
+  """PRETRAIN, or a form of it.
 
-  A feature is then its number times the scale; the device multiplies.
+  With features in 8 bits there is a scale per region, by which the device
+  multiplies them; for whole-word masking the batch says where words begin.
   """
   if feature_encoding not in FEATURE_ENCODINGS:
     raise ValueError(
       f"feature_encoding {feature_encoding!r}; wanted "
       f"{', '.join(FEATURE_ENCODINGS)}"
     )
-  if feature_encoding == "float16":
-    return PRETRAIN
-  features = PRETRAIN["region_features"]
-  return {
-    **PRETRAIN,
-    "region_features": features._replace(dtype=feature_encoding),
-    "region_feature_scale": ArraySpec(
+  spec = dict(PRETRAIN)
+  if feature_encoding != "float16":
+    features = PRETRAIN["region_features"]
+    spec["region_features"] = features._replace(dtype=feature_encoding)
+    spec["region_feature_scale"] = ArraySpec(
       ("B", "R"), "float32", "of the features, 0 after num_regions"
-    ),
-  }
+    )
+  if word_starts:
+    spec["text_word_start"] = ArraySpec(
+      ("B", "L"), "bool", "where a word begins; never at special tokens"
+    )
+  return spec
 
 
 def check_batch(
@@ -137,6 +142,8 @@ def dummy_batch(
   arrays = {
     "text_ids": text_ids,
     "text_length": text_length,
+    "text_word_start": (np.arange(L) > 0)
+    & (np.arange(L) < text_length[:, None] - 1),
     "region_features": np.maximum(rng.normal(size=(B, R, size["E"])), 0),
     "region_feature_scale": np.ones((B, R)),
     "region_boxes": boxes,

@@ -43,7 +43,7 @@ class InterBertConfig:
   type_vocab_size: int = 2
   region_feature_dim: int = 2048
   num_region_classes: int = 1601
-  region_target: str = "classes"  # what the region head predicts, or "features"
+  region_target: str = "classes"  # predicted of regions; "features", "both"
   pooler_dim: int = 1024
   fusion: str = "product"  # of the two pooled vectors, or "sum"
   hidden_dropout: float = 0.1
@@ -56,7 +56,7 @@ class InterBertConfig:
 
   def __post_init__(self):
     for name, allowed in (
-      ("region_target", ("classes", "features")),
+      ("region_target", ("classes", "features", "both")),
       ("fusion", ("product", "sum")),
       ("dtype", ("float32", "bfloat16", "float16")),
     ):

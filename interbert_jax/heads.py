@@ -48,12 +48,13 @@ class RegionHead(nn.Module):
   """Region classes (logits) or the region's own feature."""
 
   config: InterBertConfig
+  outputs: int
 
   @nn.compact
   def __call__(self, hidden_ND: jax.Array) -> jax.Array:
     c = self.config
     hidden_ND = Transform(c, name="transform")(hidden_ND)
-    out = dense(c.region_output_dim, c.initializer_range, c.dtype, "decoder")
+    out = dense(self.outputs, c.initializer_range, c.dtype, "decoder")
     return out(hidden_ND).astype(jnp.float32)
 
 

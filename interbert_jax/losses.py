@@ -41,6 +41,24 @@ def kl_divergence(
   )
 
 
+def hard_classes(
+  logits_NC: jax.Array, targets_NC: jax.Array, weights_N: jax.Array
+) -> SumWeight:
+  """Cross-entropy with the most probable class of each distribution."""
+  return cross_entropy(logits_NC, jnp.argmax(targets_NC, -1), weights_N)
+
+
+def confident_classes(
+  logits_NC: jax.Array, targets_NC: jax.Array, weights_N: jax.Array
+) -> SumWeight:
+  """The same times that class's probability, per region (LXMERT)."""
+  confidence_N = jnp.max(targets_NC, -1).astype(jnp.float32)
+  total, _ = cross_entropy(
+    logits_NC, jnp.argmax(targets_NC, -1), weights_N * confidence_N
+  )
+  return total, jnp.sum(weights_N.astype(jnp.float32))
+
+
 def squared_error(
   outputs_NE: jax.Array, targets_NE: jax.Array, weights_N: jax.Array
 ) -> SumWeight:

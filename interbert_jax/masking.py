@@ -28,6 +28,8 @@ class TextMasking:
     "segment": the paper's masked segment modeling: each token is an anchor
       with probability `rate` (paper: 0.1) and starts a segment whose length
       is i + 1 with probability `segment_length_probs[i]` (paper: mean 3).
+  whole_word: every rule counts words instead of word pieces, and the pieces of
+    a word are chosen together. Batches then say where words begin.
   """
 
   rule: str = "segment"
@@ -35,6 +37,7 @@ class TextMasking:
   segment_length_probs: tuple[float, ...] = (0.0, 0.0, 1.0)
   mask_prob: float = 0.8  # of a chosen token: replaced by [MASK]
   random_prob: float = 0.1  # replaced by any word, else left as it is
+  whole_word: bool = False
   mask_id: int = 103
 
   def __post_init__(self):
@@ -77,6 +80,17 @@ def example_keys(key: jax.Array, position_B: jax.Array) -> jax.Array:
   return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, position_B)
 
 
+def hides_words(keys_B: jax.Array) -> jax.Array:
+  """[B] bool: whether words are hidden of a pair, else regions; a fair coin.
+
+  Masks are drawn from the two halves that these keys are split into, which are
+  the same as their numbers 0 and 1.
+  """
+  return jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, 2)))(
+    keys_B
+  )
+
+
 def _chosen_span(key: jax.Array, length: int, num_pieces: jax.Array):
   start_key, length_key = jax.random.split(key)
   start = jax.random.randint(start_key, (), 0, num_pieces + 1)
@@ -99,18 +113,31 @@ def _chosen_segments(key: jax.Array, length: int, rules: TextMasking):
 
 
 def choose_tokens(
-  key: jax.Array, length: int, text_length: jax.Array, rules: TextMasking
+  key: jax.Array,
+  length: int,
+  text_length: jax.Array,
+  rules: TextMasking,
+  *,
+  word_start_L: jax.Array | None = None,
 ) -> jax.Array:
   """[L] bool; never [CLS], [SEP] or padding."""
   slot_L = jnp.arange(length)
   maskable_L = (slot_L > 0) & (slot_L < text_length - 1)
+  if not rules.whole_word:
+    return _chosen_units(key, length, text_length - 2, rules) & maskable_L
+  # The slots of a text of words without pieces: word 1 in slot 1, ...
+  word_L = jnp.cumsum(word_start_L & maskable_L)
+  chosen_L = _chosen_units(key, length, word_L[-1], rules)
+  return chosen_L[word_L] & maskable_L
+
+
+def _chosen_units(key: jax.Array, length: int, units: jax.Array, rules):
+  """[L] bool: word pieces or words, the first of them in slot 1."""
   if rules.rule == "token":
-    chosen_L = jax.random.bernoulli(key, rules.rate, (length,))
-  elif rules.rule == "span":
-    chosen_L = _chosen_span(key, length, text_length - 2)
-  else:
-    chosen_L = _chosen_segments(key, length, rules)
-  return chosen_L & maskable_L
+    return jax.random.bernoulli(key, rules.rate, (length,))
+  if rules.rule == "span":
+    return _chosen_span(key, length, units)
+  return _chosen_segments(key, length, rules)
 
 
 def mask_tokens(
@@ -120,8 +147,9 @@ def mask_tokens(
   *,
   vocab_size: int,
   rules: TextMasking,
+  word_start_L: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-  """Masks one caption.
+  """Masks one caption; `word_start_L` is needed for whole words.
 
   Returns:
     ids [L] with the chosen tokens replaced, and weights [L] float32, 1 where
@@ -129,7 +157,9 @@ def mask_tokens(
   """
   choose_key, kind_key, word_key = jax.random.split(key, 3)
   shape = text_ids_L.shape
-  chosen_L = choose_tokens(choose_key, shape[0], text_length, rules)
+  chosen_L = choose_tokens(
+    choose_key, shape[0], text_length, rules, word_start_L=word_start_L
+  )
   kind_L = jax.random.uniform(kind_key, shape)
   # Uniform over the whole vocabulary, special tokens included, as officially.
   word_L = jax.random.randint(word_key, shape, 0, vocab_size, text_ids_L.dtype)

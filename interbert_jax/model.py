@@ -121,7 +121,9 @@ class InterBertForPretraining(nn.Module):
     c = self.config
     self.encoder = InterBert(c)
     self.mlm_head = MlmHead(c)
-    self.region_head = RegionHead(c)
+    self.region_head = RegionHead(c, c.region_output_dim)
+    if c.region_target == "both":
+      self.region_feature_head = RegionHead(c, c.region_feature_dim)
     self.match_head = LinearHead(c, 2)
     self.fusion_dropout = nn.Dropout(c.pooled_dropout)
 
@@ -148,6 +150,10 @@ class InterBertForPretraining(nn.Module):
   def region_outputs(self, hidden_ND: jax.Array) -> jax.Array:
     return self.region_head(hidden_ND)
 
+  def predicted_features(self, hidden_ND: jax.Array) -> jax.Array:
+    """[..., E]: of a model that predicts both classes and features."""
+    return self.region_feature_head(hidden_ND)
+
   def match_logits(
     self, encoded: Encoded, *, deterministic: bool = True
   ) -> jax.Array:
@@ -162,7 +168,12 @@ class InterBertForPretraining(nn.Module):
     deterministic: bool = True,
   ) -> dict[str, jax.Array]:
     encoded = self.encode(text, regions, deterministic=deterministic)
-    return {
+    both = (
+      {"predicted_features": self.predicted_features(encoded.regions)}
+      if self.config.region_target == "both"
+      else {}
+    )
+    return both | {
       "text": encoded.text,
       "regions": encoded.regions,
       "pooled_text": encoded.pooled_text,

@@ -131,6 +131,6 @@ def test_features_of_8_bits_come_with_a_scale(encoding):
 
 
 def test_unknown_encoding():
-  assert pretrain_spec() is PRETRAIN
+  assert pretrain_spec() == PRETRAIN
   with pytest.raises(ValueError, match="'int4'; wanted float16, uint8, int8"):
     pretrain_spec("int4")

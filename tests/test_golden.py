@@ -90,6 +90,7 @@ class Golden:
     every = {"group_size": 1, "rows_per_example": math.inf}
     mlm_rows = rows.select_rows(jnp.float32(mlm_BL), **every)
     mrm_rows = rows.select_rows(jnp.float32(mrm_BR), **every)
+    targets = rows.take_rows(jnp.asarray(self["batch/image_target"]), mrm_rows)
     return PretrainInputs(
       text=self.text,
       regions=self.regions,
@@ -98,9 +99,9 @@ class Golden:
         jnp.maximum(self["batch/lm_label_ids"], 0), mlm_rows
       ),
       mrm_rows=mrm_rows,
-      mrm_targets=rows.take_rows(
-        jnp.asarray(self["batch/image_target"]), mrm_rows
-      ),
+      # Classes or features; the task reads the ones its model predicts.
+      mrm_classes=targets,
+      mrm_features=targets,
       itm_labels=jnp.asarray(self["batch/is_next"]),
       itm_weights=jnp.ones(len(match_B)),
       metrics={},

@@ -85,3 +85,16 @@ def test_metrics_are_summed_before_they_are_divided():
   """Means of means would give 0.75 here."""
   batches = [{"a": (1.0, 1.0)}, {"a": (1.0, 2.0), "b": (0.0, 0.0)}]
   assert metrics.mean_over(batches) == {"a": pytest.approx(2 / 3)}
+
+
+def test_hard_classes_and_their_confidence_by_hand():
+  logits = jnp.log(jnp.array([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [1, 1, 1.0]]))
+  targets = jnp.array([[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.2, 0.2, 0.6]])
+  weights = jnp.array([1.0, 1.0, 0.0])
+  total, weight = losses.hard_classes(logits, targets, weights)
+  assert total == pytest.approx(np.log(2) + np.log(10), rel=1e-6)
+  assert weight == 2
+  total, weight = losses.confident_classes(logits, targets, weights)
+  # Divided by the regions, not by their confidence: a vague one counts less.
+  assert total == pytest.approx(0.6 * np.log(2) + 0.5 * np.log(10), rel=1e-6)
+  assert weight == 2

@@ -1,5 +1,7 @@
 """Every masking rule does what its documentation says, at the stated rate."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -119,6 +121,52 @@ def test_masks_do_not_depend_on_the_batch():
   alone = jnp.concatenate([run([i]) for i in (4, 5, 6, 7)])
   np.testing.assert_array_equal(together, alone)
   assert not np.array_equal(together, run([0, 1, 2, 3]))
+
+
+WORDS = [3, 1, 2, 1, 1, 4]  # pieces of each word
+
+
+def mask_words(rules, *, length=16, count=20000):
+  """Weights of each piece of a caption of WORDS, and which word it is of."""
+  word_of_piece = np.repeat(np.arange(len(WORDS)), WORDS)
+  starts = np.zeros(length, bool)
+  starts[1 + np.flatnonzero(np.diff(word_of_piece, prepend=-1))] = True
+  ids_BL, length_B = captions(count, sum(WORDS), length)
+  keys = masking.example_keys(jax.random.key(0), jnp.arange(count))
+  _, weights_BL = jax.jit(
+    jax.vmap(
+      lambda *x: masking.mask_tokens(
+        *x, vocab_size=VOCAB, rules=rules, word_start_L=jnp.asarray(starts)
+      )
+    )
+  )(keys, ids_BL, length_B)
+  return np.asarray(weights_BL), word_of_piece
+
+
+@pytest.mark.parametrize("rules", ALL_RULES, ids=lambda r: r.rule)
+def test_whole_words_are_hidden_together(rules):
+  rules = dataclasses.replace(rules, whole_word=True)
+  weights, word_of_piece = mask_words(rules)
+  pieces = weights[:, 1 : 1 + sum(WORDS)]
+  assert not weights[:, 0].any() and not weights[:, 1 + sum(WORDS) :].any()
+  for word in range(len(WORDS)):
+    of_word = pieces[:, word_of_piece == word]
+    assert (of_word == of_word[:, :1]).all()
+  # Words are masked as the pieces of a text of as many pieces are.
+  first = pieces[:, np.flatnonzero(np.diff(word_of_piece, prepend=-1))]
+  plain = dataclasses.replace(rules, whole_word=False)
+  _, _, expected = mask(plain, pieces=len(WORDS), length=16)
+  np.testing.assert_allclose(
+    first.mean(0), expected[:, 1 : 1 + len(WORDS)].mean(0), atol=0.015
+  )
+
+
+def test_each_pair_hides_words_or_regions():
+  keys = masking.example_keys(jax.random.key(0), jnp.arange(10000))
+  words = np.asarray(masking.hides_words(keys))
+  assert words.mean() == pytest.approx(0.5, abs=0.02)
+  again = masking.example_keys(jax.random.key(0), jnp.arange(5, 9))
+  np.testing.assert_array_equal(masking.hides_words(again), words[5:9])
 
 
 def boxes_in_a_row(count=10, step=10.0, width=30.0):

@@ -20,7 +20,7 @@ from interbert_jax.errors import ConfigError
 from interbert_jax.evaluators import LossEvaluator, RetrievalEvaluator
 from interbert_jax.masking import RegionMasking, TextMasking
 from interbert_jax.parallel import Parallel
-from interbert_jax.tasks.pretrain import PretrainTask
+from interbert_jax.tasks.pretrain import PretrainTask, region_target
 
 _IMAGE_KEYS = ("region_features", "region_boxes", "image_size", "num_regions")
 _TEXT_KEYS = ("text_ids", "text_length", "image_of_text")
@@ -32,6 +32,8 @@ def pretrain_data(config: Mapping[str, Any], split: str):
   if split != section.pop("train_split"):
     # Evaluation reads every image once, on any host: a copy gains nothing.
     section.update(stage_dir="", shares=1)
+  if not config["task"]["text_masking"]["whole_word"]:
+    section["word_boundaries"] = ""
   return build(
     "pretrain",
     **section,
@@ -43,7 +45,7 @@ def pretrain_data(config: Mapping[str, Any], split: str):
 
 
 def model_config(
-  section: Mapping[str, Any], info: Mapping[str, Any], *, mrm_loss: str
+  section: Mapping[str, Any], info: Mapping[str, Any], *, region_target: str
 ) -> InterBertConfig:
   """The model; widths that are not set are taken from the data.
 
@@ -64,8 +66,7 @@ def model_config(
         f"model.{key} is {changes[key]}, but the data has {found}; "
         "leave it out to take the data's"
       )
-  target = "features" if mrm_loss == "features" else "classes"
-  return make_config(size, region_target=target, **changes)
+  return make_config(size, region_target=region_target, **changes)
 
 
 def pretrain_task(
@@ -82,7 +83,13 @@ def pretrain_task(
   region_masking = RegionMasking(**section.pop("region_masking"))
   return PretrainTask(
     config=model
-    or model_config(config["model"], info, mrm_loss=section["mrm_loss"]),
+    or model_config(
+      config["model"],
+      info,
+      region_target=region_target(
+        section["mrm_loss"], section["mrm_feature_weight"]
+      ),
+    ),
     text_masking=text_masking,
     region_masking=region_masking,
     feature_encoding=info["feature_encoding"],
