@@ -138,6 +138,10 @@ def base_config() -> ConfigDict:
   config.input.max_regions = 36  # slots, without the global region
   config.input.max_text_length = 36  # slots, [CLS] and [SEP] included
   config.input.mismatch_prob = 0.5  # pairs that get another image's caption
+  # Mined captions (python -m input_pipeline.mine_negatives), and the share of
+  # the mismatches that are taken from them (paper: 20 %); empty for none.
+  config.input.negatives = ""
+  config.input.hard_negative_prob = 0.2
   # Regions are kept in memory where the split needs no more than this.
   config.input.cache_bytes = 2 << 30
   # Directory on a local disk or in /dev/shm for a copy of the training images

@@ -12,6 +12,7 @@ from input_pipeline.errors import DataError
 
 # Streams of the position hash: independent draws at one position.
 IS_MATCH, CAPTION = 0x9FB21C651E98DF25, 0xD6E8FEB86659FD93
+IS_HARD, CANDIDATE = 0xA0761D6478BD642F, 0xE7037ED1A0B428DB
 
 
 class ExampleOrder:
@@ -99,6 +100,8 @@ def pair_captions(
   image_of_text: np.ndarray,
   seed: int,
   mismatch_prob: float,
+  candidates: np.ndarray | None = None,
+  hard_prob: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
   """Replaces some captions by captions of other images.
 
@@ -109,6 +112,9 @@ def pair_captions(
     seed: of the run.
     mismatch_prob: share of positions that get another image's caption, each
       of those with the same probability.
+    candidates: [captions, K] hard negatives of each caption, -1 behind the
+      last; those of a caption have the same probability.
+    hard_prob: share of the mismatches that are hard, where there are any.
 
   Returns:
     captions [B] int64 and is_match [B] bool.
@@ -124,6 +130,15 @@ def pair_captions(
   draw = position_hash(positions, seed, CAPTION)
   draw = (draw % np.maximum(others, 1).astype(np.uint64)).astype(np.int64)
   other = draw + np.where(draw >= start, block, 0)
+  if candidates is not None:
+    rows = np.asarray(candidates[own_captions])
+    count = (rows >= 0).sum(axis=1)
+    draw = position_hash(positions, seed, CANDIDATE)
+    column = (draw % np.maximum(count, 1).astype(np.uint64)).astype(np.int64)
+    uniform = position_hash(positions, seed, IS_HARD) >> np.uint64(11)
+    is_hard = (uniform * 2**-53 < hard_prob) & (count > 0)
+    hard = rows[np.arange(len(rows)), column]
+    other = np.where(is_hard, hard, other)
   return np.where(is_match, own_captions, other), is_match
 
 
@@ -143,16 +158,18 @@ def check_shares(shares: int, num_images: int, host: tuple[int, int]) -> int:
 
 def check_mismatches(num_images: int, mismatch_prob: float, *, file: object):
   """Refuses probabilities that are none, and mismatches of a single image."""
-  if not 0 <= mismatch_prob <= 1:
-    raise DataError(
-      f"found {mismatch_prob}, wanted 0 to 1", field="mismatch_prob"
-    )
+  check_share("mismatch_prob", mismatch_prob)
   if mismatch_prob > 0 and num_images < 2:
     raise DataError(
       "found captions of a single image: no caption can be a mismatch",
       file=file,
       hint="set mismatch_prob=0 or add images",
     )
+
+
+def check_share(name: str, value: float):
+  if not 0 <= value <= 1:
+    raise DataError(f"found {value}, wanted 0 to 1", field=name)
 
 
 def position_hash(positions: np.ndarray, seed: int, stream: int) -> np.ndarray:

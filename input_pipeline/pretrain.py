@@ -17,10 +17,12 @@ import numpy as np
 from input_pipeline.annotations import Captions, load_captions
 from input_pipeline.buffers import BufferPool
 from input_pipeline.errors import DataError
+from input_pipeline.negatives.table import open_table
 from input_pipeline.order import (
   ExampleOrder,
   SharedOrder,
   check_mismatches,
+  check_share,
   check_shares,
   pair_captions,
 )
@@ -51,6 +53,8 @@ class PretrainData:
       is not (feature regression), it is one column of zeros.
     seed: of the order and of the mismatches.
     mismatch_prob: share of pairs whose caption is another image's.
+    negatives: directory of mined captions (mine_negatives.py); empty for none.
+    hard_negative_prob: share of the mismatches that are taken from there.
     cache_bytes: the split's images are kept in memory, cut and padded, when
       they take no more than this.
     engine: what reads ahead, tf.data or threads (pipeline.py).
@@ -77,6 +81,8 @@ class PretrainData:
     seed: int,
     class_probs: bool = True,
     mismatch_prob: float = 0.5,
+    negatives: str | pathlib.Path = "",
+    hard_negative_prob: float = 0.2,
     cache_bytes: int = 0,
     engine: str = "auto",
     stage_dir: str | pathlib.Path = "",
@@ -123,6 +129,14 @@ class PretrainData:
     self._seed = seed
     self._engine = engine
     self._mismatch_prob = mismatch_prob
+    self._negatives = None
+    if negatives:
+      self._negatives = open_table(negatives)
+      self._negatives.check(
+        "captions", self._captions.texts_sha256, self._captions.image_of_text
+      )
+      check_share("hard_negative_prob", hard_negative_prob)
+    self._hard_prob = hard_negative_prob if negatives else 0.0
     self._num_examples = len(self._captions.texts)
     self._pool = BufferPool()
     self._specs = array_specs(self._store.layout, **self._cut)
@@ -186,6 +200,10 @@ class PretrainData:
       "max_text_length": self._max_text_length,
       "seed": self._seed,
       "mismatch_prob": self._mismatch_prob,
+      "negatives": None
+      if self._negatives is None
+      else self._negatives.about["crc32"],
+      "hard_negative_prob": self._hard_prob,
       "shares": self._shares,
       "word_boundaries": self._words,
     }
@@ -280,6 +298,10 @@ class PretrainData:
       blank_probs = np.zeros((n, self._cut["max_regions"], 1), np.float16)
       signature["region_class_probs"] = blank_probs.shape, blank_probs.dtype
 
+    candidates = None
+    if self._negatives is not None:
+      candidates = self._negatives.candidates
+
     def read(step: int) -> dict[str, np.ndarray]:
       position = step * batch_size + np.arange(rows.start, rows.stop)
       example_id = examples(position)
@@ -290,6 +312,8 @@ class PretrainData:
         image_of_text=self._captions.image_of_text,
         seed=self._seed,
         mismatch_prob=self._mismatch_prob,
+        candidates=candidates,
+        hard_prob=self._hard_prob,
       )
       text_ids, text_length = self._tokenizer.pack(
         self._texts, caption, max_length=self._max_text_length

@@ -31,7 +31,8 @@ def pretrain_data(config: Mapping[str, Any], split: str):
   section = dict(config["input"])
   if split != section.pop("train_split"):
     # Evaluation reads every image once, on any host: a copy gains nothing.
-    section.update(stage_dir="", shares=1)
+    # Hard captions were mined of the training split.
+    section.update(stage_dir="", shares=1, negatives="")
   if not config["task"]["text_masking"]["whole_word"]:
     section["word_boundaries"] = ""
   return build(

@@ -39,8 +39,16 @@ class Captions:
   @property
   def sha256(self) -> str:
     """Hash over ids, texts and what belongs to what."""
+    return self._hash(self.image_ids, self.texts)
+
+  @property
+  def texts_sha256(self) -> str:
+    """The same without ids, of which each side may have its own."""
+    return self._hash(self.texts)
+
+  def _hash(self, *parts: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
-    for part in (self.image_ids, self.texts):
+    for part in parts:
       digest.update(json.dumps(part).encode())
     digest.update(self.image_of_text.tobytes())
     return digest.hexdigest()

@@ -1,0 +1,99 @@
+"""A page of samples, to see whether mined negatives are hard and not true."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from input_pipeline.errors import DataError
+from input_pipeline.negatives.table import NegativeTable
+
+SHOWN = 8  # candidates of an item
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none';
+ style-src 'unsafe-inline'">
+<title>{{ title }}</title>
+<style>
+  body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto;
+         max-width: 60rem; padding: 0 1rem; color: #1e222a; }
+  article { border-top: 1px solid #d8dce2; padding: .75rem 0; }
+  h2 { font-size: 1rem; margin: 0 0 .3rem; overflow-wrap: anywhere; }
+  table { border-collapse: collapse; }
+  td { padding: .1rem .8rem .1rem 0; vertical-align: top;
+       overflow-wrap: anywhere; }
+  td:first-child { color: #5a616d; font-variant-numeric: tabular-nums; }
+  p { color: #5a616d; }
+</style>
+</head>
+<body>
+<h1>{{ title }}</h1>
+<p>{% for key, value in facts.items() %}{{ key }} {{ value }}
+{%- if not loop.last %}, {% endif %}{% endfor %}</p>
+{% for item in items %}
+<article>
+<h2>{{ item.name }}</h2>
+<table>{% for score, name in item.candidates %}
+<tr><td>{{ score }}</td><td>{{ name }}</td></tr>{% endfor %}
+</table>
+{% if not item.candidates %}<p>no candidates</p>{% endif %}
+</article>
+{% endfor %}
+</body>
+</html>
+"""
+
+
+class Item(NamedTuple):
+  """What is shown of an item: its text, and (score, text) of candidates."""
+
+  name: str
+  candidates: list[tuple[str, str]]
+
+
+def write_page(
+  path: str | pathlib.Path,
+  table: NegativeTable,
+  names: Sequence[str],
+  *,
+  count: int,
+  seed: int = 0,
+):
+  """Writes the HTML of some items, drawn at random; texts are escaped.
+
+  Args:
+    path: of the page.
+    table: the negatives.
+    names: [N] what to call each item.
+    count: items shown.
+    seed: of the drawing.
+  """
+  try:
+    import jinja2
+  except ModuleNotFoundError:
+    raise DataError(
+      "jinja2 is not installed", hint="pip install jinja2"
+    ) from None
+  rng = np.random.default_rng(seed)
+  rows = np.sort(rng.choice(len(table), min(count, len(table)), replace=False))
+  items = []
+  for row in rows:
+    found = zip(
+      table.candidates[row][:SHOWN], table.scores[row][:SHOWN], strict=True
+    )
+    shown = [(f"{s:.2f}", names[c]) for c, s in found if c >= 0]
+    items.append(Item(names[row], shown))
+  facts = {
+    key.replace("_", " "): value
+    for key, value in table.about.items()
+    if key not in ("crc32", "fingerprint", "version")
+  }
+  page = jinja2.Environment(autoescape=True).from_string(_PAGE)
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  title = f"Hard {table.about['kind']}"
+  path.write_text(page.render(title=title, facts=facts, items=items), "utf-8")

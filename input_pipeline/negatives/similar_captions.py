@@ -1,0 +1,156 @@
+"""Captions that say nearly the same of another image: TF-IDF similarity.
+
+The paper's later versions use, for a share of the mismatched pairs, the 30
+captions of the highest TF-IDF similarity among those below 0.5: near enough to
+be hard, far enough not to be true. Which terms, weights and pool the paper uses
+is not published; here terms are words, or character n-grams for Chinese, with
+smoothed idf and cosine similarity, as scikit-learn computes them.
+
+Dimensions: N captions, P captions of the pool, K candidates.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from input_pipeline.errors import DataError
+from input_pipeline.progress import Progress
+
+BLOCK = 4096  # captions compared with the pool at a time
+_ROUNDING = 1e-6  # of float32 similarities
+_SPARE = 3  # times K that are looked at first, for those that are left out
+ANALYZERS = {
+  "word": {"analyzer": "word", "token_pattern": r"(?u)\b\w+\b"},
+  "char": {"analyzer": "char", "ngram_range": (1, 2)},
+}
+
+
+@dataclass(frozen=True)
+class SimilarCaptions:
+  """What counts as similar.
+
+  Attributes:
+    per_caption: K.
+    max_similarity: captions as similar as this may be true, and are left out.
+    min_similarity: captions less similar are no hard negatives.
+    analyzer: word, or char (1- and 2-grams) for text without spaces.
+    pool: captions to choose from, drawn at random; None for all. Time grows
+      with N x pool.
+    seed: of the pool.
+    threads: of the comparison.
+  """
+
+  per_caption: int = 30
+  max_similarity: float = 0.5
+  min_similarity: float = 0.05
+  analyzer: str = "word"
+  pool: int | None = None
+  seed: int = 0
+  threads: int = 1
+
+  def __post_init__(self):
+    if self.analyzer not in ANALYZERS:
+      raise DataError(
+        f"found {self.analyzer!r}, wanted {' or '.join(ANALYZERS)}",
+        field="analyzer",
+      )
+    if not 0 <= self.min_similarity < self.max_similarity <= 1:
+      raise DataError(
+        f"found {self.min_similarity} to {self.max_similarity}, wanted "
+        "0 <= min_similarity < max_similarity <= 1",
+        field="similarity",
+      )
+    for field in ("per_caption", "threads"):
+      if getattr(self, field) < 1:
+        raise DataError(
+          f"found {getattr(self, field)}, wanted at least 1", field=field
+        )
+    if self.pool is not None and self.pool < 2:
+      raise DataError(f"found {self.pool}, wanted at least 2", field="pool")
+
+
+def mine_captions(
+  texts: Sequence[str],
+  image_of_text: np.ndarray,
+  rules: SimilarCaptions,
+  *,
+  progress: Progress | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+  """Yields (candidates [n, K] int32, similarities [n, K]) of each block.
+
+  Args:
+    texts: [N].
+    image_of_text: [N]; captions of one image are no negatives of each other.
+    rules: what counts as similar.
+    progress: counts captions.
+  """
+  terms_NT, top = _vectorise(texts, rules), _matmul_topn()
+  pool_P = np.arange(len(texts))
+  if rules.pool is not None and rules.pool < len(texts):
+    rng = np.random.default_rng(rules.seed)
+    pool_P = np.sort(rng.choice(len(texts), rules.pool, replace=False))
+  pool_TP = terms_NT[pool_P].T.tocsr()
+
+  def compare(rows, count: int):
+    """The `count` most similar of the pool: indices and scores, padded."""
+    found = top(
+      terms_NT[rows],
+      pool_TP,
+      top_n=count,
+      threshold=rules.min_similarity,
+      sort=True,
+      n_threads=rules.threads,
+    )
+    return found.indptr, pool_P[found.indices], found.data
+
+  for start in range(0, len(texts), BLOCK):
+    rows = np.arange(start, min(start + BLOCK, len(texts)))
+    candidates = np.full((len(rows), rules.per_caption), -1, np.int32)
+    scores = np.zeros((len(rows), rules.per_caption), np.float32)
+    todo, count = np.arange(len(rows)), _SPARE * rules.per_caption
+    while len(todo):
+      starts, indices, values = compare(rows[todo], count)
+      short = []
+      for place, (a, b) in enumerate(zip(starts, starts[1:], strict=False)):
+        row = rows[todo[place]]
+        keep = values[a:b] < rules.max_similarity - _ROUNDING
+        keep &= image_of_text[indices[a:b]] != image_of_text[row]
+        kept = np.flatnonzero(keep)[: rules.per_caption]
+        # There may be more behind those that were left out.
+        if len(kept) < rules.per_caption and b - a == count < len(pool_P):
+          short.append(todo[place])
+          continue
+        candidates[todo[place], : len(kept)] = indices[a:b][kept]
+        scores[todo[place], : len(kept)] = values[a:b][kept]
+      todo, count = np.array(short, np.int64), min(4 * count, len(pool_P))
+    if progress is not None:
+      progress.advance(len(rows))
+    yield candidates, scores
+
+
+def _vectorise(texts: Sequence[str], rules: SimilarCaptions):
+  """[N, T] sparse float32; rows of length 1."""
+  try:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+  except ModuleNotFoundError:
+    raise DataError(
+      "scikit-learn is not installed", hint="pip install scikit-learn"
+    ) from None
+  vectoriser = TfidfVectorizer(
+    dtype=np.float32, lowercase=True, **ANALYZERS[rules.analyzer]
+  )
+  try:
+    return vectoriser.fit_transform(texts).tocsr()
+  except ValueError as e:
+    raise DataError(f"no terms in the captions: {e}") from None
+
+
+def _matmul_topn():
+  try:
+    from sparse_dot_topn import sp_matmul_topn
+  except ModuleNotFoundError:
+    raise DataError(
+      "sparse-dot-topn is not installed", hint="pip install sparse-dot-topn"
+    ) from None
+  return sp_matmul_topn

@@ -1,0 +1,213 @@
+"""Hard negatives on disk: a few candidates for each item, memory-mapped.
+
+Dimensions: N items (captions or images), K candidates of an item.
+
+  about.json        written last; what the table is of, and checksums
+  candidates.npy    [N, K] int32, best first, -1 where there are fewer
+  scores.npy        [N, K] float16: similarity, or distance of images
+"""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.errors import DataError
+from input_pipeline.shard import sync, write_json
+
+ABOUT = "about.json"
+VERSION = 1
+KINDS = ("captions", "images")
+_FILES = {"candidates.npy": np.dtype("<i4"), "scores.npy": np.dtype("<f2")}
+_AGAIN = "mine them again with python -m input_pipeline.mine_negatives"
+_BLOCK = 1 << 16  # rows that are checked at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class NegativeTable:
+  """An opened table.
+
+  Attributes:
+    directory: of the table.
+    about: what it is of and how it was made.
+    candidates: [N, K] int32.
+    scores: [N, K] float16.
+  """
+
+  directory: pathlib.Path
+  about: Mapping[str, Any]
+  candidates: np.ndarray
+  scores: np.ndarray
+
+  def __len__(self) -> int:
+    return len(self.candidates)
+
+  @property
+  def counts(self) -> np.ndarray:
+    """[N] candidates of each item."""
+    return (self.candidates >= 0).sum(axis=1)
+
+  def verify(self):
+    """Reads both files and compares their checksums."""
+    for name in _FILES:
+      found = zlib.crc32((self.directory / name).read_bytes())
+      if found != self.about["crc32"][name]:
+        raise DataError(
+          f"found crc32 {found:08x}, {ABOUT} says "
+          f"{self.about['crc32'][name]:08x}",
+          file=self.directory / name,
+          hint=f"the file is damaged; {_AGAIN}",
+        )
+
+  def check(self, kind: str, fingerprint: str, group_of: np.ndarray):
+    """Refuses a table of other items, and candidates that are no negatives.
+
+    Args:
+      kind: of KINDS.
+      fingerprint: of the items that it must be of.
+      group_of: [N]; an item and its candidates are of different groups.
+    """
+    for field, wanted in (("kind", kind), ("fingerprint", fingerprint)):
+      if self.about[field] != wanted:
+        raise DataError(
+          f"found {self.about[field]!r:.20}, wanted {wanted!r:.20}: these are "
+          f"negatives of other {kind}",
+          file=self.directory,
+          field=field,
+          hint=f"{_AGAIN}, from the same file, split, store and options",
+        )
+    for start in range(0, len(self), _BLOCK):
+      rows = np.asarray(self.candidates[start : start + _BLOCK])
+      own = group_of[start : start + len(rows), None]
+      bad = (rows >= len(self)) | (rows < -1)
+      bad |= (rows >= 0) & (group_of[np.clip(rows, 0, len(self) - 1)] == own)
+      if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise DataError(
+          f"found candidate {rows[row, column]} of item {start + row}, wanted "
+          "an item of another image",
+          file=self.directory / "candidates.npy",
+          hint=_AGAIN,
+        )
+
+
+def write_table(
+  directory: str | pathlib.Path,
+  blocks: Iterable[tuple[np.ndarray, np.ndarray]],
+  *,
+  kind: str,
+  fingerprint: str,
+  items: int,
+  per_item: int,
+  about: Mapping[str, Any],
+  judge: Callable[[np.ndarray], Mapping[str, Any]] | None = None,
+) -> NegativeTable:
+  """Writes (candidates, scores) of consecutive items; whole, or not at all.
+
+  Args:
+    directory: must not exist.
+    blocks: [n, K] int32 and [n, K] floats, N items in all.
+    kind: of KINDS.
+    fingerprint: of the items.
+    items: N.
+    per_item: K.
+    about: how they were mined.
+    judge: candidates [N, K] -> what more to say about them.
+  """
+  directory = pathlib.Path(directory).absolute()
+  if directory.exists():
+    raise DataError(
+      "exists already, wanted a new directory",
+      file=directory,
+      hint="remove it or choose another --output",
+    )
+  building = directory.with_name(f".{directory.name}.unfinished-negatives")
+  shutil.rmtree(building, ignore_errors=True)
+  building.mkdir(parents=True)
+  try:
+    arrays = {
+      name: np.lib.format.open_memmap(
+        building / name, mode="w+", dtype=dtype, shape=(items, per_item)
+      )
+      for name, dtype in _FILES.items()
+    }
+    row = 0
+    for block in blocks:
+      for array, values in zip(arrays.values(), block, strict=True):
+        array[row : row + len(values)] = values
+      row += len(block[0])
+    if row != items:
+      raise ValueError(f"{row} items were mined of {items}")
+    counts = (arrays["candidates.npy"] >= 0).sum(axis=1)
+    judged = judge(arrays["candidates.npy"]) if judge else {}
+    for array in arrays.values():
+      array.flush()
+    del arrays
+    for name in _FILES:
+      sync(building / name)
+    crc32 = {n: zlib.crc32((building / n).read_bytes()) for n in _FILES}
+    write_json(
+      building / ABOUT,
+      {
+        "version": VERSION,
+        "kind": kind,
+        "fingerprint": fingerprint,
+        "items": items,
+        "per_item": per_item,
+        "items_without_candidates": int((counts == 0).sum()),
+        "candidates_per_item": float(counts.mean()),
+        **about,
+        **judged,
+        "crc32": crc32,
+      },
+    )
+    building.rename(directory)
+    sync(directory.parent)
+  except BaseException:
+    shutil.rmtree(building, ignore_errors=True)
+    raise
+  return open_table(directory)
+
+
+def open_table(directory: str | pathlib.Path) -> NegativeTable:
+  """Opens a table; sizes are checked, checksums are not (`verify`)."""
+  directory = pathlib.Path(directory)
+  path = directory / ABOUT
+  if not path.is_file():
+    raise DataError(
+      f"no negatives: it has no {ABOUT}", file=directory, hint=_AGAIN
+    )
+  try:
+    about = json.loads(path.read_text("utf-8"))
+    shape = (about["items"], about["per_item"])
+    known = about["version"] == VERSION and about["kind"] in KINDS
+  except (ValueError, KeyError, TypeError) as e:
+    raise DataError(f"not readable: {e}", file=path, hint=_AGAIN) from None
+  if not known:
+    raise DataError(
+      f"found version {about['version']} of {about['kind']!r}, wanted "
+      f"{VERSION} of {' or '.join(KINDS)}",
+      file=path,
+      hint=_AGAIN,
+    )
+  arrays = []
+  for name, dtype in _FILES.items():
+    try:
+      array = np.load(directory / name, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as e:
+      raise DataError(
+        f"not readable: {e}", file=directory / name, hint=_AGAIN
+      ) from None
+    if array.shape != shape or array.dtype != dtype:
+      raise DataError(
+        f"found {array.shape} {array.dtype}, wanted {shape} {dtype}",
+        file=directory / name,
+        hint=_AGAIN,
+      )
+    arrays.append(array)
+  return NegativeTable(directory, about, *arrays)
