@@ -41,6 +41,31 @@ def runlocal(config: ConfigDict, arg: str) -> ConfigDict:
   return config
 
 
+def corpus(
+  *,
+  store: str = "",
+  annotations: str = "",
+  split: str = "train",
+  negatives: str = "",
+  text: str = "",
+  weight: float | None = None,
+) -> ConfigDict:
+  """One of several corpora: a store with annotations, or a file of text.
+
+  Weights are relative to each other; without any, examples of all corpora are
+  seen equally often.
+  """
+  found = ConfigDict()
+  found.store = store
+  found.annotations = annotations
+  found.split = split
+  found.negatives = negatives  # of this corpus (mine_negatives)
+  found.text = text  # one example a line, for masked segments alone
+  found.weight = placeholder(float)
+  found.weight = weight
+  return found
+
+
 def base_config() -> ConfigDict:
   config = ConfigDict()
   # Of parameters, example order, mismatches, masks and dropout.
@@ -130,6 +155,9 @@ def base_config() -> ConfigDict:
   config.input.captions.on_missing = "error"
   config.input.captions.on_bad_caption = "error"
   config.input.captions.captions_per_image = placeholder(int)  # the first
+  # Several corpora to train on, by name: see `corpus`. Evaluation reads store
+  # and annotations above.
+  config.input.corpora = ConfigDict()
   config.input.vocab = ""  # WordPiece vocabulary, one entry a line
   # Where words begin, for whole-word masking: pieces (those that begin with ##
   # go on a word), or jieba (Chinese words; pip install jieba).

@@ -4,6 +4,11 @@ r"""InterBERT-base, English, on precomputed region features.
       --config.input.store=DIR --config.input.annotations=captions.jsonl \
       --config.input.vocab=vocab.txt
   python main.py --config=configs/pretrain_en.py:runlocal --config.input...
+  python main.py --config=configs/pretrain_en.py:mixed
+
+`:mixed` trains on three corpora at once, every example of them equally often:
+Conceptual Captions, SBU and COCO under data/cc, data/sbu and data/coco; the
+validation captions of COCO are evaluated on.
 
 The paper's objectives and the official run's schedule: 15 passes over about
 3 to 4 million pairs (Conceptual Captions, SBU, COCO), batch 512, rate 1e-4,
@@ -24,6 +29,7 @@ from configs import common
 
 def get_config(arg: str = ""):
   config = common.base_config()
+  mixed, arg = arg == "mixed", arg.replace("mixed", "")
   config.input.store = "data/en/regions"
   config.input.annotations = "data/en/captions.jsonl"
   config.input.vocab = "data/vocab/bert-base-uncased-vocab.txt"
@@ -31,6 +37,20 @@ def get_config(arg: str = ""):
 
   config.model.size = "base"
   config.model.dtype = "bfloat16"
+
+  if mixed:
+    config.input.store = "data/coco/regions"
+    config.input.annotations = "data/coco/dataset_coco.json"
+    for name, file, split in (
+      ("cc", "Train_GCC-training.tsv", "train"),
+      ("sbu", "sbu_captions.tsv", "train"),
+      ("coco", "dataset_coco.json", "train+restval"),
+    ):
+      config.input.corpora[name] = common.corpus(
+        store=f"data/{name}/regions",
+        annotations=f"data/{name}/{file}",
+        split=split,
+      )
 
   config.train.batch_size = 512
   config.train.epochs = 15.0

@@ -3,10 +3,15 @@
 from typing import Any
 
 from input_pipeline.errors import DataError
+from input_pipeline.mixture import mixture_data
 from input_pipeline.pretrain import PretrainData
 from input_pipeline.retrieval import retrieval_set
 
-BUILDERS = {"pretrain": PretrainData, "retrieval": retrieval_set}
+BUILDERS = {
+  "pretrain": PretrainData,
+  "mixture": mixture_data,
+  "retrieval": retrieval_set,
+}
 
 
 def build(name: str, **config: Any) -> Any:

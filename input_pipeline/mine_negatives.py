@@ -112,7 +112,7 @@ def _mine(options: argparse.Namespace):
   about = table.about
   recall = f", recall {about['recall']:.3f}" if "recall" in about else ""
   print(
-    f"{options.output}: {len(table):,} {options.kind}, "
+    f"{options.output}: {table.items:,} {options.kind}, "
     f"{about['candidates_per_item']:.1f} candidates each on average, "
     f"{about['items_without_candidates']:,} without{recall}"
   )

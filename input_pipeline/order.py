@@ -5,6 +5,7 @@ number of hosts nor on where a run was resumed. NumPy only.
 """
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -91,6 +92,46 @@ class SharedOrder:
       )
       found[here] = self._examples[share][local]
     return found
+
+
+class Interleaving:
+  """Positions of a run dealt out to several corpora by their weights.
+
+  Any stretch of positions holds of each corpus its share, to within a few
+  examples, and a corpus gets its own positions 0, 1, 2, ... in order. Both are
+  computed from the position alone, in whole numbers.
+
+  Args:
+    weights: of the corpora, whole numbers from 1 on.
+  """
+
+  def __init__(self, weights: Sequence[int]):
+    self._weights = [int(weight) for weight in weights]
+    if not self._weights or min(self._weights) < 1:
+      raise DataError(
+        f"found {list(weights)}, wanted whole numbers from 1 on",
+        field="weights",
+      )
+
+  def deal(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(corpus, position in it) of each position, int64.
+
+    The first corpus takes position p where floor(p w / W) steps up; what it
+    leaves is dealt to the others in the same way.
+    """
+    corpus = np.full(len(positions), len(self._weights) - 1)
+    local = positions.astype(np.int64)
+    rest = np.arange(len(positions))  # not dealt yet
+    total = sum(self._weights)
+    for number, weight in enumerate(self._weights[:-1]):
+      place = local[rest]
+      before = place * weight // total
+      taken = (place + 1) * weight // total > before
+      corpus[rest[taken]] = number
+      local[rest[taken]] = before[taken]
+      rest, total = rest[~taken], total - weight
+      local[rest] = place[~taken] - before[~taken]
+    return corpus, local
 
 
 def pair_captions(

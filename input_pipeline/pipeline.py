@@ -136,3 +136,33 @@ def shard_rows(batch_size: int, shard_index: int, shard_count: int) -> slice:
     )
   rows = batch_size // shard_count
   return slice(shard_index * rows, (shard_index + 1) * rows)
+
+
+def text_specs(
+  max_text_length: int, *, words: bool
+) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+  """Name -> (shape of an example, dtype) of all that is not regions."""
+  specs = {
+    "text_ids": ((max_text_length,), np.dtype("int32")),
+    "text_length": ((), np.dtype("int32")),
+    "is_match": ((), np.dtype("int32")),
+    "example_id": ((), np.dtype("int32")),
+    "position": ((), np.dtype("int32")),
+    "example_weight": ((), np.dtype("float32")),
+  }
+  if words:
+    specs["text_word_start"] = (max_text_length,), np.dtype(bool)
+  return specs
+
+
+def check_steps(first_step: int, last_step: int, batch_size: int):
+  """Refuses ranges that are none, and positions that int32 cannot hold."""
+  if not 0 <= first_step <= last_step:
+    raise DataError(
+      f"found steps {first_step} to {last_step}, wanted 0 <= first <= last"
+    )
+  if last_step * batch_size >= 2**31:
+    raise DataError(
+      f"{last_step} steps of {batch_size} examples exceed the int32 position",
+      hint="train for less than 2**31 examples",
+    )

@@ -10,7 +10,7 @@ import math
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,9 +26,15 @@ from input_pipeline.order import (
   check_shares,
   pair_captions,
 )
-from input_pipeline.pipeline import shard_rows, step_batches
+from input_pipeline.pipeline import (
+  Signature,
+  check_steps,
+  shard_rows,
+  step_batches,
+  text_specs,
+)
 from input_pipeline.progress import Progress
-from input_pipeline.region_arrays import array_specs, gather
+from input_pipeline.region_arrays import Slots, array_specs
 from input_pipeline.region_store import RegionStore
 from input_pipeline.staged_store import open_store
 from input_pipeline.staged_writer import stage
@@ -37,6 +43,14 @@ from input_pipeline.tokenizer import (
   check_max_length,
   pack_word_starts,
 )
+
+
+class DataSource(NamedTuple):
+  """Where examples are from."""
+
+  store: str
+  annotations: str
+  split: str
 
 
 class PretrainData:
@@ -119,6 +133,7 @@ class PretrainData:
     if stage_dir:
       self._stage(stage_dir, max_regions, class_probs, host)
     self._tokenizer = Tokenizer(vocab)
+    self.source = DataSource(str(store), str(annotations), split)
     self._words = word_boundaries
     self._texts = self._tokenizer.encode(
       self._captions.texts, words=word_boundaries
@@ -227,15 +242,7 @@ class PretrainData:
 
     Step s holds positions s * batch_size .. of the run; batch_size is global.
     """
-    if not 0 <= first_step <= last_step:
-      raise DataError(
-        f"found steps {first_step} to {last_step}, wanted 0 <= first <= last"
-      )
-    if last_step * batch_size >= 2**31:
-      raise DataError(
-        f"{last_step} steps of {batch_size} examples exceed the int32 position",
-        hint="train for less than 2**31 examples",
-      )
+    check_steps(first_step, last_step, batch_size)
     if self._shares > 1:
       share = self._captions.image_of_text % self._shares
       order = SharedOrder(share, seed=self._seed, batch_size=batch_size)
@@ -276,76 +283,94 @@ class PretrainData:
     batch_size: int,
   ) -> Iterator[dict[str, np.ndarray]]:
     """Batches of examples(positions); those beyond the split have weight 0."""
-    n = rows.stop - rows.start
-    per_row = {
-      "text_length": "int32",
-      "is_match": "int32",
-      "example_id": "int32",
-      "position": "int32",
-      "example_weight": "float32",
-    }
-    signature = {
-      "text_ids": ((n, self._max_text_length), np.dtype("int32")),
-      **{key: ((n,), np.dtype(dtype)) for key, dtype in per_row.items()},
-      **{
-        key: ((n, *shape), dtype) for key, (shape, dtype) in self._specs.items()
-      },
-    }
-    if self._words:
-      signature["text_word_start"] = (n, self._max_text_length), np.dtype(bool)
-    blank_probs = None
-    if self._num_classes is None:
-      blank_probs = np.zeros((n, self._cut["max_regions"], 1), np.float16)
-      signature["region_class_probs"] = blank_probs.shape, blank_probs.dtype
-
-    candidates = None
-    if self._negatives is not None:
-      candidates = self._negatives.candidates
+    signature = self.signature(rows.stop - rows.start)
 
     def read(step: int) -> dict[str, np.ndarray]:
       position = step * batch_size + np.arange(rows.start, rows.stop)
-      example_id = examples(position)
-      own = np.minimum(example_id, self._num_examples - 1)
-      caption, is_match = pair_captions(
-        position,
-        own,
-        image_of_text=self._captions.image_of_text,
-        seed=self._seed,
-        mismatch_prob=self._mismatch_prob,
-        candidates=candidates,
-        hard_prob=self._hard_prob,
-      )
-      text_ids, text_length = self._tokenizer.pack(
-        self._texts, caption, max_length=self._max_text_length
-      )
-      batch = {
-        "text_ids": text_ids,
-        "text_length": text_length,
-        "is_match": is_match,
-        "example_id": example_id,
-        "position": position,
-        "example_weight": example_id < self._num_examples,
-        **self._images(self._captions.image_of_text[own]),
-      }
-      if self._words:
-        batch["text_word_start"] = pack_word_starts(
-          self._texts, caption, max_length=self._max_text_length
-        )
-      if blank_probs is not None:
-        batch["region_class_probs"] = blank_probs
-      return {
-        key: batch[key].astype(dtype, copy=False)
-        for key, (_, dtype) in signature.items()
-      }
+      return self.rows(position, examples(position))
 
     return step_batches(
       first_step, last_step, read=read, signature=signature, engine=self._engine
     )
 
-  def _images(self, images: np.ndarray) -> dict[str, np.ndarray]:
-    """The regions of images of the captions, each byte copied once."""
-    if self._cache is None:
-      return self._store.read_padded(
-        self._rows[images], **self._cut, pool=self._pool
+  @property
+  def region_specs(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Name -> (shape of an image, dtype) of the arrays of regions."""
+    return self._specs
+
+  def signature(self, count: int) -> Signature:
+    """Shape and dtype of each array of a batch of `count` examples."""
+    length = self._max_text_length
+    specs = dict(self._specs)
+    if self._num_classes is None:  # a column of zeros
+      shape = (self._cut["max_regions"], 1)
+      specs["region_class_probs"] = shape, np.dtype("float16")
+    return {
+      key: ((count, *shape), dtype)
+      for key, (shape, dtype) in (
+        text_specs(length, words=bool(self._words)) | specs
+      ).items()
+    }
+
+  def rows(
+    self,
+    position: np.ndarray,
+    example_id: np.ndarray,
+    *,
+    into: Slots | None = None,
+  ) -> dict[str, np.ndarray]:
+    """The examples at these positions; regions go into slots where given.
+
+    Args:
+      position: [n] of the run; keys mismatches and masks.
+      example_id: [n]; beyond the split stands for padding.
+      into: places for the regions in arrays of a larger batch.
+    """
+    own = np.minimum(example_id, self._num_examples - 1)
+    caption, is_match = pair_captions(
+      position,
+      own,
+      image_of_text=self._captions.image_of_text,
+      seed=self._seed,
+      mismatch_prob=self._mismatch_prob,
+      candidates=None
+      if self._negatives is None
+      else self._negatives.candidates,
+      hard_prob=self._hard_prob,
+    )
+    text_ids, text_length = self._tokenizer.pack(
+      self._texts, caption, max_length=self._max_text_length
+    )
+    batch = {
+      "text_ids": text_ids,
+      "text_length": text_length,
+      "is_match": is_match,
+      "example_id": example_id,
+      "position": position,
+      "example_weight": example_id < self._num_examples,
+      **self._images(self._captions.image_of_text[own], into),
+    }
+    if self._words:
+      batch["text_word_start"] = pack_word_starts(
+        self._texts, caption, max_length=self._max_text_length
       )
-    return gather(self._cache, images, pool=self._pool)
+    if self._num_classes is None and into is None:
+      shape = (len(own), self._cut["max_regions"], 1)
+      batch["region_class_probs"] = np.zeros(shape, np.float16)
+    return {
+      key: batch[key].astype(dtype, copy=False)
+      for key, (_, dtype) in self.signature(len(own)).items()
+      if key in batch
+    }
+
+  def _images(
+    self, images: np.ndarray, into: Slots | None
+  ) -> dict[str, np.ndarray]:
+    """The regions of images of the captions, each byte copied once."""
+    if into is None:
+      into = Slots.new(self._specs, len(images), pool=self._pool)
+    if self._cache is None:
+      self._store.read_padded(self._rows[images], **self._cut, into=into)
+    else:
+      into.gather(self._cache, images)
+    return into.arrays

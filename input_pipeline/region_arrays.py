@@ -4,7 +4,7 @@ Dimensions: B images, R region slots, E feature width, C region classes.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,54 +33,48 @@ def array_specs(
   }
 
 
-class RegionArrays:
-  """Takes records one by one; each array is copied once, to its slot."""
+class Slots(NamedTuple):
+  """Where images go: arrays of a batch, and their places in it."""
 
-  def __init__(
-    self,
-    layout: Layout,
+  arrays: dict[str, np.ndarray]
+  places: np.ndarray
+
+  @classmethod
+  def new(
+    cls,
+    specs: Mapping[str, tuple[tuple[int, ...], np.dtype]],
+    count: int,
     *,
-    images: int,
-    max_regions: int,
-    class_probs: bool,
     pool: BufferPool | None = None,
-  ):
-    specs = array_specs(
-      layout, max_regions=max_regions, class_probs=class_probs
-    )
-    new = np.empty if pool is None else pool.empty
-    self._arrays = {
-      name: new((images, *shape), dtype)
+  ) -> "Slots":
+    """Fresh arrays of the given `array_specs`, all of whose places are free."""
+    empty = np.empty if pool is None else pool.empty
+    arrays = {
+      name: empty((count, *shape), dtype)
       for name, (shape, dtype) in specs.items()
     }
-    self._max_regions = max_regions
+    return cls(arrays, np.arange(count))
 
-  def put(self, index: int, record: Mapping[str, Any]):
-    """Cuts, pads and places a record of `schema.parse`."""
-    count = min(record["num_regions"], self._max_regions)
-    for name, array in self._arrays.items():
+  def put(self, number: int, record: Mapping[str, Any]):
+    """Cuts, pads and copies a record of `schema.parse` to its place."""
+    place = self.places[number]
+    slots = self.arrays["region_boxes"].shape[1]
+    count = min(record["num_regions"], slots)
+    for name, array in self.arrays.items():
       if name.startswith("region_"):
         source = record[name.removeprefix("region_")]
-        array[index, :count] = source[:count]
-        array[index, count:] = 0
-    self._arrays["num_regions"][index] = count
-    self._arrays["image_size"][index] = record["width"], record["height"]
+        array[place, :count] = source[:count]
+        array[place, count:] = 0
+    self.arrays["num_regions"][place] = count
+    self.arrays["image_size"][place] = record["width"], record["height"]
 
-  def finish(self) -> dict[str, np.ndarray]:
-    return self._arrays
-
-
-def gather(
-  arrays: Mapping[str, np.ndarray],
-  rows: np.ndarray,
-  *,
-  pool: BufferPool | None = None,
-) -> dict[str, np.ndarray]:
-  """The given rows of each array, copied once."""
-  new = np.empty if pool is None else pool.empty
-  found = {}
-  for name, array in arrays.items():
-    found[name] = new((len(rows), *array.shape[1:]), array.dtype)
-    # "clip" writes into `out` directly; "raise" makes a copy before.
-    np.take(array, rows, axis=0, out=found[name], mode="clip")
-  return found
+  def gather(self, arrays: Mapping[str, np.ndarray], rows: np.ndarray):
+    """Copies the given rows of other arrays to their places, once."""
+    whole = len(self.places) == len(self.arrays["num_regions"])
+    for name, target in self.arrays.items():
+      if whole:
+        # "clip" writes into `out` directly; "raise" makes a copy before.
+        np.take(arrays[name], rows, axis=0, out=target, mode="clip")
+        continue
+      for place, row in zip(self.places, rows, strict=True):
+        target[place] = arrays[name][row]

@@ -22,7 +22,7 @@ import numpy as np
 from input_pipeline import schema
 from input_pipeline.buffers import BufferPool
 from input_pipeline.errors import DataError
-from input_pipeline.region_arrays import RegionArrays
+from input_pipeline.region_arrays import Slots, array_specs
 from input_pipeline.schema import Layout
 from input_pipeline.shard import file_sha256
 
@@ -200,6 +200,7 @@ class RegionStore:
     max_regions: int,
     class_probs: bool,
     pool: BufferPool | None = None,
+    into: Slots | None = None,
   ) -> dict[str, np.ndarray]:
     """Records cut and padded to the same number of slots.
 
@@ -208,6 +209,7 @@ class RegionStore:
       max_regions: R; of images with more the first are kept.
       class_probs: whether to read these too.
       pool: gives the memory; NumPy does where there is none.
+      into: places in arrays that are there already.
 
     Returns:
       region_features [B, R, E] float16 or as encoded, region_boxes [B, R, 4]
@@ -215,16 +217,14 @@ class RegionStore:
       features region_feature_scale [B, R] float32; region_class_probs
       [B, R, C] float16 where asked for. 0 after num_regions.
     """
-    arrays = RegionArrays(
-      self.layout,
-      images=len(rows),
-      max_regions=max_regions,
-      class_probs=class_probs,
-      pool=pool,
-    )
-    for index, record in enumerate(self.parsed(rows)):
-      arrays.put(index, record)
-    return arrays.finish()
+    if into is None:
+      specs = array_specs(
+        self.layout, max_regions=max_regions, class_probs=class_probs
+      )
+      into = Slots.new(specs, len(rows), pool=pool)
+    for number, record in enumerate(self.parsed(rows)):
+      into.put(number, record)
+    return into.arrays
 
 
 def rows_of(

@@ -23,7 +23,7 @@ import numpy as np
 
 from input_pipeline.buffers import BufferPool
 from input_pipeline.errors import DataError
-from input_pipeline.region_arrays import array_specs
+from input_pipeline.region_arrays import Slots, array_specs
 from input_pipeline.region_store import (
   RegionStore,
   read_image_ids,
@@ -111,6 +111,7 @@ class StagedStore:
     max_regions: int,
     class_probs: bool,
     pool: BufferPool | None = None,
+    into: Slots | None = None,
   ) -> dict[str, np.ndarray]:
     """As `RegionStore.read_padded`; each byte is copied once."""
     self.check_max_regions(max_regions)
@@ -120,27 +121,29 @@ class StagedStore:
         file=self.directory,
         hint="a copy of a host's share has no images of the others",
       )
-    specs = array_specs(
-      self.layout, max_regions=max_regions, class_probs=class_probs
+    if into is None:
+      specs = array_specs(
+        self.layout, max_regions=max_regions, class_probs=class_probs
+      )
+      into = Slots.new(specs, len(rows), pool=pool)
+    shards, inside = np.divmod(rows, self._per_shard)
+    where = list(
+      zip(into.places.tolist(), shards.tolist(), inside.tolist(), strict=True)
     )
-    new = np.empty if pool is None else pool.empty
-    shards, places = np.divmod(rows, self._per_shard)
-    where = list(zip(shards.tolist(), places.tolist(), strict=True))
-    found = {}
-    for name, (shape, dtype) in specs.items():
+    for name, array in into.arrays.items():
       if name in _SMALL:
-        found[name] = self._small[name][rows]
+        array[into.places] = self._small[name][rows]
         continue
-      found[name] = array = new((len(rows), *shape), dtype)
       sources = self._arrays(name)
       if max_regions == self.max_regions:
-        for index, (shard, place) in enumerate(where):
-          array[index] = sources[shard][place]
+        for place, shard, row in where:
+          array[place] = sources[shard][row]
       else:
-        for index, (shard, place) in enumerate(where):
-          array[index] = sources[shard][place, :max_regions]
-    np.minimum(found["num_regions"], max_regions, out=found["num_regions"])
-    return found
+        for place, shard, row in where:
+          array[place] = sources[shard][row, :max_regions]
+    counts = into.arrays["num_regions"]
+    counts[into.places] = np.minimum(counts[into.places], max_regions)
+    return into.arrays
 
   def verify(self):
     """Reads every file and compares its checksum."""

@@ -180,7 +180,7 @@ def test_a_beam_pipeline_gives_the_same_store(ran):
 
 
 def test_the_python_of_the_page(tmp_path, monkeypatch):
-  (code,) = blocks("python")
+  code = next(block for block in blocks("python") if "write_store" in block)
   monkeypatch.chdir(tmp_path)
   rng = np.random.default_rng(0)
   boxes = np.array([[0, 0, 10, 10], [5, 5, 20, 30]], np.float32)
@@ -197,6 +197,16 @@ def test_the_python_of_the_page(tmp_path, monkeypatch):
   ]
   exec(code, {"my_detections": detections})
   assert len(RegionStore(tmp_path / "data/mine/regions")) == 3
+
+
+def test_the_configuration_of_several_corpora():
+  from configs import common
+
+  code = next(block for block in blocks("python") if "corpora" in block)
+  config = common.base_config()
+  exec(code, {"config": config, "common": common})
+  assert list(config.input.corpora) == ["cc", "text"]
+  assert config.input.corpora.text.weight == 0.2
 
 
 def test_every_annotation_format_is_in_the_table():

@@ -1,7 +1,7 @@
 """The fast checks of the data as a run begins (input_pipeline/checks)."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from input_pipeline.checks.annotation_file import SplitCaptions
@@ -16,7 +16,7 @@ POLICIES = ("error", "warn", "off")
 
 def check_data(
   config: Mapping[str, Any],
-  data: Mapping[str, PretrainData],
+  data: Sequence[PretrainData],
   *,
   devices: int,
   quiet: bool = False,
@@ -25,7 +25,7 @@ def check_data(
 
   Args:
     config: of the run; `data_checks` says what an error leads to.
-    data: split -> what was built of it.
+    data: what was built of it, for training and for evaluation.
     devices: that share a batch.
     quiet: prints nothing: on all hosts but one.
 
@@ -39,24 +39,30 @@ def check_data(
     )
   if policy == "off":
     return
+  for store in dict.fromkeys(found.source.store for found in data):
+    here = [found for found in data if found.source.store == store]
+    _check_store(config, store, here, devices, policy=policy, quiet=quiet)
+
+
+def _check_store(config, store: str, data, devices: int, *, policy, quiet):
   section = config["input"]
-  any_data = next(iter(data.values()))
+  evaluated = (section["annotations"], config["evals"]["split"])
   report = fast_checks(
-    section["store"],
+    store,
     [
       SplitCaptions(
-        split,
-        str(section["annotations"]),
+        found.source.split,
+        found.source.annotations,
         found.captions,
-        is_training=split == section["train_split"],
+        is_training=found.source[1:] != evaluated,
       )
-      for split, found in data.items()
+      for found in data
     ],
-    tokenizer=any_data.tokenizer,
+    tokenizer=data[0].tokenizer,
     checks=Checks(
       max_regions=section["max_regions"],
       max_text_length=section["max_text_length"],
-      batch_size=config["train"]["batch_size"],
+      batch_size=_batch_size(config),
       devices=devices,
     ),
   )
@@ -71,9 +77,15 @@ def check_data(
       f"found what must be put right before training:\n{_lines(errors)}\n"
       "  python -m input_pipeline.check looks at all of the data;\n"
       "  --config.data_checks=warn trains all the same",
-      file=section["store"],
+      file=store,
     )
 
 
 def _lines(findings: list[Finding]) -> str:
   return "\n".join(line for found in findings for line in found.to_lines())
+
+
+def _batch_size(config: Mapping[str, Any]) -> int | None:
+  """What a corpus must fill; one of several need not fill a batch alone."""
+  alone = not config["input"]["corpora"]
+  return config["train"]["batch_size"] if alone else None

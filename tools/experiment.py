@@ -13,6 +13,8 @@ from typing import Any
 import jax
 
 from input_pipeline.build import build
+from input_pipeline.mixture import Mixture
+from input_pipeline.pretrain import PretrainData
 from input_pipeline.retrieval import RetrievalSet
 from interbert_jax import optim
 from interbert_jax.config import InterBertConfig, make_config
@@ -26,23 +28,31 @@ _IMAGE_KEYS = ("region_features", "region_boxes", "image_size", "num_regions")
 _TEXT_KEYS = ("text_ids", "text_length", "image_of_text")
 
 
-def pretrain_data(config: Mapping[str, Any], split: str):
-  """The pairs of one split, as the configuration cuts them."""
+def pretrain_data(
+  config: Mapping[str, Any], split: str
+) -> PretrainData | Mixture:
+  """The pairs of one split, as the configuration cuts them.
+
+  Training goes through all corpora, where there are several.
+  """
   section = dict(config["input"])
-  if split != section.pop("train_split"):
+  corpora = section.pop("corpora")
+  training = split == section.pop("train_split")
+  if not training:
     # Evaluation reads every image once, on any host: a copy gains nothing.
     # Hard captions were mined of the training split.
     section.update(stage_dir="", shares=1, negatives="")
   if not config["task"]["text_masking"]["whole_word"]:
     section["word_boundaries"] = ""
-  return build(
-    "pretrain",
-    **section,
+  section.update(
     split=split,
     seed=config["seed"],
     class_probs=config["task"]["mrm_loss"] != "features",
     host=(jax.process_index(), jax.process_count()),
   )
+  if training and corpora:
+    return build("mixture", corpora=corpora, **section)
+  return build("pretrain", **section)
 
 
 def model_config(

@@ -25,7 +25,7 @@ def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
   held_out = experiment.pretrain_data(config, evals["split"])
   check_data(
     config,
-    {config["input"]["train_split"]: data, evals["split"]: held_out},
+    [*getattr(data, "corpora", [data]), held_out],
     devices=jax.device_count(),
     quiet=not is_main_process(),
   )

@@ -79,7 +79,9 @@ def write_page(
       "jinja2 is not installed", hint="pip install jinja2"
     ) from None
   rng = np.random.default_rng(seed)
-  rows = np.sort(rng.choice(len(table), min(count, len(table)), replace=False))
+  rows = np.sort(
+    rng.choice(table.items, min(count, table.items), replace=False)
+  )
   items = []
   for row in rows:
     found = zip(

@@ -44,7 +44,8 @@ class NegativeTable:
   candidates: np.ndarray
   scores: np.ndarray
 
-  def __len__(self) -> int:
+  @property
+  def items(self) -> int:
     return len(self.candidates)
 
   @property
@@ -81,11 +82,11 @@ class NegativeTable:
           field=field,
           hint=f"{_AGAIN}, from the same file, split, store and options",
         )
-    for start in range(0, len(self), _BLOCK):
+    for start in range(0, self.items, _BLOCK):
       rows = np.asarray(self.candidates[start : start + _BLOCK])
       own = group_of[start : start + len(rows), None]
-      bad = (rows >= len(self)) | (rows < -1)
-      bad |= (rows >= 0) & (group_of[np.clip(rows, 0, len(self) - 1)] == own)
+      bad = (rows >= self.items) | (rows < -1)
+      bad |= (rows >= 0) & (group_of[np.clip(rows, 0, self.items - 1)] == own)
       if bad.any():
         row, column = np.argwhere(bad)[0]
         raise DataError(

@@ -238,7 +238,10 @@ class PretrainTask:
           jnp.sum(masked_BR * weight_B[:, None]),
           jnp.sum(batch["num_regions"] * weight_B),
         ),
-        "match_rate": (jnp.sum(match_B * weight_B), jnp.sum(weight_B)),
+        "match_rate": (
+          jnp.sum(match_B * weight_B * both_B),
+          jnp.sum(weight_B * both_B),
+        ),
         "mlm_dropped": (mlm_rows.dropped, jnp.sum(mlm_weights_BL)),
         "mrm_dropped": (mrm_rows.dropped, jnp.sum(mrm_weights_BR)),
       },
