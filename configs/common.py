@@ -132,6 +132,9 @@ def base_config() -> ConfigDict:
   # regions are not.
   config.task.mlm_on_mismatched = True
   config.task.mrm_on_mismatched = False
+  # What the global region sees where regions are hidden: masked_sum (official:
+  # the features shown over the number of all), visible_mean (over theirs).
+  config.task.global_region = "masked_sum"
   # Words or regions of a pair are masked, each in half of the pairs.
   config.task.conditional_masking = False
   # The heads run on masked slots only: up to mlm_rows and mrm_rows of them

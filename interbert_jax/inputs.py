@@ -44,22 +44,34 @@ def region_input(
   boxes_BR4: jax.Array,
   image_size_B2: jax.Array,
   num_regions_B: jax.Array,
+  *,
+  hidden_BR: jax.Array | None = None,
+  global_region: str = "masked_sum",
 ) -> RegionInput:
   """Puts the global region in front and computes locations and the mask.
 
-  The global region is the sum of the given features over the number of boxes,
-  at location (0, 0, 1, 1, 1). In pretraining the features given are the
-  masked ones, so zeroed regions pull it down, as in the official code.
-  Examples without regions have no global region either.
+  The global region is at location (0, 0, 1, 1, 1). Examples without regions
+  have no global region either.
+
+  Args:
+    features_BRE, boxes_BR4, image_size_B2, num_regions_B: of a batch.
+    hidden_BR: regions whose features are zeroed.
+    global_region: the sum of the features shown, "masked_sum" over the number
+      of all regions, so that hidden ones pull it down, as in the official
+      code; "visible_mean" over the number of those shown.
   """
   slots = jnp.arange(features_BRE.shape[1])
   real_BR = slots < num_regions_B[:, None]
+  shown_BR = real_BR if hidden_BR is None else real_BR & ~hidden_BR
   # `where`, not a product: a padded slot may hold anything, even NaN.
   features_BRE = jnp.where(
-    real_BR[..., None], features_BRE.astype(jnp.float32), 0.0
+    shown_BR[..., None], features_BRE.astype(jnp.float32), 0.0
   )
   boxes_BR4 = jnp.where(real_BR[..., None], boxes_BR4, 0.0)
-  count_B1 = jnp.maximum(num_regions_B, 1)[:, None].astype(jnp.float32)
+  count_B = (
+    num_regions_B if global_region == "masked_sum" else shown_BR.sum(axis=1)
+  )
+  count_B1 = jnp.maximum(count_B, 1)[:, None].astype(jnp.float32)
   global_BE = features_BRE.sum(axis=1) / count_B1
   location_BR5 = boxes.locations(boxes_BR4, image_size_B2)
   whole_B15 = jnp.broadcast_to(

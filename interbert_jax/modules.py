@@ -87,7 +87,11 @@ class TextEmbeddings(nn.Module):
 
 
 class RegionEmbeddings(nn.Module):
-  """LayerNorm(W f + W' location), then dropout; no positions, no types."""
+  """LayerNorm(W f + W' location), then dropout; no positions.
+
+  The segment embedding of regions in the paper's figure would be a vector added
+  to the two biases that are here: it could change nothing.
+  """
 
   config: InterBertConfig
 

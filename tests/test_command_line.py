@@ -146,7 +146,11 @@ def config(paths):
       "hidden_size 66 cannot be split into num_heads 4",
     ),
     ({"model.size": "huge"}, ConfigError, "'huge' is unknown; sizes: ['tiny'"),
-    ({"task.mrm_loss": "l2"}, ConfigError, "mrm_loss 'l2'; wanted kl, hard, hard_confidence"),
+    (
+      {"task.mrm_loss": "l2"},
+      ConfigError,
+      "mrm_loss 'l2'; wanted kl, hard, hard_confidence",
+    ),
     (
       {"train.steps": None},
       ConfigError,

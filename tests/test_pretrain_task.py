@@ -53,6 +53,20 @@ def test_conditional_masking_shows_the_other_modality_whole():
   assert not (mrm & words).any()
 
 
+@pytest.mark.parametrize("kind", ["masked_sum", "visible_mean"])
+def test_the_global_region_over_all_or_over_those_shown(kind):
+  batch = tiny_batch()
+  _, inputs = prepared(batch, global_region=kind)
+  shown = np.asarray(inputs.regions.features[:, 1:])
+  visible = (shown != 0).any(2).sum(1)
+  assert (visible < batch["num_regions"]).any()
+  count = batch["num_regions"] if kind == "masked_sum" else visible
+  wanted = shown.sum(1) / np.maximum(count, 1)[:, None]
+  np.testing.assert_allclose(
+    inputs.regions.features[:, 0], wanted, rtol=1e-5, atol=1e-6
+  )
+
+
 @pytest.mark.parametrize("mlm", [True, False])
 @pytest.mark.parametrize("mrm", [True, False])
 def test_mismatched_pairs(mlm, mrm):
@@ -122,6 +136,7 @@ def test_confidence_weighs_classes(both):
   ("options", "words"),
   [
     ({"mrm_loss": "l2"}, "wanted kl, hard, hard_confidence or features"),
+    ({"global_region": "max"}, "wanted masked_sum or visible_mean"),
     ({"mrm_loss": "features"}, "needs model.region_target 'features'"),
     ({"mrm_feature_weight": 0.5}, "needs model.region_target 'both'"),
     (

@@ -86,6 +86,7 @@ class PretrainTask:
       over the feature; above 0 the model's region_target is "both".
     mlm_on_mismatched, mrm_on_mismatched: whether words, or regions, of pairs
       that do not match are predicted too. The official code does so for words.
+    global_region: what it sees where regions are hidden (inputs.py).
     conditional_masking: hides words or regions of a pair, never both: each in
       one half of the pairs, by a coin of the pair's position. The other
       modality is seen whole.
@@ -105,6 +106,7 @@ class PretrainTask:
   mrm_feature_weight: float = 0.0
   mlm_on_mismatched: bool = True
   mrm_on_mismatched: bool = False
+  global_region: str = "masked_sum"
   conditional_masking: bool = False
   group_size: int = 32
   mlm_rows: float = 6.0
@@ -118,6 +120,11 @@ class PretrainTask:
     )
 
   def __post_init__(self):
+    if self.global_region not in ("masked_sum", "visible_mean"):
+      raise ConfigError(
+        f"global_region {self.global_region!r}; wanted masked_sum or "
+        "visible_mean"
+      )
     wanted = region_target(self.mrm_loss, self.mrm_feature_weight)
     if self.mrm_weight and self.config.region_target != wanted:
       raise ConfigError(
@@ -186,10 +193,12 @@ class PretrainTask:
 
     features_BRE = region_features(batch)
     regions = region_input(
-      jnp.where(zeroed_BR[..., None], 0, features_BRE),
+      features_BRE,
       batch["region_boxes"],
       batch["image_size"],
       batch["num_regions"],
+      hidden_BR=zeroed_BR,
+      global_region=self.global_region,
     )
     length = text_ids_BL.shape[1]
     text_mask_BL = jnp.arange(length) < batch["text_length"][:, None]
