@@ -49,7 +49,7 @@ def make_format(
   return Format(
     name="images",
     expects="a folder of images",
-    detect=lambda path: None,
+    detect=_detect,
     split=_split,
     read=functools.partial(
       _read, settings=settings, load=load, names_sha256=listing.sha256
@@ -63,6 +63,10 @@ def make_format(
     },
     example=_example(models),
   )
+
+
+def _detect(path: Path) -> str | None:
+  return None  # never guessed: this source has a command of its own
 
 
 def _example(models: Models) -> ImageRegions:
