@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pathlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -69,7 +70,7 @@ def make_plan(
     source=str(source),
     reader=reader,
     parts=tuple(parts),
-    files={name: _stamp(name) for name in names},
+    files={name: (reader.stamp or _stamp)(name) for name in names},
     layout=layout_of(first, options),
     options=options,
     building=str(building),
@@ -83,8 +84,13 @@ def _stamp(name: str) -> tuple:
   if not path.is_dir():
     status = path.stat()
     return status.st_size, status.st_mtime_ns
+  return stamp_files(path, walk_files(path))
+
+
+def stamp_files(path: pathlib.Path, names: Iterable[str]) -> tuple[int, str]:
+  """How many files, and a hash of the names, sizes and times of change."""
   digest, count = hashlib.blake2b(digest_size=8), 0
-  for relative in walk_files(path):
+  for relative in names:
     try:
       status = (path / relative).stat()
       line = f"{relative}\0{status.st_size}\0{status.st_mtime_ns}\n"

@@ -74,6 +74,8 @@ class Format(NamedTuple):
     background_class: the column of class_probs that means no object, if any.
     provenance: what else decides what is read (settings, weights); goes into
       the manifest, and an interrupted conversion goes on with the same only.
+    stamp: path of a part -> what shows that its images have changed; where it
+      is None, the size and time of the file, or of all files of the directory.
     example: an image without regions, with the fields of all images, where they
       are known before one is read.
   """
@@ -87,6 +89,7 @@ class Format(NamedTuple):
   unit: str = "images"
   background_class: int | None = 0
   provenance: dict[str, Any] | None = None
+  stamp: Callable[[str], tuple] | None = None
   example: ImageRegions | None = None
 
 

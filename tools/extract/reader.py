@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from input_pipeline.conversion.plan import stamp_files
 from input_pipeline.errors import DataError
 from input_pipeline.formats.base import Format, ImageRegions, Part, count_parts
 from tools.extract.models import FEATURE_DIM, Models, load_extractor
@@ -61,6 +62,7 @@ def make_format(
       **models.provenance,
       "names_sha256": listing.sha256,
     },
+    stamp=_stamp,
     example=_example(models),
   )
 
@@ -80,6 +82,11 @@ def _example(models: Models) -> ImageRegions:
     class_probs=np.zeros((0, models.num_classes)),
     box_scores=np.zeros(0),
   )
+
+
+def _stamp(folder: str) -> tuple[int, str]:
+  """Of the images alone: other files may come and go."""
+  return stamp_files(Path(folder), list_photos(folder).names)
 
 
 def _split(path: Path) -> list[Part]:

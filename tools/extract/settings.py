@@ -43,11 +43,6 @@ class Settings:
         f"weights: found {self.weights!r}; centernet has its own, from the "
         "cache; --detector=torchvision reads a file"
       )
-    if not 1 <= self.min_regions <= self.max_regions:
-      raise ValueError(
-        f"min_regions: found {self.min_regions}, wanted 1 to max_regions "
-        f"({self.max_regions})"
-      )
     for name, low, high in (
       ("max_regions", 1, 100),
       ("crop_size", 32, 320),
@@ -57,3 +52,8 @@ class Settings:
       value = getattr(self, name)
       if not low <= value <= high:
         raise ValueError(f"{name}: found {value}, wanted {low} to {high}")
+    if not 1 <= self.min_regions <= self.max_regions:
+      raise ValueError(
+        f"min_regions: found {self.min_regions}, wanted 1 to max_regions "
+        f"({self.max_regions})"
+      )
