@@ -44,7 +44,7 @@ def describe_models(settings: Settings) -> Models:
 
   Raises:
     PackageError: they are not in the cache.
-    ValueError: the file of weights is not there.
+    ValueError: torchvision is not installed, or its weights are not there.
   """
   crops = f"{_ENCODER}, {settings.crop_size} pixel crops"
   encoder = {
@@ -70,6 +70,7 @@ def describe_models(settings: Settings) -> Models:
   find_weights((ENCODER,))
   from tools.extract import torchvision_detector
 
+  torchvision_detector.check_installed()
   return Models(
     extractor=f"boxes: {torchvision_detector.NAME}; features: {crops}",
     num_classes=torchvision_detector.NUM_CLASSES,
