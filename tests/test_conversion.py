@@ -1,6 +1,11 @@
 """Conversion: whole stores, whatever happens on the way."""
 
 import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +19,7 @@ from input_pipeline.conversion.run import convert
 from input_pipeline.errors import DataError
 from input_pipeline.formats.base import ImageRegions
 from input_pipeline.region_store import RegionStore
+from tests.conftest import ROOT
 from tests.corpus import C, E, make_image
 from tests.seed_format import FORMAT, write_seeds
 
@@ -103,6 +109,45 @@ def test_an_interrupted_conversion_goes_on(tmp_path, monkeypatch):
   assert converted_parts == [2]
   assert resumed == whole
   assert not building.exists()
+
+
+KILLED = """
+import sys
+from input_pipeline.conversion.run import convert
+from tests.seed_format import FORMAT
+if __name__ == "__main__":
+  convert(sys.argv[1], FORMAT, sys.argv[2], workers=2)
+"""
+
+
+def test_workers_do_not_outlive_a_killed_parent(tmp_path):
+  """They would write into the parts of the run that goes on."""
+  recipes = [{"id": f"im{i}", "sleep": 60} for i in range(1, 9)]
+  source = write_seeds(tmp_path / "a.seeds", [{"id": "im0"}, *recipes])
+  script = tmp_path / "killed.py"
+  script.write_text(KILLED)
+  process = subprocess.Popen(
+    [sys.executable, script, source, tmp_path / "store"],
+    env={**os.environ, "PYTHONPATH": str(ROOT)},
+    stderr=subprocess.DEVNULL,
+  )
+  building = tmp_path / ".store.unfinished-convert"
+
+  def wait_for(condition):
+    end = time.monotonic() + 60
+    while not condition():
+      assert time.monotonic() < end
+      time.sleep(0.1)
+
+  wait_for(lambda: len(list(building.glob("*.writing"))) == 2)
+  path = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+  workers = path.read_text().split()
+  assert len(workers) >= 2
+  process.kill()
+  process.wait()
+  wait_for(
+    lambda: not any(pathlib.Path(f"/proc/{w}").exists() for w in workers)
+  )
 
 
 @pytest.mark.parametrize("moment", ["finish_store", "publish"])

@@ -11,10 +11,12 @@ import fcntl
 import functools
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import pathlib
 import shutil
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -157,8 +159,7 @@ def _results(
   with concurrent.futures.ProcessPoolExecutor(
     workers,
     multiprocessing.get_context("spawn"),
-    initializer=signal.signal,
-    initargs=(signal.SIGINT, signal.SIG_IGN),
+    initializer=_prepare_worker,
   ) as pool:
     running = {pool.submit(parts.convert_part, plan, i): i for i in todo}
     try:
@@ -173,6 +174,21 @@ def _results(
     except BaseException:
       pool.shutdown(wait=True, cancel_futures=True)
       raise
+
+
+def _prepare_worker():
+  """Leaves Ctrl-C to the parent, and ends with it, however that ends.
+
+  A worker that outlived it would write into the parts of the next run.
+  """
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+  parent = multiprocessing.parent_process()
+  multiprocessing.connection.wait([parent.sentinel])
+  os._exit(1)
 
 
 def _finish(
