@@ -11,6 +11,9 @@ Dimensions: R regions of the image, E feature width, C region classes.
   class_probs       [R, C] float16    or, where there is no distribution,
   class_ids         [R] int32         the best class, from 0, no background
   class_scores      [R] float32       and its confidence
+  box_scores        [R] float32       how sure the detector is of a box, where
+                                      class_probs are not its own; 0 for a box
+                                      that it did not find
   attribute_ids     [R] int32
   attribute_scores  [R] float32
 
@@ -39,6 +42,7 @@ SCALARS = ("width", "height", "num_regions")
 PER_REGION = {
   "class_ids": "int32",
   "class_scores": "float32",
+  "box_scores": "float32",
   "attribute_ids": "int32",
   "attribute_scores": "float32",
 }

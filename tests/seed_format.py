@@ -5,6 +5,7 @@ Module level, so that worker processes find it.
 
 import json
 import pathlib
+import time
 
 import numpy as np
 
@@ -33,6 +34,8 @@ def _read(part: Part):
       continue
     if recipe.get("kill") and pathlib.Path(recipe["kill"]).exists():
       raise KeyboardInterrupt
+    if "sleep" in recipe:
+      time.sleep(recipe["sleep"])
     image = make_image(recipe["id"], seed=recipe.get("seed", number))
     image.place = place
     for field, value in recipe.get("set", {}).items():

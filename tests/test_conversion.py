@@ -1,16 +1,25 @@
 """Conversion: whole stores, whatever happens on the way."""
 
 import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
+from input_pipeline.conversion import plan as plan_lib
 from input_pipeline.conversion import run
 from input_pipeline.conversion.beam import beam_runner
 from input_pipeline.conversion.options import Options
+from input_pipeline.conversion.plan import make_plan
 from input_pipeline.conversion.run import convert
 from input_pipeline.errors import DataError
+from input_pipeline.formats.base import ImageRegions
 from input_pipeline.region_store import RegionStore
+from tests.conftest import ROOT
 from tests.corpus import C, E, make_image
 from tests.seed_format import FORMAT, write_seeds
 
@@ -100,6 +109,45 @@ def test_an_interrupted_conversion_goes_on(tmp_path, monkeypatch):
   assert converted_parts == [2]
   assert resumed == whole
   assert not building.exists()
+
+
+KILLED = """
+import sys
+from input_pipeline.conversion.run import convert
+from tests.seed_format import FORMAT
+if __name__ == "__main__":
+  convert(sys.argv[1], FORMAT, sys.argv[2], workers=2)
+"""
+
+
+def test_workers_do_not_outlive_a_killed_parent(tmp_path):
+  """They would write into the parts of the run that goes on."""
+  recipes = [{"id": f"im{i}", "sleep": 60} for i in range(1, 9)]
+  source = write_seeds(tmp_path / "a.seeds", [{"id": "im0"}, *recipes])
+  script = tmp_path / "killed.py"
+  script.write_text(KILLED)
+  process = subprocess.Popen(
+    [sys.executable, script, source, tmp_path / "store"],
+    env={**os.environ, "PYTHONPATH": str(ROOT)},
+    stderr=subprocess.DEVNULL,
+  )
+  building = tmp_path / ".store.unfinished-convert"
+
+  def wait_for(condition):
+    end = time.monotonic() + 60
+    while not condition():
+      assert time.monotonic() < end
+      time.sleep(0.1)
+
+  wait_for(lambda: len(list(building.glob("*.writing"))) == 2)
+  path = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+  workers = path.read_text().split()
+  assert len(workers) >= 2
+  process.kill()
+  process.wait()
+  wait_for(
+    lambda: not any(pathlib.Path(f"/proc/{w}").exists() for w in workers)
+  )
 
 
 @pytest.mark.parametrize("moment", ["finish_store", "publish"])
@@ -394,3 +442,92 @@ def test_images_of_another_kind_are_refused(tmp_path):
 def test_unknown_options_are_refused(option, value):
   with pytest.raises(DataError, match=f"field {option}: found"):
     Options(**{option: value})
+
+
+# What a reader may say beyond its images.
+
+
+def test_provenance_is_in_the_manifest_and_must_not_change(
+  source, tmp_path, monkeypatch
+):
+  def reader(**provenance):
+    return FORMAT._replace(provenance=provenance)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(run, "_finish", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+      convert(source, reader(crop_size=96, by="a"), tmp_path / "store")
+  with pytest.raises(DataError, match=r"another crop_size \(96, now 64\)"):
+    convert(source, reader(crop_size=64, by="a"), tmp_path / "store")
+  manifest = convert(source, reader(crop_size=96, by="a"), tmp_path / "store")
+  assert manifest["provenance"] == {"crop_size": 96, "by": "a"}
+
+
+def test_classes_may_have_no_background(source, tmp_path):
+  reader = FORMAT._replace(background_class=None)
+  manifest = convert(source, reader, tmp_path / "store")
+  assert manifest["background_class"] is None
+  # Made of ids they have one.
+  manifest = convert(
+    source, reader, tmp_path / "made", options=Options(classes="background")
+  )
+  assert manifest["background_class"] == 0
+
+
+def test_boxes_may_have_scores_of_their_own(tmp_path):
+  scores = [0.1, 0.5, 0.3, 0.0, 0.9]
+  source = write_seeds(
+    tmp_path / "a.seeds", [{"id": "im0", "set": {"box_scores": scores}}]
+  )
+  manifest, store = converted(source, tmp_path, max_regions=4)
+  assert manifest["region_order"] == "descending score"
+  assert manifest["optional"][0] == "box_scores"
+  (record,) = store.read([0])
+  np.testing.assert_array_equal(
+    record["box_scores"], np.array([0.9, 0.5, 0.3, 0.1], np.float32)
+  )
+  np.testing.assert_array_equal(
+    record["boxes"], make_image("im0").boxes[[4, 1, 2, 0]]
+  )
+
+
+def test_nothing_is_read_to_plan_where_an_example_is_given(source, tmp_path):
+  image = make_image("example")
+  example = ImageRegions(
+    "",
+    "",
+    np.zeros((0, E)),
+    None,
+    None,
+    None,
+    **{
+      field: getattr(image, field)[:0]
+      for field in ("class_probs", "attribute_ids", "attribute_scores")
+    },
+  )
+
+  def read(part):
+    raise AssertionError("read")
+
+  options = {"options": Options(), "building": tmp_path}
+  plan = make_plan(
+    source, FORMAT._replace(read=read, example=example), **options
+  )
+  assert plan.layout == make_plan(source, FORMAT, **options).layout
+
+
+def test_a_changed_file_of_a_directory_is_noticed(tmp_path):
+  folder = tmp_path / "folder"
+  (folder / "below").mkdir(parents=True)
+  (folder / "below/a.npz").write_bytes(b"one")
+  (folder / "below/again").symlink_to(folder)
+  (folder / "dangling").symlink_to(tmp_path / "absent")
+  stamp = plan_lib._stamp(str(folder))
+  assert stamp[0] == 2
+  (folder / ".hidden").write_bytes(b"x")
+  assert plan_lib._stamp(str(folder)) == stamp
+  (folder / "below/a.npz").write_bytes(b"three")
+  changed = plan_lib._stamp(str(folder))
+  assert changed != stamp and changed[0] == 2
+  (folder / "below/b.npz").touch()
+  assert plan_lib._stamp(str(folder))[0] == 3

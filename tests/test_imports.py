@@ -163,6 +163,8 @@ else:
     ("eval_retrieval.py", "  --workdir:"),
     ("eval_pretrain.py", "  --checkpoint:"),
     ("tools.sample_data", "--mode"),
+    ("tools.extract", "--images"),
+    ("tools.extract.fetch", "--packages"),
   ],
 )
 def test_help_comes_at_once(command, text):

@@ -1,7 +1,9 @@
 """What is to be converted, written down so that it can be resumed."""
 
+import hashlib
 import json
 import pathlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +11,7 @@ from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.to_record import layout_of
 from input_pipeline.errors import DataError
 from input_pipeline.formats.base import Format, Part
+from input_pipeline.formats.directory import walk_files
 from input_pipeline.schema import Layout
 
 
@@ -19,7 +22,7 @@ class Plan:
   source: str
   reader: Format
   parts: tuple[Part, ...]
-  files: dict[str, tuple[int, int]]  # size and time of change
+  files: dict[str, tuple]  # what shows that one has changed
   layout: Layout
   options: Options
   building: str  # where parts are written
@@ -35,6 +38,7 @@ class Plan:
       "layout": asdict(self.layout),
       "options": asdict(self.options),
       "sizes": self.sizes,
+      "provenance": self.reader.provenance,
     }
     return json.loads(json.dumps(content))
 
@@ -47,10 +51,10 @@ def make_plan(
   building: pathlib.Path,
   sizes: pathlib.Path | None = None,
 ) -> Plan:
-  """Cuts the source into parts and looks at its first image."""
+  """Cuts the source into parts and finds out what its images have."""
   source = source.absolute()
   parts = reader.split(source)
-  first = next(
+  first = reader.example or next(
     (
       image
       for part in parts
@@ -66,7 +70,7 @@ def make_plan(
     source=str(source),
     reader=reader,
     parts=tuple(parts),
-    files={name: _stamp(name) for name in names},
+    files={name: (reader.stamp or _stamp)(name) for name in names},
     layout=layout_of(first, options),
     options=options,
     building=str(building),
@@ -74,9 +78,27 @@ def make_plan(
   )
 
 
-def _stamp(name: str) -> tuple[int, int]:
-  status = pathlib.Path(name).stat()
-  return status.st_size, status.st_mtime_ns
+def _stamp(name: str) -> tuple:
+  """Size and time of change; of a directory, those of all files in it."""
+  path = pathlib.Path(name)
+  if not path.is_dir():
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+  return stamp_files(path, walk_files(path))
+
+
+def stamp_files(path: pathlib.Path, names: Iterable[str]) -> tuple[int, str]:
+  """How many files, and a hash of the names, sizes and times of change."""
+  digest, count = hashlib.blake2b(digest_size=8), 0
+  for relative in names:
+    try:
+      status = (path / relative).stat()
+      line = f"{relative}\0{status.st_size}\0{status.st_mtime_ns}\n"
+    except OSError:  # a link that leads nowhere
+      line = f"{relative}\n"
+    digest.update(line.encode("utf-8", "surrogateescape"))
+    count += 1
+  return count, digest.hexdigest()
 
 
 def read_sizes(path: str | None) -> dict[str, tuple[int, int]]:

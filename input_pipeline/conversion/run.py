@@ -11,10 +11,12 @@ import fcntl
 import functools
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import pathlib
 import shutil
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -111,11 +113,23 @@ def _check_resumed(building: pathlib.Path, plan: Plan):
   before = json.loads(path.read_text("utf-8"))
   changed = sorted(k for k in content if before.get(k) != content[k])
   if changed:
+    if changed == ["provenance"]:
+      changed = name_changes(before["provenance"], content["provenance"])
     raise DataError(
       f"an interrupted conversion lies here, with another {', '.join(changed)}",
       file=building,
       hint="--restart throws it away; or choose another --output",
     )
+
+
+def name_changes(before: dict | None, after: dict | None) -> list[str]:
+  """What differs between two provenances, for people."""
+  before, after = before or {}, after or {}
+  return [
+    f"{key} ({before.get(key)}, now {after.get(key)})"
+    for key in sorted({*before, *after})
+    if before.get(key) != after.get(key)
+  ]
 
 
 def processes(workers: int) -> "Runner":
@@ -145,8 +159,7 @@ def _results(
   with concurrent.futures.ProcessPoolExecutor(
     workers,
     multiprocessing.get_context("spawn"),
-    initializer=signal.signal,
-    initargs=(signal.SIGINT, signal.SIG_IGN),
+    initializer=_prepare_worker,
   ) as pool:
     running = {pool.submit(parts.convert_part, plan, i): i for i in todo}
     try:
@@ -161,6 +174,21 @@ def _results(
     except BaseException:
       pool.shutdown(wait=True, cancel_futures=True)
       raise
+
+
+def _prepare_worker():
+  """Leaves Ctrl-C to the parent, and ends with it, however that ends.
+
+  A worker that outlived it would write into the parts of the next run.
+  """
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+  parent = multiprocessing.parent_process()
+  multiprocessing.connection.wait([parent.sentinel])
+  os._exit(1)
 
 
 def _finish(
@@ -209,6 +237,7 @@ def _finish(
         "images_without_boxes": counts.no_boxes,
       },
       "captions": CAPTIONS if has_captions else None,
+      "provenance": plan.reader.provenance,
     },
   )
   publish(store, output)
@@ -217,13 +246,18 @@ def _finish(
 
 
 def _background(plan: Plan) -> int | None:
-  return None if plan.layout.num_classes is None else 0
+  if plan.layout.num_classes is None:
+    return None
+  # Probabilities made of ids have one, whatever the source has.
+  made = plan.options.classes != "source"
+  return 0 if made else plan.reader.background_class
 
 
 def _order(plan: Plan) -> str:
   has_scores = (
     plan.layout.num_classes is not None
     or "class_scores" in plan.layout.optional
+    or "box_scores" in plan.layout.optional
   )
   by_score = plan.options.order == "score" and has_scores
   return "descending score" if by_score else "as stored"

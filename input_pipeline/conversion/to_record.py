@@ -55,7 +55,7 @@ def layout_of(image: ImageRegions, options: Options) -> Layout:
     elif has_ids:
       optional += ["class_ids"]
       optional += ["class_scores"] if image.class_scores is not None else []
-  for field in ("attribute_ids", "attribute_scores"):
+  for field in ("box_scores", "attribute_ids", "attribute_scores"):
     optional += [field] if getattr(image, field) is not None else []
   if np.ndim(image.features) != 2:
     raise DataError(
@@ -212,7 +212,9 @@ def _clip(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def scores(image: ImageRegions) -> np.ndarray | None:
-  """[R] confidence in the best class that is no background, or None."""
+  """[R] of the boxes, else of the best class that is no background, or None."""
+  if image.box_scores is not None:
+    return np.asarray(image.box_scores)
   if image.class_probs is not None and np.ndim(image.class_probs) == 2:
     return np.asarray(image.class_probs)[:, 1:].max(axis=1)
   return image.class_scores

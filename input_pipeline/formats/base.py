@@ -33,11 +33,14 @@ class ImageRegions:
   width: int | None  # None, as height, where the source has no sizes
   height: int | None
   relative: bool = False
-  class_probs: np.ndarray | None = None  # [R, C] float, background first
+  # [R, C] float; background first, unless the format says otherwise.
+  class_probs: np.ndarray | None = None
   # Of the most probable class, from 0 without background: class k is column
   # k + 1 of class_probs.
   class_ids: np.ndarray | None = None  # [R] int
   class_scores: np.ndarray | None = None  # [R] float
+  # By which regions are ordered, where class_probs are not the detector's.
+  box_scores: np.ndarray | None = None  # [R] float
   attribute_ids: np.ndarray | None = None  # [R] int
   attribute_scores: np.ndarray | None = None  # [R] float
   caption: str | None = None  # where the source has one beside the regions
@@ -68,6 +71,14 @@ class Format(NamedTuple):
       what was found and wanted, so that reading may go on after it; where it
       cannot go on the error is raised.
     extractor: of the published files in this format, for the manifest.
+    unit: what parts count, for the progress line.
+    background_class: the column of class_probs that means no object, if any.
+    provenance: what else decides what is read (settings, weights); goes into
+      the manifest, and an interrupted conversion goes on with the same only.
+    stamp: path of a part -> what shows that its images have changed; where it
+      is None, the size and time of the file, or of all files of the directory.
+    example: an image without regions, with the fields of all images, where they
+      are known before one is read.
   """
 
   name: str
@@ -76,17 +87,23 @@ class Format(NamedTuple):
   split: Callable[[Path], list[Part]]
   read: Callable[[Part], Iterator[ImageRegions | DataError]]
   extractor: str = "unknown"
-  unit: str = "images"  # that parts count, for the progress line
+  unit: str = "images"
+  background_class: int | None = 0
+  provenance: dict[str, Any] | None = None
+  stamp: Callable[[str], tuple] | None = None
+  example: ImageRegions | None = None
 
 
 IMAGES_PER_PART = 1024
 
 
-def count_parts(path: Path, count: int) -> list[Part]:
+def count_parts(
+  path: Path, count: int, *, images_per_part: int = IMAGES_PER_PART
+) -> list[Part]:
   """Parts of a source whose records are numbered from 0 to count - 1."""
   return [
-    Part(str(path), start, min(start + IMAGES_PER_PART, count))
-    for start in range(0, count, IMAGES_PER_PART)
+    Part(str(path), start, min(start + images_per_part, count))
+    for start in range(0, count, images_per_part)
   ]
 
 

@@ -34,6 +34,26 @@ def first_file(
   return None
 
 
+def walk_files(path: str | os.PathLike[str]) -> Iterator[str]:
+  """Paths below a directory, relative, in a fixed order.
+
+  Links to directories are followed, each directory once; what begins with a
+  dot is left out.
+  """
+  seen = set()
+  for folder, folders, names in os.walk(path, followlinks=True):
+    status = os.stat(folder)
+    if (status.st_dev, status.st_ino) in seen:
+      folders.clear()
+      continue
+    seen.add((status.st_dev, status.st_ino))
+    folders[:] = sorted(f for f in folders if not f.startswith("."))
+    base = os.path.relpath(folder, path)
+    for name in sorted(names):
+      if not name.startswith("."):
+        yield os.path.normpath(os.path.join(base, name))
+
+
 @functools.lru_cache(maxsize=2)
 def list_files(path: str, suffix: str, without: str | None) -> tuple[str, ...]:
   """Paths below a directory, relative and sorted."""

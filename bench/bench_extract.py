@@ -1,0 +1,162 @@
+"""Where extraction spends its time, and how it grows with workers.
+
+  python bench/bench_extract.py --images=DIR --output=docs/extract_speed.json
+
+Stages are timed in this process on one core; whole runs are processes of their
+own, start and compilation included. Memory is the largest resident set of any
+process of a run.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+
+class Stages:
+  """Seconds spent in named stages, by the clock and of the processor.
+
+  They differ where others use the machine.
+  """
+
+  def __init__(self):
+    self.clock: dict[str, float] = {}
+    self.processor: dict[str, float] = {}
+
+  def time(self, name, function, *arguments, **options):
+    began = time.perf_counter(), time.process_time()
+    result = function(*arguments, **options)
+    ended = time.perf_counter(), time.process_time()
+    for seconds, start, stop in zip(
+      (self.clock, self.processor), began, ended, strict=True
+    ):
+      seconds[name] = seconds.get(name, 0.0) + stop - start
+    return result
+
+  def per_image(self, seconds: dict[str, float], images: int) -> dict:
+    shares = {name: spent / images for name, spent in seconds.items()}
+    return shares | {"all": sum(shares.values())}
+
+
+def measure_stages(folder: str) -> dict:
+  from tools.extract.models import load_extractor
+  from tools.extract.photos import list_photos, open_photo
+  from tools.extract.regions import cut_crops
+  from tools.extract.settings import Settings
+
+  settings, stages = Settings(), Stages()
+  extractor = stages.time("load", load_extractor, settings)
+  names = list_photos(folder).names
+
+  def run(names):
+    for start in range(0, len(names), settings.batch_size):
+      photos = [
+        stages.time(
+          "decode", open_photo, folder, name, max_side=settings.max_side
+        )
+        for name in names[start : start + settings.batch_size]
+      ]
+      found = stages.time("detect", extractor.find_boxes, photos)
+      crops = [
+        stages.time(
+          "crop", cut_crops, photo, each.boxes_R4, side=settings.crop_size
+        )
+        for photo, each in zip(photos, found, strict=True)
+      ]
+      stages.time("encode", extractor.encode, np.concatenate(crops))
+
+  run(names[: settings.batch_size])
+  first = sum(stages.processor.values())
+  stages.clock.clear()
+  stages.processor.clear()
+  run(names)
+  return {
+    "images": len(names),
+    "load_and_compile_cpu_s": first,
+    "seconds_per_image": stages.per_image(stages.clock, len(names)),
+    "cpu_seconds_per_image": stages.per_image(stages.processor, len(names)),
+  }
+
+
+def measure_run(folder: pathlib.Path, images: int, workers: int) -> dict:
+  output = pathlib.Path(tempfile.mkdtemp())
+  environment = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in ("XLA_FLAGS", "NPROC", "OMP_NUM_THREADS")
+  }
+  try:
+    began = time.perf_counter()
+    process = subprocess.Popen(
+      [sys.executable, "-m", "tools.extract", f"--images={folder}"]
+      + [f"--output={output / 'out'}", f"--workers={workers}"],
+      cwd=ROOT,
+      env=environment,
+      stdout=subprocess.DEVNULL,
+      stderr=subprocess.DEVNULL,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - began
+    if status:
+      raise RuntimeError(f"extraction ended with {status}")
+    manifest = json.loads((output / "out/regions/manifest.json").read_text())
+    assert manifest["num_images"] == images
+  finally:
+    shutil.rmtree(output)
+  cpu = usage.ru_utime + usage.ru_stime
+  return {
+    "workers": workers,
+    "images": images,
+    "seconds": seconds,
+    "seconds_per_image_and_core": seconds * workers / images,
+    "cpu_seconds_per_image": cpu / images,
+    "largest_process_mb": usage.ru_maxrss / 1024,
+    "fingerprint": manifest["fingerprint"],
+  }
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("--images", type=pathlib.Path, required=True)
+  parser.add_argument(
+    "--copies", type=int, default=1, help="of the folder, for the whole runs"
+  )
+  parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
+  parser.add_argument("--output", type=pathlib.Path)
+  options = parser.parse_args()
+  from tools.extract.__main__ import use_one_core
+
+  use_one_core()  # before anything imports JAX
+  from tools.extract.photos import list_photos
+
+  folder = options.images.absolute()
+  result = {
+    "cores": os.cpu_count(),
+    "stages": measure_stages(str(folder)),
+    "runs": [],
+  }
+  print(json.dumps(result["stages"]), flush=True)
+  with tempfile.TemporaryDirectory() as copies:
+    for number in range(options.copies):
+      shutil.copytree(folder, pathlib.Path(copies) / f"copy{number}")
+    images = len(list_photos(copies).names)
+    for workers in options.workers:
+      row = measure_run(pathlib.Path(copies), images, workers)
+      result["runs"].append(row)
+      print(json.dumps(row), flush=True)
+  if options.output:
+    options.output.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+  main()

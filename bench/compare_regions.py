@@ -1,0 +1,227 @@
+"""How far extraction agrees with stored regions of the same photos.
+
+  python bench/compare_regions.py --images=DIR --stored=regions36.npz \\
+    --output=docs/extract_agreement.json --picture=docs/images/extracted.png
+
+The stored regions come from the same networks, but from the photos in their
+original size, of which DIR has smaller copies. Boxes are compared in pixels of
+the original. Features are compared for crops of the stored boxes, so that the
+boxes play no part. --draw=FOLDER draws both on the photos, to look at.
+
+Dimensions: R regions.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+# Of COCO's 80 classes, in the order of the detector.
+_CLASSES = (
+  "person,bicycle,car,motorbike,aeroplane,bus,train,truck,boat,traffic light,"
+  "fire hydrant,stop sign,parking meter,bench,bird,cat,dog,horse,sheep,cow,"
+  "elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,suitcase,frisbee,"
+  "skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,"
+  "surfboard,tennis racket,bottle,wine glass,cup,fork,knife,spoon,bowl,banana,"
+  "apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,sofa,"
+  "potted plant,bed,dining table,toilet,monitor,laptop,mouse,remote,keyboard,"
+  "phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,scissors,"
+  "teddy bear,hair drier,toothbrush"
+).split(",")
+
+
+def compare(folder: pathlib.Path, stored) -> tuple[dict, list]:
+  """Returns the numbers, and of each photo what is drawn."""
+  from interbert_jax.vision import boxes, centernet
+  from interbert_jax.vision.efficientnet import load_encoder
+  from tools.extract.fetch import find_weights
+  from tools.extract.photos import open_photo
+  from tools.extract.regions import cut_crops, resize_square
+
+  files = find_weights()
+  detect = centernet.load_detector(files["detector"])
+  encode = load_encoder(files["encoder"], batch_size=41)
+  rows = {name: [] for name in ("iou", "score", "same", "cosine", "head")}
+  rows |= {name: [] for name in ("top1", "side", "count")}
+  pictures = []
+  for number, image_id in enumerate(stored["image_id"].tolist()):
+    photo = open_photo(str(folder), f"{image_id:012d}.jpg", max_side=1280)
+    height, width = stored["hw"][number].tolist()
+    photo = photo._replace(width=width, height=height)
+    peaks = detect(resize_square(photo.image, centernet.INPUT_SIZE)[None])
+    ours = boxes.choose_boxes(
+      peaks.boxes_NP4[0]
+      * (np.array([width, height] * 2) / centernet.INPUT_SIZE),
+      peaks.class_ids_NP[0],
+      peaks.scores_NP[0],
+      width=width,
+      height=height,
+      max_regions=36,
+    )
+    R = int(stored["num_det"][number])
+    theirs_R4 = stored["boxes"][number, :R]
+    scores_RC = stored["det80"][number, :R].astype(np.float32)
+    overlap = boxes.iou(theirs_R4, ours.boxes_R4)
+    rows["iou"] += overlap.max(1).tolist()
+    rows["score"] += scores_RC.max(1).tolist()
+    # Objects of several classes may lie in one place, in any order.
+    same = scores_RC.argmax(1)[:, None] == ours.class_ids_R
+    rows["same"] += (same & (overlap > 0.5)).any(1).tolist()
+    rows["count"].append(len(ours.boxes_R4) - R)
+    every_R4 = stored["boxes"][number]
+    features, probs = encode(cut_crops(photo, every_R4, side=96))
+    wanted = stored["features"][number].astype(np.float32)
+    rows["cosine"] += _cosine(features, wanted).tolist()
+    rows["head"] += _cosine(features[:, :1280], wanted[:, :1280]).tolist()
+    rows["top1"] += (
+      probs.argmax(1) == stored["cls1000"][number].argmax(1)
+    ).tolist()
+    share = photo.image.width / width
+    rows["side"] += (
+      (every_R4[:, 2:] - every_R4[:, :2]).min(1) * share
+    ).tolist()
+    pictures.append((photo, theirs_R4, scores_RC, ours))
+  return _summarise({k: np.array(v) for k, v in rows.items()}), pictures
+
+
+def _cosine(a, b):
+  return (a * b).sum(1) / (
+    np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+  )
+
+
+def _summarise(rows: dict[str, np.ndarray]) -> dict:
+  def of_boxes(chosen):
+    iou = rows["iou"][chosen]
+    return {
+      "stored_boxes": int(chosen.sum()),
+      "median_iou": float(np.median(iou)),
+      "share_iou_above_0.5": float((iou > 0.5).mean()),
+      "share_iou_above_0.9": float((iou > 0.9).mean()),
+      "share_same_class_and_iou_above_0.5": float(rows["same"][chosen].mean()),
+    }
+
+  def of_features(chosen):
+    return {
+      "crops": int(chosen.sum()),
+      "median_cosine": float(np.median(rows["cosine"][chosen])),
+      "mean_cosine": float(rows["cosine"][chosen].mean()),
+      "mean_cosine_of_head": float(rows["head"][chosen].mean()),
+      "same_top1": float(rows["top1"][chosen].mean()),
+    }
+
+  every = np.ones(len(rows["iou"]), bool)
+  return {
+    "photos": len(rows["count"]),
+    "photos_with_as_many_boxes": int((rows["count"] == 0).sum()),
+    "mean_difference_in_boxes": float(np.abs(rows["count"]).mean()),
+    "boxes": {
+      "all": of_boxes(every),
+      "score_above_0.1": of_boxes(rows["score"] > 0.1),
+      "score_above_0.3": of_boxes(rows["score"] > 0.3),
+    },
+    "features": {
+      "all": of_features(np.ones(len(rows["cosine"]), bool)),
+      "side_under_32": of_features(rows["side"] < 32),
+      "side_32_to_96": of_features((rows["side"] >= 32) & (rows["side"] < 96)),
+      "side_96_to_200": of_features(
+        (rows["side"] >= 96) & (rows["side"] < 200)
+      ),
+      "side_above_200": of_features(rows["side"] >= 200),
+    },
+  }
+
+
+_INK = (30, 34, 42)
+_COLORS = (
+  (0, 114, 178),
+  (213, 94, 0),
+  (0, 135, 100),
+  (170, 60, 140),
+  (110, 80, 20),
+  (60, 60, 200),
+)
+
+
+def draw(picture, *, background: bool, floor: float = 0.15) -> Image.Image:
+  """Stored regions left, ours right, on the photo or on grey."""
+  photo, theirs_R4, scores_RC, ours = picture
+  share = 480 / max(photo.width, photo.height)
+  size = (round(photo.width * share), round(photo.height * share))
+  paper = Image.new("RGB", (2 * size[0] + 48, size[1] + 56), "white")
+  font = ImageFont.load_default(15)
+  sides = (
+    ("stored", theirs_R4, scores_RC.argmax(1), scores_RC.max(1)),
+    ("python -m tools.extract", *ours),
+  )
+  for number, (title, boxes_R4, class_ids_R, scores_R) in enumerate(sides):
+    canvas = Image.new("RGB", size, (226, 229, 233))
+    if background:
+      canvas = photo.image.resize(size, Image.Resampling.LANCZOS)
+    pen = ImageDraw.Draw(canvas, "RGBA")
+    for index in np.argsort(scores_R, kind="stable"):
+      corners = (boxes_R4[index] * share).tolist()
+      if scores_R[index] < floor:
+        pen.rectangle(corners, outline=(120, 126, 136, 90))
+        continue
+      color = _COLORS[int(class_ids_R[index]) % len(_COLORS)]
+      pen.rectangle(corners, outline=color, width=3)
+    for index in np.argsort(scores_R, kind="stable"):
+      if scores_R[index] < floor:
+        continue
+      color = _COLORS[int(class_ids_R[index]) % len(_COLORS)]
+      text = f"{_CLASSES[class_ids_R[index]]} {scores_R[index]:.2f}"
+      x, y = boxes_R4[index, :2] * share
+      wide = font.getlength(text) + 8
+      x, y = max(0, min(x, size[0] - wide)), max(0, y - 18 if y >= 18 else y)
+      pen.rectangle((x, y, x + wide, y + 18), fill=color)
+      pen.text((x + 4, y + 9), text, font=font, fill="white", anchor="lm")
+    left = 16 + number * (size[0] + 16)
+    paper.paste(canvas, (left, 40))
+    ImageDraw.Draw(paper).text((left, 12), title, font=font, fill=_INK)
+  return paper
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("--images", type=pathlib.Path, required=True)
+  parser.add_argument("--stored", type=pathlib.Path, required=True)
+  parser.add_argument("--output", type=pathlib.Path)
+  parser.add_argument(
+    "--draw", type=pathlib.Path, help="folder for photos with both boxes"
+  )
+  parser.add_argument(
+    "--picture", type=pathlib.Path, help="boxes of one photo, without the photo"
+  )
+  parser.add_argument("--photo", type=int, help="its id, for --picture")
+  options = parser.parse_args()
+  from tools.extract.__main__ import use_one_core
+
+  use_one_core()  # before anything imports JAX
+  with np.load(options.stored, allow_pickle=False) as stored:
+    stored = dict(stored)
+  numbers, pictures = compare(options.images, stored)
+  text = json.dumps(numbers, indent=2)
+  print(text)
+  if options.output:
+    options.output.write_text(text + "\n")
+  ids = stored["image_id"].tolist()
+  if options.draw:
+    options.draw.mkdir(parents=True, exist_ok=True)
+    for image_id, picture in zip(ids, pictures, strict=True):
+      path = options.draw / f"{image_id}.jpg"
+      draw(picture, background=True).save(path, quality=85)
+  if options.picture:
+    chosen = ids.index(options.photo) if options.photo else 0
+    image = draw(pictures[chosen], background=False)
+    image.save(options.picture, optimize=True)
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,114 @@
+"""Boxes by torchvision's Faster R-CNN, for people who have its weights.
+
+Slower than CenterNet and better. torch is imported here and nowhere else, and
+only when this detector is asked for.
+
+Dimensions: R regions of an image, C = 91 classes, background first.
+"""
+
+import importlib.util
+import os
+
+import numpy as np
+
+from tools.extract.photos import Photo
+from tools.extract.regions import FindBoxes, Found
+from tools.extract.settings import Settings
+
+NAME = "Faster R-CNN, ResNet-50 FPN, COCO (torchvision)"
+NUM_CLASSES = 91
+
+
+def check_installed() -> None:
+  """Raises ValueError where torch or torchvision is missing."""
+  missing = [
+    name
+    for name in ("torch", "torchvision")
+    if importlib.util.find_spec(name) is None
+  ]
+  if missing:
+    raise ValueError(
+      f"detector torchvision: {' and '.join(missing)} not installed; pip "
+      "install torch torchvision, or leave --detector away for centernet"
+    )
+
+
+def load_torchvision(settings: Settings) -> FindBoxes:
+  """Returns the detector.
+
+  Raises:
+    ValueError: the file is not the weights of fasterrcnn_resnet50_fpn.
+  """
+  check_installed()
+  import torch
+
+  from interbert_jax.vision import boxes
+
+  model = _load_model(settings.weights)
+
+  @torch.inference_mode()
+  def find(photo: Photo) -> Found:
+    pixels = torch.from_numpy(np.array(photo.image)).permute(2, 0, 1) / 255.0
+    images, _ = model.transform([pixels])
+    maps = model.backbone(images.tensors)
+    proposals, _ = model.rpn(images, maps)
+    (found,), _ = model.roi_heads(maps, proposals, images.image_sizes)
+    height, width = images.image_sizes[0]  # as the network sees it
+    scale_4 = np.array([photo.width / width, photo.height / height] * 2)
+    size = {"width": photo.width, "height": photo.height}
+    best = boxes.choose_boxes(
+      found["boxes"].numpy() * scale_4,
+      found["labels"].numpy(),
+      found["scores"].numpy(),
+      max_regions=settings.max_regions,
+      **size,
+    )
+    filled = boxes.fill_up(best, min_regions=settings.min_regions, **size)
+    # Every box gets its distribution, those of the grid as well.
+    corners_R4 = torch.from_numpy((filled.boxes_R4 / scale_4).astype("f4"))
+    heads = model.roi_heads
+    pooled = heads.box_roi_pool(maps, [corners_R4], images.image_sizes)
+    logits_RC, _ = heads.box_predictor(heads.box_head(pooled))
+    probs_RC = torch.softmax(logits_RC, -1).numpy()
+    return Found(filled.boxes_R4, filled.scores_R, probs_RC)
+
+  return lambda photos: [find(photo) for photo in photos]
+
+
+def _load_model(path: str | None):
+  import torch
+  import torchvision
+
+  # BatchNorm in evaluation mode and an epsilon of 0 is what the published
+  # weights were trained and are evaluated with.
+  model = torchvision.models.detection.fasterrcnn_resnet50_fpn(
+    weights=None, weights_backbone=None, num_classes=NUM_CLASSES
+  )
+  for module in model.modules():
+    if isinstance(module, torch.nn.BatchNorm2d):
+      module.eps = 0.0
+  wish = (
+    "wanted the state_dict of torchvision's fasterrcnn_resnet50_fpn, such as "
+    "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"
+  )
+  if path is None or not os.path.isfile(path):
+    raise ValueError(f"{path}: no such file; {wish}")
+  try:
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+  except Exception as error:  # torch raises anything for other files
+    cause = str(error).strip().partition("\n")[0]
+    raise ValueError(f"{path}: cannot be read: {cause}; {wish}") from None
+  if not isinstance(weights, dict):
+    raise ValueError(f"{path}: found a {type(weights).__name__}; {wish}")
+  try:
+    missing, surplus = model.load_state_dict(weights, strict=False)
+  except (RuntimeError, TypeError, AttributeError) as error:
+    lines = [line.strip() for line in str(error).splitlines()]
+    raise ValueError(f"{path}: {' '.join(lines[:3])}; {wish}") from None
+  missing = [k for k in missing if not k.endswith("num_batches_tracked")]
+  if missing or surplus:
+    raise ValueError(
+      f"{path}: {len(missing)} tensors are missing ({', '.join(missing[:3])}) "
+      f"and {len(surplus)} surplus ({', '.join(surplus[:3])}); {wish}"
+    )
+  return model.eval()
