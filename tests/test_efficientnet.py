@@ -1,16 +1,13 @@
 """EfficientNet-Lite0 against a NumPy oracle, and real weights if present."""
 
-import os
-import pathlib
-
 import jax
 import numpy as np
 import pytest
 
 from interbert_jax.vision import efficientnet
 from interbert_jax.weights_file import write_safetensors
-
-FILE_NAME = "efficientnet-lite0-57934424.pth"
+from tools.packages import cached_files
+from tools.weights import ENCODER
 
 
 def make_weights():
@@ -233,11 +230,9 @@ def test_refuses_empty_batches(tmp_path):
 
 
 def find_real_weights():
-  default = pathlib.Path.home() / ".cache" / "interbert_jax"
-  cache = pathlib.Path(os.environ.get("INTERBERT_CACHE", default))
-  path = cache / FILE_NAME
+  path = cached_files([ENCODER])["encoder"]
   if not path.exists():
-    pytest.skip(f"{FILE_NAME} is not in the cache (INTERBERT_CACHE, {cache})")
+    pytest.skip(f"no {path}; python -m tools.extract.fetch puts it there")
   return path
 
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from interbert_jax import weights_file
+from interbert_jax.vision.depthwise import convolve_depthwise
 
 # blocks, kernel, stride of the first block, expansion, channels
 STAGES = (
@@ -176,7 +177,12 @@ def apply_block(params: Params, x_NHWC: jax.Array, *, block: Block):
   if block.expansion > 1:
     y_NHWC = _relu6(_convolve_1x1(y_NHWC, params["expand"]))
   y_NHWC = _relu6(
-    _convolve_depthwise(y_NHWC, params["depthwise"], stride=block.stride)
+    convolve_depthwise(
+      y_NHWC,
+      params["depthwise"]["w"],
+      params["depthwise"]["b"],
+      stride=block.stride,
+    )
   )
   y_NHWC = _convolve_1x1(y_NHWC, params["project"])
   if block.stride == 1 and block.in_channels == block.channels:
@@ -200,39 +206,6 @@ def _convolve(x_NHWC, params, *, stride):
 
 def _convolve_1x1(x_NHWC, params):
   return x_NHWC @ params["w"] + params["b"]
-
-
-def _convolve_depthwise(x_NHWC, params, *, stride):
-  """One k x k filter per channel, as a sum of shifted and weighted maps.
-
-  A grouped convolution computes the same several times slower on a CPU.
-  """
-  kernel_KKC = params["w"]
-  kernel = kernel_KKC.shape[0]
-  _, height, width, _ = x_NHWC.shape
-  out_height, out_width = -(-height // stride), -(-width // stride)
-  x_NHWC = jnp.pad(
-    x_NHWC,
-    (
-      (0, 0),
-      same_padding(height, kernel, stride),
-      same_padding(width, kernel, stride),
-      (0, 0),
-    ),
-  )
-  total_NHWC = params["b"]
-  for i in range(kernel):
-    for j in range(kernel):
-      rows = slice(i, i + (out_height - 1) * stride + 1, stride)
-      columns = slice(j, j + (out_width - 1) * stride + 1, stride)
-      total_NHWC = total_NHWC + x_NHWC[:, rows, columns] * kernel_KKC[i, j]
-  return total_NHWC
-
-
-def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-  """Pixels before and after, as TensorFlow's SAME: the odd one goes after."""
-  total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-  return total // 2, total - total // 2
 
 
 def weight_shapes() -> dict[str, tuple[int, ...]]:

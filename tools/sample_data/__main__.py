@@ -80,7 +80,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
   """Runs the command; returns its exit status."""
   options = parse_arguments(arguments)
-  from tools.sample_data.packages import PackageError
+  from tools.packages import PackageError
 
   try:
     make_sample(options)
@@ -92,15 +92,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def make_sample(options: argparse.Namespace) -> None:
   """Builds the folder, unless it is there already."""
-  from tools.sample_data import build, packages, sources
+  from tools.packages import default_cache
+  from tools.sample_data import build, sources
 
   # Before TensorFlow is imported, which only writes files here: no chatter.
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
   start = time.monotonic()
-  output = options.output or (
-    packages.default_cache() / f"sample_{options.mode}"
-  )
+  output = options.output or default_cache() / f"sample_{options.mode}"
   mark = {
     "generator_version": build.VERSION,
     "mode": options.mode,

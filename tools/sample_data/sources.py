@@ -108,9 +108,12 @@ def load_openmoji(
   *, num_objects: int, cache: Path | None, say: Callable[[str], None]
 ) -> Source:
   """Returns the source of little pictures, downloading what it lacks."""
+  from tools.packages import fetch_packages
   from tools.sample_data import openmoji, packages
 
-  files = packages.fetch_packages(cache=cache, say=say)
+  files = fetch_packages(
+    packages.PACKAGES, cache=cache, say=say, hint=packages.HINT
+  )
   artist = openmoji.make_artist(files, num_objects=num_objects)
   from interbert_jax.vision.efficientnet import load_encoder
 

