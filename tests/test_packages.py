@@ -1,5 +1,6 @@
 """Files out of packages, with a stand-in for pip: nothing is downloaded."""
 
+import dataclasses
 import hashlib
 import io
 import shutil
@@ -173,6 +174,16 @@ def test_every_pin_is_complete():
   for package in pinned:
     assert package.licence and package.megabytes > 0
     assert all(len(m.sha256) == 64 for m in package.members)
+
+
+def test_the_bert_shares_its_folder_with_the_vocabulary():
+  (sample,) = (
+    p for p in sample_packages.PACKAGES if p.folder == weights.BERT.folder
+  )
+  assert set(sample.members) <= {
+    dataclasses.replace(m, size=None) for m in weights.BERT.members
+  }
+  assert all(len(m.sha256) == 64 for m in weights.BERT.members)
 
 
 # npm.
