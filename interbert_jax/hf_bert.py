@@ -17,6 +17,14 @@ from interbert_jax.errors import CheckpointError, ConfigError
 from interbert_jax.init_source import WORDS, Source
 from interbert_jax.official_names import TIED, TIED_TO, official_tensors
 
+# The paths that a BERT can fill.
+_PARTS = (
+  "encoder/text_embeddings/",
+  "encoder/interaction_encoder/",
+  "encoder/text_encoder/",
+  "encoder/region_encoder/",
+  "mlm_head/",
+)
 _POSITIONS = "encoder/text_embeddings/position_embeddings/embedding"
 _MLM_BIAS = "cls.predictions.bias"
 _MLM_BIAS_ALIAS = "cls.predictions.decoder.bias"
@@ -61,9 +69,10 @@ def bert_source(
   depth = _depth(state_dict, prefix)
   text_layers = _text_layers(layers, config, depth)
   _check_layers(region_layers, config.num_region_layers, depth, "region")
+  tensors = [t for t in official_tensors(config) if t.path.startswith(_PARTS)]
   theirs: dict[str, str] = {}  # official name -> name in the file
   missing = dict(_MISSING)
-  for tensor in official_tensors(config):
+  for tensor in tensors:
     words = tensor.name.split(".")
     if tensor.name.startswith("bert.encoder."):
       kind, index = words[2], int(words[3])
@@ -81,16 +90,14 @@ def bert_source(
       name = _MLM_BIAS_ALIAS
     if name in state_dict:
       theirs[tensor.name] = name
-    elif tensor.path.startswith("encoder/text_embeddings/") or (
-      tensor.name.startswith("bert.encoder.")
-    ):
+    elif tensor.path.startswith("encoder/"):
       raise CheckpointError(
         f"the BERT has no tensor {name}, wanted for {tensor.path}; the file is "
         "not whole"
       )
 
   values = {}
-  for tensor in official_tensors(config):
+  for tensor in tensors:
     if tensor.name not in theirs:
       continue
     name = theirs[tensor.name]
