@@ -32,9 +32,18 @@ def bert_config(**changes):
   )
 
 
-def make_bert(depth=3, *, prefix="", mlm=False, seed=0):
+def make_bert(
+  depth=3,
+  *,
+  prefix="",
+  mlm=False,
+  hidden=HIDDEN,
+  mlp=MLP,
+  words=WORDS,
+  rows=ROWS,
+):
   """Large random numbers: a forgotten bias or norm must show."""
-  rng = np.random.default_rng(seed)
+  rng = np.random.default_rng(0)
   weights = {}
 
   def add(name, *shape, around=0.0):
@@ -45,30 +54,31 @@ def make_bert(depth=3, *, prefix="", mlm=False, seed=0):
     add(f"{name}.bias", outputs)
 
   def norm(name):
-    add(f"{name}.weight", HIDDEN, around=1.0)
-    add(f"{name}.bias", HIDDEN)
+    add(f"{name}.weight", hidden, around=1.0)
+    add(f"{name}.bias", hidden)
 
-  for table, rows in (("word", WORDS), ("position", ROWS), ("token_type", 2)):
-    add(f"{prefix}embeddings.{table}_embeddings.weight", rows, HIDDEN)
+  for table, size in (("word", words), ("position", rows), ("token_type", 2)):
+    add(f"{prefix}embeddings.{table}_embeddings.weight", size, hidden)
   norm(f"{prefix}embeddings.LayerNorm")
-  weights[f"{prefix}embeddings.position_ids"] = np.arange(ROWS)[None]
+  weights[f"{prefix}embeddings.position_ids"] = np.arange(rows)[None]
   for i in range(depth):
     layer = f"{prefix}encoder.layer.{i}"
     for name in ("self.query", "self.key", "self.value", "output.dense"):
-      linear(f"{layer}.attention.{name}", HIDDEN, HIDDEN)
+      linear(f"{layer}.attention.{name}", hidden, hidden)
     norm(f"{layer}.attention.output.LayerNorm")
-    linear(f"{layer}.intermediate.dense", HIDDEN, MLP)
-    linear(f"{layer}.output.dense", MLP, HIDDEN)
+    linear(f"{layer}.intermediate.dense", hidden, mlp)
+    linear(f"{layer}.output.dense", mlp, hidden)
     norm(f"{layer}.output.LayerNorm")
-  linear(f"{prefix}pooler.dense", HIDDEN, HIDDEN)
+  linear(f"{prefix}pooler.dense", hidden, hidden)
   if mlm:
-    words = weights[f"{prefix}embeddings.word_embeddings.weight"]
-    add("cls.predictions.bias", WORDS)
-    linear("cls.predictions.transform.dense", HIDDEN, HIDDEN)
+    add("cls.predictions.bias", words)
+    linear("cls.predictions.transform.dense", hidden, hidden)
     norm("cls.predictions.transform.LayerNorm")
-    weights["cls.predictions.decoder.weight"] = words
+    weights["cls.predictions.decoder.weight"] = weights[
+      f"{prefix}embeddings.word_embeddings.weight"
+    ]
     weights["cls.predictions.decoder.bias"] = weights["cls.predictions.bias"]
-    linear("cls.seq_relationship", HIDDEN, 2)
+    linear("cls.seq_relationship", hidden, 2)
   return weights
 
 

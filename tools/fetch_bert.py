@@ -13,14 +13,18 @@ from tools.packages import PackageError, fetch_packages
 from tools.weights import BERT
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-  """Returns the exit status."""
-  argparse.ArgumentParser(
+def _parser() -> argparse.ArgumentParser:
+  return argparse.ArgumentParser(
     prog="python -m tools.fetch_bert",
     description=f"Fetches {BERT} into $INTERBERT_CACHE or ~/.cache, once, and "
     "prints the folder, which is a value for --config.init_from.",
     allow_abbrev=False,
-  ).parse_args(argv)
+  )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Returns the exit status."""
+  _parser().parse_args(argv)
   try:
     files = fetch_packages([BERT])
   except PackageError as error:
