@@ -155,6 +155,7 @@ def test_the_card_says_what_is_known(official, tmp_path):
   ):
     assert line in card.splitlines(), line
   assert "9" not in card.partition("## Metrics")[2].partition("## Arch")[0]
+  assert "retrieval_20" not in card
   count = sum(v.size for v in official.weights.values())
   count -= official.weights["cls.predictions.decoder.weight"].size
   assert f"{count:,} parameters" in card
