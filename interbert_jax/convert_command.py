@@ -13,6 +13,8 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
+from absl import logging
+
 from interbert_jax.errors import CheckpointError, ConfigError
 
 _WEIGHTS_SUFFIXES = (".npz", ".safetensors", ".bin", ".pt", ".pth")
@@ -215,6 +217,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   # Only files are rewritten: leave the accelerator to those who train on it.
   os.environ.setdefault("JAX_PLATFORMS", "cpu")
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  # Orbax warns that the optimiser's state is not read, which is the intention.
+  logging.get_absl_logger().setLevel("ERROR")
   convert = _export_weights if args.input.is_dir() else _import_weights
   try:
     _check_input(args.input)

@@ -15,6 +15,8 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from absl import logging
+
 from interbert_jax.errors import CheckpointError
 
 
@@ -75,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   args = _parser().parse_args(argv)
   # Only files are rewritten: leave the accelerator to those who train on it.
   os.environ.setdefault("JAX_PLATFORMS", "cpu")
+  # Orbax warns that the optimiser's state is not read, which is the intention.
+  logging.get_absl_logger().setLevel("ERROR")
   try:
     _export(args)
   except (ValueError, OSError) as error:

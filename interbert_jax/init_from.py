@@ -4,6 +4,7 @@
 the model whether it is from there or stays random.
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from flax import traverse_util
 
 from interbert_jax import export_folder, hf_bert
 from interbert_jax.checkpoint import load_params
-from interbert_jax.config import InterBertConfig
+from interbert_jax.config import InterBertConfig, config_from_official
 from interbert_jax.convert_torch import check_tied, num_labels
 from interbert_jax.errors import CheckpointError, ConfigError
 from interbert_jax.init_report import InitReport
@@ -32,7 +33,12 @@ from interbert_jax.vocab_match import check_vocabulary
 # The downstream model keeps the pretraining model under this name.
 _INNER = "pretraining/"
 # Shapes do not tell these, and other values make another function.
-_SAME_FIELDS = ("num_heads", "region_num_heads", "fusion")
+_SAME_FIELDS = (
+  "num_interaction_layers",  # an official file has them in one list with others
+  "num_heads",
+  "region_num_heads",
+  "fusion",
+)
 
 
 def read_init(
@@ -149,13 +155,27 @@ def _official_source(
     for name, value in tensors.items()
     if name != TIED
   }
-  note = (
-    "an official file does not say where its interaction layers end: taken as "
-    f"{config.num_interaction_layers} of them, then {config.num_text_layers} "
-    "text layers"
-  )
   unused = {TIED: "the word embeddings themselves"} if TIED in tensors else {}
+  model = _official_model(pathlib.Path(path))
+  if model:
+    return Source(values, unused, model=model)
+  note = (
+    f"no official config.json beside {path}, and the file does not say where "
+    f"its interaction layers end: taken as {config.num_interaction_layers} of "
+    f"them, then {config.num_text_layers} text layers; heads unchecked"
+  )
   return Source(values, unused, notes=(note,))
+
+
+def _official_model(path: pathlib.Path) -> dict[str, Any]:
+  """The fields of an official configuration beside the weights, if any."""
+  file = (path if path.is_dir() else path.parent) / "config.json"
+  if not file.is_file():
+    return {}
+  try:
+    return dataclasses.asdict(config_from_official(file))
+  except ConfigError:  # something else's configuration
+    return {}
 
 
 def _check_model(

@@ -18,10 +18,12 @@ class RunFacts:
 
   Attributes:
     language: of the captions.
+    origin: the weights that the run started from, empty for random ones.
     metrics: (name, value, where it was measured).
   """
 
   language: str = ""
+  origin: str = ""
   metrics: tuple[tuple[str, float, str], ...] = ()
 
 
@@ -43,7 +45,13 @@ def read_run(workdir: pathlib.Path, step: int) -> RunFacts:
         for name, value in result["metrics"].items()
         if isinstance(value, int | float)
       ]
-  return RunFacts(str(config.get("language", "")), tuple(metrics))
+  start = _read_json(workdir / "init_report.json")
+  origin = ""
+  if "path" in start:
+    # Its name alone: where it lay on this machine is nobody's business.
+    name = pathlib.PurePath(start["path"]).name
+    origin = f"{name} ({start.get('format')})"
+  return RunFacts(str(config.get("language", "")), origin, tuple(metrics))
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -81,7 +89,7 @@ def render(
     step=f"{facts.get('step', 0):,}",
     batch_size=facts.get("batch_size", "not recorded"),
     seed=facts.get("seed", "not recorded"),
-    source=facts.get("source", "this code's training"),
+    origin=facts.get("source") or run.origin or "random parameters",
     data_fingerprint=facts.get("data_fingerprint", "not recorded"),
     vocab_sha256=facts["vocab_sha256"],
     weights_sha256=weights_sha256,

@@ -129,6 +129,8 @@ def test_the_card_says_what_is_known(official, tmp_path):
   save(tmp_path, official)
   run = tmp_path / "run"
   write_json(run / "config.json", {"language": "zh"})
+  start = {"path": "/home/me/all-minilm", "format": "bert"}
+  write_json(run / "init_report.json", start)
   rows = [
     {"step": 20, "val/loss": 9.0},
     {"step": 40, "loss": 5.0},
@@ -146,6 +148,7 @@ def test_the_card_says_what_is_known(official, tmp_path):
     "language: zh",
     "license: # fill in: that of the data and of the weights it started from",
     "| steps | 40 |",
+    "| started from | all-minilm (bert) |",
     "| batch size | 64 |",
     "| data fingerprint | f00d |",
     f"| vocabulary sha256 | {SHA256} |",
@@ -155,7 +158,7 @@ def test_the_card_says_what_is_known(official, tmp_path):
   ):
     assert line in card.splitlines(), line
   assert "9" not in card.partition("## Metrics")[2].partition("## Arch")[0]
-  assert "retrieval_20" not in card
+  assert "retrieval_20" not in card and "/home/me" not in card
   count = sum(v.size for v in official.weights.values())
   count -= official.weights["cls.predictions.decoder.weight"].size
   assert f"{count:,} parameters" in card
@@ -189,7 +192,7 @@ def test_a_converted_checkpoint_knows_no_vocabulary(official, tmp_path):
   facts = json.loads((tmp_path / "out/config.json").read_text())
   assert facts["vocab_sha256"] == SHA256
   assert (
-    "| from | pytorch_model_14.bin |"
+    "| started from | pytorch_model_14.bin |"
     in (tmp_path / "out/README.md").read_text()
   )
 

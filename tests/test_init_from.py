@@ -161,6 +161,33 @@ def test_one_error_lists_all_differences(official, tmp_path):
   )
 
 
+def test_an_official_configuration_beside_the_weights_counts(
+  official, tmp_path
+):
+  write_safetensors(tmp_path / "model.safetensors", official.weights)
+  (tmp_path / "config.json").write_text(official.json)
+  vocab = tmp_path / "vocab.txt"
+  vocab.write_bytes(b"a\n")
+  sha256 = hashlib.sha256(b"a\n").hexdigest()
+  found, report = read(tmp_path, official, vocab_sha256=sha256)
+  same(found, tree(official))
+  assert report.notes == ()
+  # The same tensors, split elsewhere: 3 + 1 in place of 2 + 2.
+  other = dataclasses.replace(
+    official.config, num_interaction_layers=3, num_text_layers=1
+  )
+  wanted = params_from_torch(official.weights, other)
+  refused(
+    lambda: read_init(str(tmp_path), wanted, config=other),
+    "num_interaction_layers is 2 there and 3 here",
+  )
+  (tmp_path / "config.json").write_text("{}")
+  _, report = read_init(
+    str(tmp_path), wanted, config=other, vocab_sha256=sha256
+  )
+  assert "taken as 3 of them, then 1 text layers" in report.notes[0]
+
+
 def test_an_untied_decoder_is_refused(official, tmp_path):
   weights = {**official.weights, DECODER: official.weights[DECODER] + 1}
   write_safetensors(tmp_path / "x.safetensors", weights)
