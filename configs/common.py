@@ -71,8 +71,22 @@ def base_config() -> ConfigDict:
   # Of parameters, example order, mismatches, masks and dropout.
   config.seed = 0
   config.language = "en"  # of the captions; noted in results
-  # Checkpoint step directory to start from; the workdir's own goes first.
+  # Weights to start from (docs/weights.md): a checkpoint's step directory, an
+  # exported folder, a Hugging Face BERT, official weights. The workdir's own
+  # checkpoint goes first.
   config.init_from = ""
+  config.init = ConfigDict()
+  # checkpoint, export, official or bert, where their content misleads auto.
+  config.init.format = "auto"
+  # Of a BERT: its layer for each interaction layer and then for each text
+  # layer (-1: random); empty where it has as many as both, in order.
+  config.init.layers = ()
+  config.init.region_layers = ()  # for each region layer; empty: random
+  # The vocabulary of the weights; empty for the one kept with them.
+  config.init.vocab = ""
+  # Beginnings of parameters' paths that start at random all the same, such as
+  # "region_head/decoder" for other region classes.
+  config.init.skip = ()
 
   config.model = ConfigDict()
   # tiny (tests), base (the paper's), large. The other keys change it.

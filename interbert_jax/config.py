@@ -215,3 +215,22 @@ def config_from_official(
   else:
     values["num_region_classes"] = raw.get("v_target_size", 1601)
   return InterBertConfig(**{**values, **changes})
+
+
+def official_config(config: InterBertConfig) -> dict[str, Any]:
+  """The official JSON configuration, which `config_from_official` undoes.
+
+  The dropout of the fused vector and the compute type have no key there.
+  """
+  return {
+    **{
+      theirs: getattr(config, ours) for theirs, ours in _OFFICIAL_NAMES.items()
+    },
+    "hidden_act": "gelu",
+    "v_hidden_act": "gelu",
+    "v_hidden_size": config.hidden_size,
+    "v_initializer_range": config.initializer_range,
+    "v_target_size": config.num_region_classes,
+    "fusion_method": "mul" if config.fusion == "product" else "sum",
+    "predict_feature": config.region_target == "features",
+  }

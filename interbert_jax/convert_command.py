@@ -13,6 +13,8 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
+from absl import logging
+
 from interbert_jax.errors import CheckpointError, ConfigError
 
 _WEIGHTS_SUFFIXES = (".npz", ".safetensors", ".bin", ".pt", ".pth")
@@ -46,6 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     type=pathlib.Path,
     metavar="JSON",
     help="the official configuration that belongs to a weights file",
+  )
+  parser.add_argument(
+    "--optimizer",
+    type=pathlib.Path,
+    metavar="FILE",
+    help="the official optimizer_state_EPOCH.bin that belongs to it; kept in "
+    "the checkpoint directory as optimizer.safetensors",
   )
   return parser
 
@@ -89,7 +98,10 @@ def _count(params) -> int:
 
 
 def _import_weights(
-  source: pathlib.Path, output: pathlib.Path, config_path: pathlib.Path | None
+  source: pathlib.Path,
+  output: pathlib.Path,
+  config_path: pathlib.Path | None,
+  optimizer: pathlib.Path | None,
 ) -> None:
   """Writes a checkpoint from a weights file."""
   if config_path is None:
@@ -113,8 +125,17 @@ def _import_weights(
     params = params_from_torch(state_dict, config)
   except ValueError as error:
     raise CheckpointError(f"{source} with {config_path}: {error}") from error
+  from interbert_jax.official_optimizer import (
+    read_official_optimizer,
+    write_optimizer,
+  )
+
+  moments = optimizer and read_official_optimizer(optimizer, config)
   print(f"read {source}: {len(state_dict)} tensors", end="")
   print(f", {_count(params):,} parameters")
+  if moments:
+    steps = sorted({found.step for found in moments.values()})
+    print(f"read {optimizer}: {len(moments)} tensors, updates {steps}")
   with source.open("rb") as file:
     sha256 = hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -133,18 +154,27 @@ def _import_weights(
   ) as directory:
     temporary = pathlib.Path(directory) / output.name
     save_params(temporary, params, meta)
+    if moments:
+      write_optimizer(temporary, moments)
     temporary.rename(output)
   print(f"wrote {output}: a checkpoint for init_from")
 
 
 def _export_weights(
-  source: pathlib.Path, output: pathlib.Path, config_path: pathlib.Path | None
+  source: pathlib.Path,
+  output: pathlib.Path,
+  config_path: pathlib.Path | None,
+  optimizer: pathlib.Path | None,
 ) -> None:
   """Writes a safetensors file from a checkpoint."""
   if config_path is not None:
     raise ConfigError(
       f"--config={config_path}: only for a weights file; the checkpoint "
       f"{source} knows its own model"
+    )
+  if optimizer is not None:
+    raise ConfigError(
+      f"--optimizer={optimizer}: only for a weights file; leave it out"
     )
   if output.suffix != ".safetensors":
     raise CheckpointError(
@@ -187,10 +217,12 @@ def main(argv: Sequence[str] | None = None) -> int:
   # Only files are rewritten: leave the accelerator to those who train on it.
   os.environ.setdefault("JAX_PLATFORMS", "cpu")
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  # Orbax warns that the optimiser's state is not read, which is the intention.
+  logging.get_absl_logger().setLevel("ERROR")
   convert = _export_weights if args.input.is_dir() else _import_weights
   try:
     _check_input(args.input)
-    convert(args.input, args.output, args.config)
+    convert(args.input, args.output, args.config, args.optimizer)
   except (ValueError, OSError) as error:
     if os.environ.get("INTERBERT_TRACEBACK"):
       raise

