@@ -75,6 +75,9 @@ def base_config() -> ConfigDict:
   config.model.pooled_dropout = placeholder(float)
   config.model.initializer_range = placeholder(float)
   config.model.dtype = "float32"  # of the computation; or bfloat16
+  # What the backward pass computes again to save memory: none, full (whole
+  # layers), dots (all but the matrix products).
+  config.model.remat = "none"
 
   config.task = ConfigDict()
   config.task.text_masking = ConfigDict()
