@@ -41,6 +41,13 @@ def runlocal(config: ConfigDict, arg: str) -> ConfigDict:
   return config
 
 
+# The parameters that exist in BERT-base too: the official scripts train them
+# at a tenth of the rate (their MLM head, which BERT has as well, they do not).
+BERT_PARAMETERS = (
+  r"(^|/)encoder/(text_embeddings|interaction_encoder|text_encoder)/"
+)
+
+
 def base_config() -> ConfigDict:
   config = ConfigDict()
   # Of parameters, example order, mismatches, masks and dropout.
