@@ -24,8 +24,8 @@ class Parallel:
   """`jit` over all devices.
 
   Args:
-    sharding: "replicated"; "zero1", optimiser state spread over the devices;
-      "fsdp", parameters as well.
+    sharding: "replicated"; "zero1", optimiser state and moving average spread
+      over the devices; "fsdp", parameters as well.
     devices: all by default.
   """
 
@@ -71,7 +71,7 @@ class Parallel:
     parts = jax.tree.map(self._spread, shapes)
     return {
       "replicated": copies,
-      "zero1": copies.replace(opt_state=parts.opt_state),
+      "zero1": copies.replace(opt_state=parts.opt_state, ema=parts.ema),
       "fsdp": parts,
     }[self.sharding]
 
@@ -148,14 +148,20 @@ class Parallel:
     """Undoes `to_save`."""
     return state
 
-  def params(self, state):
-    """The parameters as evaluation wants them."""
-    return state.params
+  def eval_params(self, state):
+    """What evaluation uses: the moving average where there is one."""
+    return state.params if state.ema is None else state.ema
 
   def with_params(self, state, params):
     """The state with these host parameters in place of its own."""
-    layout = jax.tree.map(lambda x: x.sharding, state.params)
-    return state.replace(params=jax.device_put(params, layout))
+
+    def place(old):
+      # Placed twice for the average: the step gives both buffers away.
+      return jax.device_put(params, jax.tree.map(lambda x: x.sharding, old))
+
+    return state.replace(
+      params=place(state.params), ema=state.ema and place(state.ema)
+    )
 
 
 class PmapParallel(Parallel):
@@ -210,11 +216,15 @@ class PmapParallel(Parallel):
       jax.tree.map(np.asarray, state), devices=self.local, axis_name=AXIS
     )
 
-  def params(self, state):
-    return self.put_replicated(self.to_save(state).params)
+  def eval_params(self, state):
+    chosen = super().eval_params(state)
+    return self.put_replicated(self.to_save(chosen))
 
   def with_params(self, state, params):
-    return state.replace(params=self.from_saved(params))
+    return state.replace(
+      params=self.from_saved(params),
+      ema=state.ema and self.from_saved(params),
+    )
 
 
 def make_parallel(

@@ -226,38 +226,6 @@ def test_init_from_takes_the_parameters(straight, tmp_path):
   )
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-  task = tiny_task()
-
-  def batches(first, last):
-    for step in range(first, last):
-      batch = tiny_batch(step)
-      if step == 5:
-        batch["region_features"][:, 0] = np.inf
-      yield batch
-
-  with pytest.raises(ValueError, match="last good checkpoint is step 4"):
-    train_and_evaluate(
-      workdir=tmp_path,
-      task=task,
-      parallel=make_parallel(),
-      train_batches=batches,
-      evaluators={},
-      dims=DIMS,
-      meta={},
-      resume_keys=(),
-      seed=0,
-      batch_size=BATCH,
-      total_steps=8,
-      log_every=2,
-      eval_every=0,
-      optim_config=OPTIM,
-      checkpoint_config=CHECKPOINT,
-    )
-  with Checkpoints(tmp_path / "checkpoints", create=False) as checkpoints:
-    assert checkpoints.steps == [4]
-
-
 def test_a_batch_outside_the_contract_is_refused(tmp_path):
   def wrong(first, last):
     yield {**tiny_batch(), "text_ids": np.zeros((BATCH, 12), np.int32)}

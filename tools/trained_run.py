@@ -42,9 +42,19 @@ def change_config(config: Mapping[str, Any], changes: list[str]) -> ConfigDict:
 
 
 class TrainedRun:
-  """Configuration and parameters of one checkpoint of a workdir."""
+  """Configuration and parameters of one checkpoint of a workdir.
 
-  def __init__(self, workdir: str, *, checkpoint: str, changes: list[str]):
+  `ema` chooses the moving average; None takes it where there is one.
+  """
+
+  def __init__(
+    self,
+    workdir: str,
+    *,
+    checkpoint: str,
+    changes: list[str],
+    ema: bool | None = None,
+  ):
     self.began = time.monotonic()
     self.workdir = pathlib.Path(workdir)
     self.config = change_config(
@@ -58,7 +68,11 @@ class TrainedRun:
       create=False,
     ) as checkpoints:
       self.step = checkpoints.choose(checkpoint)
-      self.params, self.meta = checkpoints.load_params(self.step)
+      # As in training: the moving average, where the run keeps one.
+      self.ema = checkpoints.has_ema(self.step) if ema is None else ema
+      self.params, self.meta = checkpoints.load_params(
+        self.step, "ema" if self.ema else "params"
+      )
     known = {field.name for field in dataclasses.fields(InterBertConfig)}
     if set(self.meta["model"]) != known:
       raise CheckpointError(
@@ -96,6 +110,7 @@ class TrainedRun:
       pretrained=str(self.workdir / "checkpoints" / str(self.step)),
       checkpoint_selection=self.selection,
       checkpoint_fingerprint=self.fingerprint,
+      ema=self.ema,
       language=self.config["language"],
       model="interbert",
       model_config=self.meta["model"],
