@@ -21,7 +21,10 @@ def main(argv) -> None:
   from tools.trained_run import TrainedRun
 
   run = TrainedRun(
-    FLAGS.workdir, checkpoint=FLAGS.checkpoint, changes=FLAGS.set
+    FLAGS.workdir,
+    checkpoint=FLAGS.checkpoint,
+    changes=FLAGS.set,
+    ema=FLAGS.ema,
   )
   parallel = make_parallel()
   evaluator, data = experiment.retrieval_evaluator(

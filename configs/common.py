@@ -66,6 +66,23 @@ def corpus(
   return found
 
 
+# The parameters that exist in BERT-base too: the official scripts train them
+# at a tenth of the rate (their MLM head, which BERT has as well, they do not).
+BERT_PARAMETERS = (
+  r"(^|/)encoder/(text_embeddings|interaction_encoder|text_encoder)/"
+)
+
+
+def official_optimizer(config: ConfigDict) -> ConfigDict:
+  """Pretraining's optimiser exactly as in the official code."""
+  config.optim.algorithm = "bert_adam"
+  config.optim.schedule = "official_linear"
+  config.optim.rate_groups = ((BERT_PARAMETERS, 0.1),)
+  config.optim.decay_on = "biases_and_norms"
+  config.optim.clip = "per_parameter"
+  return config
+
+
 def base_config() -> ConfigDict:
   config = ConfigDict()
   # Of parameters, example order, mismatches, masks and dropout.
@@ -114,6 +131,9 @@ def base_config() -> ConfigDict:
   config.model.pooled_dropout = placeholder(float)
   config.model.initializer_range = placeholder(float)
   config.model.dtype = "float32"  # of the computation; or bfloat16
+  # What the backward pass computes again to save memory: none, full (whole
+  # layers), dots (all but the matrix products).
+  config.model.remat = "none"
 
   config.task = ConfigDict()
   config.task.text_masking = ConfigDict()
@@ -201,12 +221,39 @@ def base_config() -> ConfigDict:
   config.train.steps = placeholder(int)  # either steps
   config.train.epochs = placeholder(float)  # or epochs
   config.train.log_every = 50  # steps
+  # Parts that a batch passes in, one after the other: the gradient of the
+  # whole batch in the memory of one part.
+  config.train.accumulate_steps = 1
+  # Of the moving average of the parameters, which evaluation then uses;
+  # officially 0.9999 in fine-tuning. Empty for none.
+  config.train.ema_decay = placeholder(float)
+  # A step whose loss or gradient is not finite is not applied. After so many
+  # in a row the run stops.
+  config.train.max_skipped = 10
 
+  # docs/optimisation.md compares these with the official recipe.
   config.optim = ConfigDict()
+  config.optim.algorithm = "adamw"  # or bert_adam: no bias correction
   config.optim.lr = 1e-4  # peak, after the warm-up
-  config.optim.warmup_fraction = 0.1  # of all steps; then linearly to 0
-  config.optim.weight_decay = 0.01  # on matrices, not on biases or LayerNorm
-  config.optim.clip_norm = 1.0  # of the whole gradient
+  # linear (from peak / W up, then down to 0), constant (after the warm-up),
+  # official_linear, official_constant (whose first update has rate 0).
+  config.optim.schedule = "linear"
+  config.optim.warmup_fraction = 0.1  # W, as a share of all steps
+  config.optim.warmup_steps = placeholder(int)  # W itself, instead
+  # From each of these on the rate is milestone_factor times as high.
+  config.optim.milestones = ()
+  config.optim.milestone_unit = "epochs"  # or steps
+  config.optim.milestone_factor = 0.1
+  # Pairs of a regular expression, searched in the paths of the parameters,
+  # and a multiplier of their rate; the first match wins, 0 freezes:
+  # --config.optim.rate_groups="(('region_encoder/', 0.1), ('embed', 0))".
+  config.optim.rate_groups = ()
+  # Of the rate, per layer away from the heads; 1 for none.
+  config.optim.layer_decay = 1.0
+  config.optim.weight_decay = 0.01
+  config.optim.decay_on = "matrices"  # or, officially, biases_and_norms
+  config.optim.clip = "global"  # norm of all gradients; per_parameter, none
+  config.optim.clip_norm = 1.0
   config.optim.b1 = 0.9
   config.optim.b2 = 0.999
   config.optim.eps = 1e-6

@@ -1,7 +1,8 @@
 """Checkpoints: the only file that knows Orbax.
 
-A checkpoint at step N holds three items: `params`, `train` (optimiser state
-and step) and `meta` (JSON: step, model, data fingerprint, versions). Parameters
+A checkpoint at step N holds the items `params`, `train` (optimiser state, step
+and skipped steps), `meta` (JSON: step, model, data fingerprint, versions) and,
+in runs that keep one, `ema`, the moving average of the parameters. Parameters
 are an item of their own, so evaluation and fine-tuning read only them.
 """
 
@@ -15,9 +16,11 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from interbert_jax.errors import CheckpointError, ConfigError
+from interbert_jax.nonfinite import not_finite
 from interbert_jax.run_info import versions
 
 log = logging.getLogger(__name__)
+_SHOWN_PROBLEMS = 20  # of the differences between two trees
 
 
 def _shapes(tree) -> dict[str, tuple]:
@@ -39,6 +42,17 @@ def shape_differences(saved, wanted) -> list[str]:
     if k in saved and saved[k] != v
   ]
   return problems
+
+
+def _items(state) -> dict[str, Any]:
+  """The arrays of a TrainState, by the item that holds them."""
+  train = ("step", "opt_state", "skipped", "skipped_in_a_row")
+  items = {
+    "params": state.params,
+    "train": {name: getattr(state, name) for name in train},
+    "ema": state.ema,
+  }
+  return {name: tree for name, tree in items.items() if tree is not None}
 
 
 class Checkpoints:
@@ -97,6 +111,7 @@ class Checkpoints:
       item_handlers={
         "params": ocp.StandardCheckpointHandler(),
         "train": ocp.StandardCheckpointHandler(),
+        "ema": ocp.StandardCheckpointHandler(),
         "meta": ocp.JsonCheckpointHandler(),
       },
       options=ocp.CheckpointManagerOptions(
@@ -125,6 +140,11 @@ class Checkpoints:
   def steps(self) -> list[int]:
     return sorted(self.manager.all_steps())
 
+  @property
+  def last(self) -> str:
+    """The newest step, for messages."""
+    return f"{self.directory}/{self.steps[-1]}" if self.steps else "none"
+
   def save(
     self,
     state,
@@ -133,16 +153,19 @@ class Checkpoints:
     meta: Mapping[str, Any],
     metrics: Mapping[str, float] | None = None,
   ) -> None:
-    """Starts an asynchronous save of a TrainState."""
-    args = ocp.args
+    """Starts an asynchronous save of a TrainState whose numbers are finite."""
+    args, items = ocp.args, _items(state)
+    if bad := not_finite(items):
+      raise CheckpointError(
+        f"{self.directory}: step {step} is not saved, {len(bad)} arrays of it "
+        f"are not finite: {', '.join(bad[:8])}; the last good checkpoint is "
+        f"{self.last}"
+      )
     known = {k: float(v) for k, v in (metrics or {}).items()}
     self.manager.save(
       step,
       args=args.Composite(
-        params=args.StandardSave(state.params),
-        train=args.StandardSave(
-          {"step": state.step, "opt_state": state.opt_state}
-        ),
+        **{name: args.StandardSave(tree) for name, tree in items.items()},
         meta=args.JsonSave({**meta, "step": step, "versions": versions()}),
       ),
       metrics=known if self.best_metric in known else None,
@@ -159,33 +182,24 @@ class Checkpoints:
       (state, meta).
 
     Raises:
-      CheckpointError: when parameters differ from the template's, or when
-        there are checkpoints and none of them can be read.
+      CheckpointError: when items differ from the template's, or when there
+        are checkpoints and none of them can be read.
     """
     args = ocp.args
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
+    wanted = _items(jax.tree.map(ocp.utils.to_shape_dtype_struct, template))
     failures = []
     for step in reversed(self.steps):
       try:
-        saved = self.manager.item_metadata(step)["params"].tree
+        saved = self._saved(step)
       except Exception as error:  # Orbax raises many types for a damaged file
         failures.append(f"step {step}: {type(error).__name__}: {error}")
         continue
-      problems = shape_differences(saved, abstract.params)
-      if problems:
-        raise CheckpointError(
-          f"{self.directory}/{step} was saved by another configuration:\n  "
-          + "\n  ".join(problems)
-          + "\nuse another --workdir, or the configuration it was made with"
-        )
+      self._check_items(step, saved, wanted)
       try:
         restored = self.manager.restore(
           step,
           args=args.Composite(
-            params=args.StandardRestore(abstract.params),
-            train=args.StandardRestore(
-              {"step": abstract.step, "opt_state": abstract.opt_state}
-            ),
+            **{name: args.StandardRestore(x) for name, x in wanted.items()},
             meta=args.JsonRestore(),
           ),
         )
@@ -194,9 +208,9 @@ class Checkpoints:
         log.warning("checkpoint %s; trying an older one", failures[-1])
         continue
       state = template.replace(
-        step=restored["train"]["step"],
         params=restored["params"],
-        opt_state=restored["train"]["opt_state"],
+        ema=restored.get("ema"),
+        **restored["train"],
       )
       return state, restored["meta"]
     if failures:
@@ -206,6 +220,38 @@ class Checkpoints:
         + "\n  ".join(failures)
       )
     return None
+
+  def _saved(self, step: int) -> dict[str, Any]:
+    """The shapes of a step's items."""
+    found = self.manager.item_metadata(step)
+    names = ["params", "train"]
+    if self.has_ema(step):
+      names.append("ema")
+    return {name: found[name].tree for name in names}
+
+  def _check_items(self, step: int, saved, wanted) -> None:
+    """Refuses a step that another configuration has saved."""
+    problems = shape_differences(saved["params"], wanted["params"])
+    hint = "the model"
+    if not problems and ("ema" in saved) != ("ema" in wanted):
+      with_it = "ema" in saved
+      problems = [
+        f"item ema (the moving average): {'there' if with_it else 'missing'}, "
+        f"and train.ema_decay is {'not set' if with_it else 'set'}"
+      ]
+      hint = "train.ema_decay"
+    if not problems:
+      problems = shape_differences(saved["train"], wanted["train"])
+      hint = "optim.algorithm and the patterns of optim.rate_groups that freeze"
+    if problems:
+      shown = problems[:_SHOWN_PROBLEMS]
+      if len(problems) > len(shown):
+        shown.append(f"and {len(problems) - len(shown)} more")
+      raise CheckpointError(
+        f"{self.directory}/{step} was saved by another configuration "
+        f"({hint}):\n  " + "\n  ".join(shown) + "\nuse another --workdir, or "
+        "the configuration it was made with"
+      )
 
   def choose(self, which: str) -> int:
     """The step meant by "latest", "best" or a number."""
@@ -229,33 +275,44 @@ class Checkpoints:
       )
     return int(which)
 
-  def load_params(self, step: int) -> tuple[Any, dict]:
+  def has_ema(self, step: int) -> bool:
+    return (self.directory / str(step) / "ema").is_dir()
+
+  def load_params(self, step: int, item: str = "params") -> tuple[Any, dict]:
     """(parameters as NumPy arrays, meta) of one step, on any machine."""
-    return load_params(self.directory / str(step))
+    return load_params(self.directory / str(step), item)
 
 
-def load_params(path) -> tuple[Any, dict]:
-  """(parameters as NumPy arrays, meta) of a checkpoint's step directory."""
+def load_params(path, item: str = "params") -> tuple[Any, dict]:
+  """(parameters as NumPy arrays, meta) of a checkpoint's step directory.
+
+  The item is "params" or "ema", the moving average of them.
+  """
   path = epath.Path(path).absolute()
   if not (path / "params").is_dir():
     raise CheckpointError(
       f"{path}: not a checkpoint; wanted a step directory with 'params' in it"
     )
+  if not (path / item).is_dir():
+    raise CheckpointError(
+      f"{path}: has no item {item!r}; its run kept no moving average "
+      "(train.ema_decay), so evaluate its parameters (--noema)"
+    )
   handlers = {
-    "params": ocp.StandardCheckpointHandler(),
+    item: ocp.StandardCheckpointHandler(),
     "meta": ocp.JsonCheckpointHandler(),
   }
   try:
     with ocp.Checkpointer(
       ocp.CompositeCheckpointHandler(**handlers)
     ) as checkpointer:
-      tree = checkpointer.metadata(path).item_metadata["params"].tree
+      tree = checkpointer.metadata(path).item_metadata[item].tree
       # A template of NumPy arrays reads on any number of devices.
       template = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), tree)
       restored = checkpointer.restore(
         path,
         args=ocp.args.Composite(
-          params=ocp.args.StandardRestore(template),
+          **{item: ocp.args.StandardRestore(template)},
           meta=ocp.args.JsonRestore(),
         ),
       )
@@ -263,7 +320,7 @@ def load_params(path) -> tuple[Any, dict]:
     raise CheckpointError(
       f"{path}: unreadable: {type(error).__name__}: {error}"
     ) from error
-  return restored["params"], restored["meta"]
+  return restored[item], restored["meta"]
 
 
 def save_params(path, params, meta: Mapping[str, Any]) -> None:

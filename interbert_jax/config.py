@@ -20,6 +20,7 @@ class LayerShape:
   attention_dropout: float
   initializer_range: float
   dtype: str
+  remat: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +54,14 @@ class InterBertConfig:
   pooled_dropout: float = 0.1  # of the fused vector; a constant officially
   initializer_range: float = 0.02
   dtype: str = "float32"  # of the computation; parameters are float32
+  remat: str = "none"  # what is computed again for the backward pass
 
   def __post_init__(self):
     for name, allowed in (
       ("region_target", ("classes", "features", "both")),
       ("fusion", ("product", "sum")),
       ("dtype", ("float32", "bfloat16", "float16")),
+      ("remat", ("none", "full", "dots")),
     ):
       value = getattr(self, name)
       if value not in allowed:
@@ -81,6 +84,7 @@ class InterBertConfig:
       self.attention_dropout,
       self.initializer_range,
       self.dtype,
+      self.remat,
     )
 
   @property
@@ -94,6 +98,7 @@ class InterBertConfig:
       self.region_attention_dropout,
       self.initializer_range,
       self.dtype,
+      self.remat,
     )
 
   @property

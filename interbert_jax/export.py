@@ -39,6 +39,11 @@ def _parser() -> argparse.ArgumentParser:
     action="store_true",
     help="add official.safetensors and official.json for the official code",
   )
+  parser.add_argument(
+    "--noema",
+    action="store_true",
+    help="the parameters, not their moving average, where the run keeps one",
+  )
   return parser
 
 
@@ -57,7 +62,9 @@ def _export(args: argparse.Namespace) -> None:
   from interbert_jax.export_folder import write_export
   from interbert_jax.model_card import read_run
 
-  params, meta = load_params(args.checkpoint)
+  ema = not args.noema and (args.checkpoint / "ema").is_dir()
+  params, meta = load_params(args.checkpoint, "ema" if ema else "params")
+  meta = {**meta, "ema": ema}
   workdir = args.checkpoint.absolute().parent.parent
   write_export(
     args.output,

@@ -29,7 +29,15 @@ WEIGHTS, CONFIG, VOCAB = "model.safetensors", "config.json", "vocab.txt"
 CARD, SUMS = "README.md", "SHA256SUMS"
 OFFICIAL_WEIGHTS, OFFICIAL_CONFIG = "official.safetensors", "official.json"
 # Of a checkpoint's meta, what belongs to the parameters.
-_KEPT = ("step", "data_fingerprint", "batch_size", "seed", "source", "versions")
+_KEPT = (
+  "step",
+  "ema",
+  "data_fingerprint",
+  "batch_size",
+  "seed",
+  "source",
+  "versions",
+)
 
 
 def model_of(recorded: Mapping[str, Any], *, path) -> InterBertConfig:

@@ -26,6 +26,24 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
   )
 
 
+def read_lines(path: str | pathlib.Path) -> list[Any]:
+  """The values of a file of JSON lines; one cut off by a kill is left out."""
+  path = pathlib.Path(path)
+  if not path.exists():
+    return []
+  rows = []
+  for line in path.read_text(encoding="utf-8").split("\n"):
+    try:
+      rows.append(json.loads(line))
+    except json.JSONDecodeError:
+      continue
+  return rows
+
+
+def write_lines(path: str | pathlib.Path, rows: list[Any]) -> pathlib.Path:
+  return write_text(path, "".join(dumps(row) + "\n" for row in rows))
+
+
 def write_json(path: str | pathlib.Path, value: Any) -> pathlib.Path:
   """Writes to a temporary file beside `path`, then renames it."""
   return write_text(path, dumps(value, indent=2) + "\n")

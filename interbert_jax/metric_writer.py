@@ -1,6 +1,5 @@
 """Metrics for machines: metrics.jsonl and TensorBoard events."""
 
-import json
 import pathlib
 import time
 from collections.abc import Mapping
@@ -11,17 +10,8 @@ _FILE = "metrics.jsonl"
 
 
 def read_metrics(workdir: str | pathlib.Path) -> list[dict]:
-  """The rows of metrics.jsonl; a last line cut off by a kill is left out."""
-  path = pathlib.Path(workdir) / _FILE
-  if not path.exists():
-    return []
-  rows = []
-  for line in path.read_text(encoding="utf-8").split("\n"):
-    try:
-      rows.append(json.loads(line))
-    except json.JSONDecodeError:
-      continue
-  return rows
+  """The rows of metrics.jsonl."""
+  return json_file.read_lines(pathlib.Path(workdir) / _FILE)
 
 
 class MetricWriter:
@@ -37,9 +27,7 @@ class MetricWriter:
 
     workdir = pathlib.Path(workdir)
     rows = [r for r in read_metrics(workdir) if r["step"] <= start_step]
-    json_file.write_text(
-      workdir / _FILE, "".join(json_file.dumps(row) + "\n" for row in rows)
-    )
+    json_file.write_lines(workdir / _FILE, rows)
     self._file = (workdir / _FILE).open("a", encoding="utf-8")
     self._events = EventFileWriter(str(workdir))
     if rows:

@@ -155,7 +155,7 @@ class TransformerLayer(nn.Module):
 
   @nn.compact
   def __call__(
-    self, hidden_BSD: jax.Array, bias_B11S: jax.Array, *, deterministic: bool
+    self, hidden_BSD: jax.Array, bias_B11S: jax.Array, deterministic: bool
   ) -> jax.Array:
     s = self.shape
 
@@ -179,6 +179,20 @@ class TransformerLayer(nn.Module):
     return add_and_norm(attended_BSD, mlp_BSD, "mlp_norm")
 
 
+# What a layer keeps for its backward pass, where not everything.
+_KEPT = {
+  "full": jax.checkpoint_policies.nothing_saveable,
+  "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
+
+def _layer_class(remat: str):
+  if remat == "none":
+    return TransformerLayer
+  # Argument 3 is `deterministic`; the names of parameters stay.
+  return nn.remat(TransformerLayer, policy=_KEPT[remat], static_argnums=(3,))
+
+
 class Encoder(nn.Module):
   """A stack of layers under one mask."""
 
@@ -192,9 +206,10 @@ class Encoder(nn.Module):
     bias_B11S = (
       1.0 - mask_BS[:, None, None, :].astype(jnp.float32)
     ) * MASK_BIAS
+    layer = _layer_class(self.shape.remat)
     for i in range(self.num_layers):
-      hidden_BSD = TransformerLayer(self.shape, name=f"layer_{i}")(
-        hidden_BSD, bias_B11S, deterministic=deterministic
+      hidden_BSD = layer(self.shape, name=f"layer_{i}")(
+        hidden_BSD, bias_B11S, deterministic
       )
     return hidden_BSD
 

@@ -1,81 +1,127 @@
-"""Optimiser: schedule, weight-decay mask, clipping, AdamW. Optax only."""
+"""Composes the optimiser: clipping, Adam, weight decay, rates. Optax only.
 
-from collections.abc import Callable
+docs/optimisation.md compares the official recipe with the defaults.
+"""
 
-import jax
-import jax.numpy as jnp
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
 import optax
 
+from interbert_jax import param_groups
+from interbert_jax.bert_adam import clip_per_parameter, scale_by_bert_adam
 from interbert_jax.errors import ConfigError
+from interbert_jax.schedules import Schedule, make_schedule
 
-Schedule = Callable[[jax.Array | int], jax.Array]
+ALGORITHMS = {
+  "adamw": optax.scale_by_adam,
+  "bert_adam": scale_by_bert_adam,
+}
+CLIPPING = {
+  "global": optax.clip_by_global_norm,
+  "per_parameter": clip_per_parameter,
+  "none": lambda _: optax.identity(),
+}
 
 
-def warmup_linear_decay(
-  peak: float, *, warmup_steps: int, total_steps: int
-) -> Schedule:
-  """Rate of update k (0 for the first): up to `peak`, then down to 0.
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+  """tx.update wants the keyword `step`, the number of the update."""
 
-  The first update has rate peak / warmup_steps, update warmup_steps - 1 has
-  the peak, and the rate would be 0 at update total_steps, which is not made.
+  tx: optax.GradientTransformationExtraArgs
+  schedule: Schedule
+  frozen: frozenset[str]  # paths of the parameters that stay as they are
+
+
+def scale_by_rate(
+  schedule: Schedule, multipliers: dict[str, float]
+) -> optax.GradientTransformationExtraArgs:
+  """Minus the rate of the run's step, times each parameter's multiplier.
+
+  The step is an argument, not a count in the state: after a skipped step a
+  count would lag behind the run.
   """
-  if not 0 <= warmup_steps <= total_steps:
-    raise ConfigError(
-      f"optim.warmup_steps is {warmup_steps}; wanted 0 to the "
-      f"{total_steps} steps of the run"
+
+  def update(updates, state, params=None, *, step, **_):
+    del params
+    rate = schedule(step)
+    updates = param_groups.map_paths(
+      lambda path, x: -rate * multipliers[path] * x, updates
     )
+    return updates, state
 
-  def schedule(count):
-    step = jnp.asarray(count, jnp.float32)
-    up = (step + 1) / max(warmup_steps, 1)
-    down = (total_steps - step) / max(total_steps - warmup_steps, 1)
-    return peak * jnp.clip(jnp.minimum(up, down), 0.0, 1.0)
-
-  return schedule
+  return optax.GradientTransformationExtraArgs(
+    lambda _: optax.EmptyState(), update
+  )
 
 
-def warmup_steps(fraction: float, total_steps: int) -> int:
-  """Steps of a warm-up given as a share of the run."""
-  if not 0 <= fraction <= 1:
-    raise ConfigError(
-      f"optim.warmup_fraction is {fraction}; wanted a share from 0 to 1"
-    )
-  return round(fraction * total_steps)
-
-
-def decay_mask(params):
-  """True where weight decay applies: matrices, not biases and LayerNorms."""
-
-  def is_matrix(path, _):
-    return path[-1].key in ("kernel", "embedding")
-
-  return jax.tree_util.tree_map_with_path(is_matrix, params)
+def _choose(key: str, value: str, table: dict[str, Any]):
+  if value not in table:
+    raise ConfigError(f"optim.{key} is {value!r}; wanted one of {tuple(table)}")
+  return table[value]
 
 
 def make_optimizer(
+  params,
   *,
-  lr: float,
-  warmup_steps: int,
   total_steps: int,
-  weight_decay: float,
-  clip_norm: float,
-  b1: float,
-  b2: float,
-  eps: float,
-) -> tuple[optax.GradientTransformation, Schedule]:
-  """AdamW after clipping by the global norm; returns its schedule too."""
-  schedule = warmup_linear_decay(
-    lr, warmup_steps=warmup_steps, total_steps=total_steps
+  steps_per_epoch: float | None = None,
+  algorithm: str = "adamw",
+  lr: float,
+  schedule: str = "linear",
+  warmup_fraction: float = 0.1,
+  warmup_steps: int | None = None,
+  milestones: Sequence[float] = (),
+  milestone_unit: str = "epochs",
+  milestone_factor: float = 0.1,
+  rate_groups: Sequence[tuple[str, float]] = (),
+  layer_decay: float = 1.0,
+  weight_decay: float = 0.01,
+  decay_on: str = "matrices",
+  clip: str = "global",
+  clip_norm: float = 1.0,
+  b1: float = 0.9,
+  b2: float = 0.999,
+  eps: float = 1e-6,
+) -> Optimizer:
+  """The optimiser for parameters of these shapes.
+
+  Frozen parameters have no moments, no weight decay, and no part in the norm
+  of the gradient. The other keywords are those of `config.optim`.
+  """
+  if clip != "none" and not clip_norm > 0:
+    raise ConfigError(
+      f"optim.clip_norm is {clip_norm}; wanted more than 0, or optim.clip=none"
+    )
+  rate = make_schedule(
+    lr=lr,
+    total_steps=total_steps,
+    schedule=schedule,
+    warmup_fraction=warmup_fraction,
+    warmup_steps=warmup_steps,
+    milestones=milestones,
+    milestone_unit=milestone_unit,
+    milestone_factor=milestone_factor,
+    steps_per_epoch=steps_per_epoch,
   )
-  tx = optax.chain(
-    optax.clip_by_global_norm(clip_norm),
-    optax.adamw(
-      schedule,
-      b1=b1,
-      b2=b2,
-      eps=eps,
-      weight_decay=weight_decay,
-      mask=decay_mask,
+  multipliers = param_groups.rate_multipliers(
+    params, rate_groups=rate_groups, layer_decay=layer_decay
+  )
+  param_groups.decay_mask(params, decay_on)  # refuses an unknown name now
+  trained = optax.chain(
+    _choose("clip", clip, CLIPPING)(clip_norm),
+    _choose("algorithm", algorithm, ALGORITHMS)(b1=b1, b2=b2, eps=eps),
+    optax.add_decayed_weights(
+      weight_decay, lambda tree: param_groups.decay_mask(tree, decay_on)
     ),
+    scale_by_rate(rate, multipliers),
   )
-  return tx, schedule
+  frozen = frozenset(name for name, m in multipliers.items() if m == 0)
+  labels = param_groups.map_paths(
+    lambda path, _: "frozen" if path in frozen else "trained", params
+  )
+  tx = optax.partition(
+    {"trained": trained, "frozen": optax.set_to_zero()}, labels
+  )
+  return Optimizer(tx, rate, frozen)

@@ -24,8 +24,8 @@ class Parallel:
   """`jit` over all devices.
 
   Args:
-    sharding: "replicated"; "zero1", optimiser state spread over the devices;
-      "fsdp", parameters as well.
+    sharding: "replicated"; "zero1", optimiser state and moving average spread
+      over the devices; "fsdp", parameters as well.
     devices: all by default.
   """
 
@@ -71,7 +71,7 @@ class Parallel:
     parts = jax.tree.map(self._spread, shapes)
     return {
       "replicated": copies,
-      "zero1": copies.replace(opt_state=parts.opt_state),
+      "zero1": copies.replace(opt_state=parts.opt_state, ema=parts.ema),
       "fsdp": parts,
     }[self.sharding]
 
@@ -148,20 +148,27 @@ class Parallel:
     """Undoes `to_save`."""
     return state
 
-  def params(self, state):
-    """The parameters as evaluation wants them."""
-    return state.params
+  def eval_params(self, state):
+    """What evaluation uses: the moving average where there is one."""
+    return state.params if state.ema is None else state.ema
 
   def with_params(self, state, params):
-    """The state with these host parameters; None keeps the state's own."""
+    """The state with these host parameters; None keeps the state's own.
+
+    A moving average begins with them too.
+    """
 
     def place(new, old):
       return old if new is None else self._like(new, old)
 
-    placed = jax.tree.map(
-      place, params, state.params, is_leaf=lambda x: x is None
+    def fill(old):
+      # Placed twice for the average: the step gives both buffers away.
+      return jax.tree.map(place, params, old, is_leaf=lambda x: x is None)
+
+    return state.replace(
+      params=fill(state.params),
+      ema=None if state.ema is None else fill(state.ema),
     )
-    return state.replace(params=placed)
 
   def _like(self, new, old):
     return jax.device_put(new, old.sharding)
@@ -219,8 +226,9 @@ class PmapParallel(Parallel):
       jax.tree.map(np.asarray, state), devices=self.local, axis_name=AXIS
     )
 
-  def params(self, state):
-    return self.put_replicated(self.to_save(state).params)
+  def eval_params(self, state):
+    chosen = super().eval_params(state)
+    return self.put_replicated(self.to_save(chosen))
 
   def _like(self, new, old):
     return self.from_saved(new)

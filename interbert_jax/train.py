@@ -18,6 +18,7 @@ from interbert_jax import (
   checkpoint,
   json_file,
   metrics,
+  nonfinite,
   optim,
   plots,
   run_info,
@@ -52,16 +53,26 @@ def _check_resumed(meta: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     )
 
 
-def _check_finite(step: int, values: Mapping[str, float], saved: list[int]):
-  bad = [
-    name for name in ("loss", "grad_norm") if not np.isfinite(values[name])
-  ]
-  if bad:
-    last = f"step {saved[-1]}" if saved else "none"
+def _check_settings(
+  batch_size: int,
+  accumulate_steps: int,
+  ema_decay: float | None,
+  parallel: Parallel,
+) -> None:
+  if ema_decay is not None and not 0 < ema_decay < 1:
     raise ConfigError(
-      f"{' and '.join(bad)} stopped being finite at or before step {step}; "
-      f"the last good checkpoint is {last}. Lower optim.lr or look at the data"
+      f"train.ema_decay is {ema_decay}; wanted a number between 0 and 1, "
+      "or none to keep no average"
     )
+  if accumulate_steps < 1 or batch_size % accumulate_steps:
+    raise ConfigError(
+      f"train.accumulate_steps is {accumulate_steps}; wanted a divisor of "
+      f"train.batch_size, which is {batch_size}"
+    )
+  parallel.check_batch_size(
+    batch_size // accumulate_steps,
+    name="train.batch_size / train.accumulate_steps",
+  )
 
 
 def initial_state(
@@ -109,6 +120,9 @@ def train_and_evaluate(
   eval_every: int,
   optim_config: Mapping[str, Any],
   checkpoint_config: Mapping[str, Any],
+  accumulate_steps: int = 1,
+  ema_decay: float | None = None,
+  max_skipped: int = 10,
   init_from: str = "",
   init_options: Mapping[str, Any] | None = None,
   config: Mapping[str, Any] | None = None,
@@ -131,6 +145,10 @@ def train_and_evaluate(
     eval_every: steps between evaluations; 0 for one at the end.
     optim_config: keywords of `optim.make_optimizer`.
     checkpoint_config: keywords of `checkpoint.Checkpoints`.
+    accumulate_steps: parts that a batch passes in.
+    ema_decay: of the moving average of the parameters; None for none.
+    max_skipped: steps in a row that may be skipped because they are not
+      finite, before the run ends.
     init_from: what to take parameters from, see `init_from.read_init`.
     init_options: its keywords beyond the model and the vocabulary.
     config: written to config.json, once nothing speaks against the run.
@@ -142,16 +160,23 @@ def train_and_evaluate(
   workdir.mkdir(parents=True, exist_ok=True)
   main = is_main_process()
   parallel.check_batch_size(batch_size, name="train.batch_size")
+  _check_settings(batch_size, accumulate_steps, ema_decay, parallel)
 
   # Parameters and steps have keys of their own; nothing random is stored.
   init_key, step_key = jax.random.split(jax.random.key(seed))
-  tx, schedule = optim.make_optimizer(total_steps=total_steps, **optim_config)
   example = dummy_batch(
     task.batch_spec, dims={**dims, "B": 1}, vocab_size=task.config.vocab_size
   )
-  init_fn = functools.partial(
-    steps.init_state, init_key, example, task=task, tx=tx
+  init_params = functools.partial(task.init, init_key, example)
+  shapes = jax.eval_shape(init_params)
+  optimizer = optim.make_optimizer(
+    shapes, total_steps=total_steps, **optim_config
   )
+
+  def init_fn() -> steps.TrainState:
+    return steps.init_state(
+      init_params(), optimizer.tx, with_ema=ema_decay is not None
+    )
 
   with contextlib.ExitStack() as stack:
     checkpoints = stack.enter_context(
@@ -180,11 +205,13 @@ def train_and_evaluate(
       batch_size=batch_size,
       silent=not main,
     )
-    num_params = sum(
-      x.size for x in jax.tree.leaves(jax.eval_shape(init_fn).params)
+    num_params = sum(x.size for x in jax.tree.leaves(shapes))
+    frozen = f" ({len(optimizer.frozen)} arrays frozen)" * bool(
+      optimizer.frozen
     )
     progress.message(
-      f"model: {num_params:,} parameters, {task.config.dtype}, from {origin}; "
+      f"model: {num_params:,} parameters{frozen}, {task.config.dtype}, "
+      f"from {origin}; "
       f"{len(parallel.devices)} {parallel.devices[0].platform} device(s)"
     )
     if isinstance(origin, InitReport):
@@ -193,6 +220,12 @@ def train_and_evaluate(
     if start_step == total_steps:
       progress.message(f"{workdir} is already trained to step {start_step:,}")
       return {}
+    skipped = nonfinite.SkippedSteps(
+      workdir,
+      start_step=start_step,
+      max_in_a_row=max_skipped,
+      process=jax.process_index(),
+    )
     writer = None
     if main:
       if config is not None:
@@ -204,21 +237,26 @@ def train_and_evaluate(
 
     def log(step: int, arrived: list) -> None:
       """Fetches the metrics of steps up to `step` and writes their means."""
-      values = metrics.mean_over(parallel.fetch(pairs) for pairs in arrived)
-      _check_finite(step, values, checkpoints.steps)
-      values |= {"lr": float(schedule(step - 1)), **progress.measure(step)}
+      values = metrics.mean_over(
+        skipped.seen(k, parallel.fetch(pairs), last_good=checkpoints.last)
+        for k, pairs in arrived
+      )
+      values["skipped"] = skipped.total
+      values["lr"] = float(optimizer.schedule(step - 1))
+      values |= progress.measure(step)
       if writer:
         writer.write(step, values)
       progress.show(step, values)
 
     def evaluate(step: int) -> dict[str, float]:
       began = time.monotonic()
-      params = parallel.params(state)
+      params = parallel.eval_params(state)
       found = {
         f"{prefix}/{name}": value
         for prefix, evaluator in evaluators.items()
         for name, value in evaluator.run(params).items()
       }
+      nonfinite.check_metrics(found, step=step, last_good=checkpoints.last)
       if writer:
         writer.write(step, found)
         plots.plot_losses(workdir)
@@ -228,10 +266,20 @@ def train_and_evaluate(
       return found
 
     step_fn = parallel.compile_train_step(
-      functools.partial(steps.train_step, task=task, tx=tx), state
+      functools.partial(
+        steps.train_step,
+        task=task,
+        tx=optimizer.tx,
+        frozen=optimizer.frozen,
+        ema_decay=ema_decay,
+        accumulate_steps=accumulate_steps,
+      ),
+      state,
     )
     batches = parallel.prefetch(
-      checked(train_batches(start_step, total_steps), task=task, dims=dims)
+      skipped.remember(
+        checked(train_batches(start_step, total_steps), task=task, dims=dims)
+      )
     )
     pending: list = []  # metrics, on the device, of steps not yet logged
     evaluation: dict[str, float] = {}
@@ -253,13 +301,13 @@ def train_and_evaluate(
       if pending and (step - 1) % log_every == 0:
         log(step - 1, pending)
         pending = []
-      pending.append(step_metrics)
+      pending.append((step, step_metrics))
 
       last = step == total_steps
       evaluating = last or (eval_every > 0 and step % eval_every == 0)
       saving = last or step % checkpoint_config["save_every"] == 0
       if evaluating or saving:
-        # Nothing that is not finite may be saved: all metrics must be in.
+        # Too many skipped steps must end the run before another save.
         log(step, pending)
         pending = []
       if evaluating:

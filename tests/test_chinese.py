@@ -4,7 +4,6 @@ import unicodedata
 
 import jax
 import numpy as np
-import optax
 import pytest
 
 from input_pipeline.annotations import load_captions
@@ -15,7 +14,7 @@ from input_pipeline.pretrain import PretrainData
 from input_pipeline.region_arrays import Slots
 from input_pipeline.text_corpus import TextCorpus
 from input_pipeline.tokenizer import Tokenizer
-from interbert_jax import metrics, steps
+from interbert_jax import metrics, optim, steps
 from interbert_jax.batch import check_batch, pretrain_spec
 from interbert_jax.config import make_config
 from interbert_jax.masking import TextMasking
@@ -186,13 +185,16 @@ def test_titles_teach_masked_segments(shared_dir, tokenizer, tmp_path):
     mlm_rows=12,
     mrm_rows=1,
   )
-  tx = optax.adam(5e-3)
   batches = list(
     text_batches(shared_dir, "train", tokenizer, tmp_path, 32, 100)
   )
   dev = list(text_batches(shared_dir, "dev", tokenizer, tmp_path, 32, 3))
   key = jax.random.key(0)
-  state = steps.init_state(key, batches[0], task=task, tx=tx)
+  params = task.init(key, batches[0])
+  tx = optim.make_optimizer(
+    params, total_steps=100, lr=5e-3, warmup_steps=5, schedule="constant"
+  ).tx
+  state = steps.init_state(params, tx)
   step = jax.jit(lambda s, b: steps.train_step(s, b, key, task=task, tx=tx))
   evaluate = jax.jit(lambda p, b: steps.eval_step(p, b, key, task=task))
 

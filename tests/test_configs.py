@@ -1,13 +1,17 @@
 """Every configuration loads, says how to run it, and trains."""
 
 import importlib
+import inspect
 import pathlib
 
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
 from configs import common
 from interbert_jax.config import make_config
 from interbert_jax.metric_writer import read_metrics
+from interbert_jax.optim import make_optimizer
 from tests.tiny_data import (
   make_records,
   write_captions,
@@ -144,3 +148,52 @@ def test_pretraining_trains_two_steps_on_tiny_data(name, mrm_loss, tmp_path):
   rows = [row for row in read_metrics(tmp_path / "run") if "loss" in row]
   assert [row["step"] for row in rows] == [1, 2]
   assert all(row["mlm_loss"] > 0 and row["mrm_loss"] > 0 for row in rows)
+
+
+# One override of every key of optim, and those of train and model with it.
+OVERRIDES = {
+  "model.remat": ("full", "full"),
+  "train.accumulate_steps": ("4", 4),
+  "train.ema_decay": ("0.9999", 0.9999),
+  "train.max_skipped": ("3", 3),
+  "optim.algorithm": ("bert_adam", "bert_adam"),
+  "optim.lr": ("4e-5", 4e-5),
+  "optim.schedule": ("official_constant", "official_constant"),
+  "optim.warmup_fraction": ("0", 0.0),
+  "optim.warmup_steps": ("7", 7),
+  "optim.milestones": ("(12,16.5)", (12, 16.5)),
+  "optim.milestone_unit": ("steps", "steps"),
+  "optim.milestone_factor": ("0.5", 0.5),
+  "optim.rate_groups": ("(('a|b/', 0.1), ('c', 0))", (("a|b/", 0.1), ("c", 0))),
+  "optim.layer_decay": ("0.8", 0.8),
+  "optim.weight_decay": ("0", 0.0),
+  "optim.decay_on": ("biases_and_norms", "biases_and_norms"),
+  "optim.clip": ("none", "none"),
+  "optim.clip_norm": ("5", 5.0),
+  "optim.b1": ("0.8", 0.8),
+  "optim.b2": ("0.98", 0.98),
+  "optim.eps": ("1e-8", 1e-8),
+}
+
+
+def test_the_optimiser_on_the_command_line(monkeypatch):
+  words = [f"--config.{key}={text}" for key, (text, _) in OVERRIDES.items()]
+  # ml_collections looks at the words themselves for what is overridden.
+  monkeypatch.setattr("sys.argv", ["main.py", *words])
+  values = flags.FlagValues()
+  found = config_flags.DEFINE_config_dict(
+    "config", common.base_config(), flag_values=values
+  )
+  values(["main.py", *words])
+  config = dict(leaves(found.value))
+  wanted = {key: value for key, (_, value) in OVERRIDES.items()}
+  assert {key: config[key] for key in wanted} == wanted
+  optim_keys = {key for key in config if key.startswith("optim.")}
+  assert optim_keys <= set(OVERRIDES)
+
+
+def test_every_key_of_the_optimiser_is_read():
+  """The section goes whole to its owner: neither side has a key more."""
+  found = inspect.signature(make_optimizer).parameters
+  known = set(found) - {"params", "total_steps", "steps_per_epoch"}
+  assert known == set(common.base_config().optim)

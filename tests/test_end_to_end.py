@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
@@ -31,6 +32,10 @@ SETTINGS = {
   "input.max_text_length": 8,
   "input.max_regions": 6,
   "train.batch_size": 16,
+  "train.accumulate_steps": 2,
+  "train.ema_decay": 0.5,
+  "optim.rate_groups": "(('region_encoder/', 0.5), ('mlm_head/', 0))",
+  "optim.milestones": "(1.5,)",
   "train.steps": 4,
   "train.log_every": 2,
   "evals.every": 4,
@@ -124,6 +129,7 @@ def check_result(result, workdir):
   assert {"jax", "flax", "orbax-checkpoint"} <= set(result["versions"])
   assert len(result["checkpoint_fingerprint"]) == 64
   assert result["seconds"] > 0
+  assert result["ema"] is True  # this run keeps an average
   assert datetime.datetime.fromisoformat(result["date"]).tzinfo
   for name, value in result["metrics"].items():
     if "recall@" in name or name.endswith(("_acc", "_rate", "_dropped")):
@@ -139,6 +145,7 @@ def test_training_says_what_it_does(trained):
   lines = lines[start:]
   assert "18 captions of 9 images, 4 steps of 16 (3.6 epochs)" in lines[0]
   assert "from random parameters; 1 cpu device(s)" in lines[1]
+  assert "(5 arrays frozen)" in lines[1]
   shown = [line for line in lines if line.startswith("step ")]
   assert [line.split(" loss ")[0] for line in shown] == [
     "step 2/4 (50.0%)",
@@ -164,6 +171,10 @@ def test_the_files_of_a_workdir(trained):
   assert (workdir / "checkpoints/4/params").is_dir()
   config = json.loads((workdir / "config.json").read_text())
   assert config["train"]["batch_size"] == 16
+  assert config["optim"]["rate_groups"] == [
+    ["region_encoder/", 0.5],
+    ["mlm_head/", 0],
+  ]
   assert "--config.train.steps=4" in (workdir / "env.json").read_text()
   rows = read_metrics(workdir)
   assert [row["step"] for row in rows] == [2, 4, 4]
@@ -216,6 +227,7 @@ def test_a_refused_change_leaves_the_run_as_it_was(trained):
   before = (workdir / "config.json").read_bytes()
   config = ConfigDict(json.loads(before))
   config.train.batch_size = 8
+  config.train.accumulate_steps = 1  # here are eight devices
   with pytest.raises(CheckpointError, match="batch_size: 16 before, 8 now"):
     run_training(config, workdir)
   assert (workdir / "config.json").read_bytes() == before
@@ -249,6 +261,21 @@ def test_an_exported_folder_is_evaluated_as_its_checkpoint(
   exported.check_vocabulary(run.meta["vocab_sha256"], "vocab.txt")
   logged = read_metrics(workdir)[-1]["val/loss"]
   assert f"| val/loss | {logged:.4g} |" in (folder / "README.md").read_text()
+
+
+def test_average_or_parameters(trained):
+  """By default what training evaluated."""
+  workdir, _ = trained
+  default, average, parameters = (
+    TrainedRun(workdir, checkpoint="latest", changes=[], ema=ema).params
+    for ema in (None, True, False)
+  )
+  jax.tree.map(np.testing.assert_array_equal, default, average)
+  scale = "encoder", "text_encoder", "layer_0", "mlp_in", "kernel"
+  one, other = average, parameters
+  for name in scale:
+    one, other = one[name], other[name]
+  assert 0 < np.abs(one - other).max() < 0.1
 
 
 def test_a_checkpoint_that_is_not_there(trained):

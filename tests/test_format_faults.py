@@ -29,7 +29,7 @@ def _fresh_caches():
   yield
   from input_pipeline.formats import lmdb_file
 
-  lmdb_file.open_lmdb.cache_clear()
+  lmdb_file._open.cache_clear()
   lmdb_file.read_keys.cache_clear()
   for reader in FORMATS.values():
     for value in vars(module_of(reader)).values():

@@ -4,6 +4,8 @@ The numbers in tests/golden come from the official PyTorch code in float32 on a
 CPU; see tests/golden/README.md.
 """
 
+import dataclasses
+import functools
 import json
 import math
 
@@ -12,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from interbert_jax import boxes, masking, rows
+from configs import common
+from interbert_jax import boxes, masking, optim, rows, steps
 from interbert_jax.config import config_from_official
 from interbert_jax.convert_torch import params_from_torch, params_to_torch
 from interbert_jax.inputs import RegionInput, TextInput, region_input
@@ -221,3 +224,49 @@ def test_region_masking(golden_dir):
       jnp.asarray(golden["anchors"][i]), jnp.asarray(box_R4), len(box_R4), 0.4
     )
     np.testing.assert_array_equal(masked_R, golden["masked"][i])
+
+
+@dataclasses.dataclass(frozen=True)
+class OfficialBatch:
+  """The pretraining task, fed with the official batch at every step."""
+
+  golden: Golden
+
+  def __getattr__(self, name):
+    return getattr(self.golden.task, name)
+
+  def prepare(self, batch, mask_key, *, train):
+    return self.golden.inputs
+
+
+def test_five_steps_of_the_official_optimiser(golden):
+  """The losses before every step, and every parameter after the fifth."""
+  config = common.official_optimizer(common.base_config())
+  config.optim.lr = float(golden["opt/base_lr"])
+  config.optim.warmup_fraction = float(golden["opt/warmup"])
+  optimizer = optim.make_optimizer(
+    golden.params, total_steps=int(golden["opt/t_total"]), **config.optim
+  )
+  task = OfficialBatch(golden)
+  step_fn = jax.jit(
+    functools.partial(
+      steps.train_step, task=task, tx=optimizer.tx, dropout=False
+    )
+  )
+  state = steps.init_state(golden.params, optimizer.tx)
+  for k in range(5):
+    state, metrics = step_fn(state, {}, jax.random.key(0))
+    for (name, weight), wanted in zip(
+      task.loss_weights.items(), golden[f"opt/loss_{k}"], strict=True
+    ):
+      assert weight == 1
+      value, count = metrics[name]
+      assert float(value / count) == pytest.approx(wanted, rel=1e-6), (k, name)
+  found = params_to_torch(jax.device_get(state.params), golden.config)
+  wanted = golden.group("opt/after5/")
+  assert set(wanted) <= set(found) and len(wanted) > 80
+  errors = {name: worst(found[name], wanted[name]) for name in wanted}
+  # Adam divides a key's bias, whose gradient is rounding only, by its own size.
+  noise = {name for name in errors if name.endswith("key.bias")}
+  assert max(errors[name] for name in noise) < 1e-4
+  assert max(errors[name] for name in set(errors) - noise) < 5e-6, errors

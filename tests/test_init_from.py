@@ -5,6 +5,7 @@ import hashlib
 
 import jax
 import numpy as np
+import optax
 import pytest
 from flax import traverse_util
 
@@ -13,7 +14,7 @@ from interbert_jax.convert_torch import params_from_torch
 from interbert_jax.errors import CheckpointError, ConfigError
 from interbert_jax.init_from import read_init
 from interbert_jax.parallel import make_parallel
-from interbert_jax.steps import TrainState
+from interbert_jax.steps import init_state
 from interbert_jax.weights_file import write_safetensors
 from tests.official_weights import DECODER, read_official
 from tests.torch_writer import WRITERS, whole
@@ -298,13 +299,14 @@ def test_a_state_takes_what_there_is_and_keeps_the_rest(options):
 
   def init():
     params = {"a": jax.numpy.ones((16, 256)), "b": jax.numpy.full((4,), 7.0)}
-    return TrainState(jax.numpy.zeros(()), params, ())
+    return init_state(params, optax.identity(), with_ema=True)
 
   state = parallel.init(init)
   before = jax.tree.map(lambda x: x.sharding, state.params)
   given = np.arange(16 * 256, dtype=np.float32).reshape(16, 256)
   state = parallel.with_params(state, {"a": given, "b": None})
   assert jax.tree.map(lambda x: x.sharding, state.params) == before
-  saved = parallel.to_save(state).params
-  np.testing.assert_array_equal(saved["a"], given)
-  np.testing.assert_array_equal(saved["b"], np.full(4, 7.0))
+  whole = parallel.to_save(state)
+  for saved in (whole.params, whole.ema):  # the average begins there too
+    np.testing.assert_array_equal(saved["a"], given)
+    np.testing.assert_array_equal(saved["b"], np.full(4, 7.0))

@@ -1,4 +1,4 @@
-"""One device, eight under jit, sharded, and pmap: the same raw gradients.
+"""Any number of devices, layout and parts: the same raw gradients.
 
 Compared before the optimiser, since AdamW would hide a wrong scale.
 """
@@ -18,29 +18,32 @@ from tests.tiny_task import BATCH, tiny_batch, tiny_task
 # state to shard.
 TX = optax.sgd(1.0, momentum=0.9)
 SETUPS = [
-  ("jit", "replicated", 8),
-  ("jit", "zero1", 8),
-  ("jit", "fsdp", 8),
-  ("pmap", "replicated", 8),
+  ("jit", "replicated", 8, 1),
+  ("jit", "zero1", 8, 1),
+  ("jit", "fsdp", 8, 1),
+  ("pmap", "replicated", 8, 1),
+  # In parts of one group of every device; test_steps.py has pmap.
+  ("jit", "zero1", 2, 4),
 ]
 
 
-def one_step(mode, sharding, num_devices, *, task, batch):
+def one_step(mode, sharding, num_devices, accumulate=1, *, task, batch):
   parallel = make_parallel(
     mode=mode, sharding=sharding, devices=jax.devices()[:num_devices]
   )
   key = jax.random.key(0)
   state = parallel.init(
-    functools.partial(
-      steps.init_state, key, tiny_batch(batch_size=1), task=task, tx=TX
-    )
+    lambda: steps.init_state(task.init(key, tiny_batch(batch_size=1)), TX)
   )
-  before = jax.device_get(parallel.params(state))
+  before = jax.device_get(parallel.eval_params(state))
   step = parallel.compile_train_step(
-    functools.partial(steps.train_step, task=task, tx=TX), state
+    functools.partial(
+      steps.train_step, task=task, tx=TX, accumulate_steps=accumulate
+    ),
+    state,
   )
   state, metrics = step(state, parallel.put(batch), key)
-  after = jax.device_get(parallel.params(state))
+  after = jax.device_get(parallel.eval_params(state))
   return {
     "gradients": jax.tree.map(lambda a, b: a - b, before, after),
     "metrics": parallel.fetch(metrics),
@@ -66,9 +69,11 @@ def single(task, batch):
   return one_step("jit", "replicated", 1, task=task, batch=batch)
 
 
-@pytest.mark.parametrize(("mode", "sharding", "devices"), SETUPS)
-def test_raw_gradients_are_equal(single, task, batch, mode, sharding, devices):
-  found = one_step(mode, sharding, devices, task=task, batch=batch)
+@pytest.mark.parametrize(("mode", "sharding", "devices", "parts"), SETUPS)
+def test_raw_gradients_are_equal(
+  single, task, batch, mode, sharding, devices, parts
+):
+  found = one_step(mode, sharding, devices, parts, task=task, batch=batch)
   scale = max(np.abs(x).max() for x in jax.tree.leaves(single["gradients"]))
   assert scale > 0.1
   jax.tree.map(

@@ -270,7 +270,9 @@ def test_bad_options_are_refused(paths, data, tmp_path):
 def test_build_knows_its_names(paths):
   options = {**paths, "split": "val", "max_regions": R, "max_text_length": L}
   assert build("pretrain", **options, seed=0).info["num_images"]
-  with pytest.raises(DataError, match="no data 'vcr', known: pretrain, retr"):
+  with pytest.raises(
+    DataError, match="no data 'vcr', known: pretrain, mixture"
+  ):
     build("vcr")
   with pytest.raises(TypeError, match="max_region"):
     build("retrieval", **options, max_region=3)

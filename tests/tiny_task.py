@@ -18,7 +18,7 @@ NO_DROPOUT = {
 }
 
 
-def tiny_task(*, dropout=True, region_target="classes", **options):
+def tiny_task(*, dropout=True, region_target="classes", model=None, **options):
   config = make_config(
     "tiny",
     vocab_size=VOCAB,
@@ -26,6 +26,7 @@ def tiny_task(*, dropout=True, region_target="classes", **options):
     num_region_classes=DIMS["C"],
     region_target=region_target,
     **({} if dropout else NO_DROPOUT),
+    **(model or {}),
   )
   options = {"group_size": 2, "mlm_rows": 10, "mrm_rows": 10, **options}
   return PretrainTask(config, **options)

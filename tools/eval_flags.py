@@ -17,6 +17,13 @@ def define_flags() -> None:
     "latest",
     "latest, best (by the run's metric), a step, or an exported folder.",
   )
+  flags.DEFINE_bool(
+    "ema",
+    None,
+    "Evaluate the moving average of the parameters (train.ema_decay), or with "
+    "--noema the parameters themselves. By default the average, if there is "
+    "one, as training does.",
+  )
   flags.DEFINE_multi_string(
     "set", [], "Changes the run's configuration: --set=input.store=DIR."
   )

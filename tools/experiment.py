@@ -16,7 +16,6 @@ from input_pipeline.build import build
 from input_pipeline.mixture import Mixture
 from input_pipeline.pretrain import PretrainData
 from input_pipeline.retrieval import RetrievalSet
-from interbert_jax import optim
 from interbert_jax.config import InterBertConfig, make_config
 from interbert_jax.errors import ConfigError
 from interbert_jax.evaluators import LossEvaluator, RetrievalEvaluator
@@ -190,11 +189,12 @@ def total_steps(config: Mapping[str, Any], num_examples: int) -> int:
   return steps
 
 
-def optim_section(config: Mapping[str, Any], steps: int) -> dict[str, Any]:
-  """The keywords of `optim.make_optimizer`."""
-  section = dict(config["optim"])
-  fraction = section.pop("warmup_fraction")
-  return {**section, "warmup_steps": optim.warmup_steps(fraction, steps)}
+def optim_section(
+  config: Mapping[str, Any], num_examples: int
+) -> dict[str, Any]:
+  """The keywords of `optim.make_optimizer`, but for the parameters."""
+  epoch = num_examples / config["train"]["batch_size"]
+  return {**config["optim"], "steps_per_epoch": epoch}
 
 
 def read_run_config(workdir: str | pathlib.Path) -> dict[str, Any]:

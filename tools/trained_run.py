@@ -41,9 +41,19 @@ def change_config(config: Mapping[str, Any], changes: list[str]) -> ConfigDict:
 
 
 class TrainedRun:
-  """Configuration and parameters of one checkpoint of a workdir."""
+  """Configuration and parameters of one checkpoint of a workdir.
 
-  def __init__(self, workdir: str, *, checkpoint: str, changes: list[str]):
+  `ema` chooses the moving average; None takes it where there is one.
+  """
+
+  def __init__(
+    self,
+    workdir: str,
+    *,
+    checkpoint: str,
+    changes: list[str],
+    ema: bool | None = None,
+  ):
     self.began = time.monotonic()
     self.workdir = pathlib.Path(workdir)
     self.config = change_config(
@@ -53,13 +63,14 @@ class TrainedRun:
     if is_export(exported):
       self.params, self.meta = load_export(exported)
       self.step, self.source = self.meta.get("step", 0), exported
+      self.ema = self.meta.get("ema", False)
     else:
-      self._load_step(checkpoint)
+      self._load_step(checkpoint, ema)
     self.model = model_of(self.meta["model"], path=self.source)
     self.fingerprint = params_fingerprint(self.params)
     self.selection = checkpoint
 
-  def _load_step(self, checkpoint: str) -> None:
+  def _load_step(self, checkpoint: str, ema: bool | None) -> None:
     section = self.config["checkpoint"]
     folder = self.workdir / "checkpoints"
     with Checkpoints(
@@ -69,7 +80,11 @@ class TrainedRun:
       create=False,
     ) as checkpoints:
       self.step = checkpoints.choose(checkpoint)
-      self.params, self.meta = checkpoints.load_params(self.step)
+      # As in training: the moving average, where the run keeps one.
+      self.ema = checkpoints.has_ema(self.step) if ema is None else ema
+      self.params, self.meta = checkpoints.load_params(
+        self.step, "ema" if self.ema else "params"
+      )
     self.source = folder / str(self.step)
 
   def check_vocabulary(self, sha256: str, path: str) -> None:
@@ -99,6 +114,7 @@ class TrainedRun:
       pretrained=str(self.source),
       checkpoint_selection=self.selection,
       checkpoint_fingerprint=self.fingerprint,
+      ema=self.ema,
       language=self.config["language"],
       model="interbert",
       model_config=self.meta["model"],

@@ -20,6 +20,7 @@ Inputs = Any
 class Task(Protocol):
   batch_spec: Mapping[str, ArraySpec]
   loss_weights: Mapping[str, float]  # of each loss in the total
+  group_size: int  # examples in a row that belong together, 1 without groups
 
   def init(self, rng: jax.Array, batch: Mapping[str, jax.Array]) -> Params:
     """Fresh parameters for batches of this shape."""
