@@ -157,7 +157,6 @@ def train_and_evaluate(
     The metrics of the last evaluation, as "prefix/name".
   """
   workdir = pathlib.Path(workdir)
-  workdir.mkdir(parents=True, exist_ok=True)
   main = is_main_process()
   parallel.check_batch_size(batch_size, name="train.batch_size")
   _check_settings(batch_size, accumulate_steps, ema_decay, parallel)
@@ -178,6 +177,8 @@ def train_and_evaluate(
       init_params(), optimizer.tx, with_ema=ema_decay is not None
     )
 
+  # Only now: mistakes in the settings leave nothing behind.
+  workdir.mkdir(parents=True, exist_ok=True)
   with contextlib.ExitStack() as stack:
     checkpoints = stack.enter_context(
       checkpoint.Checkpoints(workdir / "checkpoints", **checkpoint_config)

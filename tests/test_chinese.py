@@ -174,7 +174,6 @@ def test_titles_teach_masked_segments(shared_dir, tokenizer, tmp_path):
     vocab_size=VOCAB_SIZE,
     region_feature_dim=1,
     num_region_classes=1,
-    hidden_size=64,
     initializer_range=0.07,
     **NO_DROPOUT,
   )
@@ -185,14 +184,12 @@ def test_titles_teach_masked_segments(shared_dir, tokenizer, tmp_path):
     mlm_rows=12,
     mrm_rows=1,
   )
-  batches = list(
-    text_batches(shared_dir, "train", tokenizer, tmp_path, 32, 100)
-  )
-  dev = list(text_batches(shared_dir, "dev", tokenizer, tmp_path, 32, 3))
+  batches = list(text_batches(shared_dir, "train", tokenizer, tmp_path, 16, 40))
+  dev = list(text_batches(shared_dir, "dev", tokenizer, tmp_path, 16, 4))
   key = jax.random.key(0)
   params = task.init(key, batches[0])
   tx = optim.make_optimizer(
-    params, total_steps=100, lr=5e-3, warmup_steps=5, schedule="constant"
+    params, total_steps=40, lr=1e-2, warmup_steps=3, schedule="constant"
   ).tx
   state = steps.init_state(params, tx)
   step = jax.jit(lambda s, b: steps.train_step(s, b, key, task=task, tx=tx))
@@ -207,7 +204,8 @@ def test_titles_teach_masked_segments(shared_dir, tokenizer, tmp_path):
   assert before == pytest.approx(np.log(VOCAB_SIZE), rel=0.05)
   for batch in batches:
     state, _ = step(state, batch)
-  assert dev_loss() < before - 2.5
+  after = dev_loss()
+  assert after < before - 2, (before, after)
 
 
 def test_kdd_cup_records_are_image_title_pairs(tmp_path):

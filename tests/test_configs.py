@@ -98,9 +98,11 @@ def test_pretraining_is_the_published_shape():
   assert (config.input.max_regions, config.input.max_text_length) == (36, 36)
 
 
-@pytest.mark.parametrize("name", ["pretrain_en", "pretrain_zh"])
-@pytest.mark.parametrize("mrm_loss", ["kl", "features"])
+@pytest.mark.parametrize(
+  ("name", "mrm_loss"), [("pretrain_en", "kl"), ("pretrain_zh", "features")]
+)
 def test_pretraining_trains_two_steps_on_tiny_data(name, mrm_loss, tmp_path):
+  """With class probabilities and without; the second on several corpora."""
   with_probs = mrm_loss == "kl"
   write_tiny_store(
     tmp_path / "regions",
@@ -142,6 +144,12 @@ def test_pretraining_trains_two_steps_on_tiny_data(name, mrm_loss, tmp_path):
   config.evals.retrieval_images = 2 if with_probs else 0
   config.evals.pairs_per_step = 8
   config.checkpoint.save_every = 2
+  if not with_probs:
+    (tmp_path / "text.txt").write_text("红色连衣裙\n跑鞋\n" * 4, "utf-8")
+    config.input.corpora.pairs = common.corpus(
+      store=config.input.store, annotations=config.input.annotations
+    )
+    config.input.corpora.text = common.corpus(text=str(tmp_path / "text.txt"))
   final = run_training(config, tmp_path / "run")
   assert final["val/itm_loss"] > 0
   assert ("val_retrieval/image_retrieval_recall@1" in final) == with_probs

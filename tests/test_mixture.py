@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import numpy as np
 import pytest
 
@@ -11,12 +12,14 @@ from input_pipeline.mixture import mixture_data
 from input_pipeline.order import Interleaving
 from input_pipeline.region_store import RegionStore
 from interbert_jax.batch import check_batch, pretrain_spec
+from interbert_jax.masking import TextMasking
 from tests.tiny_data import (
   make_record,
   write_lines,
   write_tiny_store,
   write_vocab,
 )
+from tests.tiny_task import tiny_task
 
 SIZES = {"coco": 12, "sbu": 7, "text": 5}
 
@@ -282,32 +285,16 @@ def test_text_needs_lines(root, tmp_path):
     make(root, changes={"text": {"text": str(tmp_path / "blank.txt")}})
 
 
-def test_a_run_on_several_corpora(root, tmp_path, monkeypatch):
-  """Masked segments of text alone count, matching does not."""
-  from configs import quickstart
-  from tools.run_training import run_training
-
-  config = quickstart.get_config("shapes")
-  config.model.num_interaction_layers = 1
-  config.model.hidden_size = 32
-  config.input.store = str(root / "coco")
-  config.input.annotations = str(root / "coco.jsonl")
-  config.input.vocab = str(root / "vocab.txt")
-  config.input.max_regions = 4
-  config.input.max_text_length = 10
-  config.input.corpora = corpora(root)
-  config.train.batch_size = 16
-  config.train.steps = 2
-  config.train.log_every = 1
-  config.task.group_size = 2
-  config.task.mlm_rows = 8.0
-  config.evals.batch_size = 8
-  config.evals.retrieval_images = 0
-  final = run_training(config, tmp_path / "run")
-  assert np.isfinite(final["val/loss"])
-  from interbert_jax.metric_writer import read_metrics
-
-  logged = [
-    row for row in read_metrics(tmp_path / "run") if "match_rate" in row
-  ]
-  assert all(0 < row["match_rate"] < 1 for row in logged)
+def test_text_alone_counts_for_masked_segments_only(mixture):
+  task = tiny_task(text_masking=TextMasking(rule="token", rate=0.9))
+  batch = next(mixture.train_batches(0, 1, batch_size=16))
+  text = batch["num_regions"] == 0
+  assert 0 < text.sum() < 16
+  inputs = task.prepare(batch, jax.random.key(0), train=False)
+  per_example = inputs.mlm_rows.weights_GK.reshape(16, -1)
+  assert per_example.any(1)[text].all()
+  assert not inputs.mrm_rows.weights_GK.reshape(16, -1)[text].any()
+  assert not inputs.itm_weights[text].any()
+  matches, pairs = inputs.metrics["match_rate"]
+  assert pairs == (~text).sum()
+  assert matches == batch["is_match"][~text].sum()
