@@ -33,11 +33,9 @@ from input_pipeline.pipeline import (
   step_batches,
   text_specs,
 )
-from input_pipeline.progress import Progress
 from input_pipeline.region_arrays import Slots, array_specs
-from input_pipeline.region_store import RegionStore
 from input_pipeline.staged_store import open_store
-from input_pipeline.staged_writer import stage
+from input_pipeline.staged_writer import stage_share
 from input_pipeline.tokenizer import (
   Tokenizer,
   check_max_length,
@@ -131,7 +129,15 @@ class PretrainData:
     )
     self._shares = check_shares(shares, num_images, host)
     if stage_dir:
-      self._stage(stage_dir, max_regions, class_probs, host)
+      self._store, self._rows = stage_share(
+        self._store,
+        stage_dir,
+        self._rows,
+        max_regions=max_regions,
+        class_probs=class_probs,
+        shares=self._shares,
+        host=host,
+      )
     self._tokenizer = Tokenizer(vocab)
     self.source = DataSource(str(store), str(annotations), split)
     self._words = word_boundaries
@@ -161,32 +167,6 @@ class PretrainData:
     self._cache = None
     if num_images * image_bytes <= cache_bytes:
       self._cache = self._store.read_padded(self._rows, **self._cut)
-
-  def _stage(
-    self,
-    directory: str | pathlib.Path,
-    max_regions: int,
-    class_probs: bool,
-    host: tuple[int, int],
-  ):
-    """Reads from a copy from now on; other hosts' images are not in it."""
-    index, count = host
-    share = np.arange(len(self._rows)) % self._shares
-    mine = np.flatnonzero(share * count // self._shares == index)
-    mine = mine if self._shares > 1 else np.arange(len(self._rows))
-    ids = [self._captions.image_ids[image] for image in mine]
-    if isinstance(self._store, RegionStore):
-      with Progress(total=len(mine), unit="images", what="stage") as progress:
-        self._store = stage(
-          self._store,
-          directory,
-          max_regions=max_regions,
-          class_probs=class_probs,
-          rows=self._rows[mine],
-          progress=progress,
-        )
-    self._rows = np.full(len(self._rows), -1)
-    self._rows[mine] = self._store.rows(ids)
 
   @property
   def captions(self) -> Captions:

@@ -61,6 +61,51 @@ def stage(
     )
 
 
+def stage_share(
+  store: RegionStore | StagedStore,
+  directory: str | pathlib.Path,
+  rows: np.ndarray,
+  *,
+  max_regions: int,
+  class_probs: bool,
+  shares: int,
+  host: tuple[int, int],
+) -> tuple[StagedStore, np.ndarray]:
+  """A copy of what a host reads, and where the images are in it.
+
+  Args:
+    store: to copy, or a copy already.
+    directory: of the copy.
+    rows: [images] of the store.
+    max_regions: as of `stage`.
+    class_probs: as of `stage`.
+    shares: into which the images are dealt out (order.SharedOrder).
+    host: index and number of the hosts; with several shares only this host's
+      are copied.
+
+  Returns:
+    The copy, and the row of each image in it, -1 for other hosts' images.
+  """
+  index, count = host
+  share = np.arange(len(rows)) % shares
+  mine = np.flatnonzero(share * count // shares == index)
+  mine = mine if shares > 1 else np.arange(len(rows))
+  ids = [store.image_ids[row] for row in rows[mine]]
+  if isinstance(store, RegionStore):
+    with Progress(total=len(mine), unit="images", what="stage") as progress:
+      store = stage(
+        store,
+        directory,
+        max_regions=max_regions,
+        class_probs=class_probs,
+        rows=rows[mine],
+        progress=progress,
+      )
+  found = np.full(len(rows), -1)
+  found[mine] = store.rows(ids)
+  return store, found
+
+
 def _stage(
   store: RegionStore,
   directory: pathlib.Path,
