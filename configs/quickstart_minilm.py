@@ -9,7 +9,10 @@ The first run takes its text embeddings, interaction layers and text stream
 from MiniLM's six layers, three and three; the second is the same model from
 random parameters, to compare at equal steps.
 
-Hardware: 2 CPU cores. Not run to its end yet, so there is no score to expect.
+Hardware: 2 CPU cores, about 40 pairs a second. After 240 steps
+(--config.train.steps=240) on the held-out scenes: MLM loss 1.25 and accuracy
+0.70 from MiniLM, 3.98 and 0.28 from random parameters (measured, seed 0); image
+and text are not matched yet by either. Not run to its end.
 """
 
 from configs import common, quickstart
