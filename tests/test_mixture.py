@@ -233,6 +233,21 @@ def test_weights_set_the_shares(root):
   assert data.info["fingerprint"] != make(root).info["fingerprint"]
 
 
+def test_corpora_of_one_size_have_orders_of_their_own(root):
+  same = {
+    k: str(root / v)
+    for k, v in (("store", "coco"), ("annotations", "coco.jsonl"))
+  }
+  data = make(root, changes={"sbu": same})
+  ids = [b["example_id"] for b in data.train_batches(0, 25, batch_size=4)]
+  found = {"coco": [], "sbu": []}
+  for name, example in (data.corpus_of(int(i)) for i in np.concatenate(ids)):
+    if name in found:
+      found[name].append(example)
+  assert sorted(found["coco"][:10]) == sorted(found["sbu"][:10])
+  assert found["coco"][:10] != found["sbu"][:10]
+
+
 def test_without_class_probs(root):
   batch = next(make(root, class_probs=False).train_batches(0, 1, batch_size=4))
   assert batch["region_class_probs"].shape == (4, 4, 1)
