@@ -166,7 +166,7 @@ def test_interruptions_on_changing_numbers_of_hosts_change_no_batch(
 
 def test_cache_changes_no_bit(paths, data):
   cached = make_data(paths, cache_bytes=10**6)
-  assert cached._cache is not None and data._cache is None
+  assert cached.in_memory and not data.in_memory
   assert cached.info == data.info
   for get in (
     lambda d: d.train_batches(0, 9, batch_size=4),
