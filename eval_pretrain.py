@@ -15,6 +15,7 @@ def main(argv) -> None:
   command_line.refuse_positional(argv)
   from interbert_jax.parallel import is_main_process, make_parallel
   from tools import experiment
+  from tools.tasks import pretrain
   from tools.trained_run import TrainedRun
 
   run = TrainedRun(
@@ -24,12 +25,12 @@ def main(argv) -> None:
     ema=FLAGS.ema,
   )
   parallel = make_parallel()
-  data = experiment.pretrain_data(run.config, FLAGS.split)
+  data = pretrain.data(run.config, FLAGS.split)
   run.check_vocabulary(data.info["vocab_sha256"], run.config["input"]["vocab"])
   evaluator = experiment.loss_evaluator(
     run.config,
     data,
-    task=experiment.pretrain_task(run.config, data.info, model=run.model),
+    task=pretrain.task(run.config, data.info, model=run.model),
     parallel=parallel,
   )
   metrics = evaluator.run(run.placed_params(parallel))

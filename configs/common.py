@@ -136,6 +136,7 @@ def base_config() -> ConfigDict:
   config.model.remat = "none"
 
   config.task = ConfigDict()
+  config.task.name = "pretrain"  # the others: see `retrieval`
   config.task.text_masking = ConfigDict()
   # token (BERT), span (official --span_mask), segment (the paper's).
   config.task.text_masking.rule = "segment"
@@ -277,4 +278,46 @@ def base_config() -> ConfigDict:
   # Zero-shot retrieval over the first images of the split; 0 for none.
   config.evals.retrieval_images = 100
   config.evals.pairs_per_step = 512  # pairs scored at once, over all devices
+  return config
+
+
+# Of `config.input`, for pretraining alone.
+_PRETRAINING_INPUT = (
+  "corpora",
+  "word_boundaries",
+  "mismatch_prob",
+  "negatives",
+  "hard_negative_prob",
+)
+
+
+def retrieval(config: ConfigDict) -> ConfigDict:
+  """Turns the base of a configuration into one that fine-tunes for retrieval.
+
+  A batch is train.batch_size captions, each with its candidates.
+  """
+  for key in _PRETRAINING_INPUT:
+    del config.input[key]
+  # Candidates beside each caption and its image.
+  config.input.random_texts = 1  # captions of other images
+  config.input.hard_texts = 1  # captions of images near to its own
+  config.input.random_images = 1  # other images
+  # Where near images are: python -m input_pipeline.mine_negatives
+  # --kind=images; empty if hard_texts is 0.
+  config.input.near_images = ""
+
+  config.task = ConfigDict()
+  config.task.name = "retrieval"  # tools/tasks/ has a file for each
+  # match (two classes for each pair: InterBERT), choice (softmax over an
+  # example's pairs: ViLBERT), triplet (margin: UNITER).
+  config.task.loss = "match"
+  config.task.margin = 0.2  # of triplets
+  # Triplets of the so many texts and images that score highest just now; 0
+  # for all. Wants many random_texts and random_images.
+  config.task.hardest = 0
+
+  # The sum of the six recalls on the images below.
+  config.checkpoint.best_metric = "val/rsum"
+  config.checkpoint.best_mode = "max"
+  config.evals.retrieval_images = 100
   return config

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from input_pipeline.candidates import CandidateData
 from input_pipeline.errors import DataError
 from input_pipeline.mixture import mixture_data
 from input_pipeline.pretrain import PretrainData
@@ -10,6 +11,7 @@ from input_pipeline.retrieval import retrieval_set
 BUILDERS = {
   "pretrain": PretrainData,
   "mixture": mixture_data,
+  "candidates": CandidateData,
   "retrieval": retrieval_set,
 }
 

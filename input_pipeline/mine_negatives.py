@@ -207,20 +207,12 @@ def _mine_images(options: argparse.Namespace, captions, store):
         options.output,
         blocks,
         kind="images",
-        fingerprint=images_fingerprint(captions.image_ids),
+        fingerprint=captions.images_sha256,
         items=count,
         per_item=per_item,
         about=about,
         judge=judge,
       )
-
-
-def images_fingerprint(image_ids) -> str:
-  """Of the images that a table's numbers stand for, in their order."""
-  import hashlib
-  import json
-
-  return hashlib.sha256(json.dumps(list(image_ids)).encode()).hexdigest()
 
 
 def _source(options: argparse.Namespace) -> dict[str, str]:

@@ -6,9 +6,10 @@ neither TensorFlow nor the input pipeline.
 
 Dimensions: B examples, L text slots ([CLS] and [SEP] included), R region slots
 (the global region is made on the device, so it is not counted), E feature
-width, C region classes.
+width, C region classes; T texts and I images of an example with candidates.
 """
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -44,6 +45,24 @@ PRETRAIN = {
 }
 
 
+_PER_TEXT = ("text_ids", "text_length")
+_PER_IMAGE = ("region_features", "region_boxes", "num_regions", "image_size")
+
+# Texts and images to be told from each other; the first of each belong
+# together.
+CANDIDATES = (
+  {
+    key: PRETRAIN[key]._replace(shape=("B", "T", *PRETRAIN[key].shape[1:]))
+    for key in _PER_TEXT
+  }
+  | {
+    key: PRETRAIN[key]._replace(shape=("B", "I", *PRETRAIN[key].shape[1:]))
+    for key in _PER_IMAGE
+  }
+  | {key: PRETRAIN[key] for key in ("example_id", "position", "example_weight")}
+)
+
+
 FEATURE_ENCODINGS = ("float16", "uint8", "int8")
 
 
@@ -55,21 +74,29 @@ def pretrain_spec(
   With features in 8 bits there is a scale per region, by which the device
   multiplies them; for whole-word masking the batch says where words begin.
   """
+  spec = encoded_spec(PRETRAIN, feature_encoding)
+  if word_starts:
+    spec["text_word_start"] = ArraySpec(
+      ("B", "L"), "bool", "where a word begins; never at special tokens"
+    )
+  return spec
+
+
+def encoded_spec(
+  spec: Mapping[str, ArraySpec], feature_encoding: str
+) -> dict[str, ArraySpec]:
+  """A contract with its features in another encoding."""
   if feature_encoding not in FEATURE_ENCODINGS:
     raise ValueError(
       f"feature_encoding {feature_encoding!r}; wanted "
       f"{', '.join(FEATURE_ENCODINGS)}"
     )
-  spec = dict(PRETRAIN)
+  spec = dict(spec)
   if feature_encoding != "float16":
-    features = PRETRAIN["region_features"]
+    features = spec["region_features"]
     spec["region_features"] = features._replace(dtype=feature_encoding)
     spec["region_feature_scale"] = ArraySpec(
-      ("B", "R"), "float32", "of the features, 0 after num_regions"
-    )
-  if word_starts:
-    spec["text_word_start"] = ArraySpec(
-      ("B", "L"), "bool", "where a word begins; never at special tokens"
+      features.shape[:-1], "float32", "of the features, 0 after num_regions"
     )
   return spec
 
@@ -130,31 +157,42 @@ def dummy_batch(
   """Random but valid arrays for initialisation, tests and benchmarks."""
   rng = np.random.default_rng(seed)
   size = {"4": 4, "2": 2, **dims}
-  B, L, R, C = (size[k] for k in "BLRC")
-  text_length = rng.integers(min(3, L), L + 1, B)
-  num_regions = rng.integers(1, R + 1, B)
-  text_ids = rng.integers(min(5, vocab_size - 1), vocab_size, (B, L))
+  B, L, R, C = size["B"], size["L"], size["R"], size.get("C", 1)
+  texts, images = (
+    math.prod(size[letter] for letter in spec[key].shape)
+    for key in ("text_length", "num_regions")
+  )
+  text_length = rng.integers(min(3, L), L + 1, texts)
+  num_regions = rng.integers(1, R + 1, images)
+  text_ids = rng.integers(min(5, vocab_size - 1), vocab_size, (texts, L))
   text_ids[np.arange(L) >= text_length[:, None]] = 0
-  real_BR = np.arange(R) < num_regions[:, None]
-  corner = rng.uniform(0, 300, (B, R, 2))
-  boxes = np.concatenate([corner, corner + rng.uniform(20, 300, (B, R, 2))], -1)
-  probs = rng.dirichlet(np.full(C, 0.1), (B, R))
+  real_NR = np.arange(R) < num_regions[:, None]
+  corner = rng.uniform(0, 300, (images, R, 2))
+  boxes = np.concatenate(
+    [corner, corner + rng.uniform(20, 300, (images, R, 2))], -1
+  )
+  probs = rng.dirichlet(np.full(C, 0.1), (images, R))
   arrays = {
     "text_ids": text_ids,
     "text_length": text_length,
     "text_word_start": (np.arange(L) > 0)
     & (np.arange(L) < text_length[:, None] - 1),
-    "region_features": np.maximum(rng.normal(size=(B, R, size["E"])), 0),
-    "region_feature_scale": np.ones((B, R)),
+    "region_features": np.maximum(rng.normal(size=(images, R, size["E"])), 0),
+    "region_feature_scale": np.ones((images, R)),
     "region_boxes": boxes,
     "region_class_probs": probs,
     "num_regions": num_regions,
-    "image_size": np.full((B, 2), (640, 640)),
+    "image_size": np.full((images, 2), (640, 640)),
     "is_match": rng.integers(0, 2, B),
     "example_id": np.arange(B),
     "position": np.arange(B),
     "example_weight": np.ones(B),
   }
   for key in ("region_features", "region_boxes", "region_class_probs"):
-    arrays[key] = arrays[key] * real_BR[..., None]
-  return {key: arrays[key].astype(spec[key].dtype) for key in spec}
+    arrays[key] = arrays[key] * real_NR[..., None]
+  return {
+    key: arrays[key]
+    .astype(want.dtype)
+    .reshape([size[letter] for letter in want.shape])
+    for key, want in spec.items()
+  }

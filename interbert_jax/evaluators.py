@@ -15,9 +15,10 @@ import numpy as np
 from interbert_jax import metrics, retrieval_metrics, steps
 from interbert_jax.config import InterBertConfig
 from interbert_jax.inputs import TextInput, region_input
-from interbert_jax.model import MATCH, MISMATCH, InterBertForPretraining
 from interbert_jax.parallel import Parallel
+from interbert_jax.task_model import InterBertForTask
 from interbert_jax.tasks.base import Task
+from interbert_jax.tasks.retrieval import pair_score
 
 # Masks of an evaluation are the same in every run and at every step.
 _EVAL_SEED = 0
@@ -60,20 +61,16 @@ class LossEvaluator:
     }
 
 
-def match_scores(
+def score_pairs(
   params,
   images: Mapping[str, jax.Array],
   texts: Mapping[str, jax.Array],
   text_P: jax.Array,
   image_P: jax.Array,
   *,
-  config: InterBertConfig,
+  model: InterBertForTask,
 ) -> jax.Array:
-  """[P] float32 matching scores of P (text, image) pairs.
-
-  The score is the difference of the two logits: it orders pairs as the
-  softmax does, and does not saturate into ties.
-  """
+  """[P] float32 scores of P (text, image) pairs, `pair_score` of the head."""
   features, boxes, size, count = (
     images[key][image_P]
     for key in (
@@ -85,23 +82,19 @@ def match_scores(
   )
   ids_PL, length_P = texts["text_ids"][text_P], texts["text_length"][text_P]
   mask_PL = jnp.arange(ids_PL.shape[1]) < length_P[:, None]
-
-  def forward(model: InterBertForPretraining):
-    encoded = model.encode(
-      TextInput(ids_PL, mask_PL), region_input(features, boxes, size, count)
-    )
-    return model.match_logits(encoded)
-
-  logits_P2 = InterBertForPretraining(config).apply(
-    {"params": params}, method=forward
+  logits_PO = model.apply(
+    {"params": params},
+    TextInput(ids_PL, mask_PL),
+    region_input(features, boxes, size, count),
   )
-  return logits_P2[:, MATCH] - logits_P2[:, MISMATCH]
+  return pair_score(logits_PO)
 
 
 class RetrievalEvaluator:
-  """Zero-shot retrieval with the matching head, over all pairs.
+  """Retrieval over all pairs.
 
   Args:
+    score: the head that scores a pair and its outputs (tasks/retrieval.py).
     images: region_features [I, R, E], region_boxes [I, R, 4], image_size
       [I, 2] and num_regions [I].
     texts: text_ids [T, L], text_length [T] and image_of_text [T].
@@ -112,6 +105,7 @@ class RetrievalEvaluator:
     self,
     *,
     config: InterBertConfig,
+    score: tuple[str, int],
     parallel: Parallel,
     images: Mapping[str, np.ndarray],
     texts: Mapping[str, np.ndarray],
@@ -127,7 +121,7 @@ class RetrievalEvaluator:
     self._num_images = len(images["num_regions"])
     self._pairs_per_step = pairs_per_step
     self._score = parallel.compile_eval(
-      functools.partial(match_scores, config=config)
+      functools.partial(score_pairs, model=InterBertForTask(config, *score))
     )
 
   @property

@@ -11,7 +11,8 @@ import optax
 SumWeight = tuple[jax.Array, jax.Array]
 
 
-def _reduce(values_N: jax.Array, weights_N: jax.Array) -> SumWeight:
+def weighted_sum(values_N: jax.Array, weights_N: jax.Array) -> SumWeight:
+  """The sum of values times weights, and of the weights."""
   # `where` keeps a row of weight 0 inert even if its loss is not finite.
   weights_N = weights_N.astype(jnp.float32)
   values_N = jnp.where(weights_N > 0, values_N, 0.0)
@@ -23,7 +24,7 @@ def cross_entropy(
 ) -> SumWeight:
   """Softmax cross-entropy with integer labels (MLM, ITM, hard classes)."""
   logits_NC = logits_NC.astype(jnp.float32)
-  return _reduce(
+  return weighted_sum(
     optax.softmax_cross_entropy_with_integer_labels(logits_NC, labels_N),
     weights_N,
   )
@@ -36,7 +37,7 @@ def kl_divergence(
   targets_NC = targets_NC.astype(jnp.float32)
   log_probs_NC = jax.nn.log_softmax(logits_NC.astype(jnp.float32))
   entropy_NC = jax.scipy.special.xlogy(targets_NC, targets_NC)
-  return _reduce(
+  return weighted_sum(
     jnp.sum(entropy_NC - targets_NC * log_probs_NC, axis=-1), weights_N
   )
 
@@ -64,7 +65,7 @@ def squared_error(
 ) -> SumWeight:
   """Squared error, summed over the feature, as the official regression."""
   error_NE = outputs_NE.astype(jnp.float32) - targets_NE.astype(jnp.float32)
-  return _reduce(jnp.sum(jnp.square(error_NE), axis=-1), weights_N)
+  return weighted_sum(jnp.sum(jnp.square(error_NE), axis=-1), weights_N)
 
 
 def accuracy(
@@ -75,4 +76,4 @@ def accuracy(
   # (bench/bench_mlm_head.py).
   label_N1 = jnp.take_along_axis(logits_NC, labels_N[..., None], axis=-1)
   hit_N = label_N1[..., 0] >= jnp.max(logits_NC, axis=-1)
-  return _reduce(hit_N.astype(jnp.float32), weights_N)
+  return weighted_sum(hit_N.astype(jnp.float32), weights_N)

@@ -46,6 +46,13 @@ def split_streams(
   return joint_BSX[:, :num_regions], joint_BSX[:, num_regions:]
 
 
+def fuse(encoded: Encoded, fusion: str) -> jax.Array:
+  """[B, P] float32: the product or sum of the two pooled vectors."""
+  if fusion == "product":
+    return encoded.pooled_text * encoded.pooled_regions
+  return encoded.pooled_text + encoded.pooled_regions
+
+
 class InterBert(nn.Module):
   """Embeddings, interaction encoder, two streams, poolers.
 
@@ -137,11 +144,8 @@ class InterBertForPretraining(nn.Module):
     return self.encoder(text, regions, deterministic=deterministic)
 
   def fuse(self, encoded: Encoded, *, deterministic: bool = True) -> jax.Array:
-    """[B, P] float32: the product or sum of the two pooled vectors."""
-    if self.config.fusion == "product":
-      fused_BP = encoded.pooled_text * encoded.pooled_regions
-    else:
-      fused_BP = encoded.pooled_text + encoded.pooled_regions
+    """[B, P] float32: `fuse`, then dropout."""
+    fused_BP = fuse(encoded, self.config.fusion)
     return self.fusion_dropout(fused_BP, deterministic=deterministic)
 
   def mlm_logits(self, hidden_ND: jax.Array) -> jax.Array:

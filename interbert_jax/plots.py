@@ -4,8 +4,6 @@ import pathlib
 
 from interbert_jax.metric_writer import read_metrics
 
-_LOSSES = ("loss", "mlm_loss", "mrm_loss", "itm_loss")
-
 
 def plot_losses(workdir: str | pathlib.Path) -> pathlib.Path | None:
   """Draws plots/loss.png: one panel per loss, training and evaluation.
@@ -18,7 +16,10 @@ def plot_losses(workdir: str | pathlib.Path) -> pathlib.Path | None:
   from matplotlib.figure import Figure
 
   rows = read_metrics(workdir)
-  names = [n for n in _LOSSES if any(row.get(n) is not None for row in rows)]
+  found = {k for row in rows for k, v in row.items() if v is not None}
+  # The total first, then the losses it is made of.
+  parts = sorted(k for k in found if k.endswith("_loss") and "/" not in k)
+  names = [*({"loss"} & found), *parts]
   if not names:
     return None
   figure = Figure(figsize=(3.2 * len(names), 2.8), layout="constrained")

@@ -44,7 +44,10 @@ def test_it_loads_and_says_how_to_run_it(name):
   assert "Hardware" in module.__doc__
   config = module.get_config()
   keys = {key for key, _ in leaves(config)}
-  assert keys == {key for key, _ in leaves(common.base_config())}
+  base = common.base_config()
+  if config.task.name != "pretrain":
+    base = getattr(common, config.task.name)(base)
+  assert keys == {key for key, _ in leaves(base)}
   # Lists cannot be overridden on the command line.
   assert not [key for key, value in leaves(config) if isinstance(value, list)]
   with pytest.raises(ValueError, match="wanted"):

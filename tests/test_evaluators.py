@@ -10,6 +10,7 @@ from interbert_jax.evaluators import LossEvaluator, RetrievalEvaluator
 from interbert_jax.inputs import TextInput, region_input
 from interbert_jax.parallel import make_parallel
 from interbert_jax.retrieval_metrics import retrieval_metrics
+from interbert_jax.tasks.retrieval import SCORES
 from tests.tiny_task import tiny_batch, tiny_task
 
 EXAMPLES = 13
@@ -55,6 +56,7 @@ def retrieval(task, sides):
   return {
     size: RetrievalEvaluator(
       config=task.config,
+      score=SCORES["match"],
       parallel=make_parallel(),
       images=images,
       texts=texts,
@@ -116,6 +118,7 @@ def test_pairs_that_devices_cannot_share(task, sides):
   with pytest.raises(ValueError, match="evals.pairs_per_step is 12"):
     RetrievalEvaluator(
       config=task.config,
+      score=SCORES["match"],
       parallel=make_parallel(),
       images=images,
       texts=texts,

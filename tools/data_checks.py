@@ -2,21 +2,32 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
+from input_pipeline.annotations import Captions
 from input_pipeline.checks.annotation_file import SplitCaptions
 from input_pipeline.checks.report import Finding
 from input_pipeline.checks.run import Checks, fast_checks
 from input_pipeline.errors import DataError
-from input_pipeline.pretrain import PretrainData
+from input_pipeline.image_texts import DataSource
+from input_pipeline.tokenizer import Tokenizer
 from interbert_jax.errors import ConfigError
+
+
+class CaptionData(Protocol):
+  """Data of any task over captions."""
+
+  source: DataSource
+  captions: Captions
+  tokenizer: Tokenizer
+
 
 POLICIES = ("error", "warn", "off")
 
 
 def check_data(
   config: Mapping[str, Any],
-  data: Sequence[PretrainData],
+  data: Sequence[CaptionData],
   *,
   devices: int,
   quiet: bool = False,
@@ -87,5 +98,5 @@ def _lines(findings: list[Finding]) -> str:
 
 def _batch_size(config: Mapping[str, Any]) -> int | None:
   """What a corpus must fill; one of several need not fill a batch alone."""
-  alone = not config["input"]["corpora"]
+  alone = not config["input"].get("corpora")
   return config["train"]["batch_size"] if alone else None

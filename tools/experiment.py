@@ -1,7 +1,8 @@
-"""Joins the islands: a configuration becomes data, task and evaluators.
+"""Joins the islands: what every task's configuration becomes.
 
-Used by main.py and the eval scripts. Keyword sections of the configuration go
-whole to the function that owns them, so that an unknown key fails.
+Used by main.py, the eval scripts and tools/tasks/, which has a file for each
+task. Keyword sections of the configuration go whole to the function that owns
+them, so that an unknown key fails.
 """
 
 import json
@@ -13,56 +14,27 @@ from typing import Any
 import jax
 
 from input_pipeline.build import build
-from input_pipeline.mixture import Mixture
-from input_pipeline.pretrain import PretrainData
 from input_pipeline.retrieval import RetrievalSet
 from interbert_jax.config import InterBertConfig, make_config
 from interbert_jax.errors import ConfigError
 from interbert_jax.evaluators import LossEvaluator, RetrievalEvaluator
-from interbert_jax.masking import RegionMasking, TextMasking
 from interbert_jax.parallel import Parallel
-from interbert_jax.tasks.pretrain import PretrainTask, region_target
+from interbert_jax.tasks.base import Task
+from interbert_jax.tasks.retrieval import SCORES
 
 _IMAGE_KEYS = ("region_features", "region_boxes", "image_size", "num_regions")
 _TEXT_KEYS = ("text_ids", "text_length", "image_of_text")
 
 
-def pretrain_data(
-  config: Mapping[str, Any], split: str
-) -> PretrainData | Mixture:
-  """The pairs of one split, as the configuration cuts them.
-
-  Training goes through all corpora, where there are several.
-  """
-  section = dict(config["input"])
-  corpora = section.pop("corpora")
-  training = split == section.pop("train_split")
-  if not training:
-    # Evaluation reads every image once, on any host: a copy gains nothing.
-    # Hard captions were mined of the training split.
-    section.update(stage_dir="", shares=1, negatives="")
-  if not config["task"]["text_masking"]["whole_word"]:
-    section["word_boundaries"] = ""
-  section.update(
-    split=split,
-    seed=config["seed"],
-    class_probs=config["task"]["mrm_loss"] != "features",
-    host=(jax.process_index(), jax.process_count()),
-  )
-  if training and corpora:
-    return build("mixture", corpora=corpora, **section)
-  return build("pretrain", **section)
-
-
 def model_config(
-  section: Mapping[str, Any], info: Mapping[str, Any], *, region_target: str
+  section: Mapping[str, Any], info: Mapping[str, Any], **changes: Any
 ) -> InterBertConfig:
   """The model; widths that are not set are taken from the data.
 
   Raises:
     ConfigError: where a width is set and the data has another.
   """
-  changes = dict(section)
+  changes = {**section, **changes}
   size = changes.pop("size")
   for key, found in (
     ("vocab_size", info["vocab_size"]),
@@ -76,44 +48,18 @@ def model_config(
         f"model.{key} is {changes[key]}, but the data has {found}; "
         "leave it out to take the data's"
       )
-  return make_config(size, region_target=region_target, **changes)
+  return make_config(size, **changes)
 
 
-def pretrain_task(
-  config: Mapping[str, Any],
-  info: Mapping[str, Any],
-  *,
-  model: InterBertConfig | None = None,
-) -> PretrainTask:
-  """The task over this data; `model` is a checkpoint's, where there is one."""
-  section = dict(config["task"])
-  text_masking = TextMasking(
-    mask_id=info["mask_id"], **section.pop("text_masking")
-  )
-  region_masking = RegionMasking(**section.pop("region_masking"))
-  return PretrainTask(
-    config=model
-    or model_config(
-      config["model"],
-      info,
-      region_target=region_target(
-        section["mrm_loss"], section["mrm_feature_weight"]
-      ),
-    ),
-    text_masking=text_masking,
-    region_masking=region_masking,
-    feature_encoding=info["feature_encoding"],
-    **section,
-  )
-
-
-def batch_dims(task: PretrainTask, info: Mapping[str, Any]) -> dict[str, int]:
+def batch_dims(task: Task, info: Mapping[str, Any]) -> dict[str, int]:
   """The sizes of the letters of the batch contract."""
   return {
     "L": info["max_text_length"],
     "R": info["max_regions"],
     "E": task.config.region_feature_dim,
     "C": info["num_classes"] or 1,
+    "T": info.get("texts_per_example", 1),
+    "I": info.get("images_per_example", 1),
   }
 
 
@@ -121,7 +67,7 @@ def loss_evaluator(
   config: Mapping[str, Any],
   data,
   *,
-  task: PretrainTask,
+  task: Task,
   parallel: Parallel,
 ) -> LossEvaluator:
   batch_size = config["evals"]["batch_size"]
@@ -144,6 +90,7 @@ def retrieval_evaluator(
   model: InterBertConfig,
   parallel: Parallel,
   max_images: int | None = None,
+  score: tuple[str, int] = SCORES["match"],
 ) -> tuple[RetrievalEvaluator, RetrievalSet]:
   section = config["input"]
   found = build(
@@ -164,6 +111,7 @@ def retrieval_evaluator(
   )
   evaluator = RetrievalEvaluator(
     config=model,
+    score=score,
     parallel=parallel,
     images={key: getattr(found, key) for key in _IMAGE_KEYS},
     texts={key: getattr(found, key) for key in _TEXT_KEYS},
@@ -187,6 +135,14 @@ def total_steps(config: Mapping[str, Any], num_examples: int) -> int:
   if steps < 1:
     raise ConfigError(f"the run has {steps} steps; wanted at least 1")
   return steps
+
+
+def host_options(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Keywords of any data that are not in the configuration's section."""
+  return {
+    "seed": config["seed"],
+    "host": (jax.process_index(), jax.process_count()),
+  }
 
 
 def optim_section(

@@ -10,40 +10,29 @@ from interbert_jax.parallel import is_main_process, make_parallel
 from interbert_jax.train import train_and_evaluate
 from tools import experiment
 from tools.data_checks import check_data
+from tools.tasks import find_task
 
 
 def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
   """Builds data, task and evaluators, trains, and returns the last metrics."""
   parallel = make_parallel(**config["parallel"])
-  data = experiment.pretrain_data(config, config["input"]["train_split"])
+  found = find_task(config)
+  data = found.data(config, config["input"]["train_split"])
   info = data.info
-  task = experiment.pretrain_task(config, info)
+  task = found.task(config, info)
   batch_size = config["train"]["batch_size"]
   parallel.check_batch_size(batch_size, name="train.batch_size")
   steps = experiment.total_steps(config, info["num_examples"])
-  evals = config["evals"]
-  held_out = experiment.pretrain_data(config, evals["split"])
+  held_out = found.data(config, config["evals"]["split"])
   check_data(
     config,
     [*getattr(data, "corpora", [data]), held_out],
     devices=jax.device_count(),
     quiet=not is_main_process(),
   )
-  evaluators = {
-    evals["split"]: experiment.loss_evaluator(
-      config, held_out, task=task, parallel=parallel
-    )
-  }
-  if evals["retrieval_images"]:
-    evaluators[f"{evals['split']}_retrieval"], _ = (
-      experiment.retrieval_evaluator(
-        config,
-        evals["split"],
-        model=task.config,
-        parallel=parallel,
-        max_images=evals["retrieval_images"],
-      )
-    )
+  evaluators = found.evaluators(
+    config, task=task, held_out=held_out, parallel=parallel
+  )
   if is_main_process():
     print(
       f"{workdir}: {info['num_examples']:,} captions of "
@@ -80,7 +69,7 @@ def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
     batch_size=batch_size,
     total_steps=steps,
     log_every=config["train"]["log_every"],
-    eval_every=evals["every"],
+    eval_every=config["evals"]["every"],
     accumulate_steps=config["train"]["accumulate_steps"],
     ema_decay=config["train"]["ema_decay"],
     max_skipped=config["train"]["max_skipped"],

@@ -46,6 +46,11 @@ class Captions:
     """The same without ids, of which each side may have its own."""
     return self._hash(self.texts)
 
+  @property
+  def images_sha256(self) -> str:
+    """Of the images alone, in their order."""
+    return hashlib.sha256(json.dumps(list(self.image_ids)).encode()).hexdigest()
+
   def _hash(self, *parts: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for part in parts:

@@ -1,0 +1,268 @@
+"""Captions with other texts and other images to be told from: retrieval.
+
+An example is a caption of the split. With it come its image, further texts,
+which do not belong to that image, and further images, which do not belong to
+that caption. All of them are functions of the position in the run.
+
+Dimensions: B examples, T texts and I images of an example (its own first), L
+text slots, R region slots, E feature width.
+"""
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.annotations import Captions
+from input_pipeline.errors import DataError
+from input_pipeline.image_texts import DataSource, ImageTexts
+from input_pipeline.negatives.table import open_table
+from input_pipeline.order import ExampleOrder, position_hash
+from input_pipeline.pipeline import (
+  Signature,
+  check_steps,
+  shard_rows,
+  step_batches,
+)
+from input_pipeline.region_arrays import Slots
+from input_pipeline.tokenizer import Tokenizer
+
+# Streams of the position hash; those of further draws follow one by one.
+_TEXT, _IMAGE = 0x8EBC6AF09C88C6E3, 0x589965CC75374CC3
+_NEAR, _OF_NEAR = 0x1D8E4E27C47D124F, 0xEB44ACCAB455D165
+_KIND = "images"  # of the table of near images
+
+
+class CandidateData:
+  """One split of captions, each with candidates that do not belong to it.
+
+  Args:
+    seed: of the order and of the draws.
+    random_texts: captions of other images, all with the same probability.
+    hard_texts: captions of images near to the example's, after the random ones.
+    random_images: other images.
+    near_images: directory of mined images (mine_negatives.py --kind=images)
+      that hard_texts are drawn from; empty for none.
+    engine: what reads ahead, tf.data or threads (pipeline.py).
+    split: keywords of `ImageTexts`.
+  """
+
+  def __init__(
+    self,
+    *,
+    seed: int,
+    random_texts: int = 1,
+    hard_texts: int = 0,
+    random_images: int = 1,
+    near_images: str | pathlib.Path = "",
+    engine: str = "auto",
+    **split: Any,
+  ):
+    for name, count in (
+      ("random_texts", random_texts),
+      ("hard_texts", hard_texts),
+      ("random_images", random_images),
+    ):
+      if count < 0:
+        raise DataError(f"found {count}, wanted 0 or more", field=name)
+    if hard_texts and not near_images:
+      raise DataError(
+        f"found none, but {hard_texts} hard texts for each example",
+        field="near_images",
+        hint="mine them with python -m input_pipeline.mine_negatives "
+        "--kind=images, or set hard_texts to 0",
+      )
+    self._pairs = ImageTexts(**split, class_probs=False)
+    if self._pairs.num_images < 2:
+      raise DataError(
+        "found captions of a single image: there is nothing to tell it from",
+        file=split["annotations"],
+      )
+    self._near = None
+    if hard_texts:
+      self._near = open_table(near_images)
+      self._near.check(
+        _KIND,
+        self.captions.images_sha256,
+        np.arange(self._pairs.num_images),
+      )
+      if not self._near.counts.all():
+        item = int(np.argmin(self._near.counts))
+        raise DataError(
+          f"found no candidate for image {item}, wanted at least one",
+          file=near_images,
+        )
+    self._seed = seed
+    self._engine = engine
+    self._random_texts = random_texts
+    self._hard_texts = hard_texts
+    self._random_images = random_images
+    self._num_examples = self._pairs.num_texts
+
+  @property
+  def source(self) -> DataSource:
+    return self._pairs.source
+
+  @property
+  def captions(self) -> Captions:
+    return self._pairs.captions
+
+  @property
+  def tokenizer(self) -> Tokenizer:
+    return self._pairs.tokenizer
+
+  @property
+  def info(self) -> dict[str, Any]:
+    """Facts about the data; `fingerprint` changes when any batch would."""
+    facts = {
+      "num_examples": self._num_examples,
+      "texts_per_example": 1 + self._random_texts + self._hard_texts,
+      "images_per_example": 1 + self._random_images,
+      **self._pairs.facts,
+      "seed": self._seed,
+      "random_texts": self._random_texts,
+      "hard_texts": self._hard_texts,
+      "random_images": self._random_images,
+      "near_images": None if self._near is None else self._near.about["crc32"],
+    }
+    whole = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    return {
+      **facts,
+      "num_truncated_texts": self._pairs.num_truncated_texts,
+      "fingerprint": whole.hexdigest(),
+    }
+
+  def train_batches(
+    self,
+    first_step: int,
+    last_step: int,
+    *,
+    batch_size: int,
+    shard_index: int = 0,
+    shard_count: int = 1,
+  ) -> Iterator[dict[str, np.ndarray]]:
+    """Yields this shard's rows of the batches of steps first .. last - 1.
+
+    Step s holds positions s * batch_size .. of the run; batch_size is global.
+    """
+    check_steps(first_step, last_step, batch_size)
+    return self._batches(
+      first_step,
+      last_step,
+      examples=ExampleOrder(self._num_examples, seed=self._seed).examples,
+      rows=shard_rows(batch_size, shard_index, shard_count),
+      batch_size=batch_size,
+    )
+
+  def eval_batches(
+    self, *, batch_size: int, shard_index: int = 0, shard_count: int = 1
+  ) -> Iterator[dict[str, np.ndarray]]:
+    """Yields every example once, in file order; padding rows have weight 0."""
+    return self._batches(
+      0,
+      -(-self._num_examples // batch_size),
+      examples=lambda positions: positions,
+      rows=shard_rows(batch_size, shard_index, shard_count),
+      batch_size=batch_size,
+    )
+
+  def _batches(
+    self,
+    first_step: int,
+    last_step: int,
+    *,
+    examples: Callable[[np.ndarray], np.ndarray],
+    rows: slice,
+    batch_size: int,
+  ) -> Iterator[dict[str, np.ndarray]]:
+    def read(step: int) -> dict[str, np.ndarray]:
+      position = step * batch_size + np.arange(rows.start, rows.stop)
+      return self.rows(position, examples(position))
+
+    return step_batches(
+      first_step,
+      last_step,
+      read=read,
+      signature=self.signature(rows.stop - rows.start),
+      engine=self._engine,
+    )
+
+  def signature(self, count: int) -> Signature:
+    """Shape and dtype of each array of a batch of `count` examples."""
+    texts = 1 + self._random_texts + self._hard_texts
+    images = 1 + self._random_images
+    int32 = np.dtype("int32")
+    return {
+      "text_ids": ((count, texts, self._pairs.max_text_length), int32),
+      "text_length": ((count, texts), int32),
+      **{
+        key: ((count, images, *shape), dtype)
+        for key, (shape, dtype) in self._pairs.region_specs.items()
+      },
+      "example_id": ((count,), int32),
+      "position": ((count,), int32),
+      "example_weight": ((count,), np.dtype("float32")),
+    }
+
+  def rows(
+    self, position: np.ndarray, example_id: np.ndarray
+  ) -> dict[str, np.ndarray]:
+    """The examples at these positions.
+
+    Args:
+      position: [n] of the run; keys the draws.
+      example_id: [n]; beyond the split stands for padding.
+    """
+    own = np.minimum(example_id, self._num_examples - 1)
+    texts, images = self.choose(position, own)
+    signature = self.signature(len(own))
+    regions = Slots.new(self._pairs.region_specs, images.size)
+    self._pairs.images(images.ravel(), into=regions)
+    batch = {
+      **self._pairs.texts(texts.ravel()),
+      **regions.arrays,
+      "example_id": example_id,
+      "position": position,
+      "example_weight": example_id < self._num_examples,
+    }
+    return {
+      key: batch[key].reshape(shape).astype(dtype, copy=False)
+      for key, (shape, dtype) in signature.items()
+    }
+
+  def choose(
+    self, position: np.ndarray, own: np.ndarray
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Texts [n, T] and images [n, I] of the examples `own` at positions."""
+    image_of_text = self._pairs.image_of_text
+    image = image_of_text[own]
+    starts = np.searchsorted(
+      image_of_text, np.arange(self._pairs.num_images + 1)
+    )
+    first, block = starts[image], starts[image + 1] - starts[image]
+    texts, images = [own], [image]
+    for k in range(self._random_texts):
+      # Among the others, then over the image's own block: no rejection.
+      others = self._num_examples - block
+      draw = self._draw(position, _TEXT + k, others)
+      texts.append(draw + np.where(draw >= first, block, 0))
+    for k in range(self._hard_texts):
+      rows = np.asarray(self._near.candidates[image])
+      column = self._draw(position, _NEAR + k, (rows >= 0).sum(axis=1))
+      near = rows[np.arange(len(rows)), column]
+      count = starts[near + 1] - starts[near]
+      draw = self._draw(position, _OF_NEAR + k, count)
+      texts.append(starts[near] + draw)
+    for k in range(self._random_images):
+      others = np.full(len(own), self._pairs.num_images - 1)
+      draw = self._draw(position, _IMAGE + k, others)
+      images.append(draw + (draw >= image))
+    return np.stack(texts, 1), np.stack(images, 1)
+
+  def _draw(self, position, stream: int, count: np.ndarray) -> np.ndarray:
+    """[n] below `count` [n], all with the same probability."""
+    draw = position_hash(position, self._seed, stream % 2**64)
+    return (draw % count.astype(np.uint64)).astype(np.int64)

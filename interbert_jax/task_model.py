@@ -1,0 +1,57 @@
+"""InterBERT with one head: what is fine-tuned.
+
+Dimensions: B examples, P pooled, O outputs of the head.
+"""
+
+import flax.linen as nn
+import jax
+
+from interbert_jax.config import InterBertConfig
+from interbert_jax.heads import LinearHead
+from interbert_jax.inputs import RegionInput, TextInput
+from interbert_jax.model import InterBert, fuse
+
+# Heads of the official downstream model by name, with their outputs where
+# these are fixed: a pretrained matching head is taken along, others start
+# at random or from official files.
+MATCH_HEAD, CHOICE_HEAD, ANSWER_HEAD = (
+  "match_head",
+  "choice_head",
+  "answer_head",
+)
+
+
+class InterBertForTask(nn.Module):
+  """The encoder and a linear head on the pooled vectors.
+
+  Of a text with an image the head sees their fused vectors, of one alone its
+  own. Parameters are named as in the pretraining model, which is a place to
+  start from.
+  """
+
+  config: InterBertConfig
+  head: str
+  outputs: int
+
+  def setup(self):
+    self.encoder = InterBert(self.config)
+    setattr(self, self.head, LinearHead(self.config, self.outputs))
+    self.dropout = nn.Dropout(self.config.pooled_dropout)
+
+  def __call__(
+    self,
+    text: TextInput | None,
+    regions: RegionInput | None,
+    *,
+    deterministic: bool = True,
+  ) -> jax.Array:
+    """[B, O] float32 logits."""
+    encoded = self.encoder(text, regions, deterministic=deterministic)
+    if text is None:
+      pooled_BP = encoded.pooled_regions
+    elif regions is None:
+      pooled_BP = encoded.pooled_text
+    else:
+      pooled_BP = fuse(encoded, self.config.fusion)
+    pooled_BP = self.dropout(pooled_BP, deterministic=deterministic)
+    return getattr(self, self.head)(pooled_BP)
