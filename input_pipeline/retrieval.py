@@ -32,6 +32,7 @@ class RetrievalSet:
   text_ids: np.ndarray  # [N, L] int32
   text_length: np.ndarray  # [N] int32
   image_of_text: np.ndarray  # [N] int32
+  num_truncated_texts: int  # longer than L
   vocab_sha256: str
   fingerprint: str  # of images and captions
 
@@ -69,8 +70,9 @@ def retrieval_set(
   found = found.first_images(max_images)
   rows = regions.rows(found.image_ids, wanted_by=annotations)
   tokenizer = Tokenizer(vocab)
+  encoded = tokenizer.encode(found.texts)
   text_ids, text_length = tokenizer.pack(
-    tokenizer.encode(found.texts),
+    encoded,
     np.arange(len(found.texts)),
     max_length=max_text_length,
   )
@@ -85,6 +87,7 @@ def retrieval_set(
     text_ids=text_ids,
     text_length=text_length,
     image_of_text=found.image_of_text,
+    num_truncated_texts=encoded.num_truncated(max_text_length),
     vocab_sha256=tokenizer.sha256,
     fingerprint=hashlib.sha256(
       f"{regions.fingerprint} {found.sha256}".encode()

@@ -77,37 +77,74 @@ class InterBert(nn.Module):
     text: TextInput | None,
     regions: RegionInput | None,
     *,
+    pooled_only: bool = False,
     deterministic: bool = True,
   ) -> Encoded:
+    """Encodes text, regions or both.
+
+    With `pooled_only` the last layers compute no slot but the one that is
+    pooled: text and regions of the result are [B, 1, D].
+    """
     if text is None and regions is None:
       raise ValueError("InterBert needs text, regions or both; got neither")
-    train = {"deterministic": deterministic}
-    text_BLD = regions_BRD = None
-    if text is not None:
-      text_BLD = self.text_embeddings(text.ids, text.types, **train)
-    if regions is not None:
-      regions_BRD = self.region_embeddings(
-        regions.features, regions.locations, **train
-      )
+    return self.encode_embedded(
+      None if text is None else self.embed_text(text, deterministic),
+      None if regions is None else self.embed_regions(regions, deterministic),
+      pooled_only=pooled_only,
+      deterministic=deterministic,
+    )
 
+  def embed_text(
+    self, text: TextInput, deterministic: bool = True
+  ) -> tuple[jax.Array, jax.Array]:
+    """Embeddings [B, L, D] and mask [B, L]; they depend on the text alone."""
+    embedded_BLD = self.text_embeddings(
+      text.ids, text.types, deterministic=deterministic
+    )
+    return embedded_BLD, text.mask
+
+  def embed_regions(
+    self, regions: RegionInput, deterministic: bool = True
+  ) -> tuple[jax.Array, jax.Array]:
+    """Embeddings [B, R, D] and mask [B, R]; they depend on the image alone."""
+    embedded_BRD = self.region_embeddings(
+      regions.features, regions.locations, deterministic=deterministic
+    )
+    return embedded_BRD, regions.mask
+
+  def encode_embedded(
+    self,
+    text: tuple[jax.Array, jax.Array] | None,
+    regions: tuple[jax.Array, jax.Array] | None,
+    *,
+    pooled_only: bool = False,
+    deterministic: bool = True,
+  ) -> Encoded:
+    """What follows the embeddings."""
+    train = {"deterministic": deterministic}
+    text_BLD, text_mask_BL = text or (None, None)
+    regions_BRD, region_mask_BR = regions or (None, None)
     if text is None:
-      regions_BRD = self.interaction_encoder(regions_BRD, regions.mask, **train)
+      regions_BRD = self.interaction_encoder(
+        regions_BRD, region_mask_BR, **train
+      )
     elif regions is None:
-      text_BLD = self.interaction_encoder(text_BLD, text.mask, **train)
+      text_BLD = self.interaction_encoder(text_BLD, text_mask_BL, **train)
     else:
       joint_BSD = self.interaction_encoder(
         join_streams(regions_BRD, text_BLD),
-        join_streams(regions.mask, text.mask),
+        join_streams(region_mask_BR, text_mask_BL),
         **train,
       )
-      regions_BRD, text_BLD = split_streams(joint_BSD, regions.mask.shape[1])
+      regions_BRD, text_BLD = split_streams(joint_BSD, region_mask_BR.shape[1])
 
+    train["first_only"] = pooled_only
     pooled_text_BP = pooled_regions_BP = None
     if text is not None:
-      text_BLD = self.text_encoder(text_BLD, text.mask, **train)
+      text_BLD = self.text_encoder(text_BLD, text_mask_BL, **train)
       pooled_text_BP = self.text_pooler(text_BLD)
     if regions is not None:
-      regions_BRD = self.region_encoder(regions_BRD, regions.mask, **train)
+      regions_BRD = self.region_encoder(regions_BRD, region_mask_BR, **train)
       pooled_regions_BP = self.region_pooler(regions_BRD)
     return Encoded(text_BLD, regions_BRD, pooled_text_BP, pooled_regions_BP)
 

@@ -120,31 +120,37 @@ class SelfAttention(nn.Module):
 
   @nn.compact
   def __call__(
-    self, hidden_BSD: jax.Array, bias_B11S: jax.Array, *, deterministic: bool
+    self,
+    asking_BQD: jax.Array,
+    hidden_BSD: jax.Array,
+    bias_B11S: jax.Array,
+    *,
+    deterministic: bool,
   ) -> jax.Array:
+    """[B, Q, D]: what the slots `asking` find in all of `hidden`."""
     s = self.shape
     heads = (s.num_heads, s.hidden_size // s.num_heads)
 
-    def project(name):
-      out_BSD = dense(s.hidden_size, s.initializer_range, s.dtype, name)(
-        hidden_BSD
-      )
-      return out_BSD.reshape(*out_BSD.shape[:-1], *heads)
+    def project(name, x_BXD):
+      out_BXD = dense(s.hidden_size, s.initializer_range, s.dtype, name)(x_BXD)
+      return out_BXD.reshape(*out_BXD.shape[:-1], *heads)
 
-    query_BSHK, key_BSHK, value_BSHK = map(project, ("query", "key", "value"))
-    scores_BHSS = jnp.einsum(
-      "bshk,bthk->bhst",
-      query_BSHK,
+    query_BQHK = project("query", asking_BQD)
+    key_BSHK = project("key", hidden_BSD)
+    value_BSHK = project("value", hidden_BSD)
+    scores_BHQS = jnp.einsum(
+      "bqhk,bshk->bhqs",
+      query_BQHK,
       key_BSHK,
       preferred_element_type=jnp.float32,
     )
-    probs_BHSS = jax.nn.softmax(scores_BHSS / heads[1] ** 0.5 + bias_B11S)
-    probs_BHSS = nn.Dropout(s.attention_dropout)(
-      probs_BHSS.astype(s.dtype), deterministic=deterministic
+    probs_BHQS = jax.nn.softmax(scores_BHQS / heads[1] ** 0.5 + bias_B11S)
+    probs_BHQS = nn.Dropout(s.attention_dropout)(
+      probs_BHQS.astype(s.dtype), deterministic=deterministic
     )
-    out_BSHK = jnp.einsum("bhst,bthk->bshk", probs_BHSS, value_BSHK)
+    out_BQHK = jnp.einsum("bhqs,bshk->bqhk", probs_BHQS, value_BSHK)
     return dense(s.hidden_size, s.initializer_range, s.dtype, "output")(
-      out_BSHK.reshape(hidden_BSD.shape)
+      out_BQHK.reshape(asking_BQD.shape)
     )
 
 
@@ -155,28 +161,34 @@ class TransformerLayer(nn.Module):
 
   @nn.compact
   def __call__(
-    self, hidden_BSD: jax.Array, bias_B11S: jax.Array, deterministic: bool
+    self,
+    hidden_BSD: jax.Array,
+    bias_B11S: jax.Array,
+    deterministic: bool,
+    num_outputs: int | None = None,
   ) -> jax.Array:
+    """The layer's output, or its first num_outputs slots alone."""
     s = self.shape
+    asking_BQD = hidden_BSD[:, :num_outputs]
 
-    def add_and_norm(x_BSD, update_BSD, name):
-      update_BSD = nn.Dropout(s.hidden_dropout)(
-        update_BSD, deterministic=deterministic
+    def add_and_norm(x_BQD, update_BQD, name):
+      update_BQD = nn.Dropout(s.hidden_dropout)(
+        update_BQD, deterministic=deterministic
       )
-      return layer_norm(name)(x_BSD + update_BSD).astype(s.dtype)
+      return layer_norm(name)(x_BQD + update_BQD).astype(s.dtype)
 
-    attended_BSD = SelfAttention(s, name="attention")(
-      hidden_BSD, bias_B11S, deterministic=deterministic
+    attended_BQD = SelfAttention(s, name="attention")(
+      asking_BQD, hidden_BSD, bias_B11S, deterministic=deterministic
     )
-    attended_BSD = add_and_norm(hidden_BSD, attended_BSD, "attention_norm")
-    mlp_BSF = dense(s.mlp_dim, s.initializer_range, s.dtype, "mlp_in")(
-      attended_BSD
+    attended_BQD = add_and_norm(asking_BQD, attended_BQD, "attention_norm")
+    mlp_BQF = dense(s.mlp_dim, s.initializer_range, s.dtype, "mlp_in")(
+      attended_BQD
     )
-    mlp_BSF = nn.gelu(mlp_BSF, approximate=False)  # BERT's GELU uses erf
-    mlp_BSD = dense(s.hidden_size, s.initializer_range, s.dtype, "mlp_out")(
-      mlp_BSF
+    mlp_BQF = nn.gelu(mlp_BQF, approximate=False)  # BERT's GELU uses erf
+    mlp_BQD = dense(s.hidden_size, s.initializer_range, s.dtype, "mlp_out")(
+      mlp_BQF
     )
-    return add_and_norm(attended_BSD, mlp_BSD, "mlp_norm")
+    return add_and_norm(attended_BQD, mlp_BQD, "mlp_norm")
 
 
 # What a layer keeps for its backward pass, where not everything.
@@ -189,8 +201,8 @@ _KEPT = {
 def _layer_class(remat: str):
   if remat == "none":
     return TransformerLayer
-  # Argument 3 is `deterministic`; the names of parameters stay.
-  return nn.remat(TransformerLayer, policy=_KEPT[remat], static_argnums=(3,))
+  # `deterministic` and `num_outputs`; the names of parameters stay.
+  return nn.remat(TransformerLayer, policy=_KEPT[remat], static_argnums=(3, 4))
 
 
 class Encoder(nn.Module):
@@ -201,17 +213,24 @@ class Encoder(nn.Module):
 
   @nn.compact
   def __call__(
-    self, hidden_BSD: jax.Array, mask_BS: jax.Array, *, deterministic: bool
+    self,
+    hidden_BSD: jax.Array,
+    mask_BS: jax.Array,
+    *,
+    deterministic: bool,
+    first_only: bool = False,
   ) -> jax.Array:
+    """[B, S, D], or [B, 1, D] where only the first slot is read."""
     bias_B11S = (
       1.0 - mask_BS[:, None, None, :].astype(jnp.float32)
     ) * MASK_BIAS
     layer = _layer_class(self.shape.remat)
     for i in range(self.num_layers):
+      last = first_only and i == self.num_layers - 1
       hidden_BSD = layer(self.shape, name=f"layer_{i}")(
-        hidden_BSD, bias_B11S, deterministic
+        hidden_BSD, bias_B11S, deterministic, 1 if last else None
       )
-    return hidden_BSD
+    return hidden_BSD[:, :1] if first_only else hidden_BSD
 
 
 class Pooler(nn.Module):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import jax
 import numpy as np
 from flax import jax_utils
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -112,6 +113,20 @@ class Parallel:
   def put_replicated(self, tree):
     """The same host arrays on every device."""
     return jax.device_put(tree, self.replicated)
+
+  def spread_rows(self, x: jax.Array) -> jax.Array:
+    """Inside a jitted function: the rows of `x` over the devices."""
+    return jax.lax.with_sharding_constraint(x, self.by_row)
+
+  def from_main(self, array: np.ndarray | None, shape) -> np.ndarray | None:
+    """What the main process has read from a disk that others may not see."""
+    if jax.process_count() == 1:
+      return array
+    if not multihost_utils.broadcast_one_to_all(np.array(array is not None)):
+      return None
+    return multihost_utils.broadcast_one_to_all(
+      np.zeros(shape, np.float32) if array is None else array
+    )
 
   def prefetch(self, batches: Iterable, depth: int = 2) -> Iterator:
     """Keeps `depth` batches on their way to the devices."""

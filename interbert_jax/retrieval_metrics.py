@@ -7,7 +7,8 @@ random order; the optimistic and pessimistic values are reported beside it.
 Dimensions: Q queries, C candidates.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -82,6 +83,17 @@ def recall_metrics(ranks: Ranks, prefix: str) -> dict[str, float]:
   return out
 
 
+def both_directions(
+  scores_TI: np.ndarray, image_of_text_T: np.ndarray
+) -> tuple[Ranks, Ranks]:
+  """Ranks of the texts' images, and of the best of the images' texts."""
+  relevant_TI = image_of_text_T[:, None] == np.arange(scores_TI.shape[1])
+  return (
+    rank_queries(scores_TI, relevant_TI),
+    rank_queries(scores_TI.T, relevant_TI.T),
+  )
+
+
 def retrieval_metrics(
   scores_TI: np.ndarray, image_of_text_T: np.ndarray
 ) -> dict[str, float]:
@@ -90,9 +102,7 @@ def retrieval_metrics(
   Text to image ranks the text's one image; image to text ranks the best of
   the image's texts.
   """
-  relevant_TI = image_of_text_T[:, None] == np.arange(scores_TI.shape[1])
-  to_image = rank_queries(scores_TI, relevant_TI)
-  to_text = rank_queries(scores_TI.T, relevant_TI.T)
+  to_image, to_text = both_directions(scores_TI, image_of_text_T)
   metrics = {
     **recall_metrics(to_image, "image_retrieval"),
     **recall_metrics(to_text, "text_retrieval"),
@@ -105,3 +115,69 @@ def retrieval_metrics(
   ties = [int(np.sum(ranks.tied_Q > 0)) for ranks in (to_image, to_text)]
   metrics["n_ties"] = sum(ties)
   return metrics
+
+
+def recall_intervals(
+  scores_TI: np.ndarray,
+  image_of_text_T: np.ndarray,
+  *,
+  resamples: int = 1000,
+  seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+  """95 % intervals of the recalls: bootstrap over the images.
+
+  Captions of an image are not independent, so an image is drawn with all of
+  them. Candidates stay as they are.
+  """
+  to_image, to_text = both_directions(scores_TI, image_of_text_T)
+  images = scores_TI.shape[1]
+  counts_I = np.bincount(image_of_text_T, minlength=images)
+  drawn_SI = np.random.default_rng(seed).multinomial(
+    images, np.full(images, 1 / images), size=resamples
+  )
+  found = {}
+  for k in RECALLS:
+    of_texts_I = np.bincount(
+      image_of_text_T, expected_recall(to_image, k), minlength=images
+    )
+    of_images_I = expected_recall(to_text, k)
+    for side, hits_I, weight_I in (
+      ("image", of_texts_I, counts_I),
+      ("text", of_images_I, np.ones(images)),
+    ):
+      values_S = drawn_SI @ hits_I / (drawn_SI @ weight_I)
+      low, high = np.quantile(values_S, (0.025, 0.975))
+      found[f"{side}_retrieval_recall@{k}"] = float(low), float(high)
+  return found
+
+
+def query_rows(
+  scores_TI: np.ndarray, image_of_text_T: np.ndarray, *, top: int
+) -> Iterator[dict[str, Any]]:
+  """What every query found, as numbers of texts and images from 0.
+
+  Ranks count from 1; with ties they lie between best_rank and worst_rank. Of
+  tied candidates the list shows those with the lower number first.
+  """
+  directions = zip(
+    ("image_retrieval", "text_retrieval"),
+    both_directions(scores_TI, image_of_text_T),
+    (scores_TI, scores_TI.T),
+    strict=True,
+  )
+  for direction, ranks, scores_QC in directions:
+    for query, scores_C in enumerate(scores_QC):
+      order = np.argsort(-scores_C, kind="stable")[:top]
+      if direction == "image_retrieval":
+        relevant = [int(image_of_text_T[query])]
+      else:
+        relevant = np.flatnonzero(image_of_text_T == query).tolist()
+      yield {
+        "direction": direction,
+        "query": query,
+        "relevant": relevant,
+        "best_rank": int(ranks.above_Q[query]) + 1,
+        "worst_rank": int(ranks.above_Q[query] + ranks.tied_Q[query]) + 1,
+        "top": order.tolist(),
+        "scores": [float(scores_C[i]) for i in order],
+      }

@@ -9,7 +9,7 @@ import jax
 from interbert_jax.config import InterBertConfig
 from interbert_jax.heads import LinearHead
 from interbert_jax.inputs import RegionInput, TextInput
-from interbert_jax.model import InterBert, fuse
+from interbert_jax.model import Encoded, InterBert, fuse
 
 # Heads of the official downstream model by name, with their outputs where
 # these are fixed: a pretrained matching head is taken along, others start
@@ -26,7 +26,7 @@ class InterBertForTask(nn.Module):
 
   Of a text with an image the head sees their fused vectors, of one alone its
   own. Parameters are named as in the pretraining model, which is a place to
-  start from.
+  start from. Nothing is computed that the head does not read.
   """
 
   config: InterBertConfig
@@ -46,10 +46,30 @@ class InterBertForTask(nn.Module):
     deterministic: bool = True,
   ) -> jax.Array:
     """[B, O] float32 logits."""
-    encoded = self.encoder(text, regions, deterministic=deterministic)
-    if text is None:
+    encoded = self.encoder(
+      text, regions, pooled_only=True, deterministic=deterministic
+    )
+    return self._head(encoded, deterministic)
+
+  def embed_text(self, text: TextInput) -> tuple[jax.Array, jax.Array]:
+    return self.encoder.embed_text(text)
+
+  def embed_regions(self, regions: RegionInput) -> tuple[jax.Array, jax.Array]:
+    return self.encoder.embed_regions(regions)
+
+  def logits_of_embedded(
+    self,
+    text: tuple[jax.Array, jax.Array],
+    regions: tuple[jax.Array, jax.Array],
+  ) -> jax.Array:
+    """As the call, of texts and images that are embedded already."""
+    encoded = self.encoder.encode_embedded(text, regions, pooled_only=True)
+    return self._head(encoded, deterministic=True)
+
+  def _head(self, encoded: Encoded, deterministic: bool) -> jax.Array:
+    if encoded.pooled_text is None:
       pooled_BP = encoded.pooled_regions
-    elif regions is None:
+    elif encoded.pooled_regions is None:
       pooled_BP = encoded.pooled_text
     else:
       pooled_BP = fuse(encoded, self.config.fusion)

@@ -6,9 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from interbert_jax.evaluators import LossEvaluator, RetrievalEvaluator
+from interbert_jax.evaluators import LossEvaluator
 from interbert_jax.inputs import TextInput, region_input
 from interbert_jax.parallel import make_parallel
+from interbert_jax.retrieval_evaluator import RetrievalEvaluator
 from interbert_jax.retrieval_metrics import retrieval_metrics
 from interbert_jax.tasks.retrieval import SCORES
 from tests.tiny_task import tiny_batch, tiny_task
@@ -106,7 +107,7 @@ def test_scores_do_not_depend_on_pairs_per_step(scores):
 def test_retrieval_metrics_and_counts(retrieval, params, scores):
   evaluator = retrieval[8]
   assert evaluator.run(params) == retrieval_metrics(scores[8], IMAGE_OF_TEXT)
-  assert evaluator.counts == {
+  assert evaluator.counts() == {
     "n_images": 3,
     "n_texts": 5,
     "n_pairs_scored": 15,

@@ -9,7 +9,9 @@ import pytest
 from interbert_jax.retrieval_metrics import (
   RECALLS,
   expected_recall,
+  query_rows,
   rank_queries,
+  recall_intervals,
   recall_metrics,
   retrieval_metrics,
 )
@@ -204,3 +206,62 @@ def test_scores_that_are_not_finite_are_refused(value):
 def test_a_query_without_an_answer_is_refused():
   with pytest.raises(ValueError, match="query 1 has no relevant candidate"):
     retrieval_metrics(np.zeros((2, 2)), np.array([0, 0]))
+
+
+def test_intervals_are_those_of_images_not_of_captions():
+  """Five captions that all hit or all miss tell no more than one of them."""
+  images, captions = 400, 5
+  hit_I = np.arange(images) < 100
+  image_of_text = np.repeat(np.arange(images), captions)
+  # The own image scores 1; where it must miss, the next one scores 2.
+  scores = np.zeros((len(image_of_text), images), np.float32)
+  scores[np.arange(len(scores)), image_of_text] = 1
+  missed = np.flatnonzero(~hit_I[image_of_text])
+  scores[missed, (image_of_text[missed] + 1) % images] = 2
+  low, high = recall_intervals(scores, image_of_text)[
+    "image_retrieval_recall@1"
+  ]
+  half = 1.96 * math.sqrt(0.25 * 0.75 / images)
+  assert abs(low - (0.25 - half)) < 0.01 and abs(high - (0.25 + half)) < 0.01
+
+
+def test_intervals_of_certain_results():
+  owner = np.array([0, 0, 1, 2])
+  scores = np.eye(3, dtype=np.float32)[owner]
+  found = recall_intervals(scores, owner, resamples=50)
+  assert set(found.values()) == {(1.0, 1.0)}
+  assert found == recall_intervals(scores, owner, resamples=50)
+
+
+def test_rows_of_queries_by_hand():
+  scores = np.array([[3, 3, 1], [0, 5, 7], [0, 0, 9]], np.float32)
+  rows = list(query_rows(scores, np.array([0, 1, 2]), top=2))[:2]
+  assert rows[0] == {
+    "direction": "image_retrieval",
+    "query": 0,
+    "relevant": [0],
+    "best_rank": 1,
+    "worst_rank": 2,
+    "top": [0, 1],
+    "scores": [3.0, 3.0],
+  }
+  assert (rows[1]["best_rank"], rows[1]["worst_rank"]) == (2, 2)
+  assert rows[1]["top"] == [2, 1]
+
+
+def test_rows_of_queries_suffice_for_the_recalls():
+  rng = np.random.default_rng(0)
+  owner = np.sort(np.arange(24) % 8)
+  scores = rng.normal(size=(24, 8)).astype(np.float32)
+  metrics = retrieval_metrics(scores, owner)
+  for side in SIDES:
+    found = [
+      row
+      for row in query_rows(scores, owner, top=5)
+      if row["direction"] == side
+    ]
+    by_rank = np.mean([row["best_rank"] <= 5 for row in found])
+    by_list = np.mean(
+      [bool(set(row["top"]) & set(row["relevant"])) for row in found]
+    )
+    assert by_rank == by_list == metrics[f"{side}_recall@5"]

@@ -17,8 +17,9 @@ from input_pipeline.build import build
 from input_pipeline.retrieval import RetrievalSet
 from interbert_jax.config import InterBertConfig, make_config
 from interbert_jax.errors import ConfigError
-from interbert_jax.evaluators import LossEvaluator, RetrievalEvaluator
+from interbert_jax.evaluators import LossEvaluator
 from interbert_jax.parallel import Parallel
+from interbert_jax.retrieval_evaluator import RetrievalEvaluator
 from interbert_jax.tasks.base import Task
 from interbert_jax.tasks.retrieval import SCORES
 
