@@ -12,7 +12,6 @@ from tests import tiny_data
 from tests.conftest import ROOT
 from tools.experiment import read_run_config
 from tools.run_training import run_training
-from tools.trained_run import change_config
 
 
 def command(*arguments):
@@ -202,28 +201,6 @@ def test_mistakes_in_a_configuration(
     run_training(config, tmp_path / "run")
   assert message.format(root=paths) in str(caught.value)
   assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-  ("change", "message"),
-  [
-    ("input.store", "wanted --set=section.key=value"),
-    ("inputs.store=x", "no section 'inputs'"),
-    ("input.stor=x", "no key 'stor'; keys: .*'store'"),
-    ("evals.batch_size=many", "--set=evals.batch_size=many: invalid literal"),
-  ],
-)
-def test_mistakes_in_changes_for_an_evaluation(config, change, message):
-  with pytest.raises(ConfigError, match=message):
-    change_config(config.to_dict(), [change])
-
-
-def test_changes_for_an_evaluation(config):
-  changed = change_config(
-    config.to_dict(), ["input.store=a=b", "evals.batch_size=8"]
-  )
-  assert (changed.input.store, changed.evals.batch_size) == ("a=b", 8)
-  assert changed.input.vocab == config.input.vocab
 
 
 def test_a_damaged_run_configuration(tmp_path):

@@ -1,5 +1,6 @@
 """A finished or running workdir, opened for evaluation."""
 
+import ast
 import pathlib
 import time
 from collections.abc import Mapping
@@ -32,12 +33,31 @@ def change_config(config: Mapping[str, Any], changes: list[str]) -> ConfigDict:
       raise ConfigError(
         f"--set={change}: no key {name!r}; keys: {sorted(section.keys())}"
       )
-    old = section[name]
     try:
-      section[name] = value if old is None else type(old)(value)
+      section[name] = _parse(value, section[name])
     except ValueError as error:
       raise ConfigError(f"--set={change}: {error}") from error
   return changed
+
+
+def _parse(text: str, old: Any) -> Any:
+  """The value that the text stands for, of the type of the old one.
+
+  A key that was empty takes a number or words, whichever the text is.
+  """
+  if isinstance(old, bool):
+    if text.lower() not in ("true", "false"):
+      raise ValueError(f"found {text!r}, wanted true or false")
+    return text.lower() == "true"
+  if isinstance(old, (int, float, str)):
+    return type(old)(text)
+  try:
+    value = ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    value = text
+  if isinstance(old, (list, tuple)) and not isinstance(value, (list, tuple)):
+    raise ValueError(f"found {text!r}, wanted a tuple such as (1, 2)")
+  return value
 
 
 class TrainedRun:
