@@ -104,6 +104,7 @@ def base_config() -> ConfigDict:
   # Beginnings of parameters' paths that start at random all the same, such as
   # "region_head/decoder" for other region classes.
   config.init.skip = ()
+  config.init.ema = False  # of a checkpoint the moving average instead
 
   config.model = ConfigDict()
   # tiny (tests), base (the paper's), large. The other keys change it.

@@ -296,7 +296,7 @@ def load_params(path, item: str = "params") -> tuple[Any, dict]:
   if not (path / item).is_dir():
     raise CheckpointError(
       f"{path}: has no item {item!r}; its run kept no moving average "
-      "(train.ema_decay), so evaluate its parameters (--noema)"
+      "(train.ema_decay), so take its parameters (--noema in eval scripts)"
     )
   handlers = {
     item: ocp.StandardCheckpointHandler(),

@@ -52,6 +52,7 @@ def read_init(
   region_layers: Sequence[int] = (),
   vocab: str = "",
   skip: Sequence[str] = (),
+  ema: bool = False,
 ) -> tuple[Any, InitReport]:
   """Parameters to start from.
 
@@ -65,6 +66,7 @@ def read_init(
     layers, region_layers: of a BERT, see `hf_bert.bert_source`.
     vocab: the vocabulary of the weights; empty for the one kept with them.
     skip: beginnings of parameters' paths that stay random.
+    ema: takes a checkpoint's moving average instead of its parameters.
 
   Returns:
     (a tree like `wanted`, None where a parameter stays random; the report)
@@ -74,7 +76,7 @@ def read_init(
     ConfigError: for options that make no sense.
   """
   check_format(format)
-  format, source = _read(path, config, format, layers, region_layers)
+  format, source = _read(path, config, format, layers, region_layers, ema)
   note = check_vocabulary(
     pathlib.Path(path),
     wanted=vocab_sha256,
@@ -93,18 +95,25 @@ def read_init(
   )
 
 
-def _read(path, config, format, layers, region_layers) -> tuple[str, Source]:
+def _read(
+  path, config, format, layers, region_layers, ema
+) -> tuple[str, Source]:
   """(what it is, its tensors)."""
   if format == "checkpoint" or (
     format == "auto" and is_checkpoint(epath.Path(path))
   ):
-    format, source = "checkpoint", _checkpoint_source(path)
+    format, source = "checkpoint", _checkpoint_source(path, ema)
   else:
     folder = pathlib.Path(path)
     file = find_weights(folder)
     tensors = read_tensors(file)
     if format == "auto":
       format = guess_format(tensors, file)
+    if ema:
+      raise ConfigError(
+        f"init.ema is for a checkpoint of a run; {path} is taken as format "
+        f"{format!r}: leave it out"
+      )
     if format == "bert":
       notes = hf_bert.check_bert_config(
         hf_bert.read_bert_config(folder),
@@ -131,8 +140,8 @@ def _read(path, config, format, layers, region_layers) -> tuple[str, Source]:
   return format, source
 
 
-def _checkpoint_source(path: str) -> Source:
-  params, meta = load_params(path)
+def _checkpoint_source(path: str, ema: bool) -> Source:
+  params, meta = load_params(path, "ema" if ema else "params")
   flat = traverse_util.flatten_dict(params, sep="/")
   return Source(
     {name: (name, value) for name, value in flat.items()},

@@ -6,6 +6,7 @@ import hashlib
 import jax
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 from flax import traverse_util
 
@@ -67,6 +68,32 @@ def refused(call, *words, error=CheckpointError):
     call()
   for word in words:
     assert word in str(caught.value), str(caught.value)
+
+
+def test_the_moving_average_of_a_checkpoint(official, tmp_path):
+  params = tree(official)
+  average = jax.tree.map(lambda x: x + 1, params)
+  with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+    checkpointer.save(
+      tmp_path / "7",
+      args=ocp.args.Composite(
+        params=ocp.args.StandardSave(params),
+        ema=ocp.args.StandardSave(average),
+        meta=ocp.args.JsonSave({"step": 7}),
+      ),
+    )
+  same(read(tmp_path / "7", official)[0], params)
+  same(read(tmp_path / "7", official, ema=True)[0], average)
+  # Where there is none, nothing else is taken for it.
+  without = save(tmp_path / "without", official)
+  refused(lambda: read(without, official, ema=True), "no item 'ema'")
+  file = tmp_path / "model.safetensors"
+  write_safetensors(file, official.weights)
+  refused(
+    lambda: read(file, official, ema=True),
+    "init.ema is for a checkpoint",
+    error=ConfigError,
+  )
 
 
 @pytest.mark.parametrize("kind", ["official", "downstream"])
