@@ -1,0 +1,20 @@
+"""Puts measured tables into docs/results.md, between their marks."""
+
+import pathlib
+
+PAGE = pathlib.Path(__file__).resolve().parent.parent / "docs" / "results.md"
+
+
+def put_block(name: str, text: str, page: pathlib.Path = PAGE) -> None:
+  """Replaces what stands between the marks of this name.
+
+  Raises:
+    ValueError: where the page has no such marks.
+  """
+  begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+  old = page.read_text("utf-8")
+  before, found, rest = old.partition(begin)
+  _, closed, after = rest.partition(end)
+  if not (found and closed):
+    raise ValueError(f"{page}: no {begin} ... {end} to put the table between")
+  page.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", "utf-8")
