@@ -3,6 +3,7 @@
 Dimensions: B examples of a batch, N of the split, O outputs of the head.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
@@ -34,6 +35,11 @@ def answer_step(
   }
 
 
+def compile_answers(task: TextTask, parallel: Parallel) -> Callable:
+  """`answer_step(params, batch)` for evaluators of several files."""
+  return parallel.compile_eval(functools.partial(answer_step, task=task))
+
+
 class TextEvaluator:
   """The official metrics of a task over a split, each example once.
 
@@ -41,7 +47,9 @@ class TextEvaluator:
     task: the task.
     metrics: names of text_metrics.METRICS.
     num_examples: N.
+    parallel: the devices.
     batches: called for each run; yields padded batches of this process.
+    step: from `compile_answers`, where several files share it.
   """
 
   def __init__(
@@ -52,15 +60,14 @@ class TextEvaluator:
     num_examples: int,
     parallel: Parallel,
     batches: Callable[[], Iterable[Mapping[str, np.ndarray]]],
+    step: Callable | None = None,
   ):
     self._task = task
     self._metrics = tuple(metrics)
     self._num_examples = num_examples
     self._parallel = parallel
     self._batches = batches
-    self._step = parallel.compile_eval(
-      lambda params, batch: answer_step(params, batch, task=task)
-    )
+    self._step = step or compile_answers(task, parallel)
 
   def _joined(self, params) -> dict[str, np.ndarray]:
     """Every array of the step by example id, [N, ...]."""

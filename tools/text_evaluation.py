@@ -56,16 +56,17 @@ def evaluate(
       "as of configs/finetune_text.py"
     )
   first = text.data(run.config, split)
-  twin = first.layout.twins.get(split)
-  files = [first] + ([text.data(run.config, twin)] if twin else [])
+  files = text.with_twin(run.config, first)
   run.check_vocabulary(first.info["vocab_sha256"], run.config["input"]["vocab"])
   params = run.placed_params(parallel)
   task = text.task(run.config, first.info, model=run.model)
   metrics: dict[str, float] = {}
   official: list[str] = []
   written: list[str] = []
-  for file in files:
-    evaluator = text.evaluator(run.config, file, task=task, parallel=parallel)
+  evaluators = text.file_evaluators(
+    run.config, files, task=task, parallel=parallel
+  )
+  for file, evaluator in zip(files, evaluators, strict=True):
     suffix = file.split.removeprefix(split)  # "_mm" of MNLI's twin
     if file.has_labels:
       found = evaluator.run(params)

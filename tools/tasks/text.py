@@ -1,6 +1,6 @@
 """Fine-tuning on texts alone: sentences and pairs of GLUE, CLUE or a user."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from input_pipeline.build import build
@@ -9,7 +9,7 @@ from interbert_jax.config import InterBertConfig
 from interbert_jax.evaluators import Evaluator
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.text import TextTask
-from interbert_jax.text_evaluator import TextEvaluator
+from interbert_jax.text_evaluator import TextEvaluator, compile_answers
 from tools import experiment
 
 
@@ -34,21 +34,34 @@ def task(
   )
 
 
-def evaluator(
+def file_evaluators(
   config: Mapping[str, Any],
-  held_out: SentenceData,
+  files: Sequence[SentenceData],
   *,
   task: TextTask,
   parallel: Parallel,
-) -> TextEvaluator:
-  """Of one file of the task."""
-  return TextEvaluator(
-    task=task,
-    metrics=held_out.layout.metrics,
-    num_examples=held_out.num_examples,
-    parallel=parallel,
-    batches=experiment.held_out_batches(config, held_out, parallel=parallel),
-  )
+) -> list[TextEvaluator]:
+  """Of files of one task; they share what is compiled."""
+  step = compile_answers(task, parallel)
+  return [
+    TextEvaluator(
+      task=task,
+      metrics=file.layout.metrics,
+      num_examples=file.num_examples,
+      parallel=parallel,
+      batches=experiment.held_out_batches(config, file, parallel=parallel),
+      step=step,
+    )
+    for file in files
+  ]
+
+
+def with_twin(
+  config: Mapping[str, Any], file: SentenceData
+) -> list[SentenceData]:
+  """A file, and the one that is reported beside it (MNLI)."""
+  twin = file.layout.twins.get(file.split)
+  return [file, data(config, twin)] if twin else [file]
 
 
 def evaluators(
@@ -58,12 +71,9 @@ def evaluators(
   held_out: SentenceData,
   parallel: Parallel,
 ) -> dict[str, Evaluator]:
-  """Official metrics of the held-out file, and of its twin (MNLI)."""
-  files = [held_out]
-  twin = held_out.layout.twins.get(held_out.split)
-  if twin:
-    files.append(data(config, twin))
+  """Official metrics of the held-out file, and of its twin."""
+  files = with_twin(config, held_out)
+  found = file_evaluators(config, files, task=task, parallel=parallel)
   return {
-    file.split: evaluator(config, file, task=task, parallel=parallel)
-    for file in files
+    file.split: evaluator for file, evaluator in zip(files, found, strict=True)
   }
