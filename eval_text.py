@@ -1,11 +1,11 @@
 """Official metrics, and files for the servers, of a run on sentences.
 
-  python eval_text.py --workdir=runs/glue/mrpc --split=val
+  python eval_text.py --workdir=runs/glue/mrpc
   python eval_text.py --workdir=runs/glue/mrpc --split=test
-  python eval_text.py --workdir=runs/glue --split=val --all
+  python eval_text.py --workdir=runs/glue --all
 
-The second writes the predictions of a file without answers as the benchmark's
-server takes them, beside the JSON. The third evaluates every run in a folder,
+The first measures on the dev file. The second writes the predictions of a file
+without answers as the benchmark's server takes them, beside the JSON. The third evaluates every run in a folder,
 and averages their scores as GLUE does; predictions go into one folder there.
 """
 
@@ -59,6 +59,7 @@ def main(argv) -> None:
 
 if __name__ == "__main__":
   define_flags()
+  FLAGS.set_default("split", "val")  # the files of `test` have no answers
   flags.DEFINE_bool(
     "all", False, "Every run in the folder --workdir, and their average."
   )

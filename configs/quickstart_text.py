@@ -12,7 +12,9 @@ kinds do two scenes have in common? pairs_zh (AFQMC's, from quickstart_zh's
 checkpoint). With ",shapes" behind it, of the data that needs no download.
 Without init_from, the same model from random parameters.
 
-Hardware: 2 CPU cores, about a minute.
+Hardware: 2 CPU cores, about a minute. Expected on the dev files (measured,
+openmoji, seed 0): kinds 1.00 accuracy; pairs 0.77 accuracy and F1, from random
+parameters 0.61 and 0.66; overlap 0.53 Pearson, from random parameters 0.25.
 """
 
 from configs import common, quickstart

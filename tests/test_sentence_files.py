@@ -30,6 +30,18 @@ def texts_of(task, number=0):
   return {name: f'"a {name} {number}' for name in FORMATS[task].texts}
 
 
+def test_every_task_has_its_official_metrics():
+  """GLUE, Table 1; CLUE's are accuracies."""
+  official = {
+    "cola": ("matthews",),
+    "mrpc": ("accuracy", "f1"),
+    "qqp": ("accuracy", "f1"),
+    "stsb": ("pearson", "spearman"),
+  }
+  for task, layout in FORMATS.items():
+    assert layout.metrics == official.get(task, ("accuracy",)), task
+
+
 @pytest.mark.parametrize("task", ANSWERS)
 def test_training_and_test_files_of_glue(task, tmp_path):
   layout = FORMATS[task]

@@ -167,10 +167,12 @@ def _percent(mean: float, spread: float | None, *, sign: str = "") -> str:
   return shown if spread is None else f"{shown} ± {100 * spread:.1f}"
 
 
-def to_markdown(found: Mapping[str, Any]) -> str:
+def to_markdown(
+  found: Mapping[str, Any], names: tuple[str, str] = ("BERT", "InterBERT")
+) -> str:
   """The table; scores in percent with standard deviations."""
   lines = [
-    "| task | seeds | from BERT | from InterBERT | difference |",
+    f"| task | seeds | from {names[0]} | from {names[1]} | difference |",
     "|---|---|---|---|---|",
   ]
   for task, row in found["tasks"].items():
@@ -211,6 +213,13 @@ def main(argv: Sequence[str] | None = None) -> int:
   ):
     parser.add_argument(name, type=pathlib.Path, required=True, help=text)
   parser.add_argument("--split", default="val", help="default: %(default)s")
+  parser.add_argument(
+    "--names",
+    nargs=2,
+    default=("BERT", "InterBERT"),
+    metavar=("BERT", "OURS"),
+    help="what the table calls the two starts (default: BERT InterBERT)",
+  )
   options = parser.parse_args(argv)
   try:
     found = compare(
@@ -220,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   except ConfigError as error:
     print(f"error: {error}", file=sys.stderr)
     return 2
-  table = to_markdown(found)
+  table = to_markdown(found, tuple(options.names))
   path = json_file.write_json(options.output / "retention.json", found)
   json_file.write_text(options.output / "retention.md", table)
   print(f"{table}{path}")
