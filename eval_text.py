@@ -5,8 +5,9 @@
   python eval_text.py --workdir=runs/glue --all
 
 The first measures on the dev file. The second writes the predictions of a file
-without answers as the benchmark's server takes them, beside the JSON. The third evaluates every run in a folder,
-and averages their scores as GLUE does; predictions go into one folder there.
+without answers as the benchmark's server takes them, beside the JSON. The third
+evaluates every run in a folder and averages their scores as GLUE does; their
+predictions go into one folder there.
 """
 
 import pathlib

@@ -14,7 +14,6 @@ from input_pipeline.errors import DataError
 from input_pipeline.sentences.formats import OWN, SentenceFormat
 
 ON_BAD_ROW = ("error", "skip")
-Row = Mapping[str, str]
 
 
 class Sentences(NamedTuple):
