@@ -342,7 +342,7 @@ def text(config: ConfigDict) -> ConfigDict:
   config.input.max_text_length = 128  # slots; the longer text is cut first
 
   config.task = ConfigDict()
-  config.task.name = "text"
+  config.task.name = "text"  # tools/tasks/ has a file for each
   # The mean of the task's official metrics on the held-out file.
   config.checkpoint.best_metric = "val/score"
   config.checkpoint.best_mode = "max"
