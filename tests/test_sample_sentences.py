@@ -12,6 +12,7 @@ from input_pipeline.sentences.read import read_sentences
 from tools.sample_data import __main__ as command
 from tools.sample_data import shapes
 from tools.sample_data.captions_en import captions_en
+from tools.sample_data.nouns import Noun
 from tools.sample_data.objects import OBJECTS
 from tools.sample_data.scenes import SPLITS, make_scenes, scene_rng
 from tools.sample_data.sentences import KindFinder, add_sentences
@@ -132,6 +133,14 @@ def test_a_caption_names_the_kinds_of_its_scene(artist, mode):
     for caption in captions_en(scene.facts, nouns, rng):
       found = finder.find(caption)
       assert {nouns[kind] for kind in found} == {nouns[k] for k in kinds}
+
+
+def test_the_longest_name_wins():
+  names = (("star", "stars"), ("star fruit", "star fruits"), ("pan", "pans"))
+  finder = KindFinder([Noun((pair,), (), "") for pair in names])
+  assert finder.find("two star fruits, and a pan") == {1, 2}
+  assert finder.find("a star, star fruit") == {0, 1}
+  assert finder.find("a panther") == set()
 
 
 def sums(folder):
