@@ -1,6 +1,10 @@
 """Held-out pretraining losses and accuracies of a checkpoint.
 
-python eval_pretrain.py --workdir=runs/quickstart --split=test
+  python eval_pretrain.py --workdir=runs/quickstart --split=test
+  python eval_pretrain.py --workdir=runs/quickstart --region_accuracy
+
+With --region_accuracy also how many masked regions are recognised with their
+text, with an empty one ([CLS] [SEP]), and by the image side alone.
 """
 
 from absl import flags
@@ -33,7 +37,12 @@ def main(argv) -> None:
     task=pretrain.task(run.config, data.info, model=run.model),
     parallel=parallel,
   )
-  metrics = evaluator.run(run.placed_params(parallel))
+  params = run.placed_params(parallel)
+  metrics = evaluator.run(params)
+  if FLAGS.region_accuracy:
+    metrics |= pretrain.region_accuracy(
+      run.config, FLAGS.split, model=run.model, parallel=parallel
+    ).run(params)
   if not is_main_process():
     return
   path = run.write(
@@ -51,4 +60,7 @@ def main(argv) -> None:
 
 if __name__ == "__main__":
   define_flags()
+  flags.DEFINE_bool(
+    "region_accuracy", False, "Of masked regions, with and without their text."
+  )
   command_line.run(main)

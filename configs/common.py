@@ -322,3 +322,31 @@ def retrieval(config: ConfigDict) -> ConfigDict:
   config.checkpoint.best_mode = "max"
   config.evals.retrieval_images = 100
   return config
+
+
+def text(config: ConfigDict) -> ConfigDict:
+  """Turns the base of a configuration into one that fine-tunes on text alone.
+
+  The model is the text path: interaction layers and text stream, no image.
+  """
+  config.input = ConfigDict()
+  # cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli (GLUE), tnews, afqmc
+  # (CLUE), or own: your own files (docs/text_tasks.md).
+  config.input.task = "sst2"
+  config.input.directory = ""  # of the task's files, under their own names
+  config.input.labels = ()  # of own files, by class; empty for numbers
+  # Rows with a missing column, an unknown label or an empty text: error, or
+  # skip and say how many.
+  config.input.on_bad_row = "error"
+  config.input.vocab = ""  # WordPiece vocabulary, one entry a line
+  config.input.train_split = "train"  # or another of the task's files
+  config.input.max_text_length = 128  # slots; the longer text is cut first
+
+  config.task = ConfigDict()
+  config.task.name = "text"  # tools/tasks/ has a file for each
+  # The mean of the task's official metrics on the held-out file.
+  config.checkpoint.best_metric = "val/score"
+  config.checkpoint.best_mode = "max"
+  for key in ("retrieval_images", "pairs_per_step"):
+    del config.evals[key]
+  return config

@@ -63,6 +63,20 @@ CANDIDATES = (
 )
 
 
+# One text or two, without an image.
+TEXTS = {
+  "text_ids": PRETRAIN["text_ids"],
+  "text_types": ArraySpec(
+    ("B", "L"), "int32", "1 in a second text and the [SEP] after it"
+  ),
+  "text_length": PRETRAIN["text_length"],
+  "label": ArraySpec(("B",), "int32", "class; 0 where there is no answer"),
+  **{
+    key: PRETRAIN[key] for key in ("example_id", "position", "example_weight")
+  },
+}
+
+
 FEATURE_ENCODINGS = ("float16", "uint8", "int8")
 
 
@@ -80,6 +94,11 @@ def pretrain_spec(
       ("B", "L"), "bool", "where a word begins; never at special tokens"
     )
   return spec
+
+
+def text_spec(*, label_dtype: str = "int32") -> dict[str, ArraySpec]:
+  """TEXTS, with labels that are classes (int32) or numbers (float32)."""
+  return {**TEXTS, "label": TEXTS["label"]._replace(dtype=label_dtype)}
 
 
 def encoded_spec(
@@ -157,9 +176,9 @@ def dummy_batch(
   """Random but valid arrays for initialisation, tests and benchmarks."""
   rng = np.random.default_rng(seed)
   size = {"4": 4, "2": 2, **dims}
-  B, L, R, C = size["B"], size["L"], size["R"], size.get("C", 1)
+  B, L, R, C = size["B"], size["L"], size.get("R", 1), size.get("C", 1)
   texts, images = (
-    math.prod(size[letter] for letter in spec[key].shape)
+    math.prod(size[letter] for letter in spec[key].shape) if key in spec else 0
     for key in ("text_length", "num_regions")
   )
   text_length = rng.integers(min(3, L), L + 1, texts)
@@ -177,7 +196,11 @@ def dummy_batch(
     "text_length": text_length,
     "text_word_start": (np.arange(L) > 0)
     & (np.arange(L) < text_length[:, None] - 1),
-    "region_features": np.maximum(rng.normal(size=(images, R, size["E"])), 0),
+    "text_types": np.zeros((texts, L)),
+    "label": np.arange(B) % 2,
+    "region_features": np.maximum(
+      rng.normal(size=(images, R, size.get("E", 1))), 0
+    ),
     "region_feature_scale": np.ones((images, R)),
     "region_boxes": boxes,
     "region_class_probs": probs,

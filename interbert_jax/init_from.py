@@ -6,6 +6,7 @@ the model whether it is from there or stays random.
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -207,6 +208,18 @@ def _head(path: str) -> str:
   return path.removeprefix(_INNER).partition("/")[0]
 
 
+# Parts of the encoder that a model of one modality does without.
+_OPTIONAL = re.compile(
+  r"encoder/((?:region|text)_(?:embeddings|encoder|pooler))/"
+)
+
+
+def _stream(path: str) -> str:
+  """The part of the encoder that may come and go as a whole; "" for others."""
+  found = _OPTIONAL.match(path.removeprefix(_INNER))
+  return found[1] if found else ""
+
+
 def _fit(
   source: Source,
   wanted: Mapping[str, tuple[int, ...]],
@@ -217,6 +230,7 @@ def _fit(
   """Arrays by path, and the three groups of the report."""
   values = _move(source.values, wanted)
   heads = {_head(name) for name in wanted}
+  streams = {"", *map(_stream, wanted)}
   found, loaded, random = {}, {}, {}
   unused = dict(source.unused)
   problems = []
@@ -236,6 +250,8 @@ def _fit(
         count = value.size - np.isfinite(value).sum()
         problems.append(f"not finite: {count} values of {theirs}")
       found[name], loaded[name] = value, theirs
+    elif _stream(name) not in streams:
+      unused[theirs] = "the model has no such stream"
     elif source.is_whole and (_head(name) in heads or "/" not in name):
       problems.append(f"surplus: {theirs} {np.shape(value)}")
     else:

@@ -96,7 +96,7 @@ class Progress:
     shown = " ".join(
       f"{name} {value:.3f}"
       for name, value in values.items()
-      if name.endswith(("loss", "_acc", "recall@1", "recall@10"))
+      if name.endswith(("loss", "_acc", "recall@1", "recall@10", "score"))
     )
     self.message(f"eval at step {step:,} ({seconds:.0f}s): {shown}")
 

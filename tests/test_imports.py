@@ -162,6 +162,8 @@ else:
     ("main.py", "  --config:"),
     ("eval_retrieval.py", "  --workdir:"),
     ("eval_pretrain.py", "  --checkpoint:"),
+    ("eval_text.py", "  --[no]all:"),
+    ("tools.retention", "--bert"),
     ("tools.sample_data", "--mode"),
     ("tools.extract", "--images"),
     ("tools.extract.fetch", "--packages"),

@@ -8,7 +8,7 @@ them, so that an unknown key fails.
 import json
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -56,7 +56,7 @@ def batch_dims(task: Task, info: Mapping[str, Any]) -> dict[str, int]:
   """The sizes of the letters of the batch contract."""
   return {
     "L": info["max_text_length"],
-    "R": info["max_regions"],
+    "R": info.get("max_regions", 1),
     "E": task.config.region_feature_dim,
     "C": info["num_classes"] or 1,
     "T": info.get("texts_per_example", 1),
@@ -64,13 +64,10 @@ def batch_dims(task: Task, info: Mapping[str, Any]) -> dict[str, int]:
   }
 
 
-def loss_evaluator(
-  config: Mapping[str, Any],
-  data,
-  *,
-  task: Task,
-  parallel: Parallel,
-) -> LossEvaluator:
+def held_out_batches(
+  config: Mapping[str, Any], data, *, parallel: Parallel
+) -> Callable[[], Iterator]:
+  """What gives this process's batches of held-out data, again and again."""
   batch_size = config["evals"]["batch_size"]
   parallel.check_batch_size(batch_size, name="evals.batch_size")
 
@@ -81,7 +78,21 @@ def loss_evaluator(
       shard_count=jax.process_count(),
     )
 
-  return LossEvaluator(task=task, parallel=parallel, batches=batches)
+  return batches
+
+
+def loss_evaluator(
+  config: Mapping[str, Any],
+  data,
+  *,
+  task: Task,
+  parallel: Parallel,
+) -> LossEvaluator:
+  return LossEvaluator(
+    task=task,
+    parallel=parallel,
+    batches=held_out_batches(config, data, parallel=parallel),
+  )
 
 
 def retrieval_evaluator(

@@ -24,19 +24,23 @@ def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
   parallel.check_batch_size(batch_size, name="train.batch_size")
   steps = experiment.total_steps(config, info["num_examples"])
   held_out = found.data(config, config["evals"]["split"])
-  check_data(
-    config,
-    [*getattr(data, "corpora", [data]), held_out],
-    devices=jax.device_count(),
-    quiet=not is_main_process(),
-  )
+  examples = f"{info['num_examples']:,} examples"
+  if "num_images" in info:  # of texts alone, every row has been looked at
+    check_data(
+      config,
+      [*getattr(data, "corpora", [data]), held_out],
+      devices=jax.device_count(),
+      quiet=not is_main_process(),
+    )
+    examples = (
+      f"{info['num_examples']:,} captions of {info['num_images']:,} images"
+    )
   evaluators = found.evaluators(
     config, task=task, held_out=held_out, parallel=parallel
   )
   if is_main_process():
     print(
-      f"{workdir}: {info['num_examples']:,} captions of "
-      f"{info['num_images']:,} images, {steps:,} steps of {batch_size} "
+      f"{workdir}: {examples}, {steps:,} steps of {batch_size} "
       f"({steps * batch_size / info['num_examples']:.1f} epochs)",
       file=sys.stderr,
     )

@@ -119,9 +119,18 @@ class TrainedRun:
     return parallel.put_replicated(self.params)
 
   def write(
-    self, output: str | None, *, task: str, split: str, **facts: Any
+    self,
+    output: str | None,
+    *,
+    task: str,
+    split: str,
+    dataset: str | None = None,
+    **facts: Any,
   ) -> pathlib.Path:
-    """Writes the result JSON and returns its path."""
+    """Writes the result JSON and returns its path.
+
+    `dataset` is by default named as the file of annotations.
+    """
     path = pathlib.Path(
       output or self.workdir / "eval" / f"{task}_{split}_{self.step}.json"
     )
@@ -129,7 +138,7 @@ class TrainedRun:
       path,
       task=task,
       split=split,
-      dataset=pathlib.Path(self.config["input"]["annotations"]).stem,
+      dataset=dataset or pathlib.Path(self.config["input"]["annotations"]).stem,
       step=self.step,
       pretrained=str(self.source),
       checkpoint_selection=self.selection,

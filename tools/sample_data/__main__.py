@@ -94,6 +94,7 @@ def make_sample(options: argparse.Namespace) -> None:
   """Builds the folder, unless it is there already."""
   from tools.packages import default_cache
   from tools.sample_data import build, sources
+  from tools.sample_data.sentences import FOLDER, add_sentences
 
   # Before TensorFlow is imported, which only writes files here: no chatter.
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -111,6 +112,8 @@ def make_sample(options: argparse.Namespace) -> None:
   replaces = options.overwrite and build.read_mark(output) not in (None, mark)
   if not replaces and build.is_built(output, mark):
     print(f"{output} is ready: made before with the same parameters")
+    if add_sentences(output, mark):  # a folder of an earlier version
+      print(f"{output / FOLDER}: sentence tasks made of its captions")
     return
   if options.mode == "openmoji":
     source = sources.load_openmoji(

@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from interbert_jax.errors import ConfigError
-from tools.tasks import pretrain, retrieval
+from tools.tasks import pretrain, retrieval, text
 
-TASKS = {"pretrain": pretrain, "retrieval": retrieval}
+TASKS = {"pretrain": pretrain, "retrieval": retrieval, "text": text}
 
 
 def find_task(config: Mapping[str, Any]) -> types.ModuleType:

@@ -10,6 +10,7 @@ from interbert_jax.config import InterBertConfig
 from interbert_jax.evaluators import Evaluator
 from interbert_jax.masking import RegionMasking, TextMasking
 from interbert_jax.parallel import Parallel
+from interbert_jax.region_accuracy import RegionAccuracy
 from interbert_jax.tasks.pretrain import PretrainTask, region_target
 from tools import experiment
 
@@ -89,3 +90,21 @@ def evaluators(
       max_images=config["evals"]["retrieval_images"],
     )
   return found
+
+
+def region_accuracy(
+  config: Mapping[str, Any],
+  split: str,
+  *,
+  model: InterBertConfig,
+  parallel: Parallel,
+) -> RegionAccuracy:
+  """Region classes with and without text, over pairs that match."""
+  matching = {**config["input"], "mismatch_prob": 0.0}
+  config = {**config, "input": matching}
+  found = data(config, split)
+  return RegionAccuracy(
+    task=task(config, found.info, model=model),
+    parallel=parallel,
+    batches=experiment.held_out_batches(config, found, parallel=parallel),
+  )

@@ -1,0 +1,209 @@
+"""Texts and pairs of texts with an answer, without images: rows to batches.
+
+Dimensions: n examples, L text slots.
+"""
+
+import hashlib
+import json
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.checks.captions import MAX_UNKNOWN_SHARE
+from input_pipeline.order import ExampleOrder
+from input_pipeline.pipeline import (
+  Signature,
+  check_steps,
+  shard_rows,
+  step_batches,
+)
+from input_pipeline.sentences.formats import SentenceFormat, find_format
+from input_pipeline.sentences.pack import check_room, kept_lengths, pack_texts
+from input_pipeline.sentences.read import read_sentences
+from input_pipeline.tokenizer import Tokenizer
+
+
+class SentenceData:
+  """One split of a task.
+
+  Args:
+    task: a key of formats.FORMATS, or "own".
+    directory: where the task's files are.
+    split: train, val, test or a further one of the format.
+    vocab: WordPiece vocabulary.
+    max_text_length: L, special tokens included.
+    seed: of the order.
+    labels: of "own" files, in the order of the classes; empty for numbers.
+    on_bad_row: see `read_sentences`.
+    engine: what reads ahead (pipeline.py).
+  """
+
+  def __init__(
+    self,
+    *,
+    task: str,
+    directory: str | pathlib.Path,
+    split: str,
+    vocab: str | pathlib.Path,
+    max_text_length: int,
+    seed: int = 0,
+    labels: Sequence[str] = (),
+    on_bad_row: str = "error",
+    engine: str = "auto",
+  ):
+    self.layout: SentenceFormat = find_format(task, labels)
+    self.sentences = read_sentences(
+      directory, split, self.layout, on_bad_row=on_bad_row
+    )
+    check_room(len(self.sentences.texts), max_text_length)
+    self.task, self.split = task, split
+    self.tokenizer = Tokenizer(vocab)
+    self._tables = [self.tokenizer.encode(t) for t in self.sentences.texts]
+    self._length = max_text_length
+    self._seed = seed
+    self._engine = engine
+    self.num_examples = len(self.sentences.ids)
+    for note in self._notes():
+      print(f"{self.sentences.path}: {note}", file=sys.stderr)
+
+  def _notes(self) -> Iterator[str]:
+    if self.sentences.skipped:
+      yield f"{self.sentences.skipped} rows left out (input.on_bad_row=skip)"
+    cut = self.num_truncated_texts
+    if cut:
+      yield f"{cut} of {self.num_examples} examples are cut to {self._length}"
+    ids = np.concatenate([table.ids for table in self._tables])
+    unknown = np.mean(ids == self.tokenizer.unk_id) if ids.size else 0
+    if unknown > MAX_UNKNOWN_SHARE:
+      yield (
+        f"{unknown:.0%} of the pieces are unknown: is input.vocab of this "
+        "language?"
+      )
+
+  @property
+  def has_labels(self) -> bool:
+    return self.sentences.labels is not None
+
+  @property
+  def num_truncated_texts(self) -> int:
+    """Examples that lose pieces."""
+    lengths = [table.lengths for table in self._tables]
+    kept = kept_lengths(lengths, self._length)
+    return int((np.sum(kept, 0) < np.sum(lengths, 0)).sum())
+
+  @property
+  def info(self) -> dict[str, Any]:
+    """Facts about the data; `fingerprint` changes when any batch would."""
+    facts = {
+      "num_examples": self.num_examples,
+      "vocab_size": self.tokenizer.vocab_size,
+      "vocab_sha256": self.tokenizer.sha256,
+      "max_text_length": self._length,
+      "sentences_sha256": self.sentences.sha256,
+      "num_labels": len(self.layout.labels),
+      "seed": self._seed,
+    }
+    whole = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    return {
+      **facts,
+      # No image, so the data asks for no width of the model's image side.
+      "feature_dim": None,
+      "num_classes": None,
+      "num_truncated_texts": self.num_truncated_texts,
+      "num_skipped_rows": self.sentences.skipped,
+      "fingerprint": whole.hexdigest(),
+    }
+
+  def train_batches(
+    self,
+    first_step: int,
+    last_step: int,
+    *,
+    batch_size: int,
+    shard_index: int = 0,
+    shard_count: int = 1,
+  ) -> Iterator[dict[str, np.ndarray]]:
+    """Yields this shard's rows of the batches of steps first .. last - 1.
+
+    Step s holds positions s * batch_size .. of the run; batch_size is global.
+    """
+    check_steps(first_step, last_step, batch_size)
+    return self._batches(
+      first_step,
+      last_step,
+      examples=ExampleOrder(self.num_examples, seed=self._seed).examples,
+      rows=shard_rows(batch_size, shard_index, shard_count),
+      batch_size=batch_size,
+    )
+
+  def eval_batches(
+    self, *, batch_size: int, shard_index: int = 0, shard_count: int = 1
+  ) -> Iterator[dict[str, np.ndarray]]:
+    """Yields every example once, in file order; padding rows have weight 0."""
+    return self._batches(
+      0,
+      -(-self.num_examples // batch_size),
+      examples=lambda positions: positions,
+      rows=shard_rows(batch_size, shard_index, shard_count),
+      batch_size=batch_size,
+    )
+
+  def _batches(
+    self,
+    first_step: int,
+    last_step: int,
+    *,
+    examples: Callable[[np.ndarray], np.ndarray],
+    rows: slice,
+    batch_size: int,
+  ) -> Iterator[dict[str, np.ndarray]]:
+    def read(step: int) -> dict[str, np.ndarray]:
+      position = step * batch_size + np.arange(rows.start, rows.stop)
+      return self.rows(position, examples(position))
+
+    return step_batches(
+      first_step,
+      last_step,
+      read=read,
+      signature=self.signature(rows.stop - rows.start),
+      engine=self._engine,
+    )
+
+  def signature(self, count: int) -> Signature:
+    """Shape and dtype of each array of a batch of `count` examples."""
+    int32, float32 = np.dtype("int32"), np.dtype("float32")
+    return {
+      "text_ids": ((count, self._length), int32),
+      "text_types": ((count, self._length), int32),
+      "text_length": ((count,), int32),
+      "label": ((count,), float32 if self.layout.is_regression else int32),
+      "example_id": ((count,), int32),
+      "position": ((count,), int32),
+      "example_weight": ((count,), float32),
+    }
+
+  def rows(
+    self, position: np.ndarray, example_id: np.ndarray
+  ) -> dict[str, np.ndarray]:
+    """The examples at these positions.
+
+    Args:
+      position: [n] of the run.
+      example_id: [n]; beyond the split stands for padding.
+    """
+    own = np.minimum(example_id, self.num_examples - 1)
+    labels = self.sentences.labels
+    batch = {
+      **pack_texts(self.tokenizer, self._tables, own, max_length=self._length),
+      "label": np.zeros(len(own)) if labels is None else labels[own],
+      "example_id": example_id,
+      "position": position,
+      "example_weight": example_id < self.num_examples,
+    }
+    return {
+      key: batch[key].astype(dtype, copy=False)
+      for key, (_, dtype) in self.signature(len(own)).items()
+    }
