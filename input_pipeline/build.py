@@ -7,12 +7,14 @@ from input_pipeline.errors import DataError
 from input_pipeline.mixture import mixture_data
 from input_pipeline.pretrain import PretrainData
 from input_pipeline.retrieval import retrieval_set
+from input_pipeline.vcr import VcrData
 
 BUILDERS = {
   "pretrain": PretrainData,
   "mixture": mixture_data,
   "candidates": CandidateData,
   "retrieval": retrieval_set,
+  "vcr": VcrData,
 }
 
 

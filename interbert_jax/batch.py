@@ -62,6 +62,26 @@ CANDIDATES = (
   | {key: PRETRAIN[key] for key in ("example_id", "position", "example_weight")}
 )
 
+_PER_EXAMPLE = ("example_id", "position", "example_weight")
+_LABEL = ArraySpec(("B",), "int32", "the right one; 0 where nobody knows")
+
+# Texts of an image, one of which is right: multiple choice.
+CHOICES = (
+  {key: CANDIDATES[key] for key in _PER_TEXT}
+  | {key: PRETRAIN[key] for key in _PER_IMAGE}
+  | {
+    "second_start": ArraySpec(
+      ("B", "T"), "int32", "first token of the second text: type 1 from there"
+    ),
+    "global_features": ArraySpec(
+      ("B", "E"), "float32", "of the global region: of all, those cut included"
+    ),
+    "objective": ArraySpec(("B",), "int32", "which question is asked"),
+    "label": _LABEL,
+  }
+  | {key: PRETRAIN[key] for key in _PER_EXAMPLE}
+)
+
 
 FEATURE_ENCODINGS = ("float16", "uint8", "int8")
 
@@ -190,9 +210,10 @@ def dummy_batch(
   }
   for key in ("region_features", "region_boxes", "region_class_probs"):
     arrays[key] = arrays[key] * real_NR[..., None]
-  return {
-    key: arrays[key]
-    .astype(want.dtype)
-    .reshape([size[letter] for letter in want.shape])
-    for key, want in spec.items()
-  }
+  found = {}
+  for key, want in spec.items():
+    shape = [size[letter] for letter in want.shape]
+    # Zeros are valid labels, ids and scores.
+    array = arrays.get(key, np.zeros(shape))
+    found[key] = array.astype(want.dtype).reshape(shape)
+  return found

@@ -19,6 +19,7 @@ from interbert_jax.config import InterBertConfig, make_config
 from interbert_jax.errors import ConfigError
 from interbert_jax.evaluators import LossEvaluator, RetrievalEvaluator
 from interbert_jax.parallel import Parallel
+from interbert_jax.predictions import Predictor
 from interbert_jax.tasks.base import Task
 from interbert_jax.tasks.retrieval import SCORES
 
@@ -70,6 +71,23 @@ def loss_evaluator(
   task: Task,
   parallel: Parallel,
 ) -> LossEvaluator:
+  batches = _eval_batches(config, data, parallel)
+  return LossEvaluator(task=task, parallel=parallel, batches=batches)
+
+
+def predictor(
+  config: Mapping[str, Any], data, *, task, parallel: Parallel
+) -> Predictor:
+  """Of all examples of the data."""
+  return Predictor(
+    task=task,
+    parallel=parallel,
+    batches=_eval_batches(config, data, parallel),
+    num_examples=data.num_examples,
+  )
+
+
+def _eval_batches(config: Mapping[str, Any], data, parallel: Parallel):
   batch_size = config["evals"]["batch_size"]
   parallel.check_batch_size(batch_size, name="evals.batch_size")
 
@@ -80,7 +98,7 @@ def loss_evaluator(
       shard_count=jax.process_count(),
     )
 
-  return LossEvaluator(task=task, parallel=parallel, batches=batches)
+  return batches
 
 
 def retrieval_evaluator(

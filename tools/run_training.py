@@ -34,8 +34,9 @@ def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
     config, task=task, held_out=held_out, parallel=parallel
   )
   if is_main_process():
+    unit = getattr(data, "unit", "captions")
     print(
-      f"{workdir}: {info['num_examples']:,} captions of "
+      f"{workdir}: {info['num_examples']:,} {unit} of "
       f"{info['num_images']:,} images, {steps:,} steps of {batch_size} "
       f"({steps * batch_size / info['num_examples']:.1f} epochs)",
       file=sys.stderr,

@@ -16,9 +16,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from interbert_jax.errors import ConfigError
-from tools.tasks import pretrain, retrieval
+from tools.tasks import pretrain, retrieval, vcr
 
-TASKS = {"pretrain": pretrain, "retrieval": retrieval}
+TASKS = {
+  "pretrain": pretrain,
+  "retrieval": retrieval,
+  "vcr": vcr,
+}
 
 
 def find_task(config: Mapping[str, Any]) -> types.ModuleType:
