@@ -362,3 +362,28 @@ def vcr(config: ConfigDict) -> ConfigDict:
   config.checkpoint.best_metric = "val/Q->AR"
   config.checkpoint.best_mode = "max"
   return config
+
+
+def vqa(config: ConfigDict) -> ConfigDict:
+  """Turns the base of a configuration into one that fine-tunes for VQA.
+
+  A batch is train.batch_size questions.
+  """
+  for key in _CAPTION_INPUT:
+    del config.input[key]
+  for key in _RETRIEVAL_EVALS:
+    del config.evals[key]
+  # input.annotations is the folder of VQA's files.
+  # Answers to choose from: a JSON list, or one a line; empty for those that are
+  # the best of so many questions of the training split.
+  config.input.answers = ""
+  config.input.min_answer_count = 9
+  config.input.max_regions = 100  # slots, without the global region
+  config.input.max_text_length = 24  # slots, [CLS] and [SEP] included
+
+  config.task = ConfigDict()
+  config.task.name = "vqa"
+
+  config.checkpoint.best_metric = "val/accuracy"
+  config.checkpoint.best_mode = "max"
+  return config

@@ -8,6 +8,7 @@ from input_pipeline.mixture import mixture_data
 from input_pipeline.pretrain import PretrainData
 from input_pipeline.retrieval import retrieval_set
 from input_pipeline.vcr import VcrData
+from input_pipeline.vqa import VqaData
 
 BUILDERS = {
   "pretrain": PretrainData,
@@ -15,6 +16,7 @@ BUILDERS = {
   "candidates": CandidateData,
   "retrieval": retrieval_set,
   "vcr": VcrData,
+  "vqa": VqaData,
 }
 
 

@@ -5,13 +5,13 @@ Dimensions: n images asked for, R region slots, E feature width.
 
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from input_pipeline.annotations.captions import SHOWN
-from input_pipeline.annotations.image_ids import VCR_RULES, match_image_ids
+from input_pipeline.annotations.image_ids import RULES, match_image_ids
 from input_pipeline.buffers import BufferPool
 from input_pipeline.errors import DataError
 from input_pipeline.region_arrays import Slots, array_specs
@@ -29,6 +29,7 @@ class MergedRegions:
       is left, the first ones of the store.
     cache_bytes: the images are kept in memory where they take no more.
     wanted_by: file of the images' names, for messages.
+    rules: how names may differ (image_ids.py).
   """
 
   def __init__(
@@ -40,6 +41,7 @@ class MergedRegions:
     max_regions: int,
     cache_bytes: int = 0,
     wanted_by: object = None,
+    rules: Mapping[str, Callable[[str], str]] = RULES,
   ):
     self._stores = [RegionStore(store)]
     if ground_truth:
@@ -57,7 +59,9 @@ class MergedRegions:
             field=field,
             hint="both must come from one extractor and conversion",
           )
-    found_ids = [_find(names, s, wanted_by=wanted_by) for s in self._stores]
+    found_ids = [
+      _find(names, s, wanted_by=wanted_by, rules=rules) for s in self._stores
+    ]
     self.image_ids = tuple(found_ids[0])
     self._rows = np.stack(
       [s.rows(i) for s, i in zip(self._stores, found_ids, strict=True)], 1
@@ -124,10 +128,14 @@ class MergedRegions:
 
 
 def _find(
-  names: Sequence[tuple[str, ...]], store: RegionStore, *, wanted_by: object
+  names: Sequence[tuple[str, ...]],
+  store: RegionStore,
+  *,
+  wanted_by: object,
+  rules: Mapping[str, Callable[[str], str]],
 ) -> list[str]:
   """The id in the store of each image."""
-  match = match_image_ids(names, store.image_ids, rules=VCR_RULES)
+  match = match_image_ids(names, store.image_ids, rules=rules)
   missing = [n[0] for n, i in zip(names, match.ids, strict=True) if i is None]
   if missing:
     raise DataError(

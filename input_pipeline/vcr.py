@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.annotations import Captions
+from input_pipeline.annotations.image_ids import VCR_RULES
 from input_pipeline.annotations.vcr import (
   CHOICES,
   VcrQuestion,
@@ -119,6 +120,7 @@ class VcrData:
       max_regions=max_regions,
       cache_bytes=cache_bytes,
       wanted_by=self._file,
+      rules=VCR_RULES,
     )
     if images:
       self._check_metadata(pathlib.Path(images), bool(ground_truth))

@@ -7,19 +7,32 @@ _AT_ONCE = 50  # bounds the memory of the draws
 
 
 def mean_interval(
-  values: np.ndarray, *, seed: int = 0, coverage: float = 0.95
+  values: np.ndarray,
+  *,
+  groups: np.ndarray | None = None,
+  seed: int = 0,
+  coverage: float = 0.95,
 ) -> tuple[float, float]:
-  """Bounds of the mean of values [units]: percentiles over drawn samples.
+  """Bounds of the mean of values [N]: percentiles over drawn samples.
 
-  A unit is what is independent of the others, such as a question.
+  Args:
+    values: [N].
+    groups: [N] which values are drawn together, such as those of an image;
+      each by itself where there are none.
+    seed: of the draws.
+    coverage: share of the samples between the bounds.
   """
   values = np.asarray(values, np.float64)
+  sums, counts = values, np.ones(len(values))
+  if groups is not None:
+    _, group = np.unique(groups, return_inverse=True)
+    sums, counts = np.bincount(group, values), np.bincount(group)
   rng = np.random.default_rng(seed)
   means = []
   for start in range(0, SAMPLES, _AT_ONCE):
-    count = min(_AT_ONCE, SAMPLES - start)
-    drawn = rng.integers(len(values), size=(count, len(values)))
-    means.append(values[drawn].mean(axis=1))
+    shape = min(_AT_ONCE, SAMPLES - start), len(sums)
+    drawn = rng.integers(len(sums), size=shape)
+    means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
   tail = (1 - coverage) / 2
   low, high = np.quantile(np.concatenate(means), (tail, 1 - tail))
   return float(low), float(high)

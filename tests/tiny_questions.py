@@ -99,3 +99,63 @@ def write_vcr(root, *, questions=None):
 def words_of(ids, length):
   """The pieces of a sequence, as they stand in the vocabulary."""
   return [WORDS[i] for i in np.asarray(ids)[:length]]
+
+
+def vqa_files(folder, split, questions):
+  """Writes (question id, image, text, answers) in the published layout."""
+  folder.mkdir(exist_ok=True)
+  asked = [
+    {"image_id": image, "question": text, "question_id": number}
+    for number, image, text, _ in questions
+  ]
+  path = folder / f"v2_OpenEnded_mscoco_{split}2014_questions.json"
+  path.write_text(json.dumps({"info": {}, "questions": asked}))
+  said = [
+    {
+      "question_type": "what",
+      "multiple_choice_answer": max(answers, key=answers.count),
+      "answers": [
+        {"answer": a, "answer_confidence": "yes", "answer_id": i + 1}
+        for i, a in enumerate(answers)
+      ],
+      "image_id": image,
+      "answer_type": "yes/no" if "yes" in answers else "other",
+      "question_id": number,
+    }
+    for number, image, _, answers in questions
+    if answers is not None
+  ]
+  if said:
+    path = folder / f"v2_mscoco_{split}2014_annotations.json"
+    path.write_text(json.dumps({"info": {}, "annotations": said}))
+
+
+def write_vqa(root):
+  """Questions of three splits over a store of COCO images; data keywords."""
+  records = [
+    make_record(str(100 + i), regions=2 + i % 4, seed=i) for i in range(12)
+  ]
+  write_tiny_store(root / "regions", records)
+  train = [
+    (i, 104 + i % 8, "a dog on the man ?", ["dog"] * 6 + ["The dog."] * 4)
+    for i in range(6)
+  ] + [(10 + i, 104 + i, "red", ["yes"] * 7 + ["no"] * 3) for i in range(4)]
+  val = [
+    (70, 100, "the cat runs", ["dog"] * 2 + ["a dog"] + ["cat"] * 7),
+    (71, 100, "a man", ["yes"] * 2 + ["no"] * 8),
+    (65, 101, "the man sits on the red cat ?", ["dog"] * 10),
+  ]
+  vqa_files(root / "vqa", "train", train)
+  vqa_files(root / "vqa", "val", val)
+  vqa_files(root / "vqa", "test", [(i, 102, "a cat", None) for i in range(3)])
+  return {
+    "store": root / "regions",
+    "annotations": root / "vqa",
+    "split": "val",
+    "train_split": "train",
+    "vocab": write_vocab(root / "vocab.txt", WORDS),
+    "seed": 3,
+    "min_answer_count": 3,
+    "max_regions": 4,
+    "max_text_length": 8,
+  }

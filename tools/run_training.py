@@ -62,6 +62,8 @@ def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
       "model": dataclasses.asdict(task.config),
       "data_fingerprint": info["fingerprint"],
       "vocab_sha256": info["vocab_sha256"],
+      # Of tasks whose outputs mean answers.
+      **{key: info[key] for key in ("answers_sha256",) if key in info},
       "batch_size": batch_size,
       "seed": config["seed"],
     },

@@ -16,12 +16,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from interbert_jax.errors import ConfigError
-from tools.tasks import pretrain, retrieval, vcr
+from tools.tasks import pretrain, retrieval, vcr, vqa
 
 TASKS = {
   "pretrain": pretrain,
   "retrieval": retrieval,
   "vcr": vcr,
+  "vqa": vqa,
 }
 
 
