@@ -387,3 +387,33 @@ def vqa(config: ConfigDict) -> ConfigDict:
   config.checkpoint.best_metric = "val/accuracy"
   config.checkpoint.best_mode = "max"
   return config
+
+
+def snli_ve(config: ConfigDict) -> ConfigDict:
+  """Turns the base of a configuration into one for visual entailment.
+
+  A batch is train.batch_size hypotheses.
+  """
+  for key in _CAPTION_INPUT:
+    del config.input[key]
+  for key in _RETRIEVAL_EVALS:
+    del config.evals[key]
+  # input.annotations is the folder of the published files.
+  config.input.max_regions = 100  # slots, without the global region
+
+  config.task = ConfigDict()
+  config.task.name = "snli_ve"
+  # How vectors of several images become one: concatenate, sum.
+  config.task.join = "concatenate"
+
+  config.evals.split = "dev"  # as the files call it
+  config.checkpoint.best_metric = "dev/accuracy"
+  config.checkpoint.best_mode = "max"
+  return config
+
+
+def nlvr2(config: ConfigDict) -> ConfigDict:
+  """The same for sentences about two images."""
+  config = snli_ve(config)
+  config.task.name = "nlvr2"
+  return config

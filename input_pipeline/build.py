@@ -7,6 +7,7 @@ from input_pipeline.errors import DataError
 from input_pipeline.mixture import mixture_data
 from input_pipeline.pretrain import PretrainData
 from input_pipeline.retrieval import retrieval_set
+from input_pipeline.statements import StatementData
 from input_pipeline.vcr import VcrData
 from input_pipeline.vqa import VqaData
 
@@ -17,6 +18,7 @@ BUILDERS = {
   "retrieval": retrieval_set,
   "vcr": VcrData,
   "vqa": VqaData,
+  "statements": StatementData,
 }
 
 

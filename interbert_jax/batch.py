@@ -97,6 +97,17 @@ ANSWERS = (
   | {key: PRETRAIN[key] for key in _PER_EXAMPLE}
 )
 
+# A text about I images, and its label.
+STATEMENTS = (
+  {key: PRETRAIN[key] for key in _PER_TEXT}
+  | {key: CANDIDATES[key] for key in _PER_IMAGE}
+  | {
+    "global_features": _GLOBAL._replace(shape=("B", "I", "E")),
+    "label": _LABEL,
+  }
+  | {key: PRETRAIN[key] for key in _PER_EXAMPLE}
+)
+
 
 FEATURE_ENCODINGS = ("float16", "uint8", "int8")
 

@@ -23,6 +23,7 @@ CONFIG = make_config(
   vocab_size=VOCAB,
   region_feature_dim=DIMS["E"],
   num_region_classes=DIMS["C"],
+  num_interaction_layers=1,
   **NO_DROPOUT,
 )
 TASK = VcrTask(CONFIG)

@@ -16,13 +16,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from interbert_jax.errors import ConfigError
-from tools.tasks import pretrain, retrieval, vcr, vqa
+from tools.tasks import pretrain, retrieval, statements, vcr, vqa
 
 TASKS = {
   "pretrain": pretrain,
   "retrieval": retrieval,
   "vcr": vcr,
   "vqa": vqa,
+  "snli_ve": statements,
+  "nlvr2": statements,
 }
 
 
