@@ -357,8 +357,9 @@ def vcr(config: ConfigDict) -> ConfigDict:
   config.input.images = ""
 
   config.task = ConfigDict()
-  config.task.name = "vcr"
+  config.task.name = "vcr"  # it has no settings
 
+  # Of a run of one objective: val/Q->A or val/QA->R.
   config.checkpoint.best_metric = "val/Q->AR"
   config.checkpoint.best_mode = "max"
   return config
@@ -382,8 +383,9 @@ def vqa(config: ConfigDict) -> ConfigDict:
   config.input.max_text_length = 24  # slots, [CLS] and [SEP] included
 
   config.task = ConfigDict()
-  config.task.name = "vqa"
+  config.task.name = "vqa"  # it has no settings
 
+  # Official accuracy.
   config.checkpoint.best_metric = "val/accuracy"
   config.checkpoint.best_mode = "max"
   return config
@@ -402,11 +404,12 @@ def snli_ve(config: ConfigDict) -> ConfigDict:
   config.input.max_regions = 100  # slots, without the global region
 
   config.task = ConfigDict()
-  config.task.name = "snli_ve"
+  config.task.name = "snli_ve"  # the format of its files
   # How vectors of several images become one: concatenate, sum.
   config.task.join = "concatenate"
 
   config.evals.split = "dev"  # as the files call it
+  # Of statements.
   config.checkpoint.best_metric = "dev/accuracy"
   config.checkpoint.best_mode = "max"
   return config
@@ -415,5 +418,5 @@ def snli_ve(config: ConfigDict) -> ConfigDict:
 def nlvr2(config: ConfigDict) -> ConfigDict:
   """The same for sentences about two images."""
   config = snli_ve(config)
-  config.task.name = "nlvr2"
+  config.task.name = "nlvr2"  # the format of its files
   return config
