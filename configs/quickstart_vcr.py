@@ -6,7 +6,9 @@
       --workdir=runs/quickstart_vcr
   python eval_vcr.py --workdir=runs/quickstart_vcr --split=val
 
-Hardware: 2 CPU cores, about 3 minutes.
+Hardware: 2 CPU cores; 36 choices a second and less, beside other work. Expected
+on the 235 held-out questions: Q->A 0.47, QA->R 0.44, Q->AR 0.24 (measured,
+openmoji, seed 0); chance is 0.25, 0.25 and 0.06.
 """
 
 from configs import common, quickstart
@@ -24,9 +26,9 @@ def get_config(arg: str = "openmoji"):
   config.input.max_answer_length = 24
 
   config.train.batch_size = 32
-  config.train.steps = 800
+  config.train.steps = 250
   config.optim.lr = 1e-3
   config.optim.warmup_fraction = 0.1
-  config.evals.every = 200
+  config.evals.every = 0
   config.evals.batch_size = 40
   return config

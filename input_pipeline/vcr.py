@@ -110,8 +110,8 @@ class VcrData:
         "ask the rationale of",
         file=self._file,
         field="answer_label",
-        hint="of an unlabelled split ask objectives "
-        f"{', '.join((ANSWER, *RATIONALES_OF))}",
+        hint="of an unlabelled split ask rationales of every answer, as "
+        f"eval_vcr.py --leaderboard does: {', '.join(RATIONALES_OF)}",
       )
     self._regions = MergedRegions(
       store=store,
