@@ -35,8 +35,9 @@ def runlocal(config: ConfigDict, arg: str) -> ConfigDict:
     config.train.log_every = 5
     config.evals.every = 0
     config.evals.batch_size = 32
-    config.evals.retrieval_images = 8
-    config.evals.pairs_per_step = 64
+    if "retrieval_images" in config.evals:  # not of every task
+      config.evals.retrieval_images = 8
+      config.evals.pairs_per_step = 64
     config.checkpoint.save_every = 20
   return config
 
@@ -349,4 +350,102 @@ def text(config: ConfigDict) -> ConfigDict:
   config.checkpoint.best_mode = "max"
   for key in ("retrieval_images", "pairs_per_step"):
     del config.evals[key]
+  return config
+
+
+# Of `config.input`, for captions alone.
+_CAPTION_INPUT = (*_PRETRAINING_INPUT, "captions", "stage_dir", "shares")
+# Of `config.evals`, for retrieval alone.
+_RETRIEVAL_EVALS = ("retrieval_images", "pairs_per_step")
+
+
+def vcr(config: ConfigDict) -> ConfigDict:
+  """Turns the base of a configuration into one that fine-tunes for VCR.
+
+  A batch is train.batch_size choices among four texts.
+  """
+  for key in _CAPTION_INPUT:
+    del config.input[key]
+  for key in _RETRIEVAL_EVALS:
+    del config.evals[key]
+  # input.annotations is the folder of train.jsonl, val.jsonl and test.jsonl,
+  # input.store has the detected regions.
+  # Region store of the annotated objects, which get places before the detected
+  # regions; empty for none.
+  config.input.ground_truth = ""
+  # An example each for every question: answer (Q->A), rationale (QA->R).
+  config.input.objectives = ("answer", "rationale")
+  config.input.max_regions = 99  # slots, without the global region
+  config.input.max_text_length = 80  # of a question, an answer, a rationale
+  config.input.max_answer_length = 60  # of a question and an answer
+  # Names for people: one a line, or a table with a column "name"; empty for
+  # those of person_names.py.
+  config.input.names = ""
+  # Folder of VCR's images with metadata, to check some of the data against;
+  # empty to leave that out.
+  config.input.images = ""
+
+  config.task = ConfigDict()
+  config.task.name = "vcr"  # it has no settings
+
+  # Of a run of one objective: val/Q->A or val/QA->R.
+  config.checkpoint.best_metric = "val/Q->AR"
+  config.checkpoint.best_mode = "max"
+  return config
+
+
+def vqa(config: ConfigDict) -> ConfigDict:
+  """Turns the base of a configuration into one that fine-tunes for VQA.
+
+  A batch is train.batch_size questions.
+  """
+  for key in _CAPTION_INPUT:
+    del config.input[key]
+  for key in _RETRIEVAL_EVALS:
+    del config.evals[key]
+  # input.annotations is the folder of VQA's files.
+  # Answers to choose from: a JSON list, or one a line; empty for those that are
+  # the best of so many questions of the training split.
+  config.input.answers = ""
+  config.input.min_answer_count = 9
+  config.input.max_regions = 100  # slots, without the global region
+  config.input.max_text_length = 24  # slots, [CLS] and [SEP] included
+
+  config.task = ConfigDict()
+  config.task.name = "vqa"  # it has no settings
+
+  # Official accuracy.
+  config.checkpoint.best_metric = "val/accuracy"
+  config.checkpoint.best_mode = "max"
+  return config
+
+
+def snli_ve(config: ConfigDict) -> ConfigDict:
+  """Turns the base of a configuration into one for visual entailment.
+
+  A batch is train.batch_size hypotheses.
+  """
+  for key in _CAPTION_INPUT:
+    del config.input[key]
+  for key in _RETRIEVAL_EVALS:
+    del config.evals[key]
+  # input.annotations is the folder of the published files.
+  config.input.max_regions = 100  # slots, without the global region
+
+  config.task = ConfigDict()
+  config.task.name = "snli_ve"  # the format of its files
+  # How vectors of several images become one: concatenate, sum.
+  config.task.join = "concatenate"
+
+  config.evals.split = "dev"  # as the files call it
+  # Of statements.
+  config.checkpoint.best_metric = "dev/accuracy"
+  config.checkpoint.best_mode = "max"
+  return config
+
+
+def nlvr2(config: ConfigDict) -> ConfigDict:
+  """The same for sentences about two images."""
+  config = snli_ve(config)
+  config.task.name = "nlvr2"  # the format of its files
   return config

@@ -8,6 +8,9 @@ from input_pipeline.mixture import mixture_data
 from input_pipeline.pretrain import PretrainData
 from input_pipeline.retrieval import retrieval_set
 from input_pipeline.sentences.data import SentenceData
+from input_pipeline.statements import StatementData
+from input_pipeline.vcr import VcrData
+from input_pipeline.vqa import VqaData
 
 BUILDERS = {
   "pretrain": PretrainData,
@@ -15,6 +18,9 @@ BUILDERS = {
   "candidates": CandidateData,
   "retrieval": retrieval_set,
   "sentences": SentenceData,
+  "vcr": VcrData,
+  "vqa": VqaData,
+  "statements": StatementData,
 }
 
 

@@ -62,6 +62,52 @@ CANDIDATES = (
   | {key: PRETRAIN[key] for key in ("example_id", "position", "example_weight")}
 )
 
+_PER_EXAMPLE = ("example_id", "position", "example_weight")
+_GLOBAL = ArraySpec(
+  ("B", "E"), "float32", "of the global region: of all, those cut included"
+)
+_LABEL = ArraySpec(("B",), "int32", "the right one; 0 where nobody knows")
+
+# Texts of an image, one of which is right: multiple choice.
+CHOICES = (
+  {key: CANDIDATES[key] for key in _PER_TEXT}
+  | {key: PRETRAIN[key] for key in _PER_IMAGE}
+  | {
+    "second_start": ArraySpec(
+      ("B", "T"), "int32", "first token of the second text: type 1 from there"
+    ),
+    "global_features": _GLOBAL,
+    "objective": ArraySpec(("B",), "int32", "which question is asked"),
+    "label": _LABEL,
+  }
+  | {key: PRETRAIN[key] for key in _PER_EXAMPLE}
+)
+
+# Questions with answers of a vocabulary; places behind the last are 0.
+ANSWERS = (
+  {key: PRETRAIN[key] for key in (*_PER_TEXT, *_PER_IMAGE)}
+  | {
+    "global_features": _GLOBAL,
+    "answer_ids": ArraySpec(("B", "10"), "int32", "answers that people gave"),
+    "answer_scores": ArraySpec(("B", "10"), "float32", "targets of these"),
+    "answer_accuracy": ArraySpec(
+      ("B", "10"), "float32", "official accuracy of these"
+    ),
+  }
+  | {key: PRETRAIN[key] for key in _PER_EXAMPLE}
+)
+
+# A text about I images, and its label.
+STATEMENTS = (
+  {key: PRETRAIN[key] for key in _PER_TEXT}
+  | {key: CANDIDATES[key] for key in _PER_IMAGE}
+  | {
+    "global_features": _GLOBAL._replace(shape=("B", "I", "E")),
+    "label": _LABEL,
+  }
+  | {key: PRETRAIN[key] for key in _PER_EXAMPLE}
+)
+
 
 # One text or two, without an image.
 TEXTS = {
@@ -213,9 +259,10 @@ def dummy_batch(
   }
   for key in ("region_features", "region_boxes", "region_class_probs"):
     arrays[key] = arrays[key] * real_NR[..., None]
-  return {
-    key: arrays[key]
-    .astype(want.dtype)
-    .reshape([size[letter] for letter in want.shape])
-    for key, want in spec.items()
-  }
+  found = {}
+  for key, want in spec.items():
+    shape = [int(s) if s.isdigit() else size[s] for s in want.shape]
+    # Zeros are valid labels, ids and scores.
+    array = arrays.get(key, np.zeros(shape))
+    found[key] = array.astype(want.dtype).reshape(shape)
+  return found

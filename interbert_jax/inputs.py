@@ -47,6 +47,7 @@ def region_input(
   *,
   hidden_BR: jax.Array | None = None,
   global_region: str = "masked_sum",
+  global_BE: jax.Array | None = None,
 ) -> RegionInput:
   """Puts the global region in front and computes locations and the mask.
 
@@ -59,6 +60,8 @@ def region_input(
     global_region: the sum of the features shown, "masked_sum" over the number
       of all regions, so that hidden ones pull it down, as in the official
       code; "visible_mean" over the number of those shown.
+    global_BE: the feature of the global region where the batch brings it, as
+      of images with more regions than slots.
   """
   slots = jnp.arange(features_BRE.shape[1])
   real_BR = slots < num_regions_B[:, None]
@@ -68,11 +71,12 @@ def region_input(
     shown_BR[..., None], features_BRE.astype(jnp.float32), 0.0
   )
   boxes_BR4 = jnp.where(real_BR[..., None], boxes_BR4, 0.0)
-  count_B = (
-    num_regions_B if global_region == "masked_sum" else shown_BR.sum(axis=1)
-  )
-  count_B1 = jnp.maximum(count_B, 1)[:, None].astype(jnp.float32)
-  global_BE = features_BRE.sum(axis=1) / count_B1
+  if global_BE is None:
+    count_B = (
+      num_regions_B if global_region == "masked_sum" else shown_BR.sum(axis=1)
+    )
+    count_B1 = jnp.maximum(count_B, 1)[:, None].astype(jnp.float32)
+    global_BE = features_BRE.sum(axis=1) / count_B1
   location_BR5 = boxes.locations(boxes_BR4, image_size_B2)
   whole_B15 = jnp.broadcast_to(
     jnp.array([0.0, 0.0, 1.0, 1.0, 1.0]), (len(features_BRE), 1, 5)

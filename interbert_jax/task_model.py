@@ -5,6 +5,7 @@ Dimensions: B examples, P pooled, O outputs of the head.
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from interbert_jax.config import InterBertConfig
 from interbert_jax.heads import LinearHead
@@ -19,6 +20,9 @@ MATCH_HEAD, CHOICE_HEAD, ANSWER_HEAD = (
   "choice_head",
   "answer_head",
 )
+
+# How the vectors of a text's images become one.
+JOINS = ("concatenate", "sum")
 
 
 class InterBertForTask(nn.Module):
@@ -75,3 +79,40 @@ class InterBertForTask(nn.Module):
       pooled_BP = fuse(encoded, self.config.fusion)
     pooled_BP = self.dropout(pooled_BP, deterministic=deterministic)
     return getattr(self, self.head)(pooled_BP)
+
+
+class InterBertForImages(nn.Module):
+  """One text with one image or several, and a linear answer head.
+
+  The text passes the encoder with each image by itself; the head sees the
+  fused vectors of all, side by side in their order, or their sum.
+  """
+
+  config: InterBertConfig
+  outputs: int
+  num_images: int = 1
+  join: str = "concatenate"  # or sum, which forgets the order
+
+  def setup(self):
+    self.encoder = InterBert(self.config)
+    setattr(self, ANSWER_HEAD, LinearHead(self.config, self.outputs))
+    self.dropout = nn.Dropout(self.config.pooled_dropout)
+
+  def __call__(
+    self,
+    text: TextInput,
+    regions: RegionInput,
+    *,
+    deterministic: bool = True,
+  ) -> jax.Array:
+    """[B, O] float32 logits of texts [B] and regions [B * images]."""
+    texts = jax.tree.map(lambda x: jnp.repeat(x, self.num_images, axis=0), text)
+    encoded = self.encoder(texts, regions, deterministic=deterministic)
+    pooled_NP = fuse(encoded, self.config.fusion)
+    pooled_BIP = pooled_NP.reshape(-1, self.num_images, pooled_NP.shape[-1])
+    if self.join == "sum":
+      pooled_BX = pooled_BIP.sum(axis=1)
+    else:
+      pooled_BX = pooled_BIP.reshape(len(pooled_BIP), -1)
+    pooled_BX = self.dropout(pooled_BX, deterministic=deterministic)
+    return getattr(self, ANSWER_HEAD)(pooled_BX)

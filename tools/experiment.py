@@ -19,6 +19,7 @@ from interbert_jax.config import InterBertConfig, make_config
 from interbert_jax.errors import ConfigError
 from interbert_jax.evaluators import LossEvaluator
 from interbert_jax.parallel import Parallel
+from interbert_jax.predictions import Predictor
 from interbert_jax.retrieval_evaluator import RetrievalEvaluator
 from interbert_jax.tasks.base import Task
 from interbert_jax.tasks.retrieval import SCORES
@@ -88,10 +89,19 @@ def loss_evaluator(
   task: Task,
   parallel: Parallel,
 ) -> LossEvaluator:
-  return LossEvaluator(
+  batches = held_out_batches(config, data, parallel=parallel)
+  return LossEvaluator(task=task, parallel=parallel, batches=batches)
+
+
+def predictor(
+  config: Mapping[str, Any], data, *, task, parallel: Parallel
+) -> Predictor:
+  """Of all examples of the data."""
+  return Predictor(
     task=task,
     parallel=parallel,
     batches=held_out_batches(config, data, parallel=parallel),
+    num_examples=data.num_examples,
   )
 
 

@@ -24,16 +24,14 @@ def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
   parallel.check_batch_size(batch_size, name="train.batch_size")
   steps = experiment.total_steps(config, info["num_examples"])
   held_out = found.data(config, config["evals"]["split"])
-  examples = f"{info['num_examples']:,} examples"
+  examples = f"{info['num_examples']:,} {getattr(data, 'unit', 'captions')}"
   if "num_images" in info:  # of texts alone, every row has been looked at
+    examples += f" of {info['num_images']:,} images"
     check_data(
       config,
       [*getattr(data, "corpora", [data]), held_out],
       devices=jax.device_count(),
       quiet=not is_main_process(),
-    )
-    examples = (
-      f"{info['num_examples']:,} captions of {info['num_images']:,} images"
     )
   evaluators = found.evaluators(
     config, task=task, held_out=held_out, parallel=parallel
@@ -65,6 +63,8 @@ def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
       "model": dataclasses.asdict(task.config),
       "data_fingerprint": info["fingerprint"],
       "vocab_sha256": info["vocab_sha256"],
+      # Of tasks whose outputs mean answers.
+      **{key: info[key] for key in ("answers_sha256",) if key in info},
       "batch_size": batch_size,
       "seed": config["seed"],
     },

@@ -41,6 +41,8 @@ class SentenceData:
     engine: what reads ahead (pipeline.py).
   """
 
+  unit = "texts"  # what examples are, for messages
+
   def __init__(
     self,
     *,

@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
 def make_sample(options: argparse.Namespace) -> None:
   """Builds the folder, unless it is there already."""
   from tools.packages import default_cache
-  from tools.sample_data import build, sources
+  from tools.sample_data import build, questions, sources
   from tools.sample_data.sentences import FOLDER, add_sentences
 
   # Before TensorFlow is imported, which only writes files here: no chatter.
@@ -110,7 +110,8 @@ def make_sample(options: argparse.Namespace) -> None:
   if options.mode == "openmoji":
     mark["classes"] = options.classes or _NUM_OBJECTS
   replaces = options.overwrite and build.read_mark(output) not in (None, mark)
-  if not replaces and build.is_built(output, mark):
+  ready = not replaces and build.is_built(output, mark)
+  if ready and questions.has_questions(output):
     print(f"{output} is ready: made before with the same parameters")
     if add_sentences(output, mark):  # a folder of an earlier version
       print(f"{output / FOLDER}: sentence tasks made of its captions")
@@ -121,6 +122,10 @@ def make_sample(options: argparse.Namespace) -> None:
     )
   else:
     source = sources.load_shapes()
+  if ready:
+    questions.add_questions(output, source, mark=mark)
+    print(f"{output}: added questions to what was made before")
+    return
   print(source.notice, end="")
   build.build_sample(output, source, mark=mark)
   total = sum(options.scenes.values())

@@ -11,6 +11,7 @@ from pathlib import Path
 from input_pipeline.drawing import draw_regions
 from tools.sample_data.captions_en import captions_en
 from tools.sample_data.captions_zh import captions_zh
+from tools.sample_data.questions import add_questions
 from tools.sample_data.regions import make_records
 from tools.sample_data.scenes import SPLITS, Scene, make_scenes, scene_rng
 from tools.sample_data.sentences import add_sentences
@@ -87,6 +88,7 @@ def build_sample(
     building.chmod(0o755)  # mkdtemp gives 0o700
     _write(building, source, mark=mark, say=say)
     add_sentences(building, mark)
+    add_questions(building, source, mark=mark)
     _write_json(building / MARK, mark)
     if output.exists():
       old = Path(tempfile.mkdtemp(prefix=".old-", dir=output.parent))

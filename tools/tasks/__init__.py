@@ -16,9 +16,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from interbert_jax.errors import ConfigError
-from tools.tasks import pretrain, retrieval, text
+from tools.tasks import pretrain, retrieval, statements, text, vcr, vqa
 
-TASKS = {"pretrain": pretrain, "retrieval": retrieval, "text": text}
+TASKS = {
+  "pretrain": pretrain,
+  "retrieval": retrieval,
+  "text": text,
+  "vcr": vcr,
+  "vqa": vqa,
+  "snli_ve": statements,
+  "nlvr2": statements,
+}
 
 
 def find_task(config: Mapping[str, Any]) -> types.ModuleType:

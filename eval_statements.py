@@ -1,0 +1,43 @@
+"""Accuracy of a checkpoint fine-tuned for SNLI-VE or NLVR2.
+
+  python eval_statements.py --workdir=runs/nlvr2 --split=dev
+  python eval_statements.py --workdir=runs/nlvr2 --split=test1 \
+      --predictions=nlvr2.csv
+
+Writes one JSON; the predictions have a line "id,label" for each statement.
+"""
+
+from absl import flags
+
+from tools import command_line
+from tools.eval_flags import define_flags
+
+FLAGS = flags.FLAGS
+
+
+def main(argv) -> None:
+  command_line.refuse_positional(argv)
+  from interbert_jax.parallel import make_parallel
+  from tools.evaluate_statements import evaluate_statements
+  from tools.trained_run import TrainedRun
+
+  run = TrainedRun(
+    FLAGS.workdir,
+    checkpoint=FLAGS.checkpoint,
+    changes=FLAGS.set,
+    ema=FLAGS.ema,
+  )
+  evaluate_statements(
+    run,
+    make_parallel(),
+    split=FLAGS.split,
+    output=FLAGS.output,
+    predictions=FLAGS.predictions,
+  )
+
+
+if __name__ == "__main__":
+  define_flags()
+  flags.FLAGS.set_default("split", "dev")
+  flags.DEFINE_string("predictions", None, "CSV to write, without a header.")
+  command_line.run(main)

@@ -1,0 +1,43 @@
+"""Official accuracy of a checkpoint fine-tuned for VQA, and its answers.
+
+  python eval_vqa.py --workdir=runs/vqa --split=val
+  python eval_vqa.py --workdir=runs/vqa --split=test-dev --submission=vqa.json
+
+Of a split with annotations it writes one JSON of metrics; the submission has
+the answer to every question, as the server wants them.
+"""
+
+from absl import flags
+
+from tools import command_line
+from tools.eval_flags import define_flags
+
+FLAGS = flags.FLAGS
+
+
+def main(argv) -> None:
+  command_line.refuse_positional(argv)
+  from interbert_jax.parallel import make_parallel
+  from tools.evaluate_vqa import evaluate_vqa
+  from tools.trained_run import TrainedRun
+
+  run = TrainedRun(
+    FLAGS.workdir,
+    checkpoint=FLAGS.checkpoint,
+    changes=FLAGS.set,
+    ema=FLAGS.ema,
+  )
+  evaluate_vqa(
+    run,
+    make_parallel(),
+    split=FLAGS.split,
+    output=FLAGS.output,
+    submission=FLAGS.submission,
+  )
+
+
+if __name__ == "__main__":
+  define_flags()
+  flags.FLAGS.set_default("split", "val")
+  flags.DEFINE_string("submission", None, "JSON to write: all answers.")
+  command_line.run(main)

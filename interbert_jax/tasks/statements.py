@@ -1,0 +1,137 @@
+"""Statements about one image or two: which label they have.
+
+SNLI-VE: entailment, neutral or contradiction of an image. NLVR2: true or false
+of two images, each read with the sentence by itself.
+
+Dimensions: B examples, I images of an example, C labels.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from interbert_jax import losses
+from interbert_jax.batch import STATEMENTS, ArraySpec, encoded_spec
+from interbert_jax.config import InterBertConfig
+from interbert_jax.errors import ConfigError
+from interbert_jax.inputs import (
+  RegionInput,
+  TextInput,
+  region_features,
+  region_input,
+)
+from interbert_jax.task_model import JOINS, InterBertForImages
+
+
+@struct.dataclass
+class StatementInputs:
+  """Texts [B], regions [B * I], labels [B] and weights [B]."""
+
+  text: TextInput
+  regions: RegionInput
+  label: jax.Array
+  weight: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class StatementTask:
+  """A softmax over the labels.
+
+  Args:
+    config: the model.
+    num_labels: C.
+    num_images: I.
+    join: how the vectors of several images become one (task_model.JOINS).
+    feature_encoding: of the batches.
+  """
+
+  config: InterBertConfig
+  num_labels: int
+  num_images: int = 1
+  join: str = "concatenate"
+  feature_encoding: str = "float16"
+
+  group_size = 1
+  loss_weights = {"label_loss": 1.0}
+
+  def __post_init__(self):
+    if self.join not in JOINS:
+      raise ConfigError(
+        f"task.join is {self.join!r}; wanted one of {', '.join(JOINS)}"
+      )
+
+  @property
+  def batch_spec(self) -> dict[str, ArraySpec]:
+    return encoded_spec(STATEMENTS, self.feature_encoding)
+
+  @property
+  def model(self) -> InterBertForImages:
+    return InterBertForImages(
+      self.config, self.num_labels, self.num_images, self.join
+    )
+
+  def init(self, rng: jax.Array, batch: Mapping[str, jax.Array]):
+    first = {key: jnp.asarray(value[:1]) for key, value in batch.items()}
+    inputs = self.prepare(first, jax.random.key(0), train=False)
+    return self.model.init(rng, inputs.text, inputs.regions)["params"]
+
+  def prepare(
+    self, batch: Mapping[str, jax.Array], mask_key: jax.Array, *, train: bool
+  ) -> StatementInputs:
+    del mask_key, train  # nothing is masked
+    slots = jnp.arange(batch["text_ids"].shape[1])
+    flat = {
+      key: value.reshape(-1, *value.shape[2:])
+      for key, value in batch.items()
+      if key.startswith("region_")
+      or key in ("num_regions", "image_size", "global_features")
+    }
+    return StatementInputs(
+      text=TextInput(batch["text_ids"], slots < batch["text_length"][:, None]),
+      regions=region_input(
+        region_features(flat),
+        flat["region_boxes"],
+        flat["image_size"],
+        flat["num_regions"],
+        global_BE=flat["global_features"],
+      ),
+      label=batch["label"],
+      weight=batch["example_weight"],
+    )
+
+  def weights(self, inputs: StatementInputs) -> dict[str, jax.Array]:
+    return {"label_loss": jnp.sum(inputs.weight)}
+
+  def outputs(
+    self,
+    params,
+    inputs: StatementInputs,
+    *,
+    dropout_key: jax.Array | None = None,
+  ) -> jax.Array:
+    """[B, C] float32 logits."""
+    return self.model.apply(
+      {"params": params},
+      inputs.text,
+      inputs.regions,
+      deterministic=dropout_key is None,
+      rngs=None if dropout_key is None else {"dropout": dropout_key},
+    )
+
+  def losses(
+    self,
+    params,
+    inputs: StatementInputs,
+    *,
+    dropout_key: jax.Array | None = None,
+  ):
+    logits_BC = self.outputs(params, inputs, dropout_key=dropout_key)
+    loss = losses.cross_entropy(logits_BC, inputs.label, inputs.weight)
+    metrics = {
+      "label_loss": loss,
+      "accuracy": losses.accuracy(logits_BC, inputs.label, inputs.weight),
+    }
+    return {"label_loss": loss[0]}, metrics

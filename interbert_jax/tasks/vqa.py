@@ -1,0 +1,136 @@
+"""VQA: scores of all answers of a vocabulary.
+
+Dimensions: B examples, A answers, K answers that people gave to a question.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from interbert_jax import losses
+from interbert_jax.batch import ANSWERS, ArraySpec, encoded_spec
+from interbert_jax.config import InterBertConfig
+from interbert_jax.inputs import (
+  RegionInput,
+  TextInput,
+  region_features,
+  region_input,
+)
+from interbert_jax.task_model import ANSWER_HEAD, InterBertForTask
+
+
+@struct.dataclass
+class QuestionInputs:
+  """Question and image, what people answered [B, K], and the weight [B]."""
+
+  text: TextInput
+  regions: RegionInput
+  answer_ids: jax.Array
+  answer_scores: jax.Array
+  answer_accuracy: jax.Array
+  weight: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class VqaTask:
+  """Binary cross-entropy of every answer, summed over the answers.
+
+  Args:
+    config: the model.
+    num_answers: A.
+    feature_encoding: of the batches.
+  """
+
+  config: InterBertConfig
+  num_answers: int
+  feature_encoding: str = "float16"
+
+  group_size = 1
+  loss_weights = {"answer_loss": 1.0}
+
+  @property
+  def batch_spec(self) -> dict[str, ArraySpec]:
+    return encoded_spec(ANSWERS, self.feature_encoding)
+
+  @property
+  def model(self) -> InterBertForTask:
+    return InterBertForTask(self.config, ANSWER_HEAD, self.num_answers)
+
+  def init(self, rng: jax.Array, batch: Mapping[str, jax.Array]):
+    first = {key: jnp.asarray(value[:1]) for key, value in batch.items()}
+    inputs = self.prepare(first, jax.random.key(0), train=False)
+    return self.model.init(rng, inputs.text, inputs.regions)["params"]
+
+  def prepare(
+    self, batch: Mapping[str, jax.Array], mask_key: jax.Array, *, train: bool
+  ) -> QuestionInputs:
+    del mask_key, train  # nothing is masked
+    slots = jnp.arange(batch["text_ids"].shape[1])
+    return QuestionInputs(
+      text=TextInput(batch["text_ids"], slots < batch["text_length"][:, None]),
+      regions=region_input(
+        region_features(batch),
+        batch["region_boxes"],
+        batch["image_size"],
+        batch["num_regions"],
+        global_BE=batch["global_features"],
+      ),
+      answer_ids=batch["answer_ids"],
+      answer_scores=batch["answer_scores"],
+      answer_accuracy=batch["answer_accuracy"],
+      weight=batch["example_weight"],
+    )
+
+  def weights(self, inputs: QuestionInputs) -> dict[str, jax.Array]:
+    return {"answer_loss": jnp.sum(inputs.weight)}
+
+  def logits(
+    self,
+    params,
+    inputs: QuestionInputs,
+    *,
+    dropout_key: jax.Array | None = None,
+  ) -> jax.Array:
+    """[B, A] float32."""
+    return self.model.apply(
+      {"params": params},
+      inputs.text,
+      inputs.regions,
+      deterministic=dropout_key is None,
+      rngs=None if dropout_key is None else {"dropout": dropout_key},
+    )
+
+  def outputs(self, params, inputs: QuestionInputs) -> jax.Array:
+    """[B, 2] float32: the best answer's number and its logit."""
+    logits_BA = self.logits(params, inputs)
+    best_B = jnp.argmax(logits_BA, axis=-1)
+    top_B = jnp.max(logits_BA, axis=-1)
+    return jnp.stack([best_B.astype(jnp.float32), top_B], axis=-1)
+
+  def losses(
+    self,
+    params,
+    inputs: QuestionInputs,
+    *,
+    dropout_key: jax.Array | None = None,
+  ):
+    logits_BA = self.logits(params, inputs, dropout_key=dropout_key)
+    # -t log s(z) - (1 - t) log(1 - s(z)) is softplus(z) - t z, and t is 0 but
+    # for the answers that people gave; places behind these have score 0.
+    given_BK = jnp.take_along_axis(logits_BA, inputs.answer_ids, axis=-1)
+    loss_B = jnp.sum(jax.nn.softplus(logits_BA), axis=-1) - jnp.sum(
+      inputs.answer_scores * given_BK, axis=-1
+    )
+    loss = losses.weighted_sum(loss_B, inputs.weight)
+    best_B1 = jnp.argmax(logits_BA, axis=-1)[:, None]
+    accuracy_B = jnp.sum(
+      inputs.answer_accuracy * (inputs.answer_ids == best_B1), axis=-1
+    )
+    metrics = {
+      "answer_loss": loss,
+      "accuracy": losses.weighted_sum(accuracy_B, inputs.weight),
+    }
+    return {"answer_loss": loss[0]}, metrics

@@ -1,0 +1,176 @@
+"""Questions about the sample scenes, in the files of VCR and VQA v2.
+
+  vcr/{train,val,test}.jsonl                  VCR's questions; test unlabelled
+  images/*.json                               VCR's metadata, beside each image
+  regions_objects/                            region store of the objects alone
+  vqa/v2_OpenEnded_scenes_*_questions.json    VQA's questions
+  vqa/v2_scenes_*_annotations.json            ten answers each; none of test
+
+They are made of the scenes and of the region store that is there already, so
+that a folder from before gets them too.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tools.sample_data.questions_vcr import vcr_questions
+from tools.sample_data.questions_vqa import vqa_questions
+from tools.sample_data.scenes import SPLITS, Scene, make_scenes, scene_rng
+from tools.sample_data.sources import Source
+
+MARK = "questions.json"
+VERSION = 1  # raise it when the same seed gives other questions
+_UNLABELLED = "test"
+# The purposes of scene_rng.
+_VCR, _VQA = 11, 12
+
+
+def has_questions(folder: Path) -> bool:
+  """Whether the questions of this version are there, whole."""
+  try:
+    mark = json.loads((folder / MARK).read_text(encoding="utf-8"))
+  except (OSError, ValueError):
+    return False
+  return mark == {"version": VERSION}
+
+
+def add_questions(
+  folder: Path, source: Source, *, mark: Mapping[str, object]
+) -> None:
+  """Writes what is not of captions; the mark comes last.
+
+  Args:
+    folder: with the images and the region store of the same scenes.
+    source: that made them.
+    mark: what sample.json says.
+  """
+  numbers, seed = mark["scenes"], mark["seed"]
+  (folder / MARK).unlink(missing_ok=True)
+  building = Path(tempfile.mkdtemp(prefix=".questions-", dir=folder))
+  try:
+    (building / "vcr").mkdir()
+    (building / "vqa").mkdir()
+    scenes = []
+    for split in SPLITS:
+      found = list(make_scenes(source.artist, split, numbers[split], seed=seed))
+      _write_vcr(building / "vcr", split, found, source, seed)
+      _write_vqa(building / "vqa", split, found, source, seed)
+      for scene in found:
+        _write_json(
+          folder / "images" / f"{scene.scene_id}.json",
+          _metadata(scene, source),
+        )
+      scenes += found
+    _write_objects(building / "regions_objects", folder, scenes, mark)
+    for part in sorted(building.iterdir()):
+      shutil.rmtree(folder / part.name, ignore_errors=True)
+      part.rename(folder / part.name)
+  finally:
+    shutil.rmtree(building, ignore_errors=True)
+  _write_json(folder / MARK, {"version": VERSION})
+
+
+def _write_json(path: Path, value: object) -> None:
+  path.write_text(json.dumps(value) + "\n", encoding="utf-8")
+
+
+def _write_vcr(
+  folder: Path, split: str, scenes: list[Scene], source: Source, seed: int
+) -> None:
+  number = 0
+  with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
+    for index, scene in enumerate(scenes):
+      rng = scene_rng(seed, split, index, _VCR)
+      for question in vcr_questions(scene, source.artist.nouns, rng):
+        if split == _UNLABELLED:
+          del question["answer_label"], question["rationale_label"]
+        entry = {
+          "movie": "scenes",
+          **question,
+          "img_fn": f"{scene.scene_id}.png",
+          "metadata_fn": f"{scene.scene_id}.json",
+          "img_id": f"{split}-{index}",
+          "annot_id": f"{split}-{number}",
+        }
+        print(json.dumps(entry), file=file)
+        number += 1
+
+
+def _metadata(scene: Scene, source: Source) -> dict:
+  nouns = source.artist.nouns
+  return {
+    "boxes": [[*thing.box, 1.0] for thing in scene.objects],
+    "names": [nouns[thing.class_index].en[0][0] for thing in scene.objects],
+    "segms": [[] for _ in scene.objects],
+    "width": scene.image.width,
+    "height": scene.image.height,
+  }
+
+
+def _write_vqa(
+  folder: Path, split: str, scenes: list[Scene], source: Source, seed: int
+) -> None:
+  questions, annotations = [], []
+  for index, scene in enumerate(scenes):
+    rng = scene_rng(seed, split, index, _VQA)
+    for question, annotation in vqa_questions(scene, source.artist.nouns, rng):
+      ids = {"image_id": scene.scene_id, "question_id": len(questions)}
+      questions.append({**ids, **question})
+      annotations.append({**ids, **annotation})
+  shared = {"data_type": "scenes", "data_subtype": split}
+  _write_json(
+    folder / f"v2_OpenEnded_scenes_{split}_questions.json",
+    {**shared, "task_type": "Open-Ended", "questions": questions},
+  )
+  if split != _UNLABELLED:
+    _write_json(
+      folder / f"v2_scenes_{split}_annotations.json",
+      {**shared, "annotations": annotations},
+    )
+
+
+def _write_objects(
+  output: Path,
+  folder: Path,
+  scenes: list[Scene],
+  mark: Mapping[str, object],
+) -> None:
+  """A region store of the objects: the first regions of the other store."""
+  from input_pipeline.region_store import RegionStore
+  from input_pipeline.store_writer import write_store  # TensorFlow: seconds
+
+  store = RegionStore(folder / "regions")
+  rows = store.rows([scene.scene_id for scene in scenes])
+
+  def records() -> Iterator[dict]:
+    for scene, row in zip(scenes, rows, strict=True):
+      (record,) = store.read([row])
+      count = len(scene.objects)
+      exact = np.array([thing.box for thing in scene.objects], np.float32)
+      if not np.array_equal(record["boxes"][:count], exact):
+        raise ValueError(
+          f"{folder / 'regions'}: the first regions of {scene.scene_id!r} are "
+          "not its objects; build the sample data anew with --overwrite"
+        )
+      yield {
+        **{key: record[key] for key in ("image_id", "width", "height")},
+        **{
+          key: record[key][:count]
+          for key in ("features", "boxes", "class_probs")
+        },
+      }
+
+  write_store(
+    output,
+    records(),
+    feature_dim=store.feature_dim,
+    num_classes=store.num_classes,
+    background_class=store.manifest.get("background_class"),
+    source=f"tools.sample_data {mark['mode']}, seed {mark['seed']}, objects",
+    extractor=store.manifest["extractor"],
+  )
