@@ -110,6 +110,8 @@ def make_sample(options: argparse.Namespace) -> None:
     mark["classes"] = options.classes or _NUM_OBJECTS
   replaces = options.overwrite and build.read_mark(output) not in (None, mark)
   if not replaces and build.is_built(output, mark):
+    for name in build.add_files(output, mark):
+      print(f"{output}: added {name}")
     print(f"{output} is ready: made before with the same parameters")
     return
   if options.mode == "openmoji":

@@ -11,6 +11,7 @@ from pathlib import Path
 from input_pipeline.drawing import draw_regions
 from tools.sample_data.captions_en import captions_en
 from tools.sample_data.captions_zh import captions_zh
+from tools.sample_data.ranking_files import add_ranking_files
 from tools.sample_data.regions import make_records
 from tools.sample_data.scenes import SPLITS, Scene, make_scenes, scene_rng
 from tools.sample_data.sources import Source
@@ -136,6 +137,15 @@ def _write(
   finally:
     for file in files.values():
       file.close()
+  add_files(folder, mark)
+
+
+def add_files(folder: Path, mark: Mapping[str, object]) -> list[str]:
+  """Writes what is made of the finished parts; returns what was missing.
+
+  Folders of an earlier version get it too, and nothing else in them changes.
+  """
+  return [*add_ranking_files(folder, mark)]
 
 
 def _draw_scenes(
