@@ -16,7 +16,7 @@ import numpy as np
 
 from interbert_jax.errors import ConfigError
 from interbert_jax.ranking_metrics import id_ranks
-from interbert_jax.score_tiles import ScoreTiles
+from interbert_jax.item_tiles import ItemTiles
 from interbert_jax.top_items import TopItems
 
 MATCH, EXAMPLES, TITLE = "match", "examples", "title"
@@ -67,7 +67,7 @@ def part_weights(
   return weights_HT / total_T
 
 
-def _scales(tiles: ScoreTiles) -> tuple[np.ndarray, np.ndarray]:
+def _scales(tiles: ItemTiles) -> tuple[np.ndarray, np.ndarray]:
   """[H, T, 1] mean and deviation of every channel over the catalogue."""
   count, total, square, shift_HT1 = 0, 0.0, 0.0, None
   for items, scores_HTN in tiles.all():
@@ -106,7 +106,7 @@ def combine(
 
 
 def rank_tiles(
-  tiles: ScoreTiles,
+  tiles: ItemTiles,
   item_ids: Sequence[str],
   *,
   weights_HT: np.ndarray,

@@ -48,7 +48,7 @@ def rank_candidates(
     item_ids=item_ids,
     wanted_by=wanted_by,
   )
-  scorer, _, num_truncated = scoring.pair_scorer(
+  scorer, _, num_truncated = scoring.pool_scorer(
     run, [text for text, _ in queries], parallel
   )
   number = {item: n for n, item in enumerate(item_ids)}

@@ -21,7 +21,7 @@ from interbert_jax.retrieval_metrics import (
   expected_recall,
   recall_metrics,
 )
-from interbert_jax.score_tiles import ScoreTiles
+from interbert_jax.item_tiles import ItemTiles
 from tools import chinese_clip_output, scoring
 from tools.trained_run import TrainedRun
 
@@ -66,14 +66,14 @@ class PoolRetrieval:
       for image in text.image_ids
     ]
     self._text_P, self._image_P = np.array(pairs, np.int64).reshape(-1, 2).T
-    self._scorer, _, self._num_truncated = scoring.pair_scorer(
+    self._scorer, _, self._num_truncated = scoring.pool_scorer(
       run, [text.text for text in texts], parallel
     )
     content = json.dumps([[str(t.text_id), t.text] for t in texts])
     facts = scoring.score_facts(run, pool)
     facts["texts_sha256"] = hashlib.sha256(content.encode()).hexdigest()
     self._facts = facts
-    self.tiles = ScoreTiles(
+    self.tiles = ItemTiles(
       directory,
       facts=facts,
       channels=(MATCH,),

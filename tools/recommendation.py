@@ -18,7 +18,7 @@ from interbert_jax.recommend import (
   part_weights,
   rank_tiles,
 )
-from interbert_jax.score_tiles import ScoreTiles
+from interbert_jax.item_tiles import ItemTiles
 from tools import scoring
 from tools.ranking_file import RankedTopic
 from tools.trained_run import TrainedRun
@@ -72,7 +72,7 @@ class Recommender:
     self.catalogue = catalogue
     self._tile_items = tile_items
     texts = [topic.text for topic in self.topics]
-    self._scorer, tokenizer, self.num_truncated = scoring.pair_scorer(
+    self._scorer, tokenizer, self.num_truncated = scoring.pool_scorer(
       run, texts, parallel
     )
     self._channels: dict[str, scoring.Channel] = {}
@@ -87,7 +87,7 @@ class Recommender:
       self._channels[TITLE] = lambda items, images: match.similarity(items)
       facts["titles_sha256"] = catalogue.titles_sha256
     self.facts = facts
-    self.tiles = ScoreTiles(
+    self.tiles = ItemTiles(
       directory,
       facts=facts,
       channels=(MATCH, *self._channels),

@@ -10,9 +10,9 @@ from input_pipeline.catalogue import Catalogue
 from input_pipeline.progress import Progress
 from input_pipeline.tokenizer import Tokenizer
 from interbert_jax.errors import ConfigError
-from interbert_jax.pair_scorer import PairScorer
+from interbert_jax.pool_scorer import PoolScorer
 from interbert_jax.parallel import Parallel
-from interbert_jax.score_tiles import ScoreTiles
+from interbert_jax.item_tiles import ItemTiles
 from interbert_jax.tasks.retrieval import SCORES
 from tools.trained_run import TrainedRun
 
@@ -38,9 +38,9 @@ def score_name(config: Mapping[str, Any]) -> str:
   return "choice logit" if score_head(config) == SCORES["choice"] else SCORE
 
 
-def pair_scorer(
+def pool_scorer(
   run: TrainedRun, texts: Sequence[str], parallel: Parallel
-) -> tuple[PairScorer, Tokenizer, int]:
+) -> tuple[PoolScorer, Tokenizer, int]:
   """What scores these texts, their tokenizer, and how many were cut."""
   section = run.config["input"]
   tokenizer = Tokenizer(section["vocab"])
@@ -48,7 +48,7 @@ def pair_scorer(
   table = tokenizer.encode(list(texts))
   length = section["max_text_length"]
   ids, lengths = tokenizer.pack(table, np.arange(len(texts)), max_length=length)
-  scorer = PairScorer(
+  scorer = PoolScorer(
     config=run.model,
     score=score_head(run.config),
     parallel=parallel,
@@ -87,8 +87,8 @@ def parse_share(text: str) -> tuple[int, int]:
 
 
 def fill_tiles(
-  tiles: ScoreTiles,
-  scorer: PairScorer,
+  tiles: ItemTiles,
+  scorer: PoolScorer,
   catalogue: Catalogue,
   *,
   tile_items: int,

@@ -13,7 +13,7 @@ from interbert_jax.pool_ranks import (
 from interbert_jax.ranking_metrics import id_ranks
 from interbert_jax.recommend import part_weights, rank_tiles
 from interbert_jax.retrieval_metrics import rank_queries
-from interbert_jax.score_tiles import ScoreTiles
+from interbert_jax.item_tiles import ItemTiles
 from interbert_jax.top_items import TopItems
 
 T, I, N = 3, 10, 4
@@ -21,7 +21,7 @@ FACTS = {"checkpoint": "abc", "max_regions": 36}
 
 
 def open_tiles(directory, *, channels=("match", "examples"), **options):
-  return ScoreTiles(
+  return ItemTiles(
     directory,
     channels=channels,
     num_texts=T,

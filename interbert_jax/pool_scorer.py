@@ -1,7 +1,7 @@
 """Scores of (text, image) pairs, a part of the images at a time.
 
-`RetrievalEvaluator` holds all images of a split on the device; a catalogue or
-a pool of candidates may be larger than that.
+Candidates differ from text to text, or are more than fit in memory; where every
+text meets every image, pair_scorer.py is faster.
 
 Dimensions: P pairs, T texts, N images at hand, L text slots.
 """
@@ -10,15 +10,46 @@ import functools
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from interbert_jax.config import InterBertConfig
-from interbert_jax.evaluators import score_pairs
+from interbert_jax.inputs import TextInput, region_input
 from interbert_jax.parallel import Parallel
 from interbert_jax.task_model import InterBertForTask
+from interbert_jax.tasks.retrieval import pair_score
 
 
-class PairScorer:
+def score_pairs(
+  params,
+  images: Mapping[str, jax.Array],
+  texts: Mapping[str, jax.Array],
+  text_P: jax.Array,
+  image_P: jax.Array,
+  *,
+  model: InterBertForTask,
+) -> jax.Array:
+  """[P] float32 scores of P (text, image) pairs, `pair_score` of the head."""
+  features, boxes, size, count = (
+    images[key][image_P]
+    for key in (
+      "region_features",
+      "region_boxes",
+      "image_size",
+      "num_regions",
+    )
+  )
+  ids_PL, length_P = texts["text_ids"][text_P], texts["text_length"][text_P]
+  mask_PL = jnp.arange(ids_PL.shape[1]) < length_P[:, None]
+  logits_PO = model.apply(
+    {"params": params},
+    TextInput(ids_PL, mask_PL),
+    region_input(features, boxes, size, count),
+  )
+  return pair_score(logits_PO)
+
+
+class PoolScorer:
   """Scores pairs of its texts with images that come and go.
 
   Args:

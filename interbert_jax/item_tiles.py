@@ -25,7 +25,7 @@ ABOUT = "about.json"
 _PREFIX = "tile-"
 
 
-class ScoreTiles:
+class ItemTiles:
   """A directory of tiles.
 
   Args:
