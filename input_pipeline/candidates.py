@@ -2,7 +2,8 @@
 
 An example is a caption of the split. With it come its image, further texts,
 which do not belong to that image, and further images, which do not belong to
-that caption. All of them are functions of the position in the run.
+that caption; a caption that several images share is kept from all of them. All
+candidates are functions of the position in the run.
 
 Dimensions: B examples, T texts and I images of an example (its own first), L
 text slots, R region slots, E feature width.
@@ -28,11 +29,13 @@ from input_pipeline.pipeline import (
   step_batches,
 )
 from input_pipeline.region_arrays import Slots
+from input_pipeline.shared_captions import SharedCaptions
 from input_pipeline.tokenizer import Tokenizer
 
 # Streams of the position hash; those of further draws follow one by one.
 _TEXT, _IMAGE = 0x8EBC6AF09C88C6E3, 0x589965CC75374CC3
 _NEAR, _OF_NEAR = 0x1D8E4E27C47D124F, 0xEB44ACCAB455D165
+_REDRAWS = 32  # of a candidate that belongs, before all others are looked at
 _KIND = "images"  # of the table of near images
 
 
@@ -81,6 +84,12 @@ class CandidateData:
         "found captions of a single image: there is nothing to tell it from",
         file=split["annotations"],
       )
+    self._shared = SharedCaptions(self.captions)
+    self._shared.check(
+      texts=random_texts + hard_texts > 0,
+      images=random_images > 0,
+      file=split["annotations"],
+    )
     self._near = None
     if hard_texts:
       self._near = open_table(near_images)
@@ -128,6 +137,8 @@ class CandidateData:
       "random_images": self._random_images,
       "near_images": None if self._near is None else self._near.about["crc32"],
     }
+    if self._shared.any:
+      facts["shared_captions"] = "kept apart"
     whole = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     return {
       **facts,
@@ -237,6 +248,45 @@ class CandidateData:
     self, position: np.ndarray, own: np.ndarray
   ) -> tuple[np.ndarray, np.ndarray]:
     """Texts [n, T] and images [n, I] of the examples `own` at positions."""
+    texts, images = self._draw_candidates(position, own, 0)
+    if self._shared.any:
+      self._keep_apart(position, texts, images)
+    return texts, images
+
+  def _keep_apart(
+    self, position: np.ndarray, texts: np.ndarray, images: np.ndarray
+  ):
+    """Draws those that belong again, in place."""
+    own, image = texts[:, :1], images[:, :1]
+    for attempt in range(1, _REDRAWS):
+      wrong_texts = self._shared.belongs(texts[:, 1:], image)
+      wrong_images = self._shared.belongs(own, images[:, 1:])
+      if not (wrong_texts.any() or wrong_images.any()):
+        return
+      again = self._draw_candidates(position, own[:, 0], attempt << 32)
+      np.copyto(texts[:, 1:], again[0][:, 1:], where=wrong_texts)
+      np.copyto(images[:, 1:], again[1][:, 1:], where=wrong_images)
+    # Captions of nearly all images: take one of those that are left.
+    all_texts = np.arange(self._num_examples)
+    for row, column in np.argwhere(self._shared.belongs(texts, image)):
+      if column:
+        left = all_texts[~self._shared.belongs(all_texts, image[row])]
+        texts[row, column] = self._one_of(left, position[row], column)
+    all_images = np.arange(self._pairs.num_images)
+    for row, column in np.argwhere(self._shared.belongs(own, images)):
+      if column:
+        left = all_images[~self._shared.belongs(own[row], all_images)]
+        images[row, column] = self._one_of(left, position[row], column)
+
+  def _one_of(self, left: np.ndarray, position: int, column: int) -> int:
+    stream = (_REDRAWS << 32) + int(column)
+    draw = self._draw(np.array([position]), stream, np.array([len(left)]))
+    return left[draw[0]]
+
+  def _draw_candidates(
+    self, position: np.ndarray, own: np.ndarray, shift: int
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Candidates of other images than their own, by streams of a shift."""
     image_of_text = self._pairs.image_of_text
     image = image_of_text[own]
     starts = np.searchsorted(
@@ -247,18 +297,18 @@ class CandidateData:
     for k in range(self._random_texts):
       # Among the others, then over the image's own block: no rejection.
       others = self._num_examples - block
-      draw = self._draw(position, _TEXT + k, others)
+      draw = self._draw(position, _TEXT + k + shift, others)
       texts.append(draw + np.where(draw >= first, block, 0))
     for k in range(self._hard_texts):
       rows = np.asarray(self._near.candidates[image])
-      column = self._draw(position, _NEAR + k, (rows >= 0).sum(axis=1))
+      column = self._draw(position, _NEAR + k + shift, (rows >= 0).sum(axis=1))
       near = rows[np.arange(len(rows)), column]
       count = starts[near + 1] - starts[near]
-      draw = self._draw(position, _OF_NEAR + k, count)
+      draw = self._draw(position, _OF_NEAR + k + shift, count)
       texts.append(starts[near] + draw)
     for k in range(self._random_images):
       others = np.full(len(own), self._pairs.num_images - 1)
-      draw = self._draw(position, _IMAGE + k, others)
+      draw = self._draw(position, _IMAGE + k + shift, others)
       images.append(draw + (draw >= image))
     return np.stack(texts, 1), np.stack(images, 1)
 

@@ -12,6 +12,7 @@ from interbert_jax.batch import CANDIDATES, check_batch
 from tests.tiny_data import (
   make_records,
   write_captions,
+  write_lines,
   write_tiny_store,
   write_vocab,
 )
@@ -154,3 +155,160 @@ def test_every_option_changes_the_fingerprint(files, near):
   ):
     other = build("candidates", **{**files, **change}).info
     assert other["fingerprint"] != base["fingerprint"], change
+
+
+def write_topics(path, *, images=6):
+  """Topics of several images each, and a caption of every image's own."""
+  return write_lines(
+    path,
+    [
+      {
+        "image_id": f"im{i}",
+        "split": "train",
+        "captions": [
+          "a dog" if i % 2 else "A  Dog",  # one text, in two spellings
+          *(["the cat"] if i < 3 else []),
+          f"{'un ' * i}red man",
+        ][i == images - 1 :],  # the last image has no dog
+      }
+      for i in range(images)
+    ],
+  )
+
+
+@pytest.fixture(scope="module")
+def topics(files, tmp_path_factory):
+  return write_topics(tmp_path_factory.mktemp("topics") / "topics.jsonl")
+
+
+def same_words(data, index):
+  return " ".join(data.captions.texts[index].lower().split())
+
+
+def test_shared_captions_are_nobodys_negatives(files, topics):
+  data = build(
+    "candidates",
+    **{**files, "annotations": topics},
+    random_texts=3,
+    random_images=2,
+  )
+  image_of_text = data.captions.image_of_text
+  said = [set() for _ in range(6)]
+  for text, image in enumerate(image_of_text):
+    said[image].add(same_words(data, text))
+  N = len(image_of_text)
+  own = np.tile(np.arange(N), 400)
+  texts, images = data.choose(np.arange(len(own)), own)
+  for row in range(len(own)):
+    image = image_of_text[own[row]]
+    for text in texts[row, 1:]:
+      assert same_words(data, text) not in said[image]
+    for other in images[row, 1:]:
+      assert same_words(data, own[row]) not in said[other]
+  # All that are left are drawn, each as often: of image 0 the four captions
+  # that it has not, and of "the cat" the three images without one.
+  first = same_words(data, 0)
+  assert first == "a dog"
+  of_image = image_of_text[own] == 0
+  counts = np.bincount(texts[of_image, 1:].ravel(), minlength=N)
+  right = [t for t in range(N) if same_words(data, t) not in said[0]]
+  assert np.flatnonzero(counts).tolist() == right
+  share = counts[right] / counts.sum() * len(right)
+  assert 0.85 < share.min() and share.max() < 1.15
+  cat = [t for t in range(N) if same_words(data, t) == "the cat"]
+  counts = np.bincount(images[np.isin(own, cat), 1:].ravel(), minlength=6)
+  assert counts[:3].sum() == 0
+  share = counts[3:] / counts.sum() * 3
+  assert 0.85 < share.min() and share.max() < 1.15
+  # "a dog" leaves a single image, which draws of the others must find.
+  dogs = np.flatnonzero([same_words(data, t) == "a dog" for t in own])
+  assert set(images[dogs, 1:].ravel()) == {5}
+
+
+def test_what_is_left_where_redrawing_is_in_vain(files, topics, monkeypatch):
+  monkeypatch.setattr("input_pipeline.candidates._REDRAWS", 1)
+  data = build("candidates", **{**files, "annotations": topics})
+  N = len(data.captions.texts)
+  said = [set() for _ in range(6)]
+  for text, image in enumerate(data.captions.image_of_text):
+    said[image].add(same_words(data, text))
+  own = np.tile(np.arange(N), 50)
+  texts, images = data.choose(np.arange(len(own)), own)
+  for row in range(len(own)):
+    image = data.captions.image_of_text[own[row]]
+    assert same_words(data, texts[row, 1]) not in said[image]
+    assert same_words(data, own[row]) not in said[images[row, 1]]
+
+
+def test_redrawn_candidates_depend_on_the_position_alone(files, topics):
+  data = build("candidates", **{**files, "annotations": topics})
+  own = np.arange(14) % data.info["num_examples"]
+  position = np.arange(14)
+  whole = data.choose(position, own)
+  for part in (slice(0, 5), slice(5, 14)):
+    some = data.choose(position[part], own[part])
+    for got, want in zip(some, whole, strict=True):
+      np.testing.assert_array_equal(got, want[part])
+
+
+def test_near_images_that_share_a_caption(files, topics, tmp_path):
+  """All images near to image 0 are of its topic, but for one caption each."""
+  captions = load_captions(topics, "train")
+  path = tmp_path / "near"
+  near = np.array([[1, 2], [0, 2], [0, 1], [0, 1], [0, 1], [0, 1]], np.int32)
+  write_table(
+    path,
+    [(near, np.zeros(near.shape))],
+    kind="images",
+    fingerprint=captions.images_sha256,
+    items=6,
+    per_item=2,
+    about={},
+  )
+  data = build(
+    "candidates",
+    **{**files, "annotations": topics},
+    random_texts=0,
+    hard_texts=1,
+    near_images=path,
+  )
+  texts, _ = data.choose(np.arange(300), np.zeros(300, int))
+  assert {same_words(data, t) for t in texts[:, 1]} == {
+    "un red man",
+    "un un red man",
+  }
+
+
+def test_a_caption_of_all_images_is_refused(files, tmp_path):
+  images = [
+    {"image_id": f"im{i}", "split": "train", "captions": ["a dog", *more]}
+    for i, more in enumerate([[], ["red"], ["man"]])
+  ]
+  options = {**files, "annotations": write_lines(tmp_path / "c.jsonl", images)}
+  with pytest.raises(ValueError, match="found 'a dog' for all 3 images"):
+    build("candidates", **options)
+  build("candidates", **options, random_images=0)
+  images[0]["captions"] += ["red", "man"]
+  images[1]["captions"] = ["red"]  # "a dog" is no longer said of all
+  options["annotations"] = write_lines(tmp_path / "d.jsonl", images)
+  with pytest.raises(ValueError, match="image im0: found that every caption"):
+    build("candidates", **options)
+  build("candidates", **options, random_texts=0)
+
+
+def test_captions_that_nobody_shares_are_drawn_as_before(files, tmp_path):
+  """The bits of runs that were begun before there were shared ones."""
+  lines = [
+    {
+      "image_id": f"im{i}",
+      "split": "train",
+      "captions": [f"{'un ' * i}{word}" for word in ("dog", "cat")],
+    }
+    for i in range(6)
+  ]
+  options = {**files, "annotations": write_lines(tmp_path / "c.jsonl", lines)}
+  data = build("candidates", **options, random_texts=2, random_images=2)
+  assert "shared_captions" not in data.info
+  texts, images = data.choose(np.arange(4), 3 * np.arange(4))
+  assert texts.tolist() == [[0, 5, 10], [3, 7, 10], [6, 2, 4], [9, 4, 2]]
+  assert images.tolist() == [[0, 2, 5], [1, 5, 2], [3, 0, 4], [4, 3, 3]]

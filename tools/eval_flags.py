@@ -7,11 +7,16 @@ flags.disclaim_key_flags()
 
 
 def define_flags() -> None:
-  flags.DEFINE_string("workdir", None, "The run to evaluate.")
+  define_run_flags()
   flags.DEFINE_string("split", "test", "Of the run's annotations.")
   flags.DEFINE_string(
     "output", None, "JSON file; WORKDIR/eval/TASK_SPLIT_STEP.json by default."
   )
+
+
+def define_run_flags() -> None:
+  """The run and its checkpoint alone."""
+  flags.DEFINE_string("workdir", None, "The run to evaluate.")
   flags.DEFINE_string(
     "checkpoint",
     "latest",

@@ -93,8 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
 def make_sample(options: argparse.Namespace) -> None:
   """Builds the folder, unless it is there already."""
   from tools.packages import default_cache
-  from tools.sample_data import build, questions, sources
-  from tools.sample_data.sentences import FOLDER, add_sentences
+  from tools.sample_data import build, sources
+  from tools.sample_data.additions import add_missing
 
   # Before TensorFlow is imported, which only writes files here: no chatter.
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -110,22 +110,20 @@ def make_sample(options: argparse.Namespace) -> None:
   if options.mode == "openmoji":
     mark["classes"] = options.classes or _NUM_OBJECTS
   replaces = options.overwrite and build.read_mark(output) not in (None, mark)
-  ready = not replaces and build.is_built(output, mark)
-  if ready and questions.has_questions(output):
-    print(f"{output} is ready: made before with the same parameters")
-    if add_sentences(output, mark):  # a folder of an earlier version
-      print(f"{output / FOLDER}: sentence tasks made of its captions")
-    return
-  if options.mode == "openmoji":
-    source = sources.load_openmoji(
+
+  def load_source():
+    if options.mode == "shapes":
+      return sources.load_shapes()
+    return sources.load_openmoji(
       num_objects=mark["classes"], cache=None, say=print
     )
-  else:
-    source = sources.load_shapes()
-  if ready:
-    questions.add_questions(output, source, mark=mark)
-    print(f"{output}: added questions to what was made before")
+
+  if not replaces and build.is_built(output, mark):
+    for name in add_missing(output, mark, load_source):
+      print(f"{output}: added {name}, which an earlier version did not make")
+    print(f"{output} is ready: made before with the same parameters")
     return
+  source = load_source()
   print(source.notice, end="")
   build.build_sample(output, source, mark=mark)
   total = sum(options.scenes.values())

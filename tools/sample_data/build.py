@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from input_pipeline.drawing import draw_regions
+from tools.sample_data.additions import add_missing
 from tools.sample_data.captions_en import captions_en
 from tools.sample_data.captions_zh import captions_zh
-from tools.sample_data.questions import add_questions
 from tools.sample_data.regions import make_records
 from tools.sample_data.scenes import SPLITS, Scene, make_scenes, scene_rng
-from tools.sample_data.sentences import add_sentences
 from tools.sample_data.sources import Source
 
 VERSION = (
@@ -87,8 +86,7 @@ def build_sample(
   try:
     building.chmod(0o755)  # mkdtemp gives 0o700
     _write(building, source, mark=mark, say=say)
-    add_sentences(building, mark)
-    add_questions(building, source, mark=mark)
+    add_missing(building, mark, lambda: source)
     _write_json(building / MARK, mark)
     if output.exists():
       old = Path(tempfile.mkdtemp(prefix=".old-", dir=output.parent))

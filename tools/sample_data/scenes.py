@@ -134,6 +134,28 @@ def make_scenes(
   artist: Artist, split: str, count: int, *, seed: int = 0
 ) -> Iterator[Scene]:
   """Yields the first `count` scenes of a split; more scenes extend fewer."""
+  for index, (rng, counts) in enumerate(
+    _choose_objects(artist, split, count, seed=seed)
+  ):
+    yield _make_scene(artist, counts, scene_id(split, index), split, rng)
+
+
+def scene_id(split: str, index: int) -> str:
+  return f"{split}_{index:05d}"
+
+
+def scene_counts(
+  artist: Artist, split: str, count: int, *, seed: int = 0
+) -> Iterator[dict[int, int]]:
+  """Yields class -> number of objects of each scene, without drawing it."""
+  for _, counts in _choose_objects(artist, split, count, seed=seed):
+    yield counts
+
+
+def _choose_objects(
+  artist: Artist, split: str, count: int, *, seed: int
+) -> Iterator[tuple[np.random.Generator, dict[int, int]]]:
+  """Yields each scene's generator, after its objects were drawn, and these."""
   seen: set[tuple] = set()
   for index in range(count):
     rng = scene_rng(seed, split, index, 0)
@@ -148,7 +170,7 @@ def make_scenes(
           " ask for fewer scenes"
         )
     seen.add(key)
-    yield _make_scene(artist, counts, f"{split}_{index:05d}", split, rng)
+    yield rng, counts
 
 
 def _make_scene(

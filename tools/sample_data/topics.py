@@ -1,0 +1,178 @@
+"""Topics over the sample scenes: what is asked for, what is right, clicks.
+
+A topic is a thing, or two of them; an item is a scene of the test split. Its
+relevance is the number of the topic's things that it shows. Nothing is drawn:
+what a scene shows is a function of the sample's parameters.
+"""
+
+import collections
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tools.sample_data.nouns import count_en, count_zh
+from tools.sample_data.scenes import SPLITS, scene_counts, scene_id
+
+LANGUAGES = ("en", "zh")
+ITEMS_SPLIT = "test"
+_NUM_PAIRS = 20
+_NUM_EXAMPLES = 2
+_MIN_RELEVANT = 2
+_SEED = 0x70_71_C5  # beside the sample's seed: no scene draws from this
+_VISITS = 30  # of each topic
+_STRAY = 20  # irrelevant items that visitors may see
+# Clicks per view of an item that shows none, one, two of the things.
+_CLICK_RATE = (0.03, 0.5, 0.8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Things:
+  """The classes as classes.json has them; says what `scene_counts` asks for."""
+
+  nouns: Sequence[Mapping]
+
+  def base_class(self, class_index: int) -> int:
+    # Shapes: sizes of one shape and colour share a region class.
+    return self.nouns[class_index].get("region_class", class_index)
+
+  def phrase(self, class_index: int, language: str) -> str:
+    noun = self.nouns[class_index]
+    if language == "en":
+      return count_en((noun["en"][0], ""), 1)
+    return count_zh(noun["zh"][0], noun["measure_word"], 1)
+
+
+def contents(
+  things: Things, scenes: Mapping[str, int], seed: int
+) -> dict[str, dict[str, set[int]]]:
+  """Split -> scene -> the classes that it shows."""
+  return {
+    split: {
+      scene_id(split, index): set(counts)
+      for index, counts in enumerate(
+        scene_counts(things, split, scenes[split], seed=seed)
+      )
+    }
+    for split in SPLITS
+  }
+
+
+def choose_topics(
+  shown: Mapping[str, Mapping[str, set[int]]], seed: int
+) -> dict[str, tuple[int, ...]]:
+  """Topic id -> its classes: all that come often enough, and some pairs."""
+  items = shown[ITEMS_SPLIT].values()
+  often = collections.Counter(itertools.chain.from_iterable(items))
+  kept = {thing for thing, count in often.items() if count >= _MIN_RELEVANT}
+  pairs = sorted(
+    {
+      pair
+      for classes in items
+      for pair in itertools.combinations(sorted(classes & kept), 2)
+    }
+  )
+  order = np.random.default_rng([_SEED, seed]).permutation(len(pairs))
+  chosen = [(thing,) for thing in sorted(kept)]
+  chosen += [pairs[i] for i in sorted(order[:_NUM_PAIRS])]
+  return {f"t{number:03d}": found for number, found in enumerate(chosen)}
+
+
+def relevance(
+  topics: Mapping[str, tuple[int, ...]], items: Mapping[str, set[int]]
+) -> dict[str, dict[str, int]]:
+  """Topic -> item -> how many of the topic's things it shows, from 1 on."""
+  return {
+    topic: {
+      item: count
+      for item, classes in items.items()
+      if (count := len(classes & set(things)))
+    }
+    for topic, things in topics.items()
+  }
+
+
+def topic_lines(
+  things: Things,
+  topics: Mapping[str, tuple[int, ...]],
+  shown: Mapping[str, Mapping[str, set[int]]],
+  language: str,
+) -> list[dict]:
+  """Lines of a file of topics; examples are the first training scenes."""
+  join = {"en": " and ", "zh": "和"}[language]
+  lines = []
+  for topic, classes in topics.items():
+    text = join.join(things.phrase(thing, language) for thing in classes)
+    examples = [
+      scene for scene, found in shown["train"].items() if {*classes} <= found
+    ]
+    lines.append(
+      {
+        "topic_id": topic,
+        "text": text,
+        "examples": examples[:_NUM_EXAMPLES],
+      }
+    )
+  return lines
+
+
+def item_lines(
+  things: Things, items: Mapping[str, set[int]], seed: int, language: str
+) -> list[dict]:
+  """Lines of a file of items; a title names one of the things only."""
+  lines = []
+  for number, (item, classes) in enumerate(items.items()):
+    rng = np.random.default_rng([_SEED, seed, number])
+    thing = sorted(classes)[int(rng.integers(len(classes)))]
+    title = things.phrase(thing, language)
+    lines.append({"item_id": item, "title": title})
+  return lines
+
+
+def clicks(
+  right: Mapping[str, Mapping[str, int]], items: Sequence[str], seed: int
+) -> list[tuple[str, str, int]]:
+  """(topic, item, 1 if clicked) of each view, as a shop would log them."""
+  views = []
+  for number, (topic, relevant) in enumerate(right.items()):
+    rng = np.random.default_rng([_SEED, seed, number, 1])
+    others = [item for item in items if item not in relevant]
+    rng.shuffle(others)
+    offered = sorted(relevant) + others[:_STRAY]
+    for _ in range(_VISITS):
+      item = offered[int(rng.integers(len(offered)))]
+      rate = _CLICK_RATE[min(relevant.get(item, 0), 2)]
+      views.append((topic, item, int(rng.random() < rate)))
+  return views
+
+
+def pair_lines(
+  things: Things,
+  shown: Mapping[str, Mapping[str, set[int]]],
+  language: str,
+) -> list[dict]:
+  """Captions to fine-tune on: each scene with the phrases of its things."""
+  return [
+    {
+      "image_id": scene,
+      "split": split,
+      "captions": [things.phrase(thing, language) for thing in sorted(classes)],
+    }
+    for split, scenes in shown.items()
+    for scene, classes in scenes.items()
+  ]
+
+
+def query_lines(
+  things: Things, scenes: Mapping[str, set[int]], captions: Mapping[str, str]
+) -> list[dict]:
+  """Queries as Chinese-CLIP has them: captions, then things in many scenes."""
+  queries = [(captions[scene], [scene]) for scene in scenes]
+  for thing in sorted(set().union(*scenes.values())):
+    found = [scene for scene, classes in scenes.items() if thing in classes]
+    queries.append((things.phrase(thing, "zh"), found))
+  return [
+    {"text_id": number, "text": text, "image_ids": found}
+    for number, (text, found) in enumerate(queries)
+  ]

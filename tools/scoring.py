@@ -1,0 +1,126 @@
+"""A trained run's scores of texts with the items of a catalogue."""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.catalogue import Catalogue
+from input_pipeline.progress import Progress
+from input_pipeline.tokenizer import Tokenizer
+from interbert_jax.errors import ConfigError
+from interbert_jax.item_tiles import ItemTiles
+from interbert_jax.parallel import Parallel
+from interbert_jax.pool_scorer import PoolScorer
+from interbert_jax.tasks.retrieval import SCORES
+from tools.trained_run import TrainedRun
+
+SCORE = "matching logit, match - mismatch"
+
+
+def score_head(config: Mapping[str, Any]) -> tuple[str, int]:
+  """The head that a run was trained to score pairs with."""
+  task = config["task"]
+  # Runs from before there were other tasks say no name.
+  name = task["name"] if "name" in task else "pretrain"
+  if name == "retrieval":
+    return SCORES[task["loss"]]
+  if name == "pretrain":
+    return SCORES["match"]
+  raise ConfigError(
+    f"task.name is {name!r}: it has no head that scores a text with an image; "
+    "wanted a run of pretrain or retrieval"
+  )
+
+
+def score_name(config: Mapping[str, Any]) -> str:
+  return "choice logit" if score_head(config) == SCORES["choice"] else SCORE
+
+
+def pool_scorer(
+  run: TrainedRun, texts: Sequence[str], parallel: Parallel
+) -> tuple[PoolScorer, Tokenizer, int]:
+  """What scores these texts, their tokenizer, and how many were cut."""
+  section = run.config["input"]
+  tokenizer = Tokenizer(section["vocab"])
+  run.check_vocabulary(tokenizer.sha256, section["vocab"])
+  table = tokenizer.encode(list(texts))
+  length = section["max_text_length"]
+  ids, lengths = tokenizer.pack(table, np.arange(len(texts)), max_length=length)
+  scorer = PoolScorer(
+    config=run.model,
+    score=score_head(run.config),
+    parallel=parallel,
+    params=run.placed_params(parallel),
+    texts={"text_ids": ids, "text_length": lengths},
+    pairs_per_step=run.config["evals"]["pairs_per_step"],
+  )
+  return scorer, tokenizer, table.num_truncated(length)
+
+
+def score_facts(run: TrainedRun, catalogue: Catalogue) -> dict[str, Any]:
+  """What the score of a text with an item depends on, but for the texts."""
+  section = run.config["input"]
+  return {
+    "checkpoint_fingerprint": run.fingerprint,
+    "head": list(score_head(run.config)),
+    "vocab_sha256": run.meta["vocab_sha256"],
+    "max_text_length": section["max_text_length"],
+    "max_regions": section["max_regions"],
+    "catalogue_fingerprint": catalogue.fingerprint,
+  }
+
+
+# Of a tile's items and their images: [T, N] scores of a further channel.
+Channel = Callable[[range, Mapping[str, np.ndarray]], np.ndarray]
+
+
+def parse_share(text: str) -> tuple[int, int]:
+  """The share "1/4": the second of four, from 0."""
+  index, slash, count = text.partition("/")
+  if not (slash and index.isdecimal() and count.isdecimal()) or int(
+    index
+  ) >= int(count):
+    raise ConfigError(f"share is {text!r}; wanted I/N with I below N: 0/4")
+  return int(index), int(count)
+
+
+def fill_tiles(
+  tiles: ItemTiles,
+  scorer: PoolScorer,
+  catalogue: Catalogue,
+  *,
+  tile_items: int,
+  channels: Mapping[str, Channel] | None = None,
+  share: tuple[int, int] = (0, 1),
+) -> int:
+  """Scores what the tiles lack of a share; returns the number of pairs.
+
+  The first channel is the matching score, `channels` are the others.
+  """
+  index, count = share
+  mine = range(index, len(tiles), count)
+  todo = [tile for tile in mine if tiles.read(tile) is None]
+  pairs = {tile: len(tiles.items(tile)) * scorer.num_texts for tile in mine}
+  left = sum(pairs[tile] for tile in todo)
+  if not left:
+    return 0
+  with contextlib.ExitStack() as stack:
+    progress = stack.enter_context(
+      Progress(
+        total=sum(pairs.values()),
+        done=sum(pairs.values()) - left,
+        unit="pair",
+        what="scoring",
+      )
+    )
+    for tile in todo:
+      items = tiles.items(tile)
+      # Always as many rows: one shape is compiled.
+      images = catalogue.read(items, size=tile_items)
+      found = [scorer.all_scores(images, len(items))]
+      found += [channel(items, images) for channel in (channels or {}).values()]
+      tiles.write(tile, np.stack(found))
+      progress.advance(pairs[tile])
+  return left
