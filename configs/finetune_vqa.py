@@ -8,10 +8,9 @@
   python eval_vqa.py --workdir=runs/vqa --split=val
 
 data/vqa2 has the published files, unpacked. The answers are those that are best
-of nine training questions; the usual 3,129, of train and val together, are
-given as a file (--config.input.answers).
---config.input.train_split=train+val trains on both; with
---config.data_checks=warn, for scores of val then mean nothing.
+of nine training questions; the usual 3,129 are of train and val together: name
+their file (--config.input.answers). --config.input.train_split=train+val trains
+on both; with --config.data_checks=warn, for scores of val then mean nothing.
 InterBERT has published neither recipe nor score: 20 epochs of 256 questions at
 4e-5 are ViLBERT's (paper, section 3.2). Not run here. Hardware: one 80 GB GPU
 or a TPU.
