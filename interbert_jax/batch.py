@@ -224,7 +224,7 @@ def dummy_batch(
   size = {"4": 4, "2": 2, **dims}
   B, L, R, C = size["B"], size["L"], size.get("R", 1), size.get("C", 1)
   texts, images = (
-    math.prod(size[letter] for letter in spec[key].shape) if key in spec else 0
+    math.prod(size[letter] for letter in spec[key].shape) if key in spec else B
     for key in ("text_length", "num_regions")
   )
   text_length = rng.integers(min(3, L), L + 1, texts)

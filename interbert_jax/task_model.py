@@ -107,7 +107,9 @@ class InterBertForImages(nn.Module):
   ) -> jax.Array:
     """[B, O] float32 logits of texts [B] and regions [B * images]."""
     texts = jax.tree.map(lambda x: jnp.repeat(x, self.num_images, axis=0), text)
-    encoded = self.encoder(texts, regions, deterministic=deterministic)
+    encoded = self.encoder(
+      texts, regions, pooled_only=True, deterministic=deterministic
+    )
     pooled_NP = fuse(encoded, self.config.fusion)
     pooled_BIP = pooled_NP.reshape(-1, self.num_images, pooled_NP.shape[-1])
     if self.join == "sum":

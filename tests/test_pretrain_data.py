@@ -271,9 +271,9 @@ def test_build_knows_its_names(paths):
   options = {**paths, "split": "val", "max_regions": R, "max_text_length": L}
   assert build("pretrain", **options, seed=0).info["num_images"]
   with pytest.raises(
-    DataError, match="no data 'vcr', known: pretrain, mixture"
+    DataError, match="no data 'captions', known: pretrain, mixture"
   ):
-    build("vcr")
+    build("captions")
   with pytest.raises(TypeError, match="max_region"):
     build("retrieval", **options, max_region=3)
 

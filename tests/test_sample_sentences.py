@@ -156,7 +156,7 @@ def test_an_older_folder_gets_the_same_files(folder, capsys):
   (folder / "text").rename(folder.parent / "text")
   arguments = ["--mode=shapes", f"--output={folder}", "--scenes=12,3,3"]
   assert command.main(arguments) == 0
-  assert "sentence tasks made of its captions" in capsys.readouterr().out
+  assert "added text, which an earlier" in capsys.readouterr().out
   assert sums(folder) == before
   mark = json.loads((folder / "sample.json").read_text())
   assert not add_sentences(folder, mark)
