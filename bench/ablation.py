@@ -86,6 +86,9 @@ def parse_arguments() -> argparse.Namespace:
     "--workdir", type=pathlib.Path, default=ROOT / "runs/ablation"
   )
   parser.add_argument(
+    "--report", action="store_true", help="of what is done; trains nothing"
+  )
+  parser.add_argument(
     "--output",
     type=pathlib.Path,
     help="folder for ablation.json and images/ablation.png, with a results.md "
@@ -303,6 +306,8 @@ def run_all(options) -> dict:
         if stage == "zeroshot" and VARIANTS[variant][1] is None:
           continue
         path = folder / f"{stage}.json"
+        if options.report and not path.exists():
+          continue
         if not path.exists():
           with contextlib.redirect_stderr(open(os.devnull, "w")):
             metrics = measure(options, variant, seed, folder)
@@ -389,7 +394,8 @@ def main():
   jax.config.update(
     "jax_compilation_cache_dir", str(options.workdir / "compiled")
   )
-  prepare(options)
+  if not options.report:
+    prepare(options)
   found = run_all(options)
   print(table(found))
   if options.output:
