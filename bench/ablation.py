@@ -378,7 +378,7 @@ def plot(found: dict, path: pathlib.Path):
     axes.set_yticks(
       range(len(names)), [VARIANTS[n][0] for n in names] if i == 0 else []
     )
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.5, -0.5)  # the first row on top
     axes.set_xlabel(f"{title} (%)")
     axes.grid(axis="x", alpha=0.3)
   path.parent.mkdir(parents=True, exist_ok=True)
