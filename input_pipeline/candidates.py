@@ -9,25 +9,18 @@ Dimensions: B examples, T texts and I images of an example (its own first), L
 text slots, R region slots, E feature width.
 """
 
-import hashlib
-import json
 import pathlib
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from input_pipeline.annotations import Captions
 from input_pipeline.errors import DataError
+from input_pipeline.example_data import BatchReader, fingerprint
 from input_pipeline.image_texts import DataSource, ImageTexts
 from input_pipeline.negatives.table import open_table
-from input_pipeline.order import ExampleOrder, position_hash
-from input_pipeline.pipeline import (
-  Signature,
-  check_steps,
-  shard_rows,
-  step_batches,
-)
+from input_pipeline.order import position_hash
+from input_pipeline.pipeline import Signature
 from input_pipeline.region_arrays import Slots
 from input_pipeline.shared_captions import SharedCaptions
 from input_pipeline.tokenizer import Tokenizer
@@ -49,7 +42,7 @@ class CandidateData:
     random_images: other images.
     near_images: directory of mined images (mine_negatives.py --kind=images)
       that hard_texts are drawn from; empty for none.
-    engine: what reads ahead, tf.data or threads (pipeline.py).
+    engine: as of `BatchReader`.
     split: keywords of `ImageTexts`.
   """
 
@@ -105,11 +98,14 @@ class CandidateData:
           file=near_images,
         )
     self._seed = seed
-    self._engine = engine
     self._random_texts = random_texts
     self._hard_texts = hard_texts
     self._random_images = random_images
-    self._num_examples = self._pairs.num_texts
+    self.num_examples = self._pairs.num_texts
+    reader = BatchReader(self, seed=seed, engine=engine)
+    self.train_batches = reader.train_batches
+    self.eval_batches = reader.eval_batches
+    self.rows = reader.rows
 
   @property
   def source(self) -> DataSource:
@@ -127,7 +123,7 @@ class CandidateData:
   def info(self) -> dict[str, Any]:
     """Facts about the data; `fingerprint` changes when any batch would."""
     facts = {
-      "num_examples": self._num_examples,
+      "num_examples": self.num_examples,
       "texts_per_example": 1 + self._random_texts + self._hard_texts,
       "images_per_example": 1 + self._random_images,
       **self._pairs.facts,
@@ -139,67 +135,11 @@ class CandidateData:
     }
     if self._shared.any:
       facts["shared_captions"] = "kept apart"
-    whole = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     return {
       **facts,
       "num_truncated_texts": self._pairs.num_truncated_texts,
-      "fingerprint": whole.hexdigest(),
+      "fingerprint": fingerprint(facts),
     }
-
-  def train_batches(
-    self,
-    first_step: int,
-    last_step: int,
-    *,
-    batch_size: int,
-    shard_index: int = 0,
-    shard_count: int = 1,
-  ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields this shard's rows of the batches of steps first .. last - 1.
-
-    Step s holds positions s * batch_size .. of the run; batch_size is global.
-    """
-    check_steps(first_step, last_step, batch_size)
-    return self._batches(
-      first_step,
-      last_step,
-      examples=ExampleOrder(self._num_examples, seed=self._seed).examples,
-      rows=shard_rows(batch_size, shard_index, shard_count),
-      batch_size=batch_size,
-    )
-
-  def eval_batches(
-    self, *, batch_size: int, shard_index: int = 0, shard_count: int = 1
-  ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields every example once, in file order; padding rows have weight 0."""
-    return self._batches(
-      0,
-      -(-self._num_examples // batch_size),
-      examples=lambda positions: positions,
-      rows=shard_rows(batch_size, shard_index, shard_count),
-      batch_size=batch_size,
-    )
-
-  def _batches(
-    self,
-    first_step: int,
-    last_step: int,
-    *,
-    examples: Callable[[np.ndarray], np.ndarray],
-    rows: slice,
-    batch_size: int,
-  ) -> Iterator[dict[str, np.ndarray]]:
-    def read(step: int) -> dict[str, np.ndarray]:
-      position = step * batch_size + np.arange(rows.start, rows.stop)
-      return self.rows(position, examples(position))
-
-    return step_batches(
-      first_step,
-      last_step,
-      read=read,
-      signature=self.signature(rows.stop - rows.start),
-      engine=self._engine,
-    )
 
   def signature(self, count: int) -> Signature:
     """Shape and dtype of each array of a batch of `count` examples."""
@@ -213,36 +153,15 @@ class CandidateData:
         key: ((count, images, *shape), dtype)
         for key, (shape, dtype) in self._pairs.region_specs.items()
       },
-      "example_id": ((count,), int32),
-      "position": ((count,), int32),
-      "example_weight": ((count,), np.dtype("float32")),
     }
 
-  def rows(
-    self, position: np.ndarray, example_id: np.ndarray
+  def arrays(
+    self, examples: np.ndarray, position: np.ndarray
   ) -> dict[str, np.ndarray]:
-    """The examples at these positions.
-
-    Args:
-      position: [n] of the run; keys the draws.
-      example_id: [n]; beyond the split stands for padding.
-    """
-    own = np.minimum(example_id, self._num_examples - 1)
-    texts, images = self.choose(position, own)
-    signature = self.signature(len(own))
+    texts, images = self.choose(position, examples)
     regions = Slots.new(self._pairs.region_specs, images.size)
     self._pairs.images(images.ravel(), into=regions)
-    batch = {
-      **self._pairs.texts(texts.ravel()),
-      **regions.arrays,
-      "example_id": example_id,
-      "position": position,
-      "example_weight": example_id < self._num_examples,
-    }
-    return {
-      key: batch[key].reshape(shape).astype(dtype, copy=False)
-      for key, (shape, dtype) in signature.items()
-    }
+    return {**self._pairs.texts(texts.ravel()), **regions.arrays}
 
   def choose(
     self, position: np.ndarray, own: np.ndarray
@@ -267,7 +186,7 @@ class CandidateData:
       np.copyto(texts[:, 1:], again[0][:, 1:], where=wrong_texts)
       np.copyto(images[:, 1:], again[1][:, 1:], where=wrong_images)
     # Captions of nearly all images: take one of those that are left.
-    all_texts = np.arange(self._num_examples)
+    all_texts = np.arange(self.num_examples)
     for row, column in np.argwhere(self._shared.belongs(texts, image)):
       if column:
         left = all_texts[~self._shared.belongs(all_texts, image[row])]
@@ -296,7 +215,7 @@ class CandidateData:
     texts, images = [own], [image]
     for k in range(self._random_texts):
       # Among the others, then over the image's own block: no rejection.
-      others = self._num_examples - block
+      others = self.num_examples - block
       draw = self._draw(position, _TEXT + k + shift, others)
       texts.append(draw + np.where(draw >= first, block, 0))
     for k in range(self._hard_texts):

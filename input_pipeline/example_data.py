@@ -28,8 +28,13 @@ class Examples(Protocol):
     """Shape and dtype of each array of a batch of `count` examples."""
     ...
 
-  def arrays(self, examples: np.ndarray) -> Mapping[str, np.ndarray]:
-    """The arrays of these examples [n], but for those of `BatchReader`."""
+  def arrays(
+    self, examples: np.ndarray, position: np.ndarray
+  ) -> Mapping[str, np.ndarray]:
+    """The arrays of examples [n] at positions [n] of the run.
+
+    Without those that `BatchReader` adds; positions key what is drawn.
+    """
     ...
 
 
@@ -117,7 +122,7 @@ class BatchReader:
     """The examples at these positions; ids beyond the split are padding."""
     count = self._examples.num_examples
     batch = {
-      **self._examples.arrays(np.minimum(example_id, count - 1)),
+      **self._examples.arrays(np.minimum(example_id, count - 1), position),
       "example_id": example_id,
       "position": position,
       "example_weight": example_id < count,

@@ -247,7 +247,10 @@ class VcrData:
       "label": ((count,), int32),
     }
 
-  def arrays(self, examples: np.ndarray) -> dict[str, np.ndarray]:
+  def arrays(
+    self, examples: np.ndarray, position: np.ndarray
+  ) -> dict[str, np.ndarray]:
+    del position  # nothing is drawn
     """Example e is objective e % K of question e // K, of K objectives."""
     question, which = np.divmod(examples, len(self.objectives))
     pairs, lengths, labels, kinds = [], [], [], []

@@ -180,7 +180,10 @@ class VqaData:
       "answer_accuracy": ((count, MAX_ANSWERS), float32),
     }
 
-  def arrays(self, examples: np.ndarray) -> dict[str, np.ndarray]:
+  def arrays(
+    self, examples: np.ndarray, position: np.ndarray
+  ) -> dict[str, np.ndarray]:
+    del position  # nothing is drawn
     ids, length = self.tokenizer.pack(
       self._table, examples, max_length=self.max_text_length
     )

@@ -3,23 +3,16 @@
 Dimensions: n examples, L text slots.
 """
 
-import hashlib
-import json
 import pathlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from input_pipeline.checks.captions import MAX_UNKNOWN_SHARE
-from input_pipeline.order import ExampleOrder
-from input_pipeline.pipeline import (
-  Signature,
-  check_steps,
-  shard_rows,
-  step_batches,
-)
+from input_pipeline.example_data import BatchReader, fingerprint
+from input_pipeline.pipeline import Signature
 from input_pipeline.sentences.formats import SentenceFormat, find_format
 from input_pipeline.sentences.pack import check_room, kept_lengths, pack_texts
 from input_pipeline.sentences.read import read_sentences
@@ -66,8 +59,11 @@ class SentenceData:
     self._tables = [self.tokenizer.encode(t) for t in self.sentences.texts]
     self._length = max_text_length
     self._seed = seed
-    self._engine = engine
     self.num_examples = len(self.sentences.ids)
+    reader = BatchReader(self, seed=seed, engine=engine)
+    self.train_batches = reader.train_batches
+    self.eval_batches = reader.eval_batches
+    self.rows = reader.rows
     for note in self._notes():
       print(f"{self.sentences.path}: {note}", file=sys.stderr)
 
@@ -108,7 +104,6 @@ class SentenceData:
       "num_labels": len(self.layout.labels),
       "seed": self._seed,
     }
-    whole = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     return {
       **facts,
       # No image, so the data asks for no width of the model's image side.
@@ -116,63 +111,8 @@ class SentenceData:
       "num_classes": None,
       "num_truncated_texts": self.num_truncated_texts,
       "num_skipped_rows": self.sentences.skipped,
-      "fingerprint": whole.hexdigest(),
+      "fingerprint": fingerprint(facts),
     }
-
-  def train_batches(
-    self,
-    first_step: int,
-    last_step: int,
-    *,
-    batch_size: int,
-    shard_index: int = 0,
-    shard_count: int = 1,
-  ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields this shard's rows of the batches of steps first .. last - 1.
-
-    Step s holds positions s * batch_size .. of the run; batch_size is global.
-    """
-    check_steps(first_step, last_step, batch_size)
-    return self._batches(
-      first_step,
-      last_step,
-      examples=ExampleOrder(self.num_examples, seed=self._seed).examples,
-      rows=shard_rows(batch_size, shard_index, shard_count),
-      batch_size=batch_size,
-    )
-
-  def eval_batches(
-    self, *, batch_size: int, shard_index: int = 0, shard_count: int = 1
-  ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields every example once, in file order; padding rows have weight 0."""
-    return self._batches(
-      0,
-      -(-self.num_examples // batch_size),
-      examples=lambda positions: positions,
-      rows=shard_rows(batch_size, shard_index, shard_count),
-      batch_size=batch_size,
-    )
-
-  def _batches(
-    self,
-    first_step: int,
-    last_step: int,
-    *,
-    examples: Callable[[np.ndarray], np.ndarray],
-    rows: slice,
-    batch_size: int,
-  ) -> Iterator[dict[str, np.ndarray]]:
-    def read(step: int) -> dict[str, np.ndarray]:
-      position = step * batch_size + np.arange(rows.start, rows.stop)
-      return self.rows(position, examples(position))
-
-    return step_batches(
-      first_step,
-      last_step,
-      read=read,
-      signature=self.signature(rows.stop - rows.start),
-      engine=self._engine,
-    )
 
   def signature(self, count: int) -> Signature:
     """Shape and dtype of each array of a batch of `count` examples."""
@@ -182,30 +122,16 @@ class SentenceData:
       "text_types": ((count, self._length), int32),
       "text_length": ((count,), int32),
       "label": ((count,), float32 if self.layout.is_regression else int32),
-      "example_id": ((count,), int32),
-      "position": ((count,), int32),
-      "example_weight": ((count,), float32),
     }
 
-  def rows(
-    self, position: np.ndarray, example_id: np.ndarray
+  def arrays(
+    self, examples: np.ndarray, position: np.ndarray
   ) -> dict[str, np.ndarray]:
-    """The examples at these positions.
-
-    Args:
-      position: [n] of the run.
-      example_id: [n]; beyond the split stands for padding.
-    """
-    own = np.minimum(example_id, self.num_examples - 1)
+    del position  # nothing is drawn
     labels = self.sentences.labels
-    batch = {
-      **pack_texts(self.tokenizer, self._tables, own, max_length=self._length),
-      "label": np.zeros(len(own)) if labels is None else labels[own],
-      "example_id": example_id,
-      "position": position,
-      "example_weight": example_id < self.num_examples,
-    }
     return {
-      key: batch[key].astype(dtype, copy=False)
-      for key, (_, dtype) in self.signature(len(own)).items()
+      **pack_texts(
+        self.tokenizer, self._tables, examples, max_length=self._length
+      ),
+      "label": np.zeros(len(examples)) if labels is None else labels[examples],
     }
