@@ -11,7 +11,7 @@ them is among the first k.
 from absl import flags
 
 from tools import command_line
-from tools.eval_flags import define_flags
+from tools.eval_flags import define_flags, open_run
 
 FLAGS = flags.FLAGS
 
@@ -29,17 +29,11 @@ def main(argv) -> None:
   from interbert_jax.retrieval_metrics import RECALLS, TIE_POLICY
   from tools import scoring
   from tools.pool_retrieval import PoolRetrieval
-  from tools.trained_run import TrainedRun
 
   if jax.process_count() > 1:
     raise ConfigError("this script runs by itself on each host: --share=I/N")
   share = scoring.parse_share(FLAGS.share)
-  run = TrainedRun(
-    FLAGS.workdir,
-    checkpoint=FLAGS.checkpoint,
-    changes=FLAGS.set,
-    ema=FLAGS.ema,
-  )
+  run = open_run()
   section = run.config["input"]
   texts = pathlib.Path(FLAGS.texts)
   scores = FLAGS.scores or (

@@ -10,7 +10,7 @@ answers it writes metrics, with --submission the file to hand in.
 from absl import flags
 
 from tools import command_line
-from tools.eval_flags import define_flags
+from tools.eval_flags import define_flags, open_run
 
 FLAGS = flags.FLAGS
 
@@ -24,16 +24,10 @@ def main(argv) -> None:
   from interbert_jax.ranking_metrics import TIE_POLICY, counts, per_query
   from tools import kdd_submission, scoring
   from tools.candidate_lists import rank_candidates, ranked_queries
-  from tools.trained_run import TrainedRun
 
   if not (FLAGS.answers or FLAGS.submission):
     raise ConfigError("nothing to do: wanted --answers, --submission or both")
-  run = TrainedRun(
-    FLAGS.workdir,
-    checkpoint=FLAGS.checkpoint,
-    changes=FLAGS.set,
-    ema=FLAGS.ema,
-  )
+  run = open_run()
   queries = read_kdd_queries(FLAGS.queries, FLAGS.answers or None)
   if FLAGS.submission:
     # Before an hour of scoring, not behind it.

@@ -10,7 +10,7 @@ text, with an empty one ([CLS] [SEP]), and by the image side alone.
 from absl import flags
 
 from tools import command_line
-from tools.eval_flags import define_flags
+from tools.eval_flags import define_flags, open_run
 
 FLAGS = flags.FLAGS
 
@@ -20,14 +20,8 @@ def main(argv) -> None:
   from interbert_jax.parallel import is_main_process, make_parallel
   from tools import experiment
   from tools.tasks import pretrain
-  from tools.trained_run import TrainedRun
 
-  run = TrainedRun(
-    FLAGS.workdir,
-    checkpoint=FLAGS.checkpoint,
-    changes=FLAGS.set,
-    ema=FLAGS.ema,
-  )
+  run = open_run()
   parallel = make_parallel()
   data = pretrain.data(run.config, FLAGS.split)
   run.check_vocabulary(data.info["vocab_sha256"], run.config["input"]["vocab"])

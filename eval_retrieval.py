@@ -13,7 +13,7 @@ import sys
 from absl import flags
 
 from tools import command_line
-from tools.eval_flags import define_flags
+from tools.eval_flags import define_flags, open_run
 
 FLAGS = flags.FLAGS
 
@@ -46,14 +46,8 @@ def main(argv) -> None:
   from interbert_jax.score_tiles import ScoreTiles
   from interbert_jax.tasks.retrieval import SCORES
   from tools import experiment
-  from tools.trained_run import TrainedRun
 
-  run = TrainedRun(
-    FLAGS.workdir,
-    checkpoint=FLAGS.checkpoint,
-    changes=FLAGS.set,
-    ema=FLAGS.ema,
-  )
+  run = open_run()
   parallel = make_parallel()
   task = run.config["task"]
   loss = task.get("loss", "match")

@@ -11,7 +11,7 @@ answers: 20 texts a question.
 from absl import flags
 
 from tools import command_line
-from tools.eval_flags import define_flags
+from tools.eval_flags import define_flags, open_run
 
 FLAGS = flags.FLAGS
 
@@ -20,14 +20,8 @@ def main(argv) -> None:
   command_line.refuse_positional(argv)
   from interbert_jax.parallel import make_parallel
   from tools.evaluate_vcr import evaluate_vcr
-  from tools.trained_run import TrainedRun
 
-  run = TrainedRun(
-    FLAGS.workdir,
-    checkpoint=FLAGS.checkpoint,
-    changes=FLAGS.set,
-    ema=FLAGS.ema,
-  )
+  run = open_run()
   evaluate_vcr(
     run,
     make_parallel(),

@@ -10,7 +10,7 @@ the answer to every question, as the server wants them.
 from absl import flags
 
 from tools import command_line
-from tools.eval_flags import define_flags
+from tools.eval_flags import define_flags, open_run
 
 FLAGS = flags.FLAGS
 
@@ -19,14 +19,8 @@ def main(argv) -> None:
   command_line.refuse_positional(argv)
   from interbert_jax.parallel import make_parallel
   from tools.evaluate_vqa import evaluate_vqa
-  from tools.trained_run import TrainedRun
 
-  run = TrainedRun(
-    FLAGS.workdir,
-    checkpoint=FLAGS.checkpoint,
-    changes=FLAGS.set,
-    ema=FLAGS.ema,
-  )
+  run = open_run()
   evaluate_vqa(
     run,
     make_parallel(),

@@ -10,7 +10,7 @@ docs/recommendation.md says what a score is made of.
 from absl import flags
 
 from tools import command_line
-from tools.eval_flags import define_run_flags
+from tools.eval_flags import define_run_flags, open_run
 
 FLAGS = flags.FLAGS
 
@@ -27,7 +27,6 @@ def main(argv) -> None:
   from interbert_jax.ranking_metrics import TIE_POLICY
   from tools import recommendation, scoring
   from tools.ranking_file import check_output, write_ranking
-  from tools.trained_run import TrainedRun
 
   if jax.process_count() > 1:
     raise ConfigError("recommend.py runs by itself on each host: --share=I/N")
@@ -39,12 +38,7 @@ def main(argv) -> None:
       "--restart would throw away what the other shares have scored; remove "
       "the directory of scores by hand"
     )
-  run = TrainedRun(
-    FLAGS.workdir,
-    checkpoint=FLAGS.checkpoint,
-    changes=FLAGS.set,
-    ema=FLAGS.ema,
-  )
+  run = open_run()
   section = run.config["input"]
   recommender = recommendation.Recommender(
     run,

@@ -33,3 +33,16 @@ def define_run_flags() -> None:
     "set", [], "Changes the run's configuration: --set=input.store=DIR."
   )
   flags.mark_flag_as_required("workdir")
+
+
+def open_run():
+  """The `TrainedRun` that the flags name."""
+  # Imported here, so that --help and a typo are answered at once.
+  from tools.trained_run import TrainedRun
+
+  return TrainedRun(
+    flags.FLAGS.workdir,
+    checkpoint=flags.FLAGS.checkpoint,
+    changes=flags.FLAGS.set,
+    ema=flags.FLAGS.ema,
+  )
