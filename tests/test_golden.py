@@ -265,8 +265,15 @@ def test_five_steps_of_the_official_optimiser(golden):
   found = params_to_torch(jax.device_get(state.params), golden.config)
   wanted = golden.group("opt/after5/")
   assert set(wanted) <= set(found) and len(wanted) > 80
-  errors = {name: worst(found[name], wanted[name]) for name in wanted}
-  # Adam divides a key's bias, whose gradient is rounding only, by its own size.
-  noise = {name for name in errors if name.endswith("key.bias")}
-  assert max(errors[name] for name in noise) < 1e-4
-  assert max(errors[name] for name in set(errors) - noise) < 5e-6, errors
+  first = golden.group("weights/")
+  for name, value in wanted.items():
+    if name.endswith("key.bias"):
+      # Its gradient is rounding only, and Adam divides it by its own size.
+      assert worst(found[name], value) < 1e-4
+      continue
+    # The five updates to four digits, and two roundings of the parameter. In
+    # float64 the same steps are within a third of this of the golden numbers.
+    update = np.abs(value - first[name]).max()
+    np.testing.assert_allclose(
+      found[name], value, rtol=2.4e-7, atol=1e-4 * update, err_msg=name
+    )
