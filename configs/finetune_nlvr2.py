@@ -12,11 +12,11 @@ line. InterBERT has published neither recipe nor score; the settings are this
 project's start, not tuned. Not run here. Hardware: one 80 GB GPU or a TPU.
 """
 
-from configs import common
+from configs import common, finetuning
 
 
 def get_config(arg: str = ""):
-  config = common.nlvr2(common.base_config())
+  config = finetuning.nlvr2(common.base_config())
   config.model.dtype = "bfloat16"
   config.train.batch_size = 128
   config.train.epochs = 10.0

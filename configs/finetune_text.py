@@ -17,7 +17,7 @@ batches of 32, the best of the rates 5e-5, 4e-5, 3e-5 and 2e-5 on the dev set,
 warm-up over a tenth. Hardware: one GPU. Not run here at this size.
 """
 
-from configs import common
+from configs import common, finetuning
 
 _CHINESE = ("tnews", "afqmc")
 _TASKS = (
@@ -40,7 +40,7 @@ def get_config(arg: str = "sst2"):
   config.train.epochs = 3.0
   config.evals.every = 0
   config.evals.batch_size = 128
-  config = common.text(common.runlocal(config, rest))
+  config = finetuning.text(common.runlocal(config, rest))
   config.input.task = name
   if name in _CHINESE:
     config.language = "zh"

@@ -16,11 +16,11 @@ InterBERT has published neither recipe nor score: 20 epochs of 256 questions at
 or a TPU.
 """
 
-from configs import common
+from configs import common, finetuning
 
 
 def get_config(arg: str = ""):
-  config = common.vqa(common.base_config())
+  config = finetuning.vqa(common.base_config())
   config.model.dtype = "bfloat16"
   config.train.batch_size = 256
   config.train.epochs = 20.0

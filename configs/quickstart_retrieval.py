@@ -7,11 +7,11 @@
 Hardware: 2 CPU cores, about 2 minutes.
 """
 
-from configs import common, quickstart
+from configs import finetuning, quickstart
 
 
 def get_config(arg: str = "openmoji"):
-  config = common.retrieval(quickstart.get_config(arg))
+  config = finetuning.retrieval(quickstart.get_config(arg))
   config.input.random_texts = 2
   config.input.hard_texts = 0  # :near_images with a mined table
   config.input.random_images = 1

@@ -17,7 +17,7 @@ openmoji, seed 0): kinds 1.00 accuracy; pairs 0.77 accuracy and F1, from random
 parameters 0.61 and 0.66; overlap 0.53 Pearson, from random parameters 0.25.
 """
 
-from configs import common, quickstart
+from configs import common, finetuning, quickstart
 
 TASKS = {
   "kinds": ("kinds_en", "sst2"),
@@ -31,7 +31,7 @@ def get_config(arg: str = "kinds"):
   name, _, mode = arg.partition(",")
   if name not in TASKS:
     raise ValueError(f"quickstart_text:{arg}: wanted one of {', '.join(TASKS)}")
-  config = common.text(quickstart.get_config(mode or "openmoji"))
+  config = finetuning.text(quickstart.get_config(mode or "openmoji"))
   folder, config.input.task = TASKS[name]
   data = common.cache_dir(f"sample_{mode or 'openmoji'}")
   config.language = "zh" if name.endswith("_zh") else "en"

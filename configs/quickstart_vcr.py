@@ -11,11 +11,11 @@ on the 235 held-out questions: Q->A 0.47, QA->R 0.44, Q->AR 0.24 (measured,
 openmoji, seed 0); chance is 0.25, 0.25 and 0.06.
 """
 
-from configs import common, quickstart
+from configs import common, finetuning, quickstart
 
 
 def get_config(arg: str = "openmoji"):
-  config = common.vcr(quickstart.get_config(arg))
+  config = finetuning.vcr(quickstart.get_config(arg))
   data = common.cache_dir(f"sample_{arg}")
   config.input.annotations = f"{data}/vcr"
   config.input.ground_truth = f"{data}/regions_objects"

@@ -10,11 +10,11 @@ Hardware: 2 CPU cores; 65 to 249 questions a second beside other work. Its score
 is not measured yet.
 """
 
-from configs import common, quickstart
+from configs import common, finetuning, quickstart
 
 
 def get_config(arg: str = "openmoji"):
-  config = common.vqa(quickstart.get_config(arg))
+  config = finetuning.vqa(quickstart.get_config(arg))
   config.input.annotations = common.cache_dir(f"sample_{arg}", "vqa")
   config.input.max_regions = 8
   config.input.max_text_length = 20

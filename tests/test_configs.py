@@ -8,7 +8,7 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from configs import common
+from configs import common, finetuning
 from interbert_jax.config import make_config
 from interbert_jax.metric_writer import read_metrics
 from interbert_jax.optim import make_optimizer
@@ -25,7 +25,7 @@ CONFIGS = pathlib.Path(common.__file__).parent
 NAMES = sorted(
   path.stem
   for path in CONFIGS.glob("*.py")
-  if path.stem not in ("__init__", "common")
+  if path.stem not in ("__init__", "common", "finetuning")
 )
 
 
@@ -46,7 +46,7 @@ def test_it_loads_and_says_how_to_run_it(name):
   keys = {key for key, _ in leaves(config)}
   base = common.base_config()
   if config.task.name != "pretrain":
-    base = getattr(common, config.task.name)(base)
+    base = getattr(finetuning, config.task.name)(base)
   assert keys == {key for key, _ in leaves(base)}
   # Lists cannot be overridden on the command line.
   assert not [key for key, value in leaves(config) if isinstance(value, list)]
@@ -54,10 +54,17 @@ def test_it_loads_and_says_how_to_run_it(name):
     module.get_config("nonsense")
 
 
-def test_every_key_has_a_comment():
+@pytest.mark.parametrize(
+  ("module", "first"),
+  [
+    (common, "def base_config() -> ConfigDict:"),
+    (finetuning, "def retrieval(config: ConfigDict) -> ConfigDict:"),
+  ],
+)
+def test_every_key_has_a_comment(module, first):
   """On its line, or on a line of comments above it or its group."""
-  lines = pathlib.Path(common.__file__).read_text().splitlines()
-  body = lines[lines.index("def base_config() -> ConfigDict:") :]
+  lines = pathlib.Path(module.__file__).read_text().splitlines()
+  body = lines[lines.index(first) :]
   explained = False
   for line in body:
     stripped = line.strip()

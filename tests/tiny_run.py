@@ -6,7 +6,7 @@ import functools
 import jax
 import numpy as np
 
-from configs import common
+from configs import common, finetuning
 from input_pipeline.tokenizer import Tokenizer
 from interbert_jax import checkpoint, json_file
 from interbert_jax.batch import CANDIDATES, dummy_batch
@@ -57,7 +57,7 @@ def write_run(root, *, images=11, step=7, seed=0):
       "step": step,
     },
   )
-  config = common.retrieval(common.base_config())
+  config = finetuning.retrieval(common.base_config())
   config.input.store = str(root / "regions")
   config.input.annotations = str(root / "captions.jsonl")
   config.input.vocab = str(root / "vocab.txt")
