@@ -80,6 +80,9 @@ def _tf_data(
 
   options = tf.data.Options()
   options.deterministic = True
+  # Nothing is left to tune, and the thread that would do it can take half a
+  # minute to notice that the data has ended.
+  options.autotune.enabled = False
   dataset = (
     tf.data.Dataset.range(first_step, last_step)
     .map(load, num_parallel_calls=READERS)

@@ -1,8 +1,8 @@
 """Scores of many texts with many items on disk, a tile of items at a time.
 
-A tile is written beside its place and renamed, and begins with a checksum and
-the fingerprint of what was scored: after a kill in between, and after a change
-of checkpoint, texts or items, nothing is taken for what it is not.
+A tile is a file of its own (score_file.py), with the fingerprint of what was
+scored: after a kill in between, and after a change of checkpoint, texts or
+items, nothing is taken for what it is not.
 
 Dimensions: H channels (kinds of scores), T texts, N items of a tile.
 """
@@ -10,9 +10,7 @@ Dimensions: H channels (kinds of scores), T texts, N items of a tile.
 import hashlib
 import json
 import math
-import os
 import pathlib
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +18,7 @@ import numpy as np
 
 from interbert_jax import json_file
 from interbert_jax.errors import ConfigError
+from interbert_jax.score_file import read_scores, write_scores
 
 ABOUT = "about.json"
 _PREFIX = "tile-"
@@ -113,27 +112,11 @@ class ItemTiles:
 
   def read(self, tile: int) -> np.ndarray | None:
     """[H, T, N] float32; None where the tile is not there, or not whole."""
-    try:
-      head, _, body = self._path(tile).read_bytes().partition(b"\n")
-    except FileNotFoundError:
-      return None
     shape = len(self.channels), self.num_texts, len(self.items(tile))
-    if len(body) != 4 * np.prod(shape) or head != self._head(body):
-      return None
-    return np.frombuffer(body, "<f4").reshape(shape)
-
-  def _head(self, body: bytes) -> bytes:
-    return f"{self._digest} {zlib.crc32(body):08x}".encode()
+    return read_scores(self._path(tile), shape, of=self._digest)
 
   def write(self, tile: int, scores_HTN: np.ndarray) -> None:
-    body = np.ascontiguousarray(scores_HTN, "<f4").tobytes()
-    path = self._path(tile)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-      file.write(self._head(body) + b"\n" + body)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(temporary, path)
+    write_scores(self._path(tile), scores_HTN, of=self._digest)
 
   def missing(self) -> list[int]:
     """Tiles that are still to be scored; reads all that are there."""

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-import os
 import pathlib
 import shutil
 from typing import NamedTuple
 
 import numpy as np
+
+from interbert_jax.score_file import read_scores, write_scores
 
 
 class Tile(NamedTuple):
@@ -30,34 +31,26 @@ class ScoreTiles:
 
   def __init__(self, folder: str | pathlib.Path, facts, *, write: bool = True):
     whole = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    self.folder = pathlib.Path(folder) / whole.hexdigest()[:16]
+    self._digest = whole.hexdigest()
+    self.folder = pathlib.Path(folder) / self._digest[:16]
     self._write = write
     self.found = 0  # tiles that were there already
 
   def read(self, tile: Tile) -> np.ndarray | None:
     """The scores, or None where they are not there whole."""
-    try:
-      scores = np.load(self._path(tile), allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-      return None
-    wanted = len(tile.texts), len(tile.images)
-    if scores.shape != wanted or scores.dtype != np.float32:
+    shape = len(tile.texts), len(tile.images)
+    scores = read_scores(self._path(tile), shape, of=self._digest)
+    if scores is None:
       return None
     self.found += 1
     return scores
 
   def write(self, tile: Tile, scores: np.ndarray):
-    """Under its name only when it is written whole."""
+    """Keeps the scores [texts, images] of a tile."""
     if not self._write:
       return
     self.folder.mkdir(parents=True, exist_ok=True)
-    path = self._path(tile)
-    unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
-    with unfinished.open("wb") as file:
-      np.save(file, scores)
-      file.flush()
-      os.fsync(file.fileno())
-    unfinished.replace(path)
+    write_scores(self._path(tile), scores, of=self._digest)
 
   def remove(self):
     """Once the result is written."""
@@ -68,4 +61,4 @@ class ScoreTiles:
     digest = hashlib.sha256()
     for part in (tile.texts, tile.images):
       digest.update(np.asarray(part, np.int64).tobytes() + b"|")
-    return self.folder / f"{digest.hexdigest()[:20]}.npy"
+    return self.folder / f"{digest.hexdigest()[:20]}.f32"

@@ -145,9 +145,11 @@ def test_a_killed_run_goes_on(small, scorer, params, tmp_path):
     scorer.scores(
       params, tiles=ScoreTiles(tmp_path, "run"), advance=stop_at_the_third
     )
-  files = sorted(tmp_path.rglob("*.npy"))
+  files = sorted(tmp_path.rglob("*.f32"))
   assert len(files) == 3
-  files[0].write_bytes(files[0].read_bytes()[:-4])  # damaged: done again
+  damaged = bytearray(files[0].read_bytes())
+  damaged[-1] ^= 1  # the tile is done again
+  files[0].write_bytes(damaged)
   again = ScoreTiles(tmp_path, "run")
   np.testing.assert_array_equal(scorer.scores(params, tiles=again), whole)
   assert again.found == 2
