@@ -108,7 +108,7 @@ def _table(found, cuts) -> str:
   for name in ("ndcg", "recall", "hit", "map", "mrr"):
     for k in cuts:
       key = f"{name}@{k}"
-      low, high = found["metrics_interval"].get(key, (None, None))
+      low, high = found["intervals_95"].get(key, (None, None))
       rows.append(
         (
           key,

@@ -2,9 +2,6 @@
 
 import datetime
 import json
-import os
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -16,6 +13,8 @@ from interbert_jax.errors import CheckpointError
 from interbert_jax.metric_writer import read_metrics
 from tests import tiny_data
 from tests.conftest import ROOT
+from tests.result_schema import read_result
+from tests.scripts import run_script
 from tools.run_training import run_training
 from tools.trained_run import TrainedRun
 
@@ -66,25 +65,6 @@ RESULT_KEYS = {
 }
 
 
-def command(*arguments):
-  done = subprocess.run(
-    (sys.executable, *map(str, arguments)),
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    timeout=300,
-    env={
-      **os.environ,
-      # One device, and what one command has compiled serves the next.
-      "XLA_FLAGS": "--xla_backend_optimization_level=0",
-      "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
-    },
-  )
-  assert done.returncode == 0, done.stderr
-  return done
-
-
 @pytest.fixture(scope="module")
 def train_command(tmp_path_factory):
   root = tmp_path_factory.mktemp("run")
@@ -109,14 +89,14 @@ def train_command(tmp_path_factory):
 def trained(train_command):
   """(workdir, what the training said)."""
   workdir = train_command[2].removeprefix("--workdir=")
-  return ROOT / workdir, command(*train_command).stderr
+  return ROOT / workdir, run_script(*train_command).stderr
 
 
 def evaluate(workdir, script):
   """(console output, result)."""
-  text = command(script, f"--workdir={workdir}", "--split=val").stdout
+  text = run_script(script, f"--workdir={workdir}", "--split=val").stdout
   path = text.splitlines()[-1]
-  return text, json.loads((ROOT / path).read_text())
+  return text, read_result(ROOT / path)
 
 
 def check_result(result, workdir):
@@ -215,7 +195,7 @@ def test_pretraining_losses_are_those_of_the_training_run(trained):
 def test_training_again_finds_nothing_to_do(trained, train_command):
   workdir, _ = trained
   before = (workdir / "metrics.jsonl").read_bytes()
-  text = command(*train_command).stderr
+  text = run_script(*train_command).stderr
   assert f"{workdir} is already trained to step 4" in text
   assert "compiling" not in text
   assert (workdir / "metrics.jsonl").read_bytes() == before

@@ -9,6 +9,8 @@ from configs import finetune_vcr
 from interbert_jax.metric_writer import read_metrics
 from interbert_jax.parallel import make_parallel
 from interbert_jax.vcr_leaderboard import read_leaderboard
+from tests.result_schema import read_result
+from tests.scripts import run_script
 from tests.tiny_questions import write_vcr
 from tools.evaluate_vcr import evaluate_vcr
 from tools.run_training import run_training
@@ -57,11 +59,11 @@ def test_training_and_evaluation_agree(workdir, parallel, capsys):
     name: pytest.approx(logged[f"val/{name}"], rel=1e-5)
     for name in ("loss", "Q->A", "QA->R", "Q->AR")
   }
-  result = json.loads((workdir / "eval" / "vcr_val_2.json").read_text())
+  result = read_result(workdir / "eval" / "vcr_val_2.json")
   assert result["metrics"] == found
   assert (result["task"], result["n_questions"]) == ("vcr", 5)
   assert result["dataset"] == "vcr"
-  low, high = result["interval_95"]["Q->A"]
+  low, high = result["intervals_95"]["Q->A"]
   assert low <= found["Q->A"] <= high
   assert f"Q->AR  {100 * found['Q->AR']:.1f}  (" in capsys.readouterr().out
   # Enough to compute the metrics again.
@@ -73,6 +75,12 @@ def test_training_and_evaluation_agree(workdir, parallel, capsys):
   hits = answers == np.arange(5) % 4, rationales == (np.arange(5) + 1) % 4
   assert found["Q->A"] == hits[0].mean()
   assert found["Q->AR"] == (hits[0] & hits[1]).mean()
+
+
+def test_the_script(workdir):
+  told = run_script("eval_vcr.py", f"--workdir={workdir}", "--checkpoint=best")
+  found = read_result(told.stdout.splitlines()[-1])
+  assert found["metrics"]["Q->AR"] == read_metrics(workdir)[-1]["val/Q->AR"]
 
 
 def test_the_leaderboard_of_the_test_split(workdir, parallel, capsys):

@@ -7,6 +7,8 @@ import pytest
 from configs import finetune_vqa
 from interbert_jax.metric_writer import read_metrics
 from interbert_jax.parallel import make_parallel
+from tests.result_schema import read_result
+from tests.scripts import run_script
 from tests.tiny_questions import write_vqa
 from tools.evaluate_vqa import evaluate_vqa
 from tools.run_training import run_training
@@ -35,6 +37,13 @@ def workdir(tmp_path_factory):
   return root / "run"
 
 
+def test_the_script(workdir):
+  told = run_script("eval_vqa.py", f"--workdir={workdir}")
+  found = read_result(told.stdout.splitlines()[-1])
+  logged = read_metrics(workdir)[-1]["val/accuracy"]
+  assert found["metrics"]["accuracy"] == pytest.approx(logged)
+
+
 def test_training_and_evaluation_agree(workdir, tmp_path, capsys):
   run = TrainedRun(str(workdir), checkpoint="best", changes=[])
   found = evaluate_vqa(run, make_parallel(), split="val")
@@ -42,7 +51,7 @@ def test_training_and_evaluation_agree(workdir, tmp_path, capsys):
   assert found.keys() == {"accuracy", "accuracy_other", "accuracy_yes/no"}
   for name, value in found.items():
     assert value == pytest.approx(logged[f"val/{name}"], rel=1e-5)
-  result = json.loads((workdir / "eval" / "vqa_val_2.json").read_text())
+  result = read_result(workdir / "eval" / "vqa_val_2.json")
   assert result["metrics"] == found
   assert (result["n_questions"], result["n_answers"]) == (3, 2)
 

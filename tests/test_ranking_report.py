@@ -38,10 +38,10 @@ def test_report_by_hand():
   assert found["pool_size"] == (5 + 3) / 2
   random = found["baselines"]["random"]
   assert random["hit@1"] == pytest.approx((2 / 5 + 1 / 3) / 2)
-  assert found["metrics_interval"]["hit@2"] == (1, 1)
+  assert found["intervals_95"]["hit@2"] == (1, 1)
   assert "graded_ndcg@1" in found["metrics"]
   assert not any("diversity" in name for name in found["metrics"])
-  assert "metrics_interval" in report(judged(), cuts=(1,), samples=0)
+  assert "intervals_95" in report(judged(), cuts=(1,), samples=0)
 
 
 def test_diversity_is_of_the_listed_items():

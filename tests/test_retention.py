@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 
 from interbert_jax.errors import ConfigError
+from tests.result_schema import read_result
 from tools import retention
 
 
@@ -143,7 +144,7 @@ def test_the_command_reads_the_newest_results(tmp_path, capsys):
   row = "| rte | 2 | 80.0 ± 0.0 | 70.0 ± 0.0 | -10.0 ± 0.0 |"
   assert row in capsys.readouterr().out
   assert row in (tmp_path / "out" / "retention.md").read_text()
-  found = json.loads((tmp_path / "out" / "retention.json").read_text())
+  found = read_result(tmp_path / "out" / "retention.json")
   assert found["tasks"]["rte"]["bert"]["seeds"] == [0, 1]
   write_run(tmp_path / "ours" / "again", result("rte", 1, 0.9))
   assert retention.main(arguments) == 2

@@ -1,7 +1,5 @@
 """SNLI-VE and NLVR2: files, two images a sentence, metrics, a whole run."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
@@ -16,6 +14,8 @@ from interbert_jax.parallel import make_parallel
 from interbert_jax.statement_evaluator import StatementEvaluator
 from interbert_jax.task_model import ANSWER_HEAD, InterBertForTask
 from interbert_jax.tasks.statements import StatementTask
+from tests.result_schema import read_result
+from tests.scripts import run_script
 from tests.tiny_data import (
   make_record,
   write_lines,
@@ -302,8 +302,11 @@ def test_a_run_from_the_files_to_the_predictions(nlvr2, tmp_path):
   assert rows[0][0] == "dev-7-0-0" and len(rows) == 8
   hits = [row[1] == label for row, label in zip(rows, wanted, strict=True)]
   assert found["accuracy"] == np.mean(hits)
-  result = json.loads((tmp_path / "run/eval/nlvr2_dev_2.json").read_text())
-  assert result["metrics"] == found and result["n_images"] == 8
+  told = run_script("eval_statements.py", f"--workdir={tmp_path / 'run'}")
+  assert told.stdout.splitlines()[-1].endswith("run/eval/nlvr2_dev_2.json")
+  result = read_result(tmp_path / "run/eval/nlvr2_dev_2.json")
+  assert result["metrics"] == {k: pytest.approx(v) for k, v in found.items()}
+  assert result["n_images"] == 8
   run.config["task"]["name"] = "vqa"
   with pytest.raises(ValueError, match="'vqa', wanted one of snli_ve, nlvr2"):
     evaluate_statements(run, make_parallel(), split="dev")

@@ -1,7 +1,5 @@
 """A run on sentences from the configuration to the server's files."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
@@ -12,6 +10,8 @@ from interbert_jax.errors import ConfigError
 from interbert_jax.metric_writer import read_metrics
 from interbert_jax.parallel import make_parallel
 from tests import sentence_files as files
+from tests.result_schema import read_result
+from tests.scripts import run_script
 from tests.tiny_data import WORDS, write_vocab
 from tools import run_training, text_evaluation
 
@@ -91,7 +91,7 @@ def test_it_trains_and_measures_both_dev_files(run):
 def test_the_script_measures_what_training_measured(run):
   folder, final = run
   result = evaluate(folder / "mnli", "val")
-  found = json.loads((folder / "mnli/eval/text_val_2.json").read_text())
+  found = read_result(folder / "mnli/eval/text_val_2.json")
   assert found["metrics"] == result["metrics"]
   for name, key in (("accuracy", "val"), ("accuracy_mm", "val_mm")):
     assert found["metrics"][name] == final[f"{key}/accuracy"]
@@ -101,6 +101,18 @@ def test_the_script_measures_what_training_measured(run):
   assert (found["dataset"], found["sentence_task"]) == ("MNLI", "mnli")
   assert found["n_examples"] == 16
   assert "no image" in found["streams"]
+
+
+def test_all_runs_of_a_folder_by_the_script(run):
+  folder, final = run
+  told = run_script(
+    "eval_text.py", f"--workdir={folder}", "--all", "--split=val"
+  ).stdout
+  found = read_result(told.splitlines()[-1])
+  assert found["averaged"] == ["mnli"]
+  assert found["metrics"]["score"] == pytest.approx(
+    (final["val/accuracy"] + final["val_mm/accuracy"]) / 2
+  )
 
 
 def test_both_test_files_become_predictions(run, tmp_path):
@@ -130,6 +142,8 @@ def result(task, score, workdir=""):
     "sentence_task": task,
     "dataset": task.upper(),
     "workdir": workdir or task,
+    "step": 2,
+    "official_metrics": [],
     "metrics": metrics,
   }
 
@@ -139,20 +153,20 @@ def test_the_average_is_over_tasks(tmp_path):
   path = text_evaluation.write_average(
     tmp_path / "all.json", results, split="val"
   )
-  found = json.loads(path.read_text())
+  found = read_result(path)
   assert found["metrics"]["score"] == pytest.approx(0.5)
   assert found["metrics"]["score_without_wnli"] == pytest.approx(0.6)
   assert found["averaged"] == ["mnli", "cola", "wnli"]
   assert "sst2" in found["glue_tasks_not_averaged"]
   assert "tnews" not in found["glue_tasks_not_averaged"]
   path = text_evaluation.write_average(path, results[:2], split="val")
-  found = json.loads(path.read_text())
+  found = read_result(path)
   assert found["metrics"] == {"score": pytest.approx(0.6)}
   assert "wnli" in found["glue_tasks_not_averaged"]
   path = text_evaluation.write_average(
     path, [result("rte", None)], split="test"
   )
-  assert json.loads(path.read_text())["metrics"] == {}
+  assert read_result(path)["metrics"] == {}
   with pytest.raises(ConfigError, match="a and b are both runs on rte"):
     text_evaluation.write_average(
       path, [result("rte", 1, "a"), result("rte", 0, "b")], split="val"

@@ -50,7 +50,7 @@ def evaluate_statements(
     score="highest label logit",
     score_dtype="float32",
     metrics=metrics,
-    interval_95={"accuracy": list(evaluator.interval(logits))},
+    intervals_95={"accuracy": list(evaluator.interval(logits))},
     interval_unit="sentence",
     n_statements=data.num_examples,
     n_images=info["num_images"],

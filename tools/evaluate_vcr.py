@@ -88,7 +88,7 @@ def _write_metrics(
     tie_policy=vcr_metrics.TIE_POLICY,
     n_ties=vcr_metrics.num_ties(found),
     metrics=metrics,
-    interval_95={name: list(pair) for name, pair in bounds.items()},
+    intervals_95={name: list(pair) for name, pair in bounds.items()},
     interval_unit="question",
     n_questions=data.num_questions,
     n_images=info["num_images"],

@@ -55,7 +55,7 @@ def evaluate_vqa(
     score="highest answer logit",
     score_dtype="float32",
     metrics=metrics,
-    interval_95={"accuracy": list(bounds)},
+    intervals_95={"accuracy": list(bounds)},
     interval_unit="image",
     n_questions=data.num_examples,
     n_images=info["num_images"],

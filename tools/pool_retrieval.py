@@ -125,7 +125,7 @@ class PoolRetrieval:
     queries = len(np.unique(self._text_P))
     return {
       "metrics": metrics,
-      "metrics_interval": intervals,
+      "intervals_95": intervals,
       "n_texts": len(self._texts),
       "n_images": len(self._pool),
       "n_pairs_scored": len(self._texts) * len(self._pool),

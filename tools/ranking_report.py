@@ -141,7 +141,7 @@ def report(
   samples: int = 1000,
   seed: int = 0,
 ) -> dict[str, Any]:
-  """metrics, metrics_interval, baselines and counts.
+  """metrics, intervals_95, baselines and counts.
 
   Args:
     history: an earlier log, which popularity is counted in.
@@ -168,7 +168,7 @@ def report(
   return {
     "metrics": {name: float(found.mean()) for name, found in values.items()}
     | extras["model"],
-    "metrics_interval": {
+    "intervals_95": {
       name: bootstrap_interval(found, samples=samples, seed=seed)
       for name, found in values.items()
       if samples
