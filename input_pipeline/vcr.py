@@ -250,8 +250,8 @@ class VcrData:
   def arrays(
     self, examples: np.ndarray, position: np.ndarray
   ) -> dict[str, np.ndarray]:
-    del position  # nothing is drawn
     """Example e is objective e % K of question e // K, of K objectives."""
+    del position  # nothing is drawn
     question, which = np.divmod(examples, len(self.objectives))
     pairs, lengths, labels, kinds = [], [], [], []
     for q, w in zip(question.tolist(), which.tolist(), strict=True):

@@ -30,6 +30,14 @@ class RegionInput:
   mask: jax.Array
 
 
+def text_input(
+  ids_BL: jax.Array, length_B: jax.Array, types_BL: jax.Array | None = None
+) -> TextInput:
+  """Texts whose first `length_B` slots are real."""
+  mask_BL = jnp.arange(ids_BL.shape[1]) < length_B[:, None]
+  return TextInput(ids_BL, mask_BL, types_BL)
+
+
 def region_features(batch: Mapping[str, jax.Array]) -> jax.Array:
   """Features [B, R, E] of a batch, whatever they are encoded in."""
   features_BRE = batch["region_features"]
@@ -85,4 +93,15 @@ def region_input(
     features=jnp.concatenate([global_BE[:, None], features_BRE], axis=1),
     locations=jnp.concatenate([whole_B15, location_BR5], axis=1),
     mask=jnp.concatenate([num_regions_B[:, None] > 0, real_BR], axis=1),
+  )
+
+
+def image_input(images: Mapping[str, jax.Array]) -> RegionInput:
+  """Images as a batch has them, nothing hidden (`region_input`)."""
+  return region_input(
+    region_features(images),
+    images["region_boxes"],
+    images["image_size"],
+    images["num_regions"],
+    global_BE=images.get("global_features"),
   )

@@ -11,13 +11,13 @@ L text slots, R region slots, D hidden.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from interbert_jax.inputs import TextInput, region_input
+from interbert_jax.inputs import image_input, text_input
 from interbert_jax.length_buckets import length_buckets
 from interbert_jax.parallel import Parallel
 from interbert_jax.score_tiles import ScoreTiles, Tile
@@ -36,15 +36,15 @@ _IMAGE_KEYS = ("region_features", "region_boxes", "image_size", "num_regions")
 
 def embed_images(params, images: Mapping[str, jax.Array], *, model):
   """Embeddings [i, R, D] and mask [i, R]."""
-  regions = region_input(*(images[key] for key in _IMAGE_KEYS))
-  return model.apply({"params": params}, regions, method="embed_regions")
+  return model.apply(
+    {"params": params}, image_input(images), method="embed_regions"
+  )
 
 
 def score_block(params, regions, ids_cL, length_c, *, model, spread):
   """[c, i] float32: `pair_score` of c texts with i embedded images."""
-  mask_cL = jnp.arange(ids_cL.shape[1]) < length_c[:, None]
   text = model.apply(
-    {"params": params}, TextInput(ids_cL, mask_cL), method="embed_text"
+    {"params": params}, text_input(ids_cL, length_c), method="embed_text"
   )
   c, i = len(ids_cL), len(regions[0])
 
@@ -59,13 +59,28 @@ def score_block(params, regions, ids_cL, length_c, *, model, spread):
   return pair_score(logits_PO).reshape(c, i)
 
 
-def step_shape(pairs_per_step: int, num_images: int) -> tuple[int, int]:
-  """(texts, images) of a step, whose product is pairs_per_step."""
-  wanted = min(_BLOCK, num_images, pairs_per_step)
-  images = next(
-    i for i in range(wanted, pairs_per_step + 1) if pairs_per_step % i == 0
+def step_shape(
+  pairs_per_step: int, num_images: int, num_texts: Sequence[int]
+) -> tuple[int, int]:
+  """(texts, images) of a step, whose product is pairs_per_step.
+
+  The shape that fills up least: `num_images` and each of the groups of
+  `num_texts` are cut into equal steps, the last one with some of them twice.
+  """
+
+  def computed(images: int) -> tuple[int, int]:
+    texts = pairs_per_step // images
+    whole = sum(_steps_of(count, texts) * texts for count in num_texts)
+    return _steps_of(num_images, images) * images * whole, -images
+
+  images = min(
+    (i for i in range(1, _BLOCK + 1) if pairs_per_step % i == 0), key=computed
   )
   return pairs_per_step // images, images
+
+
+def _steps_of(count: int, size: int) -> int:
+  return -(-count // size)
 
 
 class PairScorer:
@@ -159,13 +174,14 @@ class PairScorer:
     self, params, text_rows: np.ndarray, image_rows: np.ndarray
   ) -> Iterator[tuple[Callable, list[Tile]]]:
     """Of each block of images: what embeds it, once, and its tiles."""
-    c, i = step_shape(self._pairs_per_step, len(image_rows))
     shapes = len(text_rows) * len(image_rows) / _PAIRS_PER_SHAPE
     most = int(np.clip(shapes**0.5, 1, _MAX_BUCKETS))
     by_text = length_buckets(self._texts["text_length"][text_rows], most)
     by_image = length_buckets(self._images["num_regions"][image_rows], most)
-    texts_per_tile = max(1, _TILE_PAIRS // (c * i)) * c
+    counts = [len(bucket.items) for bucket in by_text]
     for bucket in by_image:
+      c, i = step_shape(self._pairs_per_step, len(bucket.items), counts)
+      texts_per_tile = max(1, _TILE_PAIRS // (c * i)) * c
       for images in _groups(bucket.items, i):
         rows = image_rows[_filled(images, i)]
         block = {

@@ -10,11 +10,10 @@ import functools
 from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from interbert_jax.config import InterBertConfig
-from interbert_jax.inputs import TextInput, region_input
+from interbert_jax.inputs import image_input, text_input
 from interbert_jax.parallel import Parallel
 from interbert_jax.task_model import InterBertForTask
 from interbert_jax.tasks.retrieval import pair_score
@@ -30,21 +29,10 @@ def score_pairs(
   model: InterBertForTask,
 ) -> jax.Array:
   """[P] float32 scores of P (text, image) pairs, `pair_score` of the head."""
-  features, boxes, size, count = (
-    images[key][image_P]
-    for key in (
-      "region_features",
-      "region_boxes",
-      "image_size",
-      "num_regions",
-    )
-  )
-  ids_PL, length_P = texts["text_ids"][text_P], texts["text_length"][text_P]
-  mask_PL = jnp.arange(ids_PL.shape[1]) < length_P[:, None]
   logits_PO = model.apply(
     {"params": params},
-    TextInput(ids_PL, mask_PL),
-    region_input(features, boxes, size, count),
+    text_input(texts["text_ids"][text_P], texts["text_length"][text_P]),
+    image_input({key: value[image_P] for key, value in images.items()}),
   )
   return pair_score(logits_PO)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from interbert_jax import losses, metrics, rows
 from interbert_jax.errors import ConfigError
-from interbert_jax.inputs import TextInput
+from interbert_jax.inputs import TextInput, text_input
 from interbert_jax.model import InterBertForPretraining
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.pretrain import PretrainTask
@@ -35,7 +35,7 @@ def text_of(batch: Mapping[str, jax.Array], kind: str) -> TextInput | None:
     sep_B1 = jnp.take_along_axis(ids_BL, length_B[:, None] - 1, axis=1)
     ids_BL = jnp.concatenate([ids_BL[:, :1], sep_B1], axis=1)
     length_B = jnp.full_like(length_B, 2)
-  return TextInput(ids_BL, jnp.arange(ids_BL.shape[1]) < length_B[:, None])
+  return text_input(ids_BL, length_B)
 
 
 def region_step(

@@ -160,11 +160,15 @@ def test_a_killed_run_goes_on(small, scorer, params, tmp_path):
   assert not again.folder.exists() and other.folder.exists()
 
 
-def test_steps_of_any_size():
-  assert step_shape(512, 1000) == (8, 64)
-  assert step_shape(400, 1000) == (5, 80)
-  assert step_shape(8, 3) == (2, 4)
-  assert step_shape(97, 1000) == (1, 97)
+def test_steps_fill_up_as_little_as_can_be():
+  # 1,000 images in 16 steps of 64 would be 1,024, in 20 of 50 none twice.
+  assert step_shape(400, 1000, [5000]) == (8, 50)
+  # Of equal ones that with most images, which are embedded once a step.
+  assert step_shape(512, 1024, [5120]) == (8, 64)
+  # 67 images as 68 instead of 128, 250 texts as 256.
+  assert step_shape(512, 67, [250, 250]) == (128, 4)
+  assert step_shape(8, 3, [12]) == (2, 4)
+  assert step_shape(97, 1000, [5000]) == (97, 1)
 
 
 def test_folds_are_ranked_by_themselves(scorer, sides, params, plain):

@@ -21,6 +21,7 @@ from interbert_jax.inputs import (
   TextInput,
   region_features,
   region_input,
+  text_input,
 )
 from interbert_jax.model import (
   MATCH,
@@ -200,9 +201,6 @@ class PretrainTask:
       hidden_BR=zeroed_BR,
       global_region=self.global_region,
     )
-    length = text_ids_BL.shape[1]
-    text_mask_BL = jnp.arange(length) < batch["text_length"][:, None]
-
     weight_B = batch["example_weight"]
     match_B = batch["is_match"].astype(jnp.float32)
     both_B = (batch["num_regions"] > 0) & (batch["text_length"] > 0)
@@ -227,7 +225,7 @@ class PretrainTask:
     target = self.config.region_target
     pieces_B = jnp.maximum(batch["text_length"] - 2, 0) * weight_B
     return PretrainInputs(
-      text=TextInput(text_ids_BL, text_mask_BL),
+      text=text_input(text_ids_BL, batch["text_length"]),
       regions=regions,
       mlm_rows=mlm_rows,
       mlm_labels=rows.take_rows(batch["text_ids"], mlm_rows),

@@ -20,8 +20,8 @@ from interbert_jax.errors import ConfigError
 from interbert_jax.inputs import (
   RegionInput,
   TextInput,
-  region_features,
-  region_input,
+  image_input,
+  text_input,
 )
 from interbert_jax.model import MATCH, MISMATCH
 from interbert_jax.task_model import CHOICE_HEAD, MATCH_HEAD, InterBertForTask
@@ -119,17 +119,9 @@ class RetrievalTask:
       for key, value in batch.items()
       if value.ndim > 1
     }
-    ids_NL = flat["text_ids"]
     return CandidateInputs(
-      text=TextInput(
-        ids_NL, jnp.arange(ids_NL.shape[1]) < flat["text_length"][:, None]
-      ),
-      regions=region_input(
-        region_features(flat),
-        flat["region_boxes"],
-        flat["image_size"],
-        flat["num_regions"],
-      ),
+      text=text_input(flat["text_ids"], flat["text_length"]),
+      regions=image_input(flat),
       weight=batch["example_weight"],
       num_texts=batch["text_length"].shape[1],
       num_images=batch["num_regions"].shape[1],

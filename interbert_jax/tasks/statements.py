@@ -20,8 +20,8 @@ from interbert_jax.errors import ConfigError
 from interbert_jax.inputs import (
   RegionInput,
   TextInput,
-  region_features,
-  region_input,
+  image_input,
+  text_input,
 )
 from interbert_jax.task_model import JOINS, InterBertForImages
 
@@ -82,7 +82,6 @@ class StatementTask:
     self, batch: Mapping[str, jax.Array], mask_key: jax.Array, *, train: bool
   ) -> StatementInputs:
     del mask_key, train  # nothing is masked
-    slots = jnp.arange(batch["text_ids"].shape[1])
     flat = {
       key: value.reshape(-1, *value.shape[2:])
       for key, value in batch.items()
@@ -90,14 +89,8 @@ class StatementTask:
       or key in ("num_regions", "image_size", "global_features")
     }
     return StatementInputs(
-      text=TextInput(batch["text_ids"], slots < batch["text_length"][:, None]),
-      regions=region_input(
-        region_features(flat),
-        flat["region_boxes"],
-        flat["image_size"],
-        flat["num_regions"],
-        global_BE=flat["global_features"],
-      ),
+      text=text_input(batch["text_ids"], batch["text_length"]),
+      regions=image_input(flat),
       label=batch["label"],
       weight=batch["example_weight"],
     )

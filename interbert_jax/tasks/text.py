@@ -17,7 +17,7 @@ from interbert_jax import losses
 from interbert_jax.batch import ArraySpec, text_spec
 from interbert_jax.config import InterBertConfig
 from interbert_jax.errors import ConfigError
-from interbert_jax.inputs import TextInput
+from interbert_jax.inputs import TextInput, text_input
 from interbert_jax.task_model import ANSWER_HEAD, InterBertForTask
 
 
@@ -81,10 +81,10 @@ class TextTask:
     self, batch: Mapping[str, jax.Array], mask_key: jax.Array, *, train: bool
   ) -> TextTaskInputs:
     del mask_key, train  # nothing is masked
-    ids_BL = batch["text_ids"]
-    mask_BL = jnp.arange(ids_BL.shape[1]) < batch["text_length"][:, None]
     return TextTaskInputs(
-      text=TextInput(ids_BL, mask_BL, batch["text_types"]),
+      text=text_input(
+        batch["text_ids"], batch["text_length"], batch["text_types"]
+      ),
       label=batch["label"],
       weight=batch["example_weight"],
     )

@@ -16,8 +16,8 @@ from interbert_jax.config import InterBertConfig
 from interbert_jax.inputs import (
   RegionInput,
   TextInput,
-  region_features,
-  region_input,
+  image_input,
+  text_input,
 )
 from interbert_jax.task_model import CHOICE_HEAD, InterBertForTask
 
@@ -70,19 +70,14 @@ class VcrTask:
   ) -> ChoiceInputs:
     del mask_key, train  # nothing is masked
     ids_NL = batch["text_ids"].reshape(-1, batch["text_ids"].shape[-1])
+    length_N, second_N = (
+      batch[key].reshape(-1) for key in ("text_length", "second_start")
+    )
     slots = jnp.arange(ids_NL.shape[1])
-    length_N1 = batch["text_length"].reshape(-1, 1)
-    mask_NL = slots < length_N1
-    second_NL = (slots >= batch["second_start"].reshape(-1, 1)) & mask_NL
+    second_NL = (slots >= second_N[:, None]) & (slots < length_N[:, None])
     return ChoiceInputs(
-      text=TextInput(ids_NL, mask_NL, second_NL.astype(jnp.int32)),
-      regions=region_input(
-        region_features(batch),
-        batch["region_boxes"],
-        batch["image_size"],
-        batch["num_regions"],
-        global_BE=batch["global_features"],
-      ),
+      text=text_input(ids_NL, length_N, second_NL.astype(jnp.int32)),
+      regions=image_input(batch),
       label=batch["label"],
       objective=batch["objective"],
       weight=batch["example_weight"],

@@ -16,8 +16,8 @@ from interbert_jax.config import InterBertConfig
 from interbert_jax.inputs import (
   RegionInput,
   TextInput,
-  region_features,
-  region_input,
+  image_input,
+  text_input,
 )
 from interbert_jax.task_model import ANSWER_HEAD, InterBertForTask
 
@@ -68,16 +68,9 @@ class VqaTask:
     self, batch: Mapping[str, jax.Array], mask_key: jax.Array, *, train: bool
   ) -> QuestionInputs:
     del mask_key, train  # nothing is masked
-    slots = jnp.arange(batch["text_ids"].shape[1])
     return QuestionInputs(
-      text=TextInput(batch["text_ids"], slots < batch["text_length"][:, None]),
-      regions=region_input(
-        region_features(batch),
-        batch["region_boxes"],
-        batch["image_size"],
-        batch["num_regions"],
-        global_BE=batch["global_features"],
-      ),
+      text=text_input(batch["text_ids"], batch["text_length"]),
+      regions=image_input(batch),
       answer_ids=batch["answer_ids"],
       answer_scores=batch["answer_scores"],
       answer_accuracy=batch["answer_accuracy"],
