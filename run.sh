@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 VENV=${VENV:-.venv}
-# On a CPU each step takes fresh memory; in huge pages that is a third faster
+# On a CPU each step takes fresh memory; in huge pages it is 1.5 times as fast
 # (docs/performance.md). Where Linux or its C library has none, nothing changes.
 export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
 CANDIDATES=${PYTHON:-python3.12 python3.11 python3.13 python3 python}

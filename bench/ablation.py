@@ -1,13 +1,15 @@
 """What each part of pretraining is worth, at the size of the quick start.
 
-  python bench/ablation.py --seeds=1 --steps=300     to see that it runs
-  python bench/ablation.py --output=docs             docs/results.md, 2 to 3 h
+  python bench/ablation.py --seeds=1 --steps=300      5 minutes on 2 cores
+  python bench/ablation.py --output=docs      half an hour: docs/results.md
 
 Every row is pretrained, measured without further training, then fine-tuned for
 retrieval and on sentences alone, everything with the same steps and data. What
 is done stands in --workdir and is not done again, so a stopped run goes on.
 Captions are cut with the same rules as in the quick start, but the vocabulary
 holds only the word pieces they use: three hundred instead of 30,522.
+
+Two rows at a time, a core each; --jobs says how many (core_jobs.py).
 """
 
 import argparse
@@ -15,55 +17,16 @@ import contextlib
 import json
 import os
 import pathlib
-import statistics
 import sys
-import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-CAPTIONS_PER_IMAGE = 2  # of the test split, to be scored with every image
-
-NO_MLM = {"task.mlm_weight": 0.0, "task.text_masking.rate": 0.0}
-NO_MRM = {"task.mrm_weight": 0.0, "task.region_masking.rate": 0.0}
-TOKENS = {"task.text_masking.rule": "token", "task.text_masking.rate": 0.15}
-
-
-def layers(interaction: int, streams: int) -> dict[str, int]:
-  return {
-    "model.num_interaction_layers": interaction,
-    "model.num_text_layers": streams,
-    "model.num_region_layers": streams,
-  }
-
-
-# Name in files -> (name in the table, changes). Rows from "full" on differ from
-# it in one thing; each of the four before adds one to the row above.
-VARIANTS = {
-  "none": ("no pretraining", None),
-  "itm": ("ITM", {**NO_MLM, **NO_MRM}),
-  "mlm": ("MLM + ITM", {**TOKENS, **NO_MRM}),
-  "msm": ("MSM + ITM", NO_MRM),
-  "full": ("MSM + MRM + ITM", {}),
-  "hard": ("… + hard negatives", {"input.negatives": "hard_captions"}),
-  "conditional": (
-    "… + conditional masking",
-    {"task.conditional_masking": True},
-  ),
-  "single": ("4 + 0: single stream only", layers(4, 0)),
-  "split22": ("2 + 2", layers(2, 2)),
-  "split13": ("1 + 3", layers(1, 3)),
-  "two": ("0 + 4: two streams only", layers(0, 4)),
-}
-METRICS = {
-  "zero-shot R@1": ("zeroshot", "image_retrieval_recall@1"),
-  "zero-shot R@10": ("zeroshot", "image_retrieval_recall@10"),
-  "fine-tuned R@1": ("finetuned", "image_retrieval_recall@1"),
-  "fine-tuned R@10": ("finetuned", "image_retrieval_recall@10"),
-  "sentence pairs": ("text", "accuracy"),
-  "MLM without image": ("zeroshot", "text_only_mlm_acc"),
-}
+from bench import ablation_stages
+from bench.ablation_page import METRICS, plot, table
+from bench.ablation_stages import VARIANTS
+from bench.core_jobs import CORES, run_jobs
+from bench.results_page import put_block
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -83,6 +46,9 @@ def parse_arguments() -> argparse.Namespace:
     "--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS)
   )
   parser.add_argument(
+    "--jobs", type=int, default=CORES, help="at once, a core each"
+  )
+  parser.add_argument(
     "--workdir", type=pathlib.Path, default=ROOT / "runs/ablation"
   )
   parser.add_argument(
@@ -97,310 +63,56 @@ def parse_arguments() -> argparse.Namespace:
   return parser.parse_args()
 
 
-def write_small_vocabulary(data: pathlib.Path, path: pathlib.Path):
-  """The pieces that the captions use; they cut as before, being the longest."""
-  import numpy as np
-
-  from input_pipeline.tokenizer import Tokenizer
-
-  tokenizer = Tokenizer(data / "vocab_en.txt")
-  lines = (data / "captions_en.jsonl").read_text("utf-8").splitlines()
-  texts = [text for line in lines for text in json.loads(line)["captions"]]
-  words = (data / "vocab_en.txt").read_text("utf-8").split("\n")
-  used = [words[i] for i in np.unique(tokenizer.encode(texts).ids)]
-  rest = [word for word in used if word not in SPECIAL]
-  path.write_text("\n".join([*SPECIAL, *rest]) + "\n", "utf-8")
-
-
-def prepare(options) -> pathlib.Path:
-  """Sample data, the small vocabulary, mined captions and images."""
-  from configs import common
-  from input_pipeline import mine_negatives
-  from tools.sample_data.__main__ import main as make_sample_data
-
-  data = pathlib.Path(common.cache_dir(f"sample_{options.data}"))
-  make_sample_data([f"--mode={options.data}"])
-  options.workdir.mkdir(parents=True, exist_ok=True)
-  if not (options.workdir / "vocab.txt").exists():
-    write_small_vocabulary(data, options.workdir / "vocab.txt")
-  for kind, name in (("captions", "hard_captions"), ("images", "near_images")):
-    if not (options.workdir / name).exists():
-      mine_negatives.main(
-        [
-          f"--kind={kind}",
-          f"--store={data / 'regions'}",
-          f"--annotations={data / 'captions_en.jsonl'}",
-          f"--output={options.workdir / name}",
-        ]
-      )
-  return data
-
-
-def change(config, changes):
-  with config.unlocked():
-    for key, value in changes.items():
-      *sections, name = key.split(".")
-      section = config
-      for part in sections:
-        section = section[part]
-      section[name] = value
-  return config
-
-
-def common_changes(options, variant: str, seed: int) -> dict:
-  changes = dict(VARIANTS[variant][1] or {})
-  model = {k: v for k, v in changes.items() if k.startswith("model.")}
-  return {
-    "seed": seed,
-    "input.vocab": str(options.workdir / "vocab.txt"),
-    "evals.every": 0,
-    **model,
-  }
-
-
-def pretrain(options, variant: str, seed: int, folder: pathlib.Path) -> dict:
-  from configs import quickstart
-  from tools.run_training import run_training
-
-  changes = dict(VARIANTS[variant][1])
-  if "input.negatives" in changes:
-    changes["input.negatives"] = str(
-      options.workdir / changes["input.negatives"]
-    )
-  config = change(
-    quickstart.get_config(options.data),
-    {
-      **common_changes(options, variant, seed),
-      "train.steps": options.steps,
-      "train.log_every": 100,
-      "checkpoint.save_every": options.steps,
-      "task.text_masking.rule": "segment",
-      "task.text_masking.rate": 0.1,
-      "task.mlm_rows": 3.0,
-      "evals.retrieval_images": 0,
-      **changes,
-    },
+def run_row(options, variant: str, seed: int) -> str:
+  """Does what is not done yet of a variant and a seed; says what came out."""
+  folder = options.workdir / f"{variant}_{seed}"
+  for stage, measure in ablation_stages.STAGES.items():
+    path = folder / f"{stage}.json"
+    if path.exists() or not ablation_stages.has_stage(variant, stage):
+      continue
+    with contextlib.redirect_stderr(open(os.devnull, "w")):
+      metrics = measure(options, variant, seed, folder)
+    path.write_text(json.dumps(metrics, indent=2) + "\n")
+  return f"{variant}_{seed}: " + ", ".join(
+    f"{title} {100 * metrics[key]:.1f}"
+    for title, (stage, key) in METRICS.items()
+    if key in (metrics := read_stage(folder, stage))
   )
-  held_out = run_training(config, folder / "pretrain")
-  return {
-    **{key.removeprefix("val/"): value for key, value in held_out.items()},
-    **retrieval(folder / "pretrain"),
-    **text_only(folder / "pretrain"),
-  }
 
 
-def finetune(options, variant: str, seed: int, folder: pathlib.Path) -> dict:
-  from configs import quickstart_retrieval
-  from tools.run_training import run_training
-
-  config = change(
-    quickstart_retrieval.get_config(options.data),
-    {
-      **common_changes(options, variant, seed),
-      "init_from": start(options, variant, folder),
-      "train.steps": options.finetune_steps,
-      "train.log_every": 100,
-      "checkpoint.save_every": options.finetune_steps,
-      "input.random_texts": 1,
-      "input.hard_texts": 1,
-      "input.near_images": str(options.workdir / "near_images"),
-      "evals.retrieval_images": 20,
-      "evals.pairs_per_step": 500,
-    },
-  )
-  run_training(config, folder / "finetune")
-  return retrieval(folder / "finetune")
+def read_stage(folder: pathlib.Path, stage: str) -> dict[str, float]:
+  path = folder / f"{stage}.json"
+  return json.loads(path.read_text()) if path.exists() else {}
 
 
-def sentences(options, variant: str, seed: int, folder: pathlib.Path) -> dict:
-  """Do two captions describe the same scene? Half of the pairs do."""
-  from configs import quickstart_text
-  from tools.run_training import run_training
-
-  config = change(
-    quickstart_text.get_config(f"pairs,{options.data}"),
-    {
-      **common_changes(options, variant, seed),
-      "init_from": start(options, variant, folder),
-      "train.steps": options.text_steps,
-      "train.epochs": None,
-      "train.log_every": 100,
-      "checkpoint.save_every": options.text_steps,
-    },
-  )
-  held_out = run_training(config, folder / "text")
-  return {key.removeprefix("val/"): value for key, value in held_out.items()}
-
-
-def start(options, variant: str, folder: pathlib.Path) -> str:
-  if VARIANTS[variant][1] is None:
-    return ""
-  return str(folder / "pretrain/checkpoints" / str(options.steps))
-
-
-def retrieval(workdir: pathlib.Path) -> dict:
-  """Recalls over the test scenes, with some captions of each."""
-  from interbert_jax.parallel import make_parallel
-  from interbert_jax.tasks.retrieval import SCORES
-  from tools import experiment
-  from tools.trained_run import TrainedRun
-
-  run = TrainedRun(str(workdir), checkpoint="latest", changes=[])
-  parallel = make_parallel()
-  config = change(
-    run.config, {"input.captions.captions_per_image": CAPTIONS_PER_IMAGE}
-  )
-  evaluator, _ = experiment.retrieval_evaluator(
-    config,
-    "test",
-    model=run.model,
-    parallel=parallel,
-    score=SCORES[config["task"].get("loss", "match")],
-  )
-  return evaluator.run(run.placed_params(parallel))
-
-
-def text_only(workdir: pathlib.Path) -> dict:
-  """How many masked words of test captions are found without their picture."""
-  import numpy as np
-
-  from interbert_jax.evaluators import LossEvaluator
-  from interbert_jax.parallel import make_parallel
-  from tools.tasks import pretrain as parts
-  from tools.trained_run import TrainedRun
-
-  run = TrainedRun(str(workdir), checkpoint="latest", changes=[])
-  if not run.config["task"]["mlm_weight"]:
-    return {}
-  # The same masks for every row: single words, as BERT hides them.
-  config = change(
-    run.config, {**TOKENS, "input.mismatch_prob": 0.0, "input.negatives": ""}
-  )
-  data = parts.data(config, "test")
-  parallel = make_parallel()
-
-  def batches():
-    for batch in data.eval_batches(batch_size=100):
-      yield {**batch, "num_regions": np.zeros_like(batch["num_regions"])}
-
-  evaluator = LossEvaluator(
-    task=parts.task(config, data.info, model=run.model),
-    parallel=parallel,
-    batches=batches,
-  )
-  found = evaluator.run(run.placed_params(parallel))
-  return {f"text_only_{k}": found[k] for k in ("mlm_acc", "mlm_loss")}
-
-
-STAGES = {"zeroshot": pretrain, "finetuned": finetune, "text": sentences}
-
-
-def run_all(options) -> dict:
-  """variant -> stage -> metric -> its value for each seed."""
+def collect(options, rows: list[tuple[str, int]]) -> dict:
+  """variant -> stage -> metric -> its value for each seed that is done."""
   found: dict = {}
-  began = time.monotonic()
-  for seed in range(options.seeds):
-    for variant in options.variants:
-      folder = options.workdir / f"{variant}_{seed}"
-      for stage, measure in STAGES.items():
-        if stage == "zeroshot" and VARIANTS[variant][1] is None:
-          continue
-        path = folder / f"{stage}.json"
-        if options.report and not path.exists():
-          continue
-        if not path.exists():
-          with contextlib.redirect_stderr(open(os.devnull, "w")):
-            metrics = measure(options, variant, seed, folder)
-          path.write_text(json.dumps(metrics, indent=2) + "\n")
-          first = next(
-            f"{title} {100 * metrics[key]:.1f}"
-            for title, (of, key) in METRICS.items()
-            if of == stage
-          )
-          minutes = (time.monotonic() - began) / 60
-          print(f"{minutes:5.1f} min  {variant}_{seed}: {first}", flush=True)
-        for key, value in json.loads(path.read_text()).items():
-          found.setdefault(variant, {}).setdefault(stage, {}).setdefault(
-            key, []
-          ).append(value)
+  for variant, seed in rows:
+    for stage in ablation_stages.STAGES:
+      metrics = read_stage(options.workdir / f"{variant}_{seed}", stage)
+      for key, value in metrics.items():
+        row = found.setdefault(variant, {}).setdefault(stage, {})
+        row.setdefault(key, []).append(value)
   return found
-
-
-def cell(values: list[float] | None) -> str:
-  """Mean and standard deviation in percent."""
-  if not values:
-    return "–"
-  mean = f"{100 * statistics.mean(values):.1f}"
-  if len(values) == 1:
-    return mean
-  return f"{mean} ± {100 * statistics.stdev(values):.1f}"
-
-
-def table(found: dict) -> str:
-  """Rows of variants in Markdown."""
-  used = {
-    title: where
-    for title, where in METRICS.items()
-    if any(where[1] in row.get(where[0], {}) for row in found.values())
-  }
-  lines = [
-    "| pretraining | " + " | ".join(used) + " |",
-    "|---" * (1 + len(used)) + "|",
-  ]
-  for variant, (title, _) in VARIANTS.items():
-    if variant in found:
-      cells = [
-        cell(found[variant].get(stage, {}).get(key))
-        for stage, key in used.values()
-      ]
-      lines.append(f"| {title} | " + " | ".join(cells) + " |")
-  return "\n".join(lines)
-
-
-def plot(found: dict, path: pathlib.Path):
-  """Every seed a point, the means as bars."""
-  from matplotlib.backends.backend_agg import FigureCanvasAgg
-  from matplotlib.figure import Figure
-
-  shown = ("zero-shot R@10", "fine-tuned R@10", "sentence pairs")
-  shown = [t for t in shown if any(METRICS[t][0] in r for r in found.values())]
-  names = [variant for variant in VARIANTS if variant in found]
-  figure = Figure(figsize=(4 * len(shown), 4), layout="constrained")
-  FigureCanvasAgg(figure)
-  for i, title in enumerate(shown):
-    stage, key = METRICS[title]
-    axes = figure.add_subplot(1, len(shown), i + 1)
-    for y, name in enumerate(names):
-      values = [100 * v for v in found[name].get(stage, {}).get(key, [])]
-      if values:
-        axes.barh(y, statistics.mean(values), color="#9db8d8")
-        axes.plot(values, [y] * len(values), "o", color="#27496d", ms=4)
-    axes.set_yticks(
-      range(len(names)), [VARIANTS[n][0] for n in names] if i == 0 else []
-    )
-    axes.set_ylim(len(names) - 0.5, -0.5)  # the first row on top
-    axes.set_xlabel(f"{title} (%)")
-    axes.grid(axis="x", alpha=0.3)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  figure.savefig(path, dpi=100)
 
 
 def main():
   options = parse_arguments()
   options.workdir = options.workdir.absolute()
-  import jax
-
-  # Seeds of a row share their compiled steps.
-  jax.config.update(
-    "jax_compilation_cache_dir", str(options.workdir / "compiled")
-  )
+  # One seed of every row before the next.
+  rows = [(v, seed) for seed in range(options.seeds) for v in options.variants]
   if not options.report:
-    prepare(options)
-  found = run_all(options)
+    ablation_stages.prepare(options)
+    run_jobs(
+      run_row,
+      [(options, *row) for row in rows],
+      jobs=options.jobs,
+      compiled=options.workdir / "compiled",
+    )
+  found = collect(options, rows)
   print(table(found))
   if options.output:
-    from bench.results_page import put_block
-
     plot(found, options.output / "images/ablation.png")
     settings = {
       key: getattr(options, key)

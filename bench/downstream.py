@@ -9,92 +9,152 @@ neither has seen. What is done stands in --workdir and is not done again.
 """
 
 import argparse
+import collections
 import contextlib
+import csv
+import importlib
 import json
 import os
 import pathlib
 import statistics
 import sys
-import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-# Name -> configuration, its argument, metrics of the validation scenes with
-# their titles. Chance is in the titles' table below.
+from bench.core_jobs import CORES, run_jobs
+from bench.results_page import mean_and_deviation, put_block
+from configs import common
+
+SAMPLE = pathlib.Path(common.cache_dir("sample_openmoji"))
+
+
+def lot_among_images() -> float:
+  lines = (SAMPLE / "captions_en.jsonl").read_text("utf-8").splitlines()
+  return 1 / sum(json.loads(line)["split"] == "val" for line in lines)
+
+
+def most_frequent(train: list[str], held_out: list[str]) -> float:
+  """Always the answer that is most frequent in training."""
+  ((best, _),) = collections.Counter(train).most_common(1)
+  return statistics.mean(label == best for label in held_out)
+
+
+def most_frequent_answer() -> float:
+  return most_frequent(
+    *(
+      [
+        row["multiple_choice_answer"]
+        for row in json.loads(
+          (SAMPLE / f"vqa/v2_scenes_{split}_annotations.json").read_text()
+        )["annotations"]
+      ]
+      for split in ("train", "val")
+    )
+  )
+
+
+def most_frequent_class(folder: str, column: str) -> float:
+  labels = []
+  for name in ("train.tsv", "dev.tsv"):
+    lines = (SAMPLE / "text" / folder / name).read_text("utf-8").splitlines()
+    rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    labels.append([row[column] for row in rows])
+  return most_frequent(*labels)
+
+
+# Name -> configuration, its argument, and what is shown of the held-out
+# metrics: key -> (title, what needs no image and no understanding).
 TASKS = {
   "retrieval": (
     "quickstart_retrieval",
     "openmoji",
     {
-      "val/image_retrieval_recall@1": "retrieval, text to image R@1",
-      "val/text_retrieval_recall@1": "retrieval, image to text R@1",
+      "val/image_retrieval_recall@1": ("text to image, R@1", lot_among_images),
+      "val/text_retrieval_recall@1": ("image to text, R@1", lot_among_images),
     },
   ),
   "vqa": (
     "quickstart_vqa",
     "openmoji",
-    {"val/accuracy": "VQA accuracy"},
+    {"val/accuracy": ("VQA, accuracy", most_frequent_answer)},
   ),
   "vcr": (
     "quickstart_vcr",
     "openmoji",
-    {"val/Q->A": "VCR Q→A", "val/QA->R": "VCR QA→R", "val/Q->AR": "VCR Q→AR"},
+    {
+      "val/Q->A": ("VCR, Q→A", lambda: 1 / 4),
+      "val/QA->R": ("VCR, QA→R", lambda: 1 / 4),
+      "val/Q->AR": ("VCR, Q→AR", lambda: 1 / 16),
+    },
   ),
   "kinds": (
     "quickstart_text",
     "kinds",
-    {"val/score": "sentences: more than two kinds of things?"},
+    {
+      "val/accuracy": (
+        "sentences: more than two kinds of things?",
+        lambda: most_frequent_class("kinds_en", "label"),
+      )
+    },
   ),
   "pairs": (
     "quickstart_text",
     "pairs",
-    {"val/score": "sentences: captions of one scene?"},
+    {
+      "val/accuracy": (
+        "sentences: captions of one scene?",
+        lambda: most_frequent_class("pairs_en", "Quality"),
+      )
+    },
   ),
 }
 STARTS = ("random", "pretrained")
 
 
-def run(options, name: str, start: str, seed: int) -> dict[str, float]:
-  import importlib
+def path_of(options, name: str, start: str, seed: int) -> pathlib.Path:
+  return options.workdir / f"{name}_{start}_{seed}" / "downstream.json"
 
-  from tools.run_training import run_training
 
-  module, argument, _ = TASKS[name]
-  config = importlib.import_module(f"configs.{module}").get_config(argument)
-  config.seed = seed
-  config.evals.every = 0
-  if start == "pretrained":
-    config.init_from = str(options.checkpoint)
-  folder = options.workdir / f"{name}_{start}_{seed}"
-  path = folder / "downstream.json"
+def result(options, name: str, start: str, seed: int) -> dict[str, float]:
+  return json.loads(path_of(options, name, start, seed).read_text())
+
+
+def run(options, name: str, start: str, seed: int) -> str:
+  """Trains what is not trained yet; says what came out."""
+  path = path_of(options, name, start, seed)
   if not path.exists():
+    from tools.run_training import run_training
+
+    module, argument, _ = TASKS[name]
+    config = importlib.import_module(f"configs.{module}").get_config(argument)
+    config.seed = seed
+    config.evals.every = 0
+    if start == "pretrained":
+      config.init_from = str(options.checkpoint)
     with contextlib.redirect_stderr(open(os.devnull, "w")):
-      found = run_training(config, folder)
+      found = run_training(config, path.parent)
     path.write_text(json.dumps(found, indent=2) + "\n")
-  return json.loads(path.read_text())
+  first = next(iter(TASKS[name][2]))
+  value = result(options, name, start, seed)[first]
+  return f"{name} {start} {seed}: {first} {value:.3f}"
 
 
-def cell(values: list[float]) -> str:
-  mean = f"{100 * statistics.mean(values):.1f}"
-  if len(values) == 1:
-    return mean
-  return f"{mean} ± {100 * statistics.stdev(values):.1f}"
-
-
-def table(found: dict) -> str:
+def table(options) -> str:
   lines = [
-    "| task | from random | from the quick start | difference |",
+    "| task | nothing learnt | from random | from the quick start |",
     "|---|---|---|---|",
   ]
-  for name, rows in found.items():
-    for key, title in TASKS[name][2].items():
-      sides = [[m[key] for m in rows[start]] for start in STARTS]
-      change = statistics.mean(sides[1]) - statistics.mean(sides[0])
-      lines.append(
-        f"| {title} | {cell(sides[0])} | {cell(sides[1])} "
-        f"| {100 * change:+.1f} |"
-      )
+  for name in options.tasks:
+    for key, (title, blind) in TASKS[name][2].items():
+      cells = [f"{100 * blind():.1f}"]
+      for start in STARTS:
+        values = [
+          result(options, name, start, seed)[key]
+          for seed in range(options.seeds)
+        ]
+        cells.append(mean_and_deviation(values))
+      lines.append(f"| {title} | " + " | ".join(cells) + " |")
   return "\n".join(lines)
 
 
@@ -107,8 +167,11 @@ def main():
     type=pathlib.Path,
     default=ROOT / "runs/quickstart_openmoji/checkpoints/1700",
   )
-  parser.add_argument("--seeds", type=int, default=1)
+  parser.add_argument("--seeds", type=int, default=3)
   parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+  parser.add_argument(
+    "--jobs", type=int, default=CORES, help="at once, a core each"
+  )
   parser.add_argument(
     "--workdir", type=pathlib.Path, default=ROOT / "runs/downstream"
   )
@@ -120,24 +183,20 @@ def main():
   options.checkpoint = options.checkpoint.absolute()
   if not options.checkpoint.is_dir():
     parser.error(f"{options.checkpoint}: not found; ./run.sh makes it")
-  found: dict = {}
-  began = time.monotonic()
-  for seed in range(options.seeds):
-    for name in options.tasks:
-      for start in STARTS:
-        metrics = run(options, name, start, seed)
-        found.setdefault(name, {}).setdefault(start, []).append(metrics)
-        first = next(iter(TASKS[name][2]))
-        print(
-          f"{(time.monotonic() - began) / 60:5.1f} min  {name} {start} "
-          f"{seed}: {first} {metrics[first]:.3f}",
-          flush=True,
-        )
-  print(table(found))
+  run_jobs(
+    run,
+    [
+      (options, name, start, seed)
+      for seed in range(options.seeds)
+      for name in options.tasks
+      for start in STARTS
+    ],
+    jobs=options.jobs,
+    compiled=options.workdir / "compiled",
+  )
+  print(table(options))
   if options.page:
-    from bench.results_page import put_block
-
-    put_block("downstream", table(found))
+    put_block("downstream", table(options))
 
 
 if __name__ == "__main__":

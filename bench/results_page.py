@@ -1,6 +1,7 @@
-"""Puts measured tables into docs/results.md, between their marks."""
+"""Measured tables in docs/results.md, between their marks."""
 
 import pathlib
+import statistics
 
 PAGE = pathlib.Path(__file__).resolve().parent.parent / "docs" / "results.md"
 
@@ -18,3 +19,13 @@ def put_block(name: str, text: str, page: pathlib.Path = PAGE) -> None:
   if not (found and closed):
     raise ValueError(f"{page}: no {begin} ... {end} to put the table between")
   page.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", "utf-8")
+
+
+def mean_and_deviation(shares: list[float] | None) -> str:
+  """In percent; of a single value the mean alone."""
+  if not shares:
+    return "–"
+  mean = f"{100 * statistics.mean(shares):.1f}"
+  if len(shares) == 1:
+    return mean
+  return f"{mean} ± {100 * statistics.stdev(shares):.1f}"

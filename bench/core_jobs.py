@@ -1,0 +1,54 @@
+"""Small trainings side by side, one to a core.
+
+The models of the quick start are too small for two cores: two trainings with a
+core each take hardly longer than one with both.
+"""
+
+import concurrent.futures
+import multiprocessing
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterable
+
+CORES = len(os.sched_getaffinity(0))
+
+
+def run_jobs(
+  job: Callable[..., str],
+  calls: Iterable[tuple],
+  *,
+  jobs: int = CORES,
+  compiled: pathlib.Path,
+) -> None:
+  """Prints what each `job(*call)` returns, with the minutes since the start.
+
+  Args:
+    job: a function of a module.
+    calls: its arguments; they are begun in this order.
+    jobs: how many run at once.
+    compiled: folder of compiled steps, which equal steps share.
+  """
+  began = time.monotonic()
+  # Of the processes to come; run.sh says why.
+  os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+  spawn = multiprocessing.get_context("spawn")
+  cores = spawn.Queue()
+  available = sorted(os.sched_getaffinity(0))
+  for i in range(jobs):
+    cores.put(available[i % len(available)])
+  with concurrent.futures.ProcessPoolExecutor(
+    jobs, spawn, _own_core, (cores, compiled)
+  ) as pool:
+    running = [pool.submit(job, *call) for call in calls]
+    for done in concurrent.futures.as_completed(running):
+      minutes = (time.monotonic() - began) / 60
+      print(f"{minutes:5.1f} min  {done.result()}", flush=True)
+
+
+def _own_core(cores: multiprocessing.Queue, compiled: pathlib.Path) -> None:
+  """Of a process that has just begun."""
+  os.sched_setaffinity(0, {cores.get()})
+  import jax
+
+  jax.config.update("jax_compilation_cache_dir", str(compiled))

