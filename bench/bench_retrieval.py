@@ -131,13 +131,12 @@ def main():
   scorer = pair_scorer.PairScorer(
     model=InterBertForTask(config, *SCORES["match"]),
     parallel=make_parallel(),
-    images=images,
     texts=texts,
     pairs_per_step=options.pairs,
   )
   ways = {
     "plain": plain_scorer(params, images, texts, options.pairs),
-    "ours": lambda: scorer.scores(params["pretraining"]),
+    "ours": lambda: scorer.scores(params["pretraining"], images),
   }
   found = {name: way() for name, way in ways.items()}  # compiles
   times: dict[str, list[float]] = {name: [] for name in ways}

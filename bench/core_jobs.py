@@ -30,8 +30,9 @@ def run_jobs(
     compiled: folder of compiled steps, which equal steps share.
   """
   began = time.monotonic()
-  # Of the processes to come; run.sh says why.
+  # Of the processes to come: docs/performance.md, and a quiet TensorFlow.
   os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   spawn = multiprocessing.get_context("spawn")
   cores = spawn.Queue()
   available = sorted(os.sched_getaffinity(0))

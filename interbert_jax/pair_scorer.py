@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from interbert_jax.inputs import image_input, text_input
-from interbert_jax.length_buckets import length_buckets
+from interbert_jax.length_buckets import Bucket, length_buckets
 from interbert_jax.parallel import Parallel
 from interbert_jax.score_tiles import ScoreTiles, Tile
 from interbert_jax.task_model import InterBertForTask
@@ -89,10 +89,10 @@ class PairScorer:
   Args:
     model: with the head that scores.
     parallel: the devices; pairs are spread over them.
-    images: region_features [I, R, E], region_boxes [I, R, 4], image_size
-      [I, 2] and num_regions [I], on the host.
     texts: text_ids [T, L] and text_length [T], on the host.
     pairs_per_step: pairs scored at once, over all devices.
+    bucket_images: whether images go in groups of like length too. Every call
+      with other images may then be compiled anew.
   """
 
   def __init__(
@@ -100,17 +100,18 @@ class PairScorer:
     *,
     model: InterBertForTask,
     parallel: Parallel,
-    images: Mapping[str, np.ndarray],
     texts: Mapping[str, np.ndarray],
     pairs_per_step: int,
+    bucket_images: bool = True,
   ):
     parallel.check_batch_size(pairs_per_step, name="evals.pairs_per_step")
     self._parallel = parallel
-    self._images = {key: np.asarray(images[key]) for key in _IMAGE_KEYS}
     self._texts = {
       key: np.asarray(texts[key]) for key in ("text_ids", "text_length")
     }
+    self.num_texts = len(self._texts["text_length"])
     self._pairs_per_step = pairs_per_step
+    self._bucket_images = bucket_images
     self._embed = parallel.compile_eval(
       functools.partial(embed_images, model=model)
     )
@@ -121,6 +122,7 @@ class PairScorer:
   def scores(
     self,
     params,
+    images: Mapping[str, np.ndarray],
     *,
     text_rows: np.ndarray | None = None,
     image_rows: np.ndarray | None = None,
@@ -130,14 +132,16 @@ class PairScorer:
     """[T, I] float32.
 
     Args:
+      images: region_features [I, R, E], region_boxes [I, R, 4], image_size
+        [I, 2] and num_regions [I], on the host.
       text_rows, image_rows: which texts and images, by number; None for all.
       tiles: where finished parts are kept and found again.
       advance: called with the number of pairs that have just been scored.
     """
     if text_rows is None:
-      text_rows = np.arange(len(self._texts["text_length"]))
+      text_rows = np.arange(self.num_texts)
     if image_rows is None:
-      image_rows = np.arange(len(self._images["num_regions"]))
+      image_rows = np.arange(len(images["num_regions"]))
     out = np.full((len(text_rows), len(image_rows)), np.nan, np.float32)
     waiting: list[tuple[Tile, list]] = []
 
@@ -151,7 +155,7 @@ class PairScorer:
         tiles.write(tile, found)
       advance(found.size)
 
-    for regions, block in self._tiles(params, text_rows, image_rows):
+    for regions, block in self._tiles(params, images, text_rows, image_rows):
       for tile in block:
         known = None
         if tiles:
@@ -171,25 +175,30 @@ class PairScorer:
     return out
 
   def _tiles(
-    self, params, text_rows: np.ndarray, image_rows: np.ndarray
+    self,
+    params,
+    images: Mapping[str, np.ndarray],
+    text_rows: np.ndarray,
+    image_rows: np.ndarray,
   ) -> Iterator[tuple[Callable, list[Tile]]]:
     """Of each block of images: what embeds it, once, and its tiles."""
     shapes = len(text_rows) * len(image_rows) / _PAIRS_PER_SHAPE
     most = int(np.clip(shapes**0.5, 1, _MAX_BUCKETS))
     by_text = length_buckets(self._texts["text_length"][text_rows], most)
-    by_image = length_buckets(self._images["num_regions"][image_rows], most)
+    if self._bucket_images:
+      by_image = length_buckets(images["num_regions"][image_rows], most)
+    else:
+      slots = images["region_features"].shape[1]
+      by_image = [Bucket(np.arange(len(image_rows)), slots)]
     counts = [len(bucket.items) for bucket in by_text]
     for bucket in by_image:
       c, i = step_shape(self._pairs_per_step, len(bucket.items), counts)
       texts_per_tile = max(1, _TILE_PAIRS // (c * i)) * c
-      for images in _groups(bucket.items, i):
-        rows = image_rows[_filled(images, i)]
-        block = {
-          key: array[rows, : bucket.length]
-          if key in ("region_features", "region_boxes")
-          else array[rows]
-          for key, array in self._images.items()
-        }
+      for group in _groups(bucket.items, i):
+        rows = image_rows[_filled(group, i)]
+        block = {key: images[key][rows] for key in _IMAGE_KEYS}
+        for key in ("region_features", "region_boxes"):
+          block[key] = block[key][:, : bucket.length]
         embed = functools.lru_cache(
           lambda block=block: self._embed(
             params, self._parallel.put_replicated(block)
@@ -198,7 +207,7 @@ class PairScorer:
         yield (
           embed,
           [
-            Tile(texts, images, length, _steps(texts, c))
+            Tile(texts, group, length, _steps(texts, c))
             for items, length in by_text
             for texts in _groups(items, texts_per_tile)
           ],

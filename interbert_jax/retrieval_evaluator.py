@@ -40,10 +40,10 @@ class RetrievalEvaluator:
   ):
     self.image_of_text = np.asarray(texts["image_of_text"])
     self.num_images = len(images["num_regions"])
+    self._images = images
     self._scorer = PairScorer(
       model=InterBertForTask(config, *score),
       parallel=parallel,
-      images=images,
       texts=texts,
       pairs_per_step=pairs_per_step,
     )
@@ -83,6 +83,7 @@ class RetrievalEvaluator:
     images, texts = self.part(*(part or (0, self.num_images)))
     return self._scorer.scores(
       params,
+      self._images,
       text_rows=texts,
       image_rows=images,
       tiles=tiles,

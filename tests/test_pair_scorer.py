@@ -103,27 +103,26 @@ def small(monkeypatch):
 
 @pytest.fixture(scope="module")
 def scorer(sides):
-  images, texts = sides
+  _, texts = sides
   return PairScorer(
     model=MODEL,
     parallel=make_parallel(),
-    images=images,
     texts=texts,
     pairs_per_step=8,
   )
 
 
-def test_equal_to_the_plain_way(small, scorer, params, plain):
+def test_equal_to_the_plain_way(small, sides, scorer, params, plain):
   seen = []
-  found = scorer.scores(params, advance=seen.append)
+  found = scorer.scores(params, sides[0], advance=seen.append)
   assert found.dtype == np.float32 and sum(seen) == T * I and len(seen) > 4
   assert np.ptp(plain) > 0.1
   np.testing.assert_allclose(found, plain, atol=1e-5)
 
 
-def test_a_part_of_texts_and_images(small, scorer, params, plain):
+def test_a_part_of_texts_and_images(small, sides, scorer, params, plain):
   rows = np.array([2, 3, 9]), np.array([1, 4])
-  found = scorer.scores(params, text_rows=rows[0], image_rows=rows[1])
+  found = scorer.scores(params, sides[0], text_rows=rows[0], image_rows=rows[1])
   np.testing.assert_allclose(found, plain[np.ix_(*rows)], atol=1e-5)
 
 
@@ -131,9 +130,9 @@ class Killed(Exception):
   pass
 
 
-def test_a_killed_run_goes_on(small, scorer, params, tmp_path):
+def test_a_killed_run_goes_on(small, sides, scorer, params, tmp_path):
   """The second run finds what the first wrote and computes only the rest."""
-  whole = scorer.scores(params)
+  whole = scorer.scores(params, sides[0])
   done = []
 
   def stop_at_the_third(pairs):
@@ -143,7 +142,10 @@ def test_a_killed_run_goes_on(small, scorer, params, tmp_path):
 
   with pytest.raises(Killed):
     scorer.scores(
-      params, tiles=ScoreTiles(tmp_path, "run"), advance=stop_at_the_third
+      params,
+      sides[0],
+      tiles=ScoreTiles(tmp_path, "run"),
+      advance=stop_at_the_third,
     )
   files = sorted(tmp_path.rglob("*.f32"))
   assert len(files) == 3
@@ -151,10 +153,12 @@ def test_a_killed_run_goes_on(small, scorer, params, tmp_path):
   damaged[-1] ^= 1  # the tile is done again
   files[0].write_bytes(damaged)
   again = ScoreTiles(tmp_path, "run")
-  np.testing.assert_array_equal(scorer.scores(params, tiles=again), whole)
+  np.testing.assert_array_equal(
+    scorer.scores(params, sides[0], tiles=again), whole
+  )
   assert again.found == 2
   other = ScoreTiles(tmp_path, "another checkpoint")
-  scorer.scores(params, tiles=other)
+  scorer.scores(params, sides[0], tiles=other)
   assert other.found == 0
   again.remove()
   assert not again.folder.exists() and other.folder.exists()

@@ -8,8 +8,8 @@ import pytest
 from input_pipeline.annotations.chinese_clip import read_query_texts
 from input_pipeline.catalogue import Catalogue
 from interbert_jax.errors import ConfigError
+from interbert_jax.pair_scorer import PairScorer
 from interbert_jax.parallel import make_parallel
-from interbert_jax.pool_scorer import PoolScorer
 from interbert_jax.retrieval_evaluator import RetrievalEvaluator
 from interbert_jax.retrieval_metrics import retrieval_metrics
 from interbert_jax.tasks.retrieval import SCORES
@@ -80,7 +80,7 @@ def catalogue_of(run, items=""):
 def dense(run, parallel):
   """Scores of some texts with some images, all at once from the evaluator."""
   catalogue = catalogue_of(run)
-  _, tokenizer, _ = scoring.pool_scorer(run, TEXTS, parallel)
+  tokenizer = scoring.Texts(run, TEXTS).tokenizer
   ids, length = tokenizer.pack(
     tokenizer.encode(TEXTS), np.arange(len(TEXTS)), max_length=L
   )
@@ -140,18 +140,18 @@ def test_scores_are_those_of_the_evaluator(make, dense):
 def test_a_killed_run_goes_on_to_the_same_scores(make, monkeypatch):
   whole = make("whole")
   whole.score()
-  scored, real = [], PoolScorer.all_scores
+  scored, real = [], PairScorer.scores
 
-  def dies(self, images, count):
+  def dies(self, params, images, **options):
     if len(scored) == 1:
       raise KeyboardInterrupt
-    scored.append(count)
-    return real(self, images, count)
+    scored.append(len(options["image_rows"]))
+    return real(self, params, images, **options)
 
-  monkeypatch.setattr(PoolScorer, "all_scores", dies)
+  monkeypatch.setattr(PairScorer, "scores", dies)
   with pytest.raises(KeyboardInterrupt):
     make("killed").score()
-  monkeypatch.setattr(PoolScorer, "all_scores", real)
+  monkeypatch.setattr(PairScorer, "scores", real)
   again = make("killed")
   assert again.tiles.missing() == [1, 2]
   assert again.score() == len(TOPICS) * (len(ITEMS) - TILE)

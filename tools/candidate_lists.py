@@ -48,9 +48,8 @@ def rank_candidates(
     item_ids=item_ids,
     wanted_by=wanted_by,
   )
-  scorer, _, num_truncated = scoring.pool_scorer(
-    run, [text for text, _ in queries], parallel
-  )
+  texts = scoring.Texts(run, [text for text, _ in queries])
+  scorer = scoring.candidate_scorer(run, texts, parallel)
   number = {item: n for n, item in enumerate(item_ids)}
   counts = [len(candidates) for _, candidates in queries]
   text_P = np.repeat(np.arange(len(queries)), counts)
@@ -80,7 +79,7 @@ def rank_candidates(
   return CandidateRanking(
     lists=lists,
     n_pairs=len(item_P),
-    num_truncated=num_truncated,
+    num_truncated=texts.num_truncated,
     fingerprint=hashlib.sha256(
       f"{catalogue.fingerprint} {content}".encode()
     ).hexdigest(),

@@ -66,9 +66,9 @@ class PoolRetrieval:
       for image in text.image_ids
     ]
     self._text_P, self._image_P = np.array(pairs, np.int64).reshape(-1, 2).T
-    self._scorer, _, self._num_truncated = scoring.pool_scorer(
-      run, [text.text for text in texts], parallel
-    )
+    asked = scoring.Texts(run, [text.text for text in texts])
+    self._num_truncated = asked.num_truncated
+    self._score = scoring.pair_scorer(run, asked, parallel)
     content = json.dumps([[str(t.text_id), t.text] for t in texts])
     facts = scoring.score_facts(run, pool)
     facts["texts_sha256"] = hashlib.sha256(content.encode()).hexdigest()
@@ -91,7 +91,7 @@ class PoolRetrieval:
     """Scores the tiles that are missing; returns the number of pairs."""
     return scoring.fill_tiles(
       self.tiles,
-      self._scorer,
+      self._score,
       self._pool,
       tile_items=self._tile_items,
       share=share,

@@ -72,9 +72,9 @@ class Recommender:
     self.catalogue = catalogue
     self._tile_items = tile_items
     texts = [topic.text for topic in self.topics]
-    self._scorer, tokenizer, self.num_truncated = scoring.pool_scorer(
-      run, texts, parallel
-    )
+    asked = scoring.Texts(run, texts)
+    self.num_truncated = asked.num_truncated
+    self._score = scoring.pair_scorer(run, asked, parallel)
     self._channels: dict[str, scoring.Channel] = {}
     facts = scoring.score_facts(run, catalogue)
     facts["topics_sha256"] = topics_sha256(self.topics)
@@ -83,7 +83,7 @@ class Recommender:
         self.topics, catalogue, topics
       )
     if catalogue.has_titles:
-      match = TitleMatch(texts, catalogue.titles, tokenizer)
+      match = TitleMatch(texts, catalogue.titles, asked.tokenizer)
       self._channels[TITLE] = lambda items, images: match.similarity(items)
       facts["titles_sha256"] = catalogue.titles_sha256
     self.facts = facts
@@ -101,7 +101,7 @@ class Recommender:
     """Scores the tiles that are missing; returns the number of pairs."""
     return scoring.fill_tiles(
       self.tiles,
-      self._scorer,
+      self._score,
       self.catalogue,
       tile_items=self._tile_items,
       channels=self._channels,

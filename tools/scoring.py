@@ -9,10 +9,12 @@ import numpy as np
 from input_pipeline.catalogue import Catalogue
 from input_pipeline.progress import Progress
 from input_pipeline.tokenizer import Tokenizer
+from interbert_jax.candidate_scorer import CandidateScorer
 from interbert_jax.errors import ConfigError
 from interbert_jax.item_tiles import ItemTiles
+from interbert_jax.pair_scorer import PairScorer
 from interbert_jax.parallel import Parallel
-from interbert_jax.pool_scorer import PoolScorer
+from interbert_jax.task_model import InterBertForTask
 from interbert_jax.tasks.retrieval import SCORES
 from tools.trained_run import TrainedRun
 
@@ -38,25 +40,52 @@ def score_name(config: Mapping[str, Any]) -> str:
   return "choice logit" if score_head(config) == SCORES["choice"] else SCORE
 
 
-def pool_scorer(
-  run: TrainedRun, texts: Sequence[str], parallel: Parallel
-) -> tuple[PoolScorer, Tokenizer, int]:
-  """What scores these texts, their tokenizer, and how many were cut."""
-  section = run.config["input"]
-  tokenizer = Tokenizer(section["vocab"])
-  run.check_vocabulary(tokenizer.sha256, section["vocab"])
-  table = tokenizer.encode(list(texts))
-  length = section["max_text_length"]
-  ids, lengths = tokenizer.pack(table, np.arange(len(texts)), max_length=length)
-  scorer = PoolScorer(
+class Texts:
+  """The texts of queries, cut and padded as the run's captions were."""
+
+  def __init__(self, run: TrainedRun, texts: Sequence[str]):
+    section = run.config["input"]
+    self.tokenizer = Tokenizer(section["vocab"])
+    run.check_vocabulary(self.tokenizer.sha256, section["vocab"])
+    table = self.tokenizer.encode(list(texts))
+    length = section["max_text_length"]
+    ids, lengths = self.tokenizer.pack(
+      table, np.arange(len(texts)), max_length=length
+    )
+    self.arrays = {"text_ids": ids, "text_length": lengths}
+    self.num_truncated = table.num_truncated(length)
+
+
+def pair_scorer(run: TrainedRun, texts: Texts, parallel: Parallel):
+  """(images, count) -> [T, count]: scores of the first images with all texts.
+
+  Images of one shape are compiled for once.
+  """
+  scorer = PairScorer(
+    model=InterBertForTask(run.model, *score_head(run.config)),
+    parallel=parallel,
+    texts=texts.arrays,
+    pairs_per_step=run.config["evals"]["pairs_per_step"],
+    bucket_images=False,
+  )
+  params = run.placed_params(parallel)
+  return lambda images, count: scorer.scores(
+    params, images, image_rows=np.arange(count)
+  )
+
+
+def candidate_scorer(
+  run: TrainedRun, texts: Texts, parallel: Parallel
+) -> CandidateScorer:
+  """What scores pairs of a text and an image."""
+  return CandidateScorer(
     config=run.model,
     score=score_head(run.config),
     parallel=parallel,
     params=run.placed_params(parallel),
-    texts={"text_ids": ids, "text_length": lengths},
+    texts=texts.arrays,
     pairs_per_step=run.config["evals"]["pairs_per_step"],
   )
-  return scorer, tokenizer, table.num_truncated(length)
 
 
 def score_facts(run: TrainedRun, catalogue: Catalogue) -> dict[str, Any]:
@@ -88,7 +117,7 @@ def parse_share(text: str) -> tuple[int, int]:
 
 def fill_tiles(
   tiles: ItemTiles,
-  scorer: PoolScorer,
+  score: Callable[[Mapping[str, np.ndarray], int], np.ndarray],
   catalogue: Catalogue,
   *,
   tile_items: int,
@@ -97,12 +126,12 @@ def fill_tiles(
 ) -> int:
   """Scores what the tiles lack of a share; returns the number of pairs.
 
-  The first channel is the matching score, `channels` are the others.
+  `score` is a `pair_scorer`, and the first channel; `channels` are the others.
   """
   index, count = share
   mine = range(index, len(tiles), count)
   todo = [tile for tile in mine if tiles.read(tile) is None]
-  pairs = {tile: len(tiles.items(tile)) * scorer.num_texts for tile in mine}
+  pairs = {tile: len(tiles.items(tile)) * tiles.num_texts for tile in mine}
   left = sum(pairs[tile] for tile in todo)
   if not left:
     return 0
@@ -117,9 +146,8 @@ def fill_tiles(
     )
     for tile in todo:
       items = tiles.items(tile)
-      # Always as many rows: one shape is compiled.
       images = catalogue.read(items, size=tile_items)
-      found = [scorer.all_scores(images, len(items))]
+      found = [score(images, len(items))]
       found += [channel(items, images) for channel in (channels or {}).values()]
       tiles.write(tile, np.stack(found))
       progress.advance(pairs[tile])

@@ -1,7 +1,6 @@
-"""Scores of (text, image) pairs, a part of the images at a time.
+"""Scores of (text, image) pairs where candidates differ from text to text.
 
-Candidates differ from text to text, or are more than fit in memory; where every
-text meets every image, pair_scorer.py is faster.
+Where every text meets every image, pair_scorer.py is faster.
 
 Dimensions: P pairs, T texts, N images at hand, L text slots.
 """
@@ -37,7 +36,7 @@ def score_pairs(
   return pair_score(logits_PO)
 
 
-class PoolScorer:
+class CandidateScorer:
   """Scores pairs of its texts with images that come and go.
 
   Args:
@@ -63,7 +62,6 @@ class PoolScorer:
     self._texts = parallel.put_replicated(
       {key: texts[key] for key in ("text_ids", "text_length")}
     )
-    self.num_texts = len(texts["text_length"])
     self._pairs_per_step = pairs_per_step
     self._score = parallel.compile_eval(
       functools.partial(score_pairs, model=InterBertForTask(config, *score))
@@ -103,11 +101,3 @@ class PoolScorer:
     if not out:
       return np.zeros(0, np.float32)
     return np.concatenate(jax.device_get(out))[:total]
-
-  def all_scores(
-    self, images: Mapping[str, np.ndarray], count: int
-  ) -> np.ndarray:
-    """[T, count] of every text with each of the first `count` images."""
-    shape = self.num_texts, count
-    text_P, image_P = np.unravel_index(np.arange(shape[0] * count), shape)
-    return self.scores(images, text_P, image_P).reshape(shape)
