@@ -51,5 +51,7 @@ def _own_core(cores: multiprocessing.Queue, compiled: pathlib.Path) -> None:
   """Of a process that has just begun."""
   os.sched_setaffinity(0, {cores.get()})
   import jax
+  from absl import logging
 
+  logging.set_verbosity(logging.ERROR)  # as command_line.py has it
   jax.config.update("jax_compilation_cache_dir", str(compiled))

@@ -132,7 +132,8 @@ def configuration(options, arm: str, seed: int, data: pathlib.Path):
   config.train.steps = options.steps
   if arm.startswith("minilm"):
     small = quickstart_minilm.get_config()
-    config.model.update(small.model)
+    for key, value in small.model.to_dict().items():
+      config.model[key] = value
     config.init_from = small.init_from if arm == "minilm" else ""
     config.train.batch_size = 4
     config.train.steps = options.minilm_steps
@@ -144,7 +145,7 @@ def configuration(options, arm: str, seed: int, data: pathlib.Path):
   config.input.annotations = str(data / "captions.jsonl")
   config.input.max_regions = 16
   config.evals.split = "test"
-  config.evals.retrieval_images = 0  # all of them
+  config.evals.retrieval_images = 1000  # all of them
   config.evals.every = 0
   config.checkpoint.best_metric = ""
   config.checkpoint.save_every = config.train.steps

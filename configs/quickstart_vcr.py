@@ -6,9 +6,10 @@
       --workdir=runs/quickstart_vcr
   python eval_vcr.py --workdir=runs/quickstart_vcr --split=val
 
-Hardware: 2 CPU cores; 36 choices a second and less, beside other work. Expected
-on the 235 held-out questions: Q->A 0.47, QA->R 0.44, Q->AR 0.24 (measured,
-openmoji, seed 0); chance is 0.25, 0.25 and 0.06.
+Hardware: 2 CPU cores, about a minute. Expected on the validation scenes: Q->A
+0.44, QA->R 0.42, Q->AR 0.17, from random parameters 0.41, 0.28 and 0.09
+(measured, openmoji, three seeds: docs/results.md); chance is 0.25, 0.25 and
+0.06.
 """
 
 from configs import common, finetuning, quickstart

@@ -6,8 +6,10 @@
       --workdir=runs/quickstart_vqa
   python eval_vqa.py --workdir=runs/quickstart_vqa --split=val
 
-Hardware: 2 CPU cores; 65 to 249 questions a second beside other work. Its score
-is not measured yet.
+Hardware: 2 CPU cores, about a minute. Expected on the validation scenes:
+accuracy 0.48 +- 0.01, from random parameters 0.45 +- 0.01; the most frequent
+answer to each type of question is right in 0.33 (measured, openmoji, three
+seeds: docs/results.md).
 """
 
 from configs import common, finetuning, quickstart
@@ -20,10 +22,14 @@ def get_config(arg: str = "openmoji"):
   config.input.max_text_length = 20
   config.input.min_answer_count = 3
 
+  # Without dropout the 800 scenes are known by heart before an object is.
+  for key in ("hidden", "attention", "region_hidden", "region_attention"):
+    config.model[f"{key}_dropout"] = 0.1
+
   config.train.batch_size = 64
-  config.train.steps = 600
+  config.train.steps = 1500
   config.optim.lr = 1e-3
   config.optim.warmup_fraction = 0.1
-  config.evals.every = 200
+  config.evals.every = 500
   config.evals.batch_size = 100
   return config

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-SAMPLES = 1000
 _AT_ONCE = 50  # bounds the memory of the draws
 
 
@@ -10,6 +9,7 @@ def mean_interval(
   values: np.ndarray,
   *,
   groups: np.ndarray | None = None,
+  samples: int = 1000,
   seed: int = 0,
   coverage: float = 0.95,
 ) -> tuple[float, float]:
@@ -19,6 +19,7 @@ def mean_interval(
     values: [N].
     groups: [N] which values are drawn together, such as those of an image;
       each by itself where there are none.
+    samples: how many are drawn.
     seed: of the draws.
     coverage: share of the samples between the bounds.
   """
@@ -29,8 +30,8 @@ def mean_interval(
     sums, counts = np.bincount(group, values), np.bincount(group)
   rng = np.random.default_rng(seed)
   means = []
-  for start in range(0, SAMPLES, _AT_ONCE):
-    shape = min(_AT_ONCE, SAMPLES - start), len(sums)
+  for start in range(0, samples, _AT_ONCE):
+    shape = min(_AT_ONCE, samples - start), len(sums)
     drawn = rng.integers(len(sums), size=shape)
     means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
   tail = (1 - coverage) / 2

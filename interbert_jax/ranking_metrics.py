@@ -212,16 +212,3 @@ def mean_diversity(
     if len(items[:k]) > 1
   ]
   return float(np.mean(found)) if found else float("nan")
-
-
-def bootstrap_interval(
-  values_Q: np.ndarray, *, samples: int = 1000, seed: int = 0
-) -> tuple[float, float]:
-  """95 % interval of the mean: percentiles over queries drawn with return."""
-  rng = np.random.default_rng(seed)
-  count = len(values_Q)
-  means = [
-    values_Q[rng.integers(count, size=count)].mean() for _ in range(samples)
-  ]
-  low, high = np.percentile(means, (2.5, 97.5))
-  return float(low), float(high)

@@ -9,6 +9,7 @@ from sklearn.metrics import average_precision_score, ndcg_score
 
 from interbert_jax import ranking_baselines as baselines
 from interbert_jax import ranking_metrics as metrics
+from interbert_jax.bootstrap import mean_interval
 from interbert_jax.ranking_metrics import RankedQuery
 
 
@@ -196,10 +197,10 @@ def test_coverage_and_diversity_by_hand():
 
 def test_bootstrap_interval():
   values = np.random.default_rng(0).normal(size=400)
-  low, high = metrics.bootstrap_interval(values, samples=2000)
+  low, high = mean_interval(values, samples=2000)
   half = 1.96 * values.std() / math.sqrt(len(values))
   assert low == pytest.approx(values.mean() - half, abs=0.02)
   assert high == pytest.approx(values.mean() + half, abs=0.02)
-  again = metrics.bootstrap_interval(values, samples=2000)
+  again = mean_interval(values, samples=2000)
   assert again == (low, high)
-  assert metrics.bootstrap_interval(np.ones(3)) == (1, 1)
+  assert mean_interval(np.ones(3)) == (1, 1)

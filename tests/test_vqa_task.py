@@ -113,3 +113,16 @@ def test_what_belongs_together_is_drawn_together():
   assert found == bootstrap.mean_interval(of_image)
   low, high = bootstrap.mean_interval(values)
   assert high - low < 0.5 * (found[1] - found[0])
+
+
+def test_questions_of_an_image_are_drawn_together():
+  """One image is all right and one all wrong: any share may come out."""
+  N = 20
+  evaluator = VqaEvaluator(
+    predictor=Known(np.zeros(N, int)),
+    answer_ids=np.repeat([[0], [1]], N // 2, axis=0),
+    answer_accuracy=np.ones((N, 1)),
+    answer_types=["other"] * N,
+    image_of_question=np.repeat([7, 9], N // 2),
+  )
+  assert evaluator.interval(evaluator.answers(None)) == (0.0, 1.0)

@@ -12,9 +12,10 @@ from input_pipeline.annotations.chinese_clip import QueryText
 from input_pipeline.catalogue import Catalogue
 from input_pipeline.errors import DataError
 from interbert_jax import json_file, pool_ranks
+from interbert_jax.bootstrap import mean_interval
 from interbert_jax.item_tiles import ItemTiles
 from interbert_jax.parallel import Parallel
-from interbert_jax.ranking_metrics import bootstrap_interval, id_ranks
+from interbert_jax.ranking_metrics import id_ranks
 from interbert_jax.recommend import MATCH
 from interbert_jax.retrieval_metrics import (
   RECALLS,
@@ -119,7 +120,7 @@ class PoolRetrieval:
         np.mean([metrics[f"{name}_recall@{k}"] for k in RECALLS])
       )
       for k in RECALLS:
-        intervals[f"{name}_recall@{k}"] = bootstrap_interval(
+        intervals[f"{name}_recall@{k}"] = mean_interval(
           expected_recall(found, k)
         )
     queries = len(np.unique(self._text_P))

@@ -7,11 +7,11 @@ import numpy as np
 
 from input_pipeline.errors import DataError
 from input_pipeline.relevance_log import Relevance, count_items
+from interbert_jax.bootstrap import mean_interval
 from interbert_jax.errors import ConfigError
 from interbert_jax.ranking_baselines import popular_list, random_metrics
 from interbert_jax.ranking_metrics import (
   RankedQuery,
-  bootstrap_interval,
   counts,
   coverage,
   mean_diversity,
@@ -169,7 +169,7 @@ def report(
     "metrics": {name: float(found.mean()) for name, found in values.items()}
     | extras["model"],
     "intervals_95": {
-      name: bootstrap_interval(found, samples=samples, seed=seed)
+      name: mean_interval(found, samples=samples, seed=seed)
       for name, found in values.items()
       if samples
     },
