@@ -1,9 +1,11 @@
 """Scenes of the sample data: repeatable, disjoint, and with sound regions."""
 
 import collections
+import hashlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tools.sample_data import facts as facts_lib
 from tools.sample_data import scenes as scenes_lib
@@ -196,3 +198,17 @@ def test_extreme_must_be_plain_in_area_and_length():
   assert biggest((0, 0, 50, 50), (0, 0, 100, 100)) == 1
   assert biggest((0, 0, 50, 50), (0, 0, 52, 52)) is None
   assert biggest((0, 0, 80, 80), (0, 0, 100, 20)) is None  # smaller but longer
+
+
+def test_pictures_shrink_to_the_same_bytes():
+  """Pillow 13 takes the axes of tall pictures in the other order.
+
+  That is one in the last place of three of a hundred objects, and ten points
+  in the recall of a short training: requirements.txt allows only versions that
+  pass here.
+  """
+  rng = np.random.default_rng(0)
+  tall = Image.fromarray(rng.integers(0, 256, (168, 80, 4)).astype(np.uint8))
+  small = tall.resize((40, 84), Image.Resampling.LANCZOS)
+  digest = hashlib.sha256(small.tobytes()).hexdigest()
+  assert digest.startswith("9916ab0aef4a3faf")
