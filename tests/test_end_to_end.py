@@ -175,6 +175,10 @@ def test_retrieval(trained):
   # Ten of six texts and of three images: nothing can be missed.
   assert metrics["image_retrieval_recall@5"] == 1
   assert metrics["text_retrieval_recall@10"] == 1
+  # Training measured all three held-out images too.
+  logged = read_metrics(workdir)[-1]
+  for name, value in metrics.items():
+    assert value == pytest.approx(logged[f"val_retrieval/{name}"]), name
   percent = 100 * metrics["image_retrieval_recall@1"]
   assert f"text -> image  R@1 {percent:.1f}  R@5 100.0" in text
 
