@@ -14,7 +14,7 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from tools import command_line
+from tools import command_line, hosts
 
 FLAGS = flags.FLAGS
 _CONFIG = config_flags.DEFINE_config_file(
@@ -23,18 +23,8 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Directory of the run; runs/<configuration> by default."
 )
-_DISTRIBUTED = flags.DEFINE_bool(
-  "distributed",
-  False,
-  "Several hosts: found by themselves on TPU, Slurm and Kubernetes, given by "
-  "the next three flags elsewhere.",
-)
-_COORDINATOR = flags.DEFINE_string(
-  "coordinator_address", None, "host:port of process 0."
-)
-_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many.")
-_PROCESS_ID = flags.DEFINE_integer("process_id", None, "From 0.")
 flags.mark_flag_as_required("config")
+hosts.define_host_flags()
 
 
 def _default_workdir() -> str:
@@ -47,13 +37,6 @@ def main(argv) -> None:
   command_line.refuse_positional(argv)
   workdir = pathlib.Path(_WORKDIR.value or _default_workdir())
   # Imported here, so that --help and a typo are answered at once.
-  import jax
-
-  if _DISTRIBUTED.value or _COORDINATOR.value:
-    jax.distributed.initialize(
-      _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
-    )
-
   from tools.run_training import run_training
 
   run_training(_CONFIG.value, workdir)

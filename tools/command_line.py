@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
+from tools import hosts
+
 
 def fail(message: str) -> None:
   print(f"error: {message}", file=sys.stderr)
@@ -71,6 +73,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_logger().setLevel("ERROR")
     try:
+      hosts.join_hosts()
       main(argv)
     except Exception as error:
       show = os.environ.get("INTERBERT_TRACEBACK")

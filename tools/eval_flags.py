@@ -2,6 +2,8 @@
 
 from absl import flags
 
+from tools import hosts
+
 # They belong to the script that asks for them, so that its --help lists them.
 flags.disclaim_key_flags()
 
@@ -33,6 +35,7 @@ def define_run_flags() -> None:
     "set", [], "Changes the run's configuration: --set=input.store=DIR."
   )
   flags.mark_flag_as_required("workdir")
+  hosts.define_host_flags()
 
 
 def open_run():
