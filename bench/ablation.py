@@ -1,6 +1,6 @@
 """What each part of pretraining is worth, at the size of the quick start.
 
-  python bench/ablation.py --seeds=1 --steps=300      7 minutes on 2 cores
+  python bench/ablation.py --seeds=1 --steps=300      8 minutes on 2 cores
   python bench/ablation.py --output=docs      half an hour: docs/results.md
 
 Every row is pretrained, measured without further training, then fine-tuned for
