@@ -196,9 +196,12 @@ class PairScorer:
       texts_per_tile = max(1, _TILE_PAIRS // (c * i)) * c
       for group in _groups(bucket.items, i):
         rows = image_rows[_filled(group, i)]
-        block = {key: images[key][rows] for key in _IMAGE_KEYS}
-        for key in ("region_features", "region_boxes"):
-          block[key] = block[key][:, : bucket.length]
+        block = {
+          key: images[key][rows, : bucket.length]
+          if key in ("region_features", "region_boxes")
+          else images[key][rows]
+          for key in _IMAGE_KEYS
+        }
         embed = functools.lru_cache(
           lambda block=block: self._embed(
             params, self._parallel.put_replicated(block)

@@ -145,7 +145,7 @@ def test_a_killed_run_goes_on_to_the_same_scores(make, monkeypatch):
   def dies(self, params, images, **options):
     if len(scored) == 1:
       raise KeyboardInterrupt
-    scored.append(len(options["image_rows"]))
+    scored.append(len(images["num_regions"]))
     return real(self, params, images, **options)
 
   monkeypatch.setattr(PairScorer, "scores", dies)

@@ -57,9 +57,9 @@ class Texts:
 
 
 def pair_scorer(run: TrainedRun, texts: Texts, parallel: Parallel):
-  """(images, count) -> [T, count]: scores of the first images with all texts.
+  """images -> [T, N]: their scores with all texts.
 
-  Images of one shape are compiled for once.
+  As many images of as many slots are compiled for once.
   """
   scorer = PairScorer(
     model=InterBertForTask(run.model, *score_head(run.config)),
@@ -69,9 +69,7 @@ def pair_scorer(run: TrainedRun, texts: Texts, parallel: Parallel):
     bucket_images=False,
   )
   params = run.placed_params(parallel)
-  return lambda images, count: scorer.scores(
-    params, images, image_rows=np.arange(count)
-  )
+  return lambda images: scorer.scores(params, images)
 
 
 def candidate_scorer(
@@ -117,7 +115,7 @@ def parse_share(text: str) -> tuple[int, int]:
 
 def fill_tiles(
   tiles: ItemTiles,
-  score: Callable[[Mapping[str, np.ndarray], int], np.ndarray],
+  score: Callable[[Mapping[str, np.ndarray]], np.ndarray],
   catalogue: Catalogue,
   *,
   tile_items: int,
@@ -146,8 +144,8 @@ def fill_tiles(
     )
     for tile in todo:
       items = tiles.items(tile)
-      images = catalogue.read(items, size=tile_items)
-      found = [score(images, len(items))]
+      images = catalogue.read(items)
+      found = [score(images)]
       found += [channel(items, images) for channel in (channels or {}).values()]
       tiles.write(tile, np.stack(found))
       progress.advance(pairs[tile])
