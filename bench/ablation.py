@@ -13,9 +13,7 @@ Two rows at a time, a core each; --jobs says how many (core_jobs.py).
 """
 
 import argparse
-import contextlib
 import json
-import os
 import pathlib
 import sys
 
@@ -70,8 +68,7 @@ def run_row(options, variant: str, seed: int) -> str:
     path = folder / f"{stage}.json"
     if path.exists() or not ablation_stages.has_stage(variant, stage):
       continue
-    with contextlib.redirect_stderr(open(os.devnull, "w")):
-      metrics = measure(options, variant, seed, folder)
+    metrics = measure(options, variant, seed, folder)
     path.write_text(json.dumps(metrics, indent=2) + "\n")
   return f"{variant}_{seed}: " + ", ".join(
     f"{title} {100 * metrics[key]:.1f}"

@@ -3,6 +3,8 @@
 import json
 import pathlib
 
+from bench.core_jobs import held_out_metrics
+
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CAPTIONS_PER_IMAGE = 2  # of the test split, to be scored with every image
 
@@ -102,7 +104,6 @@ def common_changes(options, variant: str, seed: int) -> dict:
 
 def pretrain(options, variant: str, seed: int, folder: pathlib.Path) -> dict:
   from configs import quickstart
-  from tools.run_training import run_training
 
   changes = dict(VARIANTS[variant][1])
   if "input.negatives" in changes:
@@ -123,7 +124,7 @@ def pretrain(options, variant: str, seed: int, folder: pathlib.Path) -> dict:
       **changes,
     },
   )
-  held_out = run_training(config, folder / "pretrain")
+  held_out = held_out_metrics(config, folder / "pretrain")
   return {
     **{key.removeprefix("val/"): value for key, value in held_out.items()},
     **retrieval(folder / "pretrain"),
@@ -133,7 +134,6 @@ def pretrain(options, variant: str, seed: int, folder: pathlib.Path) -> dict:
 
 def finetune(options, variant: str, seed: int, folder: pathlib.Path) -> dict:
   from configs import quickstart_retrieval
-  from tools.run_training import run_training
 
   config = change(
     quickstart_retrieval.get_config(options.data),
@@ -150,14 +150,13 @@ def finetune(options, variant: str, seed: int, folder: pathlib.Path) -> dict:
       "evals.pairs_per_step": 500,
     },
   )
-  run_training(config, folder / "finetune")
+  held_out_metrics(config, folder / "finetune")
   return retrieval(folder / "finetune")
 
 
 def sentences(options, variant: str, seed: int, folder: pathlib.Path) -> dict:
   """Do two captions describe the same scene? Half of the pairs do."""
   from configs import quickstart_text
-  from tools.run_training import run_training
 
   config = change(
     quickstart_text.get_config(f"pairs,{options.data}"),
@@ -170,7 +169,7 @@ def sentences(options, variant: str, seed: int, folder: pathlib.Path) -> dict:
       "checkpoint.save_every": options.text_steps,
     },
   )
-  held_out = run_training(config, folder / "text")
+  held_out = held_out_metrics(config, folder / "text")
   return {key.removeprefix("val/"): value for key, value in held_out.items()}
 
 

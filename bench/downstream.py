@@ -10,11 +10,9 @@ neither has seen. What is done stands in --workdir and is not done again.
 
 import argparse
 import collections
-import contextlib
 import csv
 import importlib
 import json
-import os
 import pathlib
 import statistics
 import sys
@@ -22,7 +20,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.core_jobs import CORES, run_jobs
+from bench.core_jobs import CORES, held_out_metrics, run_jobs
 from bench.results_page import mean_and_deviation, put_block
 from configs import common
 
@@ -131,16 +129,13 @@ def run(options, name: str, start: str, seed: int) -> str:
   """Trains what is not trained yet; says what came out."""
   path = path_of(options, name, start, seed)
   if not path.exists():
-    from tools.run_training import run_training
-
     module, argument, _ = TASKS[name]
     config = importlib.import_module(f"configs.{module}").get_config(argument)
     config.seed = seed
     config.evals.every = 0
     if start == "pretrained":
       config.init_from = str(options.checkpoint)
-    with contextlib.redirect_stderr(open(os.devnull, "w")):
-      found = run_training(config, path.parent)
+    found = held_out_metrics(config, path.parent)
     path.write_text(json.dumps(found, indent=2) + "\n")
   first = next(iter(TASKS[name][2]))
   value = result(options, name, start, seed)[first]

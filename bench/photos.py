@@ -11,7 +11,6 @@ mean and deviation of the other folds.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import pathlib
@@ -22,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
-from bench.core_jobs import CORES, run_jobs
+from bench.core_jobs import CORES, held_out_metrics, run_jobs
 from bench.results_page import mean_and_deviation, put_block
 from configs import common
 
@@ -86,7 +85,7 @@ def ridge(arrays, captions, test: np.ndarray) -> dict[str, float]:
   return retrieval_metrics(np.asarray(scores), of_text)
 
 
-def write_data(options, arrays, captions, test: np.ndarray, folder):
+def write_data(arrays, captions, test: np.ndarray, folder):
   """A region store and captions, as an own data set would be."""
   from input_pipeline.store_writer import write_store
 
@@ -96,7 +95,6 @@ def write_data(options, arrays, captions, test: np.ndarray, folder):
   def records():
     for i in range(len(features)):
       height, width = arrays["hw"][i].tolist()
-      # What the grid fills up has no place among the best regions.
       yield {
         "image_id": str(arrays["image_id"][i]),
         "width": width,
@@ -176,14 +174,11 @@ def run(options, arm: str, fold: int) -> str:
 
 def finetuned(options, arm, fold, arrays, captions, test) -> dict[str, float]:
   """Metrics over all pairs of the fold, after the last step."""
-  from tools.run_training import run_training
-
   folder = path_of(options, arm, fold).parent
   if not (folder / "regions").exists():
-    write_data(options, arrays, captions, test, folder)
+    write_data(arrays, captions, test, folder)
   config = configuration(options, arm, fold, folder)
-  with contextlib.redirect_stderr(open(os.devnull, "w")):
-    found = run_training(config, folder / "run")
+  found = held_out_metrics(config, folder / "run")
   return {key.split("/", 1)[1]: value for key, value in found.items()}
 
 

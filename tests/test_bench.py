@@ -78,3 +78,19 @@ def _cores_of(name: str) -> str:
   import os
 
   return f"{name}:{len(os.sched_getaffinity(0))}"
+
+
+def test_a_run_that_ended_unheard_is_made_again(tmp_path, monkeypatch):
+  """A finished workdir measures nothing more."""
+  calls = []
+
+  def train(config, workdir):
+    calls.append(workdir.exists())
+    workdir.mkdir(exist_ok=True)
+    return {} if calls[-1] else {"val/accuracy": 0.5}
+
+  monkeypatch.setattr("tools.run_training.run_training", train)
+  workdir = tmp_path / "run"
+  for wanted in ([False], [False, True, False]):
+    found = core_jobs.held_out_metrics(None, workdir)
+    assert found == {"val/accuracy": 0.5} and calls == wanted
