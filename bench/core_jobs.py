@@ -72,7 +72,7 @@ def held_out_metrics(config, workdir: pathlib.Path) -> dict[str, float]:
   """Trains in silence, or goes on, and returns what the end measured."""
   from tools.run_training import run_training
 
-  with contextlib.redirect_stderr(open(os.devnull, "w")):
+  with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
     found = run_training(config, workdir)
     if not found:  # killed between its last step and whoever wrote that down
       shutil.rmtree(workdir)
