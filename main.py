@@ -10,6 +10,7 @@ every host with --distributed.
 
 import os
 import pathlib
+import sys
 
 from absl import flags
 from ml_collections import config_flags
@@ -37,9 +38,13 @@ def main(argv) -> None:
   command_line.refuse_positional(argv)
   workdir = pathlib.Path(_WORKDIR.value or _default_workdir())
   # Imported here, so that --help and a typo are answered at once.
+  from interbert_jax.preemption import Preempted
   from tools.run_training import run_training
 
-  run_training(_CONFIG.value, workdir)
+  try:
+    run_training(_CONFIG.value, workdir)
+  except Preempted as stop:
+    sys.exit(stop.exit_code)
 
 
 if __name__ == "__main__":

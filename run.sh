@@ -62,7 +62,9 @@ quickstart() {
   local workdir=${WORKDIR:-runs/quickstart_$mode}
   local result=$workdir/eval/retrieval_test.json
   "$VENV/bin/python" -m tools.sample_data --mode="$mode"
-  "$VENV/bin/python" main.py --config="$config" --workdir="$workdir" "$@"
+  # Ctrl-C ends training with a status of its own, and this script with it.
+  "$VENV/bin/python" main.py --config="$config" --workdir="$workdir" \
+    --config.train.preempt_exit_code=130 "$@"
   # metrics.jsonl is written anew by every training.
   if [ ! "$result" -nt "$workdir/metrics.jsonl" ]; then
     "$VENV/bin/python" eval_retrieval.py --workdir="$workdir" --split=test \

@@ -89,6 +89,14 @@ def base_config() -> ConfigDict:
   # Of parameters, example order, mismatches, masks and dropout.
   config.seed = 0
   config.language = "en"  # of the captions; noted in results
+  # The same command goes on where the run stopped (docs/reliability.md). From
+  # an older checkpoint instead: its step. From the beginning: restart, which
+  # moves what the workdir holds aside.
+  config.resume_step = placeholder(int)
+  config.restart = False
+  # Settings, or beginnings of their names, that may differ from those of the
+  # checkpoint: --config.allow_changes="('optim.lr',)". Some always may.
+  config.allow_changes = ()
   # Weights to start from (docs/weights.md): a checkpoint's step directory, an
   # exported folder, a Hugging Face BERT, official weights. The workdir's own
   # checkpoint goes first.
@@ -233,6 +241,15 @@ def base_config() -> ConfigDict:
   # A step whose loss or gradient is not finite is not applied. After so many
   # in a row the run stops.
   config.train.max_skipped = 10
+  # After so many seconds without a step the stacks of all threads are shown
+  # (0: never), and with watchdog_abort the run ends with status 70.
+  config.train.watchdog_seconds = 1800.0
+  config.train.watchdog_abort = False
+  # Exit status of a run that SIGTERM or Ctrl-C has ended, for schedulers that
+  # start again only what has failed.
+  config.train.preempt_exit_code = 0
+  # Write the example ids of every step to examples.jsonl.
+  config.train.log_examples = False
 
   # docs/optimisation.md compares these with the official recipe.
   config.optim = ConfigDict()

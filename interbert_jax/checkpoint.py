@@ -1,47 +1,36 @@
-"""Checkpoints: the only file that knows Orbax.
+"""Checkpoints of a run; this file and checkpoint_params.py know Orbax.
 
 A checkpoint at step N holds the items `params`, `train` (optimiser state, step
-and skipped steps), `meta` (JSON: step, model, data fingerprint, versions) and,
-in runs that keep one, `ema`, the moving average of the parameters. Parameters
-are an item of their own, so evaluation and fine-tuning read only them.
+and skipped steps), `meta` (JSON: step, model, data fingerprint, versions, ...)
+and, in runs that keep one, `ema`, the moving average of the parameters.
+Parameters are an item of their own, so evaluation and fine-tuning read only
+them. Beside the items lies a list of checksums (manifest.py): a checkpoint is
+used only if all its files are as they were written.
 """
 
+import contextlib
 import logging
-from collections.abc import Mapping
+import pathlib
+import shutil
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from interbert_jax import checkpoint_params, manifest
+from interbert_jax.checkpoint_match import check_items, different_versions
 from interbert_jax.errors import CheckpointError, ConfigError
 from interbert_jax.nonfinite import not_finite
+from interbert_jax.parallel import anywhere, is_main_process, wait_for_all
 from interbert_jax.run_info import versions
+from interbert_jax.workdir import set_aside
 
 log = logging.getLogger(__name__)
-_SHOWN_PROBLEMS = 20  # of the differences between two trees
-
-
-def _shapes(tree) -> dict[str, tuple]:
-  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-  return {
-    jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
-    for path, leaf in leaves
-  }
-
-
-def shape_differences(saved, wanted) -> list[str]:
-  """Every parameter that is missing, surplus or of another shape."""
-  saved, wanted = _shapes(saved), _shapes(wanted)
-  problems = [f"missing: {k} {v}" for k, v in wanted.items() if k not in saved]
-  problems += [f"surplus: {k} {v}" for k, v in saved.items() if k not in wanted]
-  problems += [
-    f"misshapen: {k} is {saved[k]}, wanted {v}"
-    for k, v in wanted.items()
-    if k in saved and saved[k] != v
-  ]
-  return problems
+_SHOWN_FILES = 3  # of those that are damaged
+_TEMPORARY = ".orbax-checkpoint-tmp"
+_SAVE_TIMEOUT = 1200  # seconds; a save that hangs is an error
 
 
 def _items(state) -> dict[str, Any]:
@@ -53,6 +42,13 @@ def _items(state) -> dict[str, Any]:
     "ema": state.ema,
   }
   return {name: tree for name, tree in items.items() if tree is not None}
+
+
+class _Manager(ocp.CheckpointManager):
+  def reached_preemption(self, step: int) -> bool:
+    # Orbax would ask JAX at steps and in threads of its own. JAX counts who
+    # asks when (preemption.py), and hosts would no longer stop together.
+    return False
 
 
 class Checkpoints:
@@ -105,7 +101,11 @@ class Checkpoints:
       # Without best_fn the metrics would not be written.
       best = {"best_fn": score, "best_mode": best_mode}
     self.best_metric = best_metric
-    self.manager = ocp.CheckpointManager(
+    self._saving: int | None = None  # the step that is being written
+    if create and is_main_process():
+      for path in pathlib.Path(self.directory).glob(f"*{_TEMPORARY}*"):
+        log.warning("ignoring unfinished checkpoint %s", path)
+    self.manager = _Manager(
       self.directory,
       # Named here, or a fresh manager cannot read the items' metadata.
       item_handlers={
@@ -121,6 +121,10 @@ class Checkpoints:
         ),
         create=create,
         cleanup_tmp_directories=create,
+        async_options=ocp.AsyncOptions(
+          timeout_secs=_SAVE_TIMEOUT,
+          post_finalization_callback=self._write_manifest,
+        ),
         **best,
       ),
     )
@@ -133,8 +137,67 @@ class Checkpoints:
 
   def close(self) -> None:
     """Waits for saves under way; raises what they raised."""
-    self.manager.wait_until_finished()
-    self.manager.close()
+    try:
+      self.wait()
+    finally:
+      self.manager.close()
+
+  def wait(self) -> None:
+    """Until the last save is whole.
+
+    Raises:
+      CheckpointError: it failed; nothing of it is left.
+    """
+    with self._explained():
+      self.manager.wait_until_finished()
+    self._saving = None
+
+  def check(self) -> None:
+    """Raises what has become of a save that has ended; does not wait."""
+    # Several processes end a save together, in `save` or `wait`.
+    if (
+      self._saving is not None
+      and jax.process_count() == 1
+      and not self.manager.is_saving_in_progress()
+    ):
+      self.wait()
+
+  @contextlib.contextmanager
+  def _explained(self):
+    """What Orbax says of a failed save, in one message."""
+    try:
+      yield
+    except CheckpointError:
+      raise
+    except Exception as error:
+      step, self._saving = self._saving, None
+      raise CheckpointError(self._why(step, error)) from error
+
+  def _why(self, step: int | None, error: Exception) -> str:
+    needed = 0
+    for path in self._unfinished(step):
+      files = [file for file in path.rglob("*") if file.is_file()]
+      needed += sum(file.stat().st_size for file in files)
+      shutil.rmtree(path, ignore_errors=True)  # it would fill the disk
+    free = shutil.disk_usage(self.directory).free
+    reason = str(error).strip().partition("\n")[0]
+    if "No space left" in str(error) or "ENOSPC" in str(error):
+      reason = "no space left on the disk"
+    return (
+      f"{self.directory}/{step}: this checkpoint could not be written: "
+      f"{reason}. {free / 1e6:,.0f} MB are free; {needed / 1e6:,.0f} MB of it "
+      f"had been written. The last good checkpoint is {self.last}; make room "
+      "and give the same command again"
+    )
+
+  def _unfinished(self, step: int | None) -> list[pathlib.Path]:
+    folder = pathlib.Path(self.directory)
+    return list(folder.glob(f"{step}{_TEMPORARY}*"))
+
+  def _write_manifest(self) -> None:
+    """Orbax calls this when all files are there, before it names them."""
+    for path in self._unfinished(self._saving):
+      manifest.write_manifest(path)
 
   @property
   def steps(self) -> list[int]:
@@ -162,64 +225,122 @@ class Checkpoints:
         f"{self.last}"
       )
     known = {k: float(v) for k, v in (metrics or {}).items()}
-    self.manager.save(
-      step,
-      args=args.Composite(
-        **{name: args.StandardSave(tree) for name, tree in items.items()},
-        meta=args.JsonSave({**meta, "step": step, "versions": versions()}),
-      ),
-      metrics=known if self.best_metric in known else None,
-      force=True,
-    )
+    self.wait()
+    self._saving = step
+    with self._explained():
+      self.manager.save(
+        step,
+        args=args.Composite(
+          **{name: args.StandardSave(tree) for name, tree in items.items()},
+          meta=args.JsonSave({**meta, "step": step, "versions": versions()}),
+        ),
+        metrics=known if self.best_metric in known else None,
+        force=True,
+      )
 
-  def restore(self, template):
-    """The newest readable state, or None where nothing was ever saved.
+  def restore(
+    self,
+    template,
+    *,
+    step: int | None = None,
+    check: Callable[[Mapping[str, Any]], None] | None = None,
+  ):
+    """The newest state whose files are whole, or None if none was ever saved.
+
+    Damaged steps are passed over, named, and put aside with everything else
+    that is newer than the step that is taken.
 
     Args:
       template: a TrainState of arrays or shapes with shardings.
+      step: this one and no other.
+      check: raises where the step's `meta` speaks against going on with it.
 
     Returns:
       (state, meta).
 
     Raises:
-      CheckpointError: when items differ from the template's, or when there
-        are checkpoints and none of them can be read.
+      CheckpointError: items differ from the template's; the step is not there
+        or damaged; or all are.
     """
-    args = ocp.args
     wanted = _items(jax.tree.map(ocp.utils.to_shape_dtype_struct, template))
-    failures = []
-    for step in reversed(self.steps):
-      try:
-        saved = self._saved(step)
-      except Exception as error:  # Orbax raises many types for a damaged file
-        failures.append(f"step {step}: {type(error).__name__}: {error}")
+    steps = self.steps if step is None else [self.choose(str(step))]
+    damaged = {}
+    for found in reversed(steps):
+      if problem := self._damage(found):
+        damaged[found] = problem
         continue
-      self._check_items(step, saved, wanted)
-      try:
-        restored = self.manager.restore(
-          step,
-          args=args.Composite(
-            **{name: args.StandardRestore(x) for name, x in wanted.items()},
-            meta=args.JsonRestore(),
-          ),
-        )
-      except Exception as error:
-        failures.append(f"step {step}: {type(error).__name__}: {error}")
-        log.warning("checkpoint %s; trying an older one", failures[-1])
-        continue
-      state = template.replace(
-        params=restored["params"],
-        ema=restored.get("ema"),
-        **restored["train"],
-      )
-      return state, restored["meta"]
-    if failures:
+      for problem in damaged.values():
+        log.warning("checkpoint %s; taking step %s", problem, found)
+      state, meta = self._restore(found, template, wanted, check)
+      self._put_aside([s for s in self.steps if s > found])
+      return state, meta
+    if not damaged:
+      return None
+    problems = "\n  ".join(damaged.values())
+    if step is not None:
       raise CheckpointError(
-        f"{self.directory}: no readable checkpoint, and starting over would "
-        "hide that; move the directory away to do so:\n  "
-        + "\n  ".join(failures)
+        f"checkpoint {problems}\n  steps there are: {self.steps}"
       )
-    return None
+    raise CheckpointError(
+      f"refusing to start from step 0: {self.directory} has {len(damaged)} "
+      f"unreadable checkpoints:\n  {problems}\nrestore them from a copy, or "
+      "pass --config.restart=True to move the workdir aside and start over"
+    )
+
+  def _damage(self, step: int) -> str:
+    """What is wrong with the files of a step, on any of the hosts."""
+    path = self.directory / str(step)
+    problems = manifest.damage(
+      path, part=jax.process_index(), parts=jax.process_count()
+    )
+    if not anywhere(bool(problems)):
+      return ""
+    shown = problems[:_SHOWN_FILES] or ["what another process has found"]
+    more = len(problems) - len(shown)
+    return f"{path} is damaged: {'; '.join(shown)}" + (
+      f"; and {more} more" * (more > 0)
+    )
+
+  def _restore(self, step: int, template, wanted, check):
+    args = ocp.args
+    meta = self._read(step, meta=args.JsonRestore())["meta"]
+    if check is not None:
+      check(meta)
+    check_items(f"{self.directory}/{step}", self._saved(step), wanted)
+    if meta["versions"] != versions():
+      log.warning(
+        "checkpoint %s was written by %s; this is %s",
+        self.directory / str(step),
+        *different_versions(meta["versions"], versions()),
+      )
+    restored = self._read(
+      step, **{name: args.StandardRestore(x) for name, x in wanted.items()}
+    )
+    state = template.replace(
+      params=restored["params"], ema=restored.get("ema"), **restored["train"]
+    )
+    return state, meta
+
+  def _read(self, step: int, **items):
+    try:
+      return self.manager.restore(step, args=ocp.args.Composite(**items))
+    except Exception as error:  # Orbax raises many types
+      raise CheckpointError(
+        f"{self.directory}/{step}: Orbax cannot read it, though its files are "
+        f"as they were written: {type(error).__name__}: {error}"
+      ) from error
+
+  def _put_aside(self, steps: list[int]) -> None:
+    """Out of the way of the steps that are saved next."""
+    if not steps:
+      return
+    if is_main_process():
+      folder = pathlib.Path(self.directory)
+      for step in steps:
+        moved = set_aside(folder / str(step), folder.parent / "set_aside")
+        log.warning("checkpoint %s is now %s", folder / str(step), moved)
+    wait_for_all("put aside")
+    self.manager.reload()
 
   def _saved(self, step: int) -> dict[str, Any]:
     """The shapes of a step's items."""
@@ -228,30 +349,6 @@ class Checkpoints:
     if self.has_ema(step):
       names.append("ema")
     return {name: found[name].tree for name in names}
-
-  def _check_items(self, step: int, saved, wanted) -> None:
-    """Refuses a step that another configuration has saved."""
-    problems = shape_differences(saved["params"], wanted["params"])
-    hint = "the model"
-    if not problems and ("ema" in saved) != ("ema" in wanted):
-      with_it = "ema" in saved
-      problems = [
-        f"item ema (the moving average): {'there' if with_it else 'missing'}, "
-        f"and train.ema_decay is {'not set' if with_it else 'set'}"
-      ]
-      hint = "train.ema_decay"
-    if not problems:
-      problems = shape_differences(saved["train"], wanted["train"])
-      hint = "optim.algorithm and the patterns of optim.rate_groups that freeze"
-    if problems:
-      shown = problems[:_SHOWN_PROBLEMS]
-      if len(problems) > len(shown):
-        shown.append(f"and {len(problems) - len(shown)} more")
-      raise CheckpointError(
-        f"{self.directory}/{step} was saved by another configuration "
-        f"({hint}):\n  " + "\n  ".join(shown) + "\nuse another --workdir, or "
-        "the configuration it was made with"
-      )
 
   def choose(self, which: str) -> int:
     """The step meant by "latest", "best" or a number."""
@@ -280,56 +377,4 @@ class Checkpoints:
 
   def load_params(self, step: int, item: str = "params") -> tuple[Any, dict]:
     """(parameters as NumPy arrays, meta) of one step, on any machine."""
-    return load_params(self.directory / str(step), item)
-
-
-def load_params(path, item: str = "params") -> tuple[Any, dict]:
-  """(parameters as NumPy arrays, meta) of a checkpoint's step directory.
-
-  The item is "params" or "ema", the moving average of them.
-  """
-  path = epath.Path(path).absolute()
-  if not (path / "params").is_dir():
-    raise CheckpointError(
-      f"{path}: not a checkpoint; wanted a step directory with 'params' in it"
-    )
-  if not (path / item).is_dir():
-    raise CheckpointError(
-      f"{path}: has no item {item!r}; its run kept no moving average "
-      "(train.ema_decay), so take its parameters (--noema in eval scripts)"
-    )
-  handlers = {
-    item: ocp.StandardCheckpointHandler(),
-    "meta": ocp.JsonCheckpointHandler(),
-  }
-  try:
-    with ocp.Checkpointer(
-      ocp.CompositeCheckpointHandler(**handlers)
-    ) as checkpointer:
-      tree = checkpointer.metadata(path).item_metadata[item].tree
-      # A template of NumPy arrays reads on any number of devices.
-      template = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), tree)
-      restored = checkpointer.restore(
-        path,
-        args=ocp.args.Composite(
-          **{item: ocp.args.StandardRestore(template)},
-          meta=ocp.args.JsonRestore(),
-        ),
-      )
-  except Exception as error:
-    raise CheckpointError(
-      f"{path}: unreadable: {type(error).__name__}: {error}"
-    ) from error
-  return restored[item], restored["meta"]
-
-
-def save_params(path, params, meta: Mapping[str, Any]) -> None:
-  """Writes a checkpoint with no training state, for `init_from` and eval."""
-  with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-    checkpointer.save(
-      epath.Path(path).absolute(),
-      args=ocp.args.Composite(
-        params=ocp.args.StandardSave(params),
-        meta=ocp.args.JsonSave({**meta, "versions": versions()}),
-      ),
-    )
+    return checkpoint_params.load_params(self.directory / str(step), item)

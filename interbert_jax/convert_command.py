@@ -139,7 +139,7 @@ def _import_weights(
   with source.open("rb") as file:
     sha256 = hashlib.file_digest(file, "sha256").hexdigest()
 
-  from interbert_jax.checkpoint import save_params
+  from interbert_jax.checkpoint_params import save_params
 
   meta = {
     "model": dataclasses.asdict(config),
@@ -183,7 +183,7 @@ def _export_weights(
     )
   _check_output(output)
 
-  from interbert_jax.checkpoint import load_params
+  from interbert_jax.checkpoint_params import load_params
   from interbert_jax.config import InterBertConfig
   from interbert_jax.convert_torch import params_to_torch
   from interbert_jax.weights_file import write_safetensors

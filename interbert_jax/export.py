@@ -58,7 +58,7 @@ def _export(args: argparse.Namespace) -> None:
       "first"
     )
 
-  from interbert_jax.checkpoint import load_params
+  from interbert_jax.checkpoint_params import load_params
   from interbert_jax.export_folder import write_export
   from interbert_jax.model_card import read_run
 

@@ -187,7 +187,7 @@ def export_source(
 
 
 def load_export(folder: pathlib.Path) -> tuple[dict, dict]:
-  """(parameters, meta), as `checkpoint.load_params` of the checkpoint."""
+  """(parameters, meta), as `load_params` of the checkpoint."""
   facts = _facts(folder)
   flat = read_tensors(folder / WEIGHTS)
   return traverse_util.unflatten_dict(flat, sep="."), facts

@@ -15,7 +15,7 @@ from etils import epath
 from flax import traverse_util
 
 from interbert_jax import export_folder, hf_bert
-from interbert_jax.checkpoint import load_params
+from interbert_jax.checkpoint_params import load_params
 from interbert_jax.config import InterBertConfig, config_from_official
 from interbert_jax.convert_torch import check_tied, num_labels
 from interbert_jax.errors import CheckpointError, ConfigError

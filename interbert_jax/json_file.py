@@ -44,6 +44,14 @@ def write_lines(path: str | pathlib.Path, rows: list[Any]) -> pathlib.Path:
   return write_text(path, "".join(dumps(row) + "\n" for row in rows))
 
 
+def forget_after(path: str | pathlib.Path, step: int) -> list[Any]:
+  """Removes the lines of later steps, which a kill undid; returns the rest."""
+  rows = [row for row in read_lines(path) if row["step"] <= step]
+  if pathlib.Path(path).exists():
+    write_lines(path, rows)
+  return rows
+
+
 def write_json(path: str | pathlib.Path, value: Any) -> pathlib.Path:
   """Writes to a temporary file beside `path`, then renames it."""
   return write_text(path, dumps(value, indent=2) + "\n")

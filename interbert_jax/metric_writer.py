@@ -1,12 +1,15 @@
 """Metrics for machines: metrics.jsonl and TensorBoard events."""
 
 import pathlib
+import sys
 import time
+import types
 from collections.abc import Mapping
 
 from interbert_jax import json_file
 
 _FILE = "metrics.jsonl"
+_NO_TF = "tensorboard.compat.notf"
 
 
 def read_metrics(workdir: str | pathlib.Path) -> list[dict]:
@@ -23,11 +26,13 @@ class MetricWriter:
 
   def __init__(self, workdir: str | pathlib.Path, *, start_step: int):
     # TensorBoard takes a second to import: only where something is written.
+    # With this name in place it does not import TensorFlow, which it does not
+    # need on a disk, and which would tell about itself on the screen.
+    sys.modules.setdefault(_NO_TF, types.ModuleType(_NO_TF))
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     workdir = pathlib.Path(workdir)
-    rows = [r for r in read_metrics(workdir) if r["step"] <= start_step]
-    json_file.write_lines(workdir / _FILE, rows)
+    rows = json_file.forget_after(workdir / _FILE, start_step)
     self._file = (workdir / _FILE).open("a", encoding="utf-8")
     self._events = EventFileWriter(str(workdir))
     if rows:

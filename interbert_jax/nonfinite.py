@@ -8,12 +8,11 @@ import math
 import pathlib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from interbert_jax import json_file
 from interbert_jax.errors import ConfigError
@@ -74,29 +73,24 @@ class SkippedSteps:
     self._max = max_in_a_row
     suffix = f"-{process}" if process else ""
     self.path = pathlib.Path(workdir) / f"nonfinite{suffix}.jsonl"
-    self._step = start_step
     self.total = 0  # since the run began, restarts included
-    self._ids: dict[int, Sequence[int]] = {}  # of steps not seen yet
-    if self.path.exists():
-      # Later steps were undone by a kill and will be made again.
-      rows = json_file.read_lines(self.path)
-      json_file.write_lines(
-        self.path, [row for row in rows if row["step"] <= start_step]
-      )
-
-  def remember(
-    self, batches: Iterator[Mapping[str, np.ndarray]]
-  ) -> Iterator[Mapping[str, np.ndarray]]:
-    """Passes batches on, and keeps their ids until their step is `seen`."""
-    for step, batch in enumerate(batches, self._step + 1):
-      if "example_id" in batch:
-        self._ids[step] = batch["example_id"].tolist()
-      yield batch
+    json_file.forget_after(self.path, start_step)
 
   def seen(
-    self, step: int, pairs: Mapping[str, Any], *, last_good: str
+    self,
+    step: int,
+    pairs: Mapping[str, Any],
+    *,
+    ids: Sequence[int],
+    last_good: str,
   ) -> dict[str, Any]:
     """A step's metrics without the counters of skipped steps.
+
+    Args:
+      step: from 1.
+      pairs: its metrics.
+      ids: the examples of this process's rows.
+      last_good: checkpoint, for messages.
 
     Raises:
       ConfigError: after too many skipped steps in a row.
@@ -104,7 +98,6 @@ class SkippedSteps:
     found = dict(pairs)
     self.total = int(found.pop("skipped")[0])
     in_a_row = int(found.pop("skipped_in_a_row")[0])
-    ids = self._ids.pop(step, [])
     if in_a_row:
       self._write(step, ids)
     if in_a_row >= self._max:

@@ -5,6 +5,7 @@ default; `pmap` is the other mode. Evaluation always runs under jit.
 """
 
 import collections
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -44,6 +45,7 @@ class Parallel:
       devices=self.devices,
     )
     self.replicated = NamedSharding(self.mesh, P())
+    self._gets_on: Callable[[], None] = lambda: None
     self.by_row = NamedSharding(self.mesh, P(AXIS))
 
   def check_batch_size(self, batch_size: int, *, name: str) -> None:
@@ -149,7 +151,22 @@ class Parallel:
 
   def compile_eval(self, fn: Callable):
     """A function of placed arrays; its results go to every device."""
-    return jax.jit(fn, out_shardings=self.replicated)
+    compiled = jax.jit(fn, out_shardings=self.replicated)
+
+    def run(*args):
+      self._gets_on()
+      return compiled(*args)
+
+    return run
+
+  @contextlib.contextmanager
+  def watched_evaluation(self, gets_on: Callable[[], None]) -> Iterator[None]:
+    """While entered, calls `gets_on` before every batch of an evaluation."""
+    self._gets_on, before = gets_on, self._gets_on
+    try:
+      yield
+    finally:
+      self._gets_on = before
 
   def fetch(self, tree):
     """Waits for device values; a tree of NumPy arrays."""
@@ -230,10 +247,10 @@ class PmapParallel(Parallel):
     )
 
   def fetch(self, tree):
-    return jax.device_get(jax_utils.unreplicate(tree))
+    return jax.device_get(_first_copy(tree))
 
   def to_save(self, state):
-    return jax.tree.map(np.asarray, jax_utils.unreplicate(state))
+    return jax.tree.map(np.asarray, _first_copy(state))
 
   def from_saved(self, state):
     # The axis name must be pmap's own, or the step compiles twice.
@@ -247,6 +264,12 @@ class PmapParallel(Parallel):
 
   def _like(self, new, old):
     return self.from_saved(new)
+
+
+def _first_copy(tree):
+  """The arrays of the first local device, without the device axis."""
+  # Flax's own leaves the axis where one device of several is used.
+  return jax.tree.map(lambda x: x.addressable_shards[0].data.squeeze(0), tree)
 
 
 def make_parallel(
@@ -263,3 +286,16 @@ def make_parallel(
 def is_main_process() -> bool:
   """Whether this process writes logs and metrics."""
   return jax.process_index() == 0
+
+
+def anywhere(here: bool) -> bool:
+  """Whether it is so in any process; all must ask."""
+  if jax.process_count() == 1:
+    return here
+  return bool(multihost_utils.process_allgather(np.array(here)).any())
+
+
+def wait_for_all(what: str) -> None:
+  """Returns when every process has come here."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(what)

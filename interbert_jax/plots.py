@@ -3,10 +3,13 @@
 import pathlib
 
 from interbert_jax.metric_writer import read_metrics
+from interbert_jax.run_files import read_starts
 
 
 def plot_losses(workdir: str | pathlib.Path) -> pathlib.Path | None:
   """Draws plots/loss.png: one panel per loss, training and evaluation.
+
+  Dotted lines stand where the run was started again.
 
   Returns:
     The file, or None where nothing has been logged yet.
@@ -36,6 +39,9 @@ def plot_losses(workdir: str | pathlib.Path) -> pathlib.Path | None:
       points = [(r["step"], r[key]) for r in rows if r.get(key) is not None]
       marker = "o" if label != "train" else None
       axes.plot(*zip(*points, strict=True), label=label, marker=marker, ms=3)
+    for start in read_starts(workdir):
+      if start["step"] > 0:
+        axes.axvline(start["step"], color="0.5", ls=":", lw=1, zorder=0)
     axes.set_title(name)
     axes.set_xlabel("step")
     axes.grid(alpha=0.3)

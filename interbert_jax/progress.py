@@ -1,8 +1,12 @@
 """The progress of a run, for people: one line, rewritten on a terminal."""
 
 import sys
-import time
 from collections.abc import Mapping
+
+from interbert_jax.activity import Activity
+
+# What a step costs, on the average.
+_OF_STEPS = ("data", "step", "save")
 
 
 def duration(seconds: float) -> str:
@@ -13,54 +17,59 @@ def duration(seconds: float) -> str:
   return f"{minutes}m{seconds:02}s" if minutes else f"{seconds}s"
 
 
+def _training(seconds: Mapping[str, float]) -> float:
+  return sum(seconds[name] for name in _OF_STEPS)
+
+
 class Progress:
   """Speed, ETA and the progress line.
 
-  The clock starts at the first `tick`, so compilation counts towards neither,
-  and stands still during `pause` (evaluations).
+  The clock starts when the first step has ended, so that compilation counts
+  towards neither, and stands still during evaluations.
+
+  Args:
+    activity: of the loop; tells the time.
+    start_step: of this start of the run.
+    total_steps: of the whole run.
+    batch_size: global.
+    silent: prints nothing.
   """
 
   def __init__(
     self,
+    activity: Activity,
     *,
     start_step: int,
     total_steps: int,
     batch_size: int,
     silent: bool = False,
   ):
+    self._activity = activity
     self._silent = silent
     self._total = total_steps
     self._batch_size = batch_size
     self._first: int | None = None
     self._last = start_step
-    self._began = self._last_time = 0.0
-    self._waited = 0.0
+    self._began = self._before = activity.seconds
     self._terminal = sys.stderr.isatty()
 
-  def tick(self, step: int) -> None:
-    """The first step has finished: from now on the clock runs."""
+  def first_step(self, step: int) -> None:
+    """The first step has ended: from now on the clock runs."""
     self._first = self._last = step
-    self._began = self._last_time = time.monotonic()
-
-  def waited(self, seconds: float) -> None:
-    """Time spent waiting for data since the last line."""
-    self._waited += seconds
-
-  def pause(self, seconds: float) -> None:
-    self._began += seconds
-    self._last_time += seconds
+    self._began = self._before = self._activity.seconds
 
   def measure(self, step: int) -> dict[str, float]:
-    """Speed since the last call."""
-    now = time.monotonic()
-    seconds = now - self._last_time
-    out = {}
+    """Speed since the last call, and the run's seconds, all its starts'."""
+    now = self._activity.seconds
+    seconds = _training(now) - _training(self._before)
+    out = {"seconds": round(sum(now.values()), 3)}
     if step > self._last and seconds > 0:
-      out = {
+      waited = now["data"] - self._before["data"]
+      out |= {
         "examples_per_sec": (step - self._last) * self._batch_size / seconds,
-        "data_wait_frac": min(self._waited / seconds, 1.0),
+        "data_wait_frac": waited / seconds,
       }
-    self._last, self._last_time, self._waited = step, now, 0.0
+    self._last, self._before = step, now
     return out
 
   def line(self, step: int, values: Mapping[str, float]) -> str:
@@ -81,7 +90,8 @@ class Progress:
         f"{100 * values['data_wait_frac']:.0f}%"
       )
     if self._first is not None and step > self._first:
-      per_step = (time.monotonic() - self._began) / (step - self._first)
+      seconds = _training(self._activity.seconds) - _training(self._began)
+      per_step = seconds / (step - self._first)
       parts.append(f"| ETA {duration(per_step * (self._total - step))}")
     return " ".join(parts)
 

@@ -1,56 +1,39 @@
 """The training loop: restore or initialise, step, log, evaluate, save.
 
 Read it from top to bottom. What a loss is stands in tasks/, what an update is
-in steps.py, where things run in parallel.py.
+in steps.py, where things run in parallel.py, where a run begins in resume.py,
+what happens between its steps in session.py.
 """
 
 import contextlib
 import functools
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from interbert_jax import (
-  checkpoint,
-  json_file,
-  metrics,
-  nonfinite,
-  optim,
-  plots,
-  run_info,
-  steps,
-)
+from interbert_jax import checkpoint, optim, run_files, steps
+from interbert_jax.activity import Activity
 from interbert_jax.batch import check_batch, dummy_batch
-from interbert_jax.errors import CheckpointError, ConfigError
+from interbert_jax.errors import ConfigError
 from interbert_jax.evaluators import Evaluator
-from interbert_jax.init_from import read_init
+from interbert_jax.example_log import ExampleLog
 from interbert_jax.init_report import InitReport
 from interbert_jax.metric_writer import MetricWriter
-from interbert_jax.parallel import Parallel, is_main_process
+from interbert_jax.nonfinite import SkippedSteps
+from interbert_jax.parallel import Parallel, is_main_process, wait_for_all
+from interbert_jax.preemption import StopSignals
 from interbert_jax.progress import Progress
+from interbert_jax.resume import find_start
+from interbert_jax.session import EvaluationLeft, Session
 from interbert_jax.tasks.base import Task
+from interbert_jax.watchdog import Watchdog
+from interbert_jax.workdir import check_workdir, locked, move_contents
 
 TrainBatches = Callable[[int, int], Iterator[Mapping[str, np.ndarray]]]
-
-
-def _check_resumed(meta: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-  """Steps mean other examples after a change of data or batch size."""
-  changed = [
-    f"{key}: {meta.get(key)!r} before, {value!r} now"
-    for key, value in wanted.items()
-    if meta.get(key) != value
-  ]
-  if changed:
-    raise CheckpointError(
-      "this workdir was trained with other settings, under which its step "
-      "count means other examples:\n  "
-      + "\n  ".join(changed)
-      + "\nuse another --workdir, or the settings it was started with"
-    )
 
 
 def _check_settings(
@@ -73,34 +56,6 @@ def _check_settings(
     batch_size // accumulate_steps,
     name="train.batch_size / train.accumulate_steps",
   )
-
-
-def initial_state(
-  checkpoints: checkpoint.Checkpoints,
-  init_fn: Callable[[], steps.TrainState],
-  *,
-  parallel: Parallel,
-  wanted_meta: Mapping[str, Any],
-  init_from: str,
-  init_options: Mapping[str, Any],
-):
-  """This workdir's checkpoint, else `init_from`, else random parameters.
-
-  Returns:
-    (state, completed steps, where the state is from: words or a report).
-  """
-  template = parallel.abstract(init_fn)
-  restored = checkpoints.restore(template)
-  if restored is not None:
-    state, meta = restored
-    _check_resumed(meta, wanted_meta)
-    step = int(meta["step"])
-    return parallel.from_saved(state), step, f"the checkpoint of step {step:,}"
-  state = parallel.init(init_fn)
-  if not init_from:
-    return state, 0, "random parameters"
-  params, report = read_init(init_from, template.params, **init_options)
-  return parallel.with_params(state, params), 0, report
 
 
 def train_and_evaluate(
@@ -126,8 +81,17 @@ def train_and_evaluate(
   init_from: str = "",
   init_options: Mapping[str, Any] | None = None,
   config: Mapping[str, Any] | None = None,
+  resume_step: int | None = None,
+  restart: bool = False,
+  allow_changes: Sequence[str] = (),
+  watchdog_seconds: float = 0.0,
+  watchdog_abort: bool = False,
+  preempt_exit_code: int = 0,
+  log_examples: bool = False,
 ) -> dict[str, float]:
   """Trains until `total_steps` updates are done; restarts by itself.
+
+  SIGTERM and Ctrl-C end it after the step it is in, saved.
 
   Args:
     workdir: where everything goes; a checkpoint in it is continued.
@@ -151,12 +115,24 @@ def train_and_evaluate(
       finite, before the run ends.
     init_from: what to take parameters from, see `init_from.read_init`.
     init_options: its keywords beyond the model and the vocabulary.
-    config: written to config.json, once nothing speaks against the run.
+    config: written to config.json, once nothing speaks against the run, and
+      kept in checkpoints: a restart with another one is refused.
+    resume_step: the checkpoint to go on from, instead of the newest.
+    restart: moves what is in the workdir aside and starts over.
+    allow_changes: settings that may differ from those of the checkpoint.
+    watchdog_seconds: without a step after which all stacks are shown; 0 for
+      never.
+    watchdog_abort: ends a run that hangs, too.
+    preempt_exit_code: of a process that was asked to stop.
+    log_examples: writes down which examples each step has seen.
 
   Returns:
     The metrics of the last evaluation, as "prefix/name".
+
+  Raises:
+    Preempted: it was asked to stop, and has saved.
   """
-  workdir = pathlib.Path(workdir)
+  workdir = check_workdir(workdir)
   main = is_main_process()
   parallel.check_batch_size(batch_size, name="train.batch_size")
   _check_settings(batch_size, accumulate_steps, ema_decay, parallel)
@@ -180,27 +156,49 @@ def train_and_evaluate(
   # Only now: mistakes in the settings leave nothing behind.
   workdir.mkdir(parents=True, exist_ok=True)
   with contextlib.ExitStack() as stack:
+    if main:
+      stack.enter_context(locked(workdir))
+      if restart:
+        move_contents(workdir)
+    wait_for_all("workdir")
+    activity = Activity()
+    stack.enter_context(
+      Watchdog(
+        activity,
+        seconds=watchdog_seconds,
+        abort=watchdog_abort,
+        process=(jax.process_index(), jax.process_count()),
+      )
+    )
+    signals = stack.enter_context(StopSignals())
     checkpoints = stack.enter_context(
       checkpoint.Checkpoints(workdir / "checkpoints", **checkpoint_config)
     )
-    state, start_step, origin = initial_state(
+    meta = {**meta, "config": config}
+    start = find_start(
       checkpoints,
       init_fn,
       parallel=parallel,
-      wanted_meta={key: meta[key] for key in resume_keys},
+      meta=meta,
+      resume_keys=resume_keys,
       init_from=init_from,
       init_options={
         "config": task.config,
         "vocab_sha256": meta.get("vocab_sha256"),
         **(init_options or {}),
       },
+      step=resume_step,
+      allow_changes=allow_changes,
     )
+    state, start_step = start.state, start.step
     if start_step > total_steps:
       raise ConfigError(
         f"{workdir} is at step {start_step}, beyond the {total_steps} steps of "
         "this configuration; raise train.steps or use another --workdir"
       )
+    activity.add(start.meta.get("seconds", {}))
     progress = Progress(
+      activity,
       start_step=start_step,
       total_steps=total_steps,
       batch_size=batch_size,
@@ -212,59 +210,47 @@ def train_and_evaluate(
     )
     progress.message(
       f"model: {num_params:,} parameters{frozen}, {task.config.dtype}, "
-      f"from {origin}; "
+      f"from {start.origin}; "
       f"{len(parallel.devices)} {parallel.devices[0].platform} device(s)"
     )
-    if isinstance(origin, InitReport):
-      for line in origin.lines():
+    for line in start.changed:
+      progress.message(f"changed: {line}")
+    if isinstance(start.origin, InitReport):
+      for line in start.origin.lines():
         progress.message(line)
-    if start_step == total_steps:
+    evaluation_due = start.meta.get("evaluation_due", False)
+    if start_step == total_steps and not evaluation_due:
       progress.message(f"{workdir} is already trained to step {start_step:,}")
       return {}
-    skipped = nonfinite.SkippedSteps(
-      workdir,
-      start_step=start_step,
-      max_in_a_row=max_skipped,
-      process=jax.process_index(),
+    shared = {"start_step": start_step, "process": jax.process_index()}
+    session = Session(
+      workdir=workdir,
+      parallel=parallel,
+      optimizer=optimizer,
+      evaluators=evaluators,
+      checkpoints=checkpoints,
+      activity=activity,
+      signals=signals,
+      progress=progress,
+      examples=ExampleLog(workdir, written=log_examples, **shared),
+      skipped=SkippedSteps(workdir, max_in_a_row=max_skipped, **shared),
+      writer=stack.enter_context(MetricWriter(workdir, start_step=start_step))
+      if main
+      else None,
+      meta=meta,
+      preempt_exit_code=preempt_exit_code,
     )
-    writer = None
     if main:
-      if config is not None:
-        json_file.write_json(workdir / "config.json", config)
-      json_file.write_json(workdir / "env.json", run_info.environment())
-      if isinstance(origin, InitReport):
-        json_file.write_json(workdir / "init_report.json", origin.to_json())
-      writer = stack.enter_context(MetricWriter(workdir, start_step=start_step))
+      run_files.write_start(workdir, start, config=config)
 
-    def log(step: int, arrived: list) -> None:
-      """Fetches the metrics of steps up to `step` and writes their means."""
-      values = metrics.mean_over(
-        skipped.seen(k, parallel.fetch(pairs), last_good=checkpoints.last)
-        for k, pairs in arrived
-      )
-      values["skipped"] = skipped.total
-      values["lr"] = float(optimizer.schedule(step - 1))
-      values |= progress.measure(step)
-      if writer:
-        writer.write(step, values)
-      progress.show(step, values)
-
-    def evaluate(step: int) -> dict[str, float]:
-      began = time.monotonic()
-      params = parallel.eval_params(state)
-      found = {
-        f"{prefix}/{name}": value
-        for prefix, evaluator in evaluators.items()
-        for name, value in evaluator.run(params).items()
-      }
-      nonfinite.check_metrics(found, step=step, last_good=checkpoints.last)
-      if writer:
-        writer.write(step, found)
-        plots.plot_losses(workdir)
-      seconds = time.monotonic() - began
-      progress.pause(seconds)
-      progress.show_evaluation(step, found, seconds)
-      return found
+    evaluation: dict[str, float] = {}
+    if evaluation_due:  # the last start was stopped before it
+      try:
+        evaluation = session.evaluate(start_step, state)
+      except EvaluationLeft:
+        session.stop(start_step)
+      if start_step == total_steps:
+        return evaluation
 
     step_fn = parallel.compile_train_step(
       functools.partial(
@@ -278,48 +264,54 @@ def train_and_evaluate(
       state,
     )
     batches = parallel.prefetch(
-      skipped.remember(
+      session.examples.remember(
         checked(train_batches(start_step, total_steps), task=task, dims=dims)
       )
     )
     pending: list = []  # metrics, on the device, of steps not yet logged
-    evaluation: dict[str, float] = {}
     progress.message("compiling the training step ...")
-    compiling = time.monotonic()
 
     for step in range(start_step + 1, total_steps + 1):
-      began = time.monotonic()
+      activity.begin("data", step)
       batch = next(batches)
-      progress.waited(time.monotonic() - began)
+      first = step == start_step + 1
+      activity.begin("compile" if first else "step")
+      began = time.monotonic()
       state, step_metrics = step_fn(state, batch, step_key)
-      if step == start_step + 1:
+      if first:
         jax.block_until_ready(step_metrics)
-        seconds = time.monotonic() - compiling
+        activity.begin("step")
+        seconds = time.monotonic() - began
         progress.message(f"compiled in {seconds:.0f}s")
-        progress.tick(step)
+        progress.first_step(step)
       # One step late: the device is busy with this step by now, so that
       # fetching the metrics of the last one does not make it wait.
       if pending and (step - 1) % log_every == 0:
-        log(step - 1, pending)
+        session.log(step - 1, pending)
         pending = []
       pending.append((step, step_metrics))
+      checkpoints.check()
 
+      stopping = signals.asked()
       last = step == total_steps
       evaluating = last or (eval_every > 0 and step % eval_every == 0)
-      saving = last or step % checkpoint_config["save_every"] == 0
+      saving = last or stopping or step % checkpoint_config["save_every"] == 0
       if evaluating or saving:
         # Too many skipped steps must end the run before another save.
-        log(step, pending)
+        session.log(step, pending)
         pending = []
-      if evaluating:
-        evaluation = evaluate(step)
+      found = None
+      if evaluating and not stopping:
+        try:
+          found = evaluation = session.evaluate(step, state)
+        except EvaluationLeft:
+          stopping = saving = True
       if saving:
-        checkpoints.save(
-          parallel.to_save(state),
-          step=step,
-          meta=meta,
-          metrics=evaluation if evaluating else None,
-        )
+        due = evaluating and found is None
+        session.save(step, state, evaluation=found, evaluation_due=due)
+      if stopping:
+        session.stop(step)
+    session.summary()
   return evaluation
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import safetensors
 
-from interbert_jax import checkpoint, convert_command
+from interbert_jax import checkpoint_params, convert_command
 from interbert_jax.config import InterBertConfig
 from interbert_jax.convert_command import main
 from interbert_jax.convert_torch import params_from_torch, params_to_torch
@@ -59,7 +59,7 @@ def test_file_to_checkpoint_to_file(variant, tmp_path, capsys):
     f": {len(variant.weights)} tensors, {count:,} parameters"
   )
   assert lines[1].startswith(f"wrote {tmp_path / 'step'}")
-  params, meta = checkpoint.load_params(tmp_path / "step")
+  params, meta = checkpoint_params.load_params(tmp_path / "step")
   jax.tree.map(
     np.testing.assert_array_equal,
     params,
@@ -106,7 +106,7 @@ def test_converts_torch_files(official, folder, layout):
   WRITERS[layout](folder / "model.bin", state)
   flags = {"input": "model.bin", "config": "model.json", "output": "step"}
   assert run(folder, **flags) == 0
-  params, meta = checkpoint.load_params(folder / "step")
+  params, meta = checkpoint_params.load_params(folder / "step")
   same(params_to_torch(params, official.config), official.weights)
   assert meta["source"] == "model.bin"
 
@@ -126,7 +126,7 @@ def refused(folder, capsys, *words, **flags):
 def step(official, folder):
   params = params_from_torch(official.weights, official.config)
   meta = {"model": dataclasses.asdict(official.config), "step": 7}
-  checkpoint.save_params(folder / "step", params, meta)
+  checkpoint_params.save_params(folder / "step", params, meta)
   return folder / "step"
 
 
@@ -196,13 +196,13 @@ def test_weights_of_another_model_leave_nothing(folder, official, capsys):
 def test_checkpoint_of_another_model_leaves_nothing(
   folder, official, step, capsys
 ):
-  params, meta = checkpoint.load_params(step)
+  params, meta = checkpoint_params.load_params(step)
   del params["mlm_head"]["bias"]
-  checkpoint.save_params(folder / "other", params, meta)
+  checkpoint_params.save_params(folder / "other", params, meta)
   flags = {"input": "other", "output": "new.safetensors"}
   refused(folder, capsys, "/other: ", "missing: mlm_head/bias", **flags)
   del meta["model"]["fusion"]
-  checkpoint.save_params(folder / "older", params, meta)
+  checkpoint_params.save_params(folder / "older", params, meta)
   flags["input"] = "older"
   refused(folder, capsys, "/older: ", "other fields", "['fusion']", **flags)
 
@@ -213,7 +213,7 @@ def test_failed_write_leaves_nothing(folder, capsys, monkeypatch):
     (path.parent / f"{path.name}.half").write_text("half")
     raise OSError("No space left on device")
 
-  monkeypatch.setattr(checkpoint, "save_params", fail)
+  monkeypatch.setattr(checkpoint_params, "save_params", fail)
   before = sorted(folder.rglob("*"))
   flags = {"input": "weights.npz", "config": "model.json", "output": "new"}
   assert run(folder, **flags) == 2
@@ -263,7 +263,7 @@ def test_runs_from_the_shell_without_tensorflow(folder, official):
   )
   done = shell("-c", code, *flags)
   assert done.returncode == 0 and done.stderr == "", done.stderr
-  params, _ = checkpoint.load_params(folder / "step")
+  params, _ = checkpoint_params.load_params(folder / "step")
   same(params_to_torch(params, official.config), official.weights)
   done = shell("-m", "interbert_jax.convert_torch", *flags)
   assert done.returncode == 2 and done.stdout == ""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from interbert_jax import checkpoint, export_folder
+from interbert_jax import checkpoint_params, export_folder
 from interbert_jax.config import config_from_official
 from interbert_jax.convert_torch import params_from_torch
 from interbert_jax.errors import CheckpointError
@@ -52,7 +52,7 @@ def save(folder, variant, **meta):
     "step": 40,
     **meta,
   }
-  checkpoint.save_params(folder / "run/checkpoints/40", params, meta)
+  checkpoint_params.save_params(folder / "run/checkpoints/40", params, meta)
   (folder / "v.txt").write_bytes(WORDS)
   return params
 

@@ -48,7 +48,7 @@ for module in found:
 """
 
 TRAIN_TWO_STEPS = """
-from interbert_jax.checkpoint import load_params
+from interbert_jax.checkpoint_params import load_params
 from interbert_jax.parallel import make_parallel
 from interbert_jax.train import train_and_evaluate
 from tests.tiny_task import BATCH, DIMS, tiny_batches, tiny_task

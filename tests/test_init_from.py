@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 import pytest
 from flax import traverse_util
 
-from interbert_jax import checkpoint
+from interbert_jax import checkpoint_params, manifest
 from interbert_jax.convert_torch import params_from_torch
 from interbert_jax.errors import CheckpointError, ConfigError
 from interbert_jax.init_from import read_init
@@ -59,7 +59,7 @@ def read(path, variant, wanted=None, **options):
 
 def save(path, variant, **meta):
   model = dataclasses.asdict(variant.config)
-  checkpoint.save_params(path, tree(variant), {"model": model, **meta})
+  checkpoint_params.save_params(path, tree(variant), {"model": model, **meta})
   return path
 
 
@@ -82,6 +82,7 @@ def test_the_moving_average_of_a_checkpoint(official, tmp_path):
         meta=ocp.args.JsonSave({"step": 7}),
       ),
     )
+  manifest.write_manifest(tmp_path / "7")
   same(read(tmp_path / "7", official)[0], params)
   same(read(tmp_path / "7", official, ema=True)[0], average)
   # Where there is none, nothing else is taken for it.

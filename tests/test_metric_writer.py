@@ -11,8 +11,9 @@ from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import (
   EventAccumulator,
 )
+from tensorboard.summary.writer import event_file_writer
 
-from interbert_jax import progress
+from interbert_jax import activity
 from interbert_jax.metric_writer import MetricWriter, read_metrics
 from interbert_jax.plots import plot_losses
 from interbert_jax.progress import Progress, duration
@@ -44,8 +45,12 @@ def test_rows_and_events(tmp_path):
   assert list(row) == ["step", "time", "loss", "val/loss"]
 
 
-def test_rows_of_undone_steps_are_removed(tmp_path):
+def test_rows_of_undone_steps_are_removed(tmp_path, monkeypatch):
   """The run came to step 6 and continues from the checkpoint of step 4."""
+  # Files of one second are read in the order of their numbers, as words.
+  monkeypatch.setattr(
+    event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0)
+  )
   write_steps(tmp_path, [2, 4, 6])
   write_steps(tmp_path, [6, 8], start_step=4, sign=-1)
   wanted = [(2, 2), (4, 4), (6, -6), (8, -8)]
@@ -133,35 +138,51 @@ def test_duration(seconds, text):
 def clock(monkeypatch):
   now = types.SimpleNamespace(seconds=1000.0)
   fake = types.SimpleNamespace(monotonic=lambda: now.seconds)
-  monkeypatch.setattr(progress, "time", fake)
+  monkeypatch.setattr(activity, "time", fake)
   return now
 
 
-def make_progress(**changes):
+def make_progress(doing=None, **changes):
   return Progress(
-    **{"start_step": 0, "total_steps": 2000, "batch_size": 64, **changes}
+    doing or activity.Activity(),
+    **{"start_step": 0, "total_steps": 2000, "batch_size": 64, **changes},
   )
 
 
 def test_speed_and_eta_by_hand(clock):
   """After the first step: 20 steps in 10 s, then 30 s of evaluation."""
-  found = make_progress()
+  doing = activity.Activity()
+  found = make_progress(doing)
+  doing.begin("compile")
   clock.seconds += 500  # compilation counts towards nothing
-  found.tick(1)
-  clock.seconds += 10
-  found.waited(2.5)
-  assert found.measure(21) == {"examples_per_sec": 128, "data_wait_frac": 0.25}
+  doing.begin("data")
+  found.first_step(1)
+  clock.seconds += 2.5
+  doing.begin("step")
+  clock.seconds += 7.5
+  assert found.measure(21) == {
+    "examples_per_sec": 128,
+    "data_wait_frac": 0.25,
+    "seconds": 510,
+  }
   assert found.line(21, {}).endswith("ETA 16m29s")  # 1979 steps of 0.5 s
+  doing.begin("evaluate")
   clock.seconds += 30
-  found.pause(30)
+  doing.begin("save")
   assert found.line(21, {}).endswith("ETA 16m29s")
   clock.seconds += 5
-  assert found.measure(31) == {"examples_per_sec": 128, "data_wait_frac": 0}
+  assert found.measure(31) == {
+    "examples_per_sec": 128,
+    "data_wait_frac": 0,
+    "seconds": 545,
+  }
 
 
 def test_a_line_by_hand(clock):
-  found = make_progress(total_steps=20_000)
-  found.tick(200)
+  doing = activity.Activity()
+  found = make_progress(doing, total_steps=20_000)
+  doing.begin("step")
+  found.first_step(200)
   clock.seconds += 100
   values = {
     "loss": 3.2144,

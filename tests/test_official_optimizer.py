@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from interbert_jax import checkpoint
+from interbert_jax import checkpoint_params
 from interbert_jax.convert_command import main
 from interbert_jax.convert_torch import params_to_torch
 from interbert_jax.errors import CheckpointError
@@ -175,7 +175,7 @@ def test_the_conversion_keeps_it_with_the_checkpoint(
     np.testing.assert_array_equal(found[name].v, moments.v)
     assert found[name].step == moments.step
   # The checkpoint beside it is what it was without.
-  params, _ = checkpoint.load_params(step)
+  params, _ = checkpoint_params.load_params(step)
   weights = params_to_torch(params, official.config)
   same(weights, official.weights)
   assert DECODER in weights

@@ -16,7 +16,8 @@ from interbert_jax.checkpoint import Checkpoints
 from interbert_jax.evaluators import LossEvaluator
 from interbert_jax.metric_writer import read_metrics
 from interbert_jax.parallel import make_parallel
-from interbert_jax.train import initial_state, train_and_evaluate
+from interbert_jax.resume import find_start
+from interbert_jax.train import train_and_evaluate
 from interbert_jax.weights_file import write_safetensors
 from tests.bert_weights import make_bert
 from tests.tiny_task import (
@@ -118,7 +119,7 @@ def test_resumed_run_equals_straight_run(straight, tmp_path, capsys):
     np.testing.assert_array_equal, saved(tmp_path, 8), saved(workdir, 8)
   )
   assert resumed_seen == seen
-  timing = {"time", "examples_per_sec", "data_wait_frac"}
+  timing = {"time", "seconds", "examples_per_sec", "data_wait_frac"}
   rows = [
     [
       {k: v for k, v in row.items() if k not in timing}
@@ -255,17 +256,19 @@ def test_init_from_a_bert_leaves_the_rest_random(tmp_path):
     return steps.init_state(params, optax.identity())
 
   with Checkpoints(tmp_path / "checkpoints") as checkpoints:
-    state, step, report = initial_state(
+    start = find_start(
       checkpoints,
       init_fn,
       parallel=parallel,
-      wanted_meta={},
+      meta={},
+      resume_keys=(),
       init_from=str(tmp_path),
       init_options={"config": task.config, "layers": (4, 0, 2)},
     )
-  assert (step, report.format) == (0, "bert")
+  report = start.origin
+  assert (start.step, report.format) == (0, "bert")
   fresh = flatten_dict(parallel.init(init_fn).params, sep="/")
-  found = flatten_dict(state.params, sep="/")
+  found = flatten_dict(start.state.params, sep="/")
   assert found.keys() == report.loaded.keys() | report.random.keys()
   for name, value in found.items():
     wanted = fresh[name]

@@ -8,7 +8,7 @@ import numpy as np
 
 from configs import common, finetuning
 from input_pipeline.tokenizer import Tokenizer
-from interbert_jax import checkpoint, json_file
+from interbert_jax import checkpoint_params, json_file
 from interbert_jax.batch import CANDIDATES, dummy_batch
 from interbert_jax.config import make_config
 from interbert_jax.tasks.retrieval import RetrievalTask
@@ -48,7 +48,7 @@ def write_run(root, *, images=11, step=7, seed=0):
     shapes,
   )
   workdir = root / "workdir"
-  checkpoint.save_params(
+  checkpoint_params.save_params(
     workdir / "checkpoints" / str(step),
     params,
     {

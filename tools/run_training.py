@@ -8,6 +8,7 @@ import jax
 
 from interbert_jax.parallel import is_main_process, make_parallel
 from interbert_jax.train import train_and_evaluate
+from interbert_jax.workdir import check_workdir
 from tools import experiment
 from tools.data_checks import check_data
 from tools.tasks import find_task
@@ -15,6 +16,7 @@ from tools.tasks import find_task
 
 def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
   """Builds data, task and evaluators, trains, and returns the last metrics."""
+  workdir = check_workdir(workdir)
   parallel = make_parallel(**config["parallel"])
   found = find_task(config)
   data = found.data(config, config["input"]["train_split"])
@@ -68,7 +70,7 @@ def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
       "batch_size": batch_size,
       "seed": config["seed"],
     },
-    resume_keys=("data_fingerprint", "batch_size", "seed"),
+    resume_keys=("vocab_sha256", "data_fingerprint", "batch_size", "seed"),
     seed=config["seed"],
     batch_size=batch_size,
     total_steps=steps,
@@ -76,7 +78,17 @@ def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
     eval_every=config["evals"]["every"],
     accumulate_steps=config["train"]["accumulate_steps"],
     ema_decay=config["train"]["ema_decay"],
-    max_skipped=config["train"]["max_skipped"],
+    **{
+      key: config["train"][key]
+      for key in (
+        "max_skipped",
+        "watchdog_seconds",
+        "watchdog_abort",
+        "preempt_exit_code",
+        "log_examples",
+      )
+    },
+    **{key: config[key] for key in ("resume_step", "restart", "allow_changes")},
     optim_config=experiment.optim_section(config, info["num_examples"]),
     checkpoint_config=dict(config["checkpoint"]),
     init_from=config["init_from"],

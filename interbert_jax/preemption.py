@@ -1,0 +1,95 @@
+"""Being asked to stop: SIGTERM from a scheduler, Ctrl-C from a person.
+
+One process notes the signal and stops after the step it is in. Several must
+stop after the same step: there JAX's own handler of SIGTERM tells all the
+others, and they agree on the first step that none of them has passed.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import jax
+from jax.experimental import multihost_utils
+
+
+class Preempted(Exception):
+  """A run that was asked to stop, and has.
+
+  Attributes:
+    step: the last one that was done.
+    exit_code: what the process is to end with.
+  """
+
+  def __init__(self, message: str, *, step: int, exit_code: int = 0):
+    super().__init__(message)
+    self.step = step
+    self.exit_code = exit_code
+
+
+class StopSignals:
+  """While entered, SIGTERM and the first Ctrl-C are requests to stop.
+
+  In a thread other than the main one, where Python allows no handlers, signals
+  keep the meaning they had.
+
+  Attributes:
+    name: of the signal that arrived here, empty without one.
+    seconds: since it arrived.
+  """
+
+  def __init__(self):
+    self.name = ""
+    self._arrived = 0.0
+    self._steps = 0
+    self._agree = jax.distributed.is_initialized() and getattr(
+      jax.config, "jax_enable_preemption_service", True
+    )
+    self._before: dict[int, object] = {}
+
+  def __enter__(self):
+    if threading.current_thread() is not threading.main_thread():
+      return self
+    numbers = [signal.SIGINT]
+    if not self._agree:  # JAX listens to SIGTERM otherwise
+      numbers.append(signal.SIGTERM)
+    for number in numbers:
+      self._before[number] = signal.signal(number, self._note)
+    return self
+
+  def __exit__(self, *_):
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+    self._before = {}
+
+  def _note(self, number: int, frame) -> None:
+    del frame
+    again = bool(self.name)
+    if not again:
+      self.name, self._arrived = signal.Signals(number).name, time.monotonic()
+    if number == signal.SIGINT:
+      if again:
+        # The next one ends the process as ever, wherever it is.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt
+      print(
+        "\nstopping after this step; press Ctrl-C again to quit without saving",
+        file=sys.stderr,
+        flush=True,
+      )
+      if self._agree:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+  @property
+  def seconds(self) -> float:
+    return time.monotonic() - self._arrived
+
+  def asked(self) -> bool:
+    """Whether the run is to stop after this step; ask once at every step."""
+    if not self._agree:
+      return bool(self.name)
+    # Counted from this start: JAX compares numbers that begin with 1.
+    self._steps += 1
+    return multihost_utils.reached_preemption_sync_point(self._steps)
