@@ -102,6 +102,8 @@ class Checkpoints:
       best = {"best_fn": score, "best_mode": best_mode}
     self.best_metric = best_metric
     self._saving: int | None = None  # the step that is being written
+    self._failed = False
+    self._bytes = 0  # of the last state that was saved
     if create and is_main_process():
       for path in pathlib.Path(self.directory).glob(f"*{_TEMPORARY}*"):
         log.warning("ignoring unfinished checkpoint %s", path)
@@ -138,9 +140,16 @@ class Checkpoints:
   def close(self) -> None:
     """Waits for saves under way; raises what they raised."""
     try:
-      self.wait()
+      if not self._failed:
+        self.wait()
     finally:
-      self.manager.close()
+      # Orbax raises again what `wait` has raised already.
+      known = (Exception,) if self._failed else ()
+      with contextlib.suppress(*known):
+        self.manager.close()
+      if self._failed:
+        for path in self._unfinished(self._saving):
+          shutil.rmtree(path, ignore_errors=True)  # it would fill the disk
 
   def wait(self) -> None:
     """Until the last save is whole.
@@ -150,16 +159,11 @@ class Checkpoints:
     """
     with self._explained():
       self.manager.wait_until_finished()
-    self._saving = None
 
   def check(self) -> None:
     """Raises what has become of a save that has ended; does not wait."""
     # Several processes end a save together, in `save` or `wait`.
-    if (
-      self._saving is not None
-      and jax.process_count() == 1
-      and not self.manager.is_saving_in_progress()
-    ):
+    if jax.process_count() == 1 and not self.manager.is_saving_in_progress():
       self.wait()
 
   @contextlib.contextmanager
@@ -170,24 +174,19 @@ class Checkpoints:
     except CheckpointError:
       raise
     except Exception as error:
-      step, self._saving = self._saving, None
-      raise CheckpointError(self._why(step, error)) from error
+      self._failed = True
+      raise CheckpointError(self._why(error)) from error
 
-  def _why(self, step: int | None, error: Exception) -> str:
-    needed = 0
-    for path in self._unfinished(step):
-      files = [file for file in path.rglob("*") if file.is_file()]
-      needed += sum(file.stat().st_size for file in files)
-      shutil.rmtree(path, ignore_errors=True)  # it would fill the disk
+  def _why(self, error: Exception) -> str:
     free = shutil.disk_usage(self.directory).free
     reason = str(error).strip().partition("\n")[0]
     if "No space left" in str(error) or "ENOSPC" in str(error):
       reason = "no space left on the disk"
     return (
-      f"{self.directory}/{step}: this checkpoint could not be written: "
-      f"{reason}. {free / 1e6:,.0f} MB are free; {needed / 1e6:,.0f} MB of it "
-      f"had been written. The last good checkpoint is {self.last}; make room "
-      "and give the same command again"
+      f"{self.directory}/{self._saving}: the checkpoint cannot be written: "
+      f"{reason}. It needs about {self._bytes / 1e6:,.1f} MB, and "
+      f"{free / 1e6:,.1f} MB are free. The last good one is {self.last}; "
+      "make room and give the same command again"
     )
 
   def _unfinished(self, step: int | None) -> list[pathlib.Path]:
@@ -227,6 +226,7 @@ class Checkpoints:
     known = {k: float(v) for k, v in (metrics or {}).items()}
     self.wait()
     self._saving = step
+    self._bytes = sum(x.nbytes for x in jax.tree.leaves(items))
     with self._explained():
       self.manager.save(
         step,

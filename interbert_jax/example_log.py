@@ -48,6 +48,5 @@ class ExampleLog:
     ids = self._ids.pop(step, [])
     if self._written:
       row = {"step": step, "example_ids": ids}
-      with self.path.open("a", encoding="utf-8") as file:
-        file.write(json_file.dumps(row) + "\n")
+      json_file.append_line(self.path, row)
     return ids

@@ -44,6 +44,15 @@ def write_lines(path: str | pathlib.Path, rows: list[Any]) -> pathlib.Path:
   return write_text(path, "".join(dumps(row) + "\n" for row in rows))
 
 
+def append_line(path: str | pathlib.Path, row: Any) -> None:
+  """Adds a line; a reader has it at once."""
+  try:
+    with pathlib.Path(path).open("a", encoding="utf-8") as file:
+      file.write(dumps(row) + "\n")
+  except OSError as error:  # which names no file when the disk is full
+    raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def forget_after(path: str | pathlib.Path, step: int) -> list[Any]:
   """Removes the lines of later steps, which a kill undid; returns the rest."""
   rows = [row for row in read_lines(path) if row["step"] <= step]

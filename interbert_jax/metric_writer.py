@@ -33,7 +33,7 @@ class MetricWriter:
 
     workdir = pathlib.Path(workdir)
     rows = json_file.forget_after(workdir / _FILE, start_step)
-    self._file = (workdir / _FILE).open("a", encoding="utf-8")
+    self._file = workdir / _FILE
     self._events = EventFileWriter(str(workdir))
     if rows:
       self._purge(start_step + 1)
@@ -51,9 +51,7 @@ class MetricWriter:
     from tensorboard.compat.proto import event_pb2, summary_pb2
 
     now = time.time()
-    row = {"step": step, "time": now, **values}
-    self._file.write(json_file.dumps(row) + "\n")
-    self._file.flush()
+    json_file.append_line(self._file, {"step": step, "time": now, **values})
     summary = summary_pb2.Summary(
       value=[
         summary_pb2.Summary.Value(tag=name, simple_value=value)
@@ -71,5 +69,4 @@ class MetricWriter:
     self.close()
 
   def close(self) -> None:
-    self._file.close()
     self._events.close()

@@ -120,5 +120,4 @@ class SkippedSteps:
       flush=True,
     )
     row = {"step": step, "time": time.time(), "example_ids": list(ids)}
-    with self.path.open("a", encoding="utf-8") as file:
-      file.write(json_file.dumps(row) + "\n")
+    json_file.append_line(self.path, row)

@@ -30,8 +30,7 @@ def write_start(
     "changed": start.changed,
     **environment,
   }
-  with (workdir / _STARTS).open("a", encoding="utf-8") as file:
-    file.write(json_file.dumps(row) + "\n")
+  json_file.append_line(workdir / _STARTS, row)
 
 
 def read_starts(workdir: pathlib.Path) -> list[dict]:
