@@ -35,29 +35,19 @@ def load_params(path, item: str = "params") -> tuple[Any, dict]:
       f"{path} is damaged: {'; '.join(problems[:_SHOWN_FILES])}; take another "
       f"step of {path.parent}, or restore it from a copy"
     )
-  handlers = {
-    item: ocp.StandardCheckpointHandler(),
-    "meta": ocp.JsonCheckpointHandler(),
-  }
   try:
-    with ocp.Checkpointer(
-      ocp.CompositeCheckpointHandler(**handlers)
-    ) as checkpointer:
-      tree = checkpointer.metadata(path).item_metadata[item].tree
+    with ocp.StandardCheckpointer() as checkpointer:
+      tree = checkpointer.metadata(path / item).item_metadata.tree
       # A template of NumPy arrays reads on any number of devices.
       template = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), tree)
-      restored = checkpointer.restore(
-        path,
-        args=ocp.args.Composite(
-          **{item: ocp.args.StandardRestore(template)},
-          meta=ocp.args.JsonRestore(),
-        ),
-      )
+      params = checkpointer.restore(path / item, template)
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
+      meta = checkpointer.restore(path / "meta")
   except Exception as error:
     raise CheckpointError(
       f"{path}: unreadable: {type(error).__name__}: {error}"
     ) from error
-  return restored[item], restored["meta"]
+  return params, meta
 
 
 def save_params(path, params, meta: Mapping[str, Any]) -> None:

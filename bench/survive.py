@@ -1,0 +1,260 @@
+"""Kills a run at random times, again and again, and looks what is lost.
+
+  python bench/survive.py --kills=50 --output=docs/survive.json
+
+The quick start on coloured shapes, with a checkpoint every 20 steps. Three
+kills in ten come while it starts, the others while it trains: in steps, in
+evaluations, and in saves, of which there is nearly always one. The same command
+is given again after each. In the end parameters, example ids and metrics are
+compared with those of a run that nobody disturbed.
+"""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from interbert_jax import json_file
+from interbert_jax.checkpoint_params import load_params
+from interbert_jax.metric_writer import read_metrics
+from interbert_jax.run_files import read_starts
+from interbert_jax.run_info import environment
+
+Command = Callable[[pathlib.Path], Sequence[str]]
+_TIMES = ("time", "seconds", "examples_per_sec", "data_wait_frac")
+_PATIENCE = 600  # seconds that a start may take to its first step
+
+
+class Start:
+  """A process of the run, and how far it has come."""
+
+  def __init__(self, command: Sequence[str], workdir: pathlib.Path):
+    self._workdir = workdir
+    self._before = len(read_starts(workdir))
+    self.began = time.monotonic()
+    self.errors = tempfile.TemporaryFile()
+    self.process = subprocess.Popen(
+      command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=self.errors
+    )
+
+  def stepping(self) -> bool:
+    """Whether it has made a step, or ended."""
+    if self.process.poll() is not None:
+      return True
+    starts = read_starts(self._workdir)
+    return len(starts) > self._before and _last_step(self._workdir) > int(
+      starts[-1]["step"]
+    )
+
+  def wait_for_steps(self) -> float:
+    """Seconds from the start of the process to its first step."""
+    while not self.stepping():
+      if time.monotonic() - self.began > _PATIENCE:
+        raise RuntimeError(f"no step in {_PATIENCE} s:\n{self.said()}")
+      time.sleep(0.01)
+    return time.monotonic() - self.began
+
+  def said(self) -> str:
+    self.errors.seek(0)
+    return self.errors.read().decode(errors="replace")
+
+  def kill(self) -> None:
+    self.process.send_signal(signal.SIGKILL)
+    self.process.wait()
+
+  def end(self) -> None:
+    """Waits for it to end by itself."""
+    if self.process.wait() != 0:
+      raise RuntimeError(self.said())
+
+
+def _examples(workdir: pathlib.Path) -> list[dict]:
+  return json_file.read_lines(workdir / "examples.jsonl")
+
+
+def _last_step(workdir: pathlib.Path) -> int:
+  rows = _examples(workdir)
+  return int(rows[-1]["step"]) if rows else 0
+
+
+def survive(
+  command: Command,
+  folder: pathlib.Path,
+  *,
+  kills: int,
+  seed: int = 0,
+  training_seconds: float = 2.5,
+) -> dict:
+  """Kills a run and compares its end with an undisturbed one's.
+
+  Args:
+    command: of a workdir; logs its examples and every step.
+    folder: for the two workdirs; those of an earlier call are removed.
+    kills: kill -9 so many times.
+    seed: of the times.
+    training_seconds: after the first step of a start at most.
+  """
+  rng = random.Random(seed)
+  straight, killed = folder / "straight", folder / "killed"
+  for workdir in (straight, killed):
+    shutil.rmtree(workdir, ignore_errors=True)
+  began = time.monotonic()
+  start = Start(command(straight), straight)
+  starting = start.wait_for_steps()
+  start.end()
+  straight_seconds = time.monotonic() - began
+
+  lost, restarts, unfinished, done = [], [], 0, 0
+  began = time.monotonic()
+  while done < kills:
+    start = Start(command(killed), killed)
+    if rng.random() < 0.3:
+      time.sleep(rng.uniform(0, starting))
+    else:
+      restarts.append(start.wait_for_steps())
+      time.sleep(rng.uniform(0, training_seconds))
+    if start.process.poll() is not None:
+      break  # it came to its end before all kills
+    reached = _last_step(killed)
+    start.kill()
+    done += 1
+    steps = _saved_steps(killed)
+    lost.append(max(0, reached - (steps[-1] if steps else 0)))
+    unfinished += any((killed / "checkpoints").glob("*tmp*"))
+    print(f"kill {done}: step {reached}, {lost[-1]} lost", flush=True)
+  start = Start(command(killed), killed)
+  restarts.append(start.wait_for_steps())
+  start.end()
+  wall = time.monotonic() - began
+  return {
+    "kills": done,
+    "recovered": done,  # or an error above
+    "kills_while_saving": unfinished,
+    "starts": len(read_starts(killed)),
+    "steps_lost_max": max(lost, default=0),
+    "steps_lost_mean": round(statistics.mean(lost), 1) if lost else 0.0,
+    "restart_seconds_mean": round(statistics.mean(restarts), 2),
+    "straight_seconds": round(straight_seconds, 1),
+    "killed_seconds": round(wall, 1),
+    "seconds_by_activity": _seconds(killed, wall),
+    **compare(straight, killed),
+  }
+
+
+def _saved_steps(workdir: pathlib.Path) -> list[int]:
+  folder = workdir / "checkpoints"
+  return sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit())
+
+
+def _seconds(workdir: pathlib.Path, wall: float) -> dict[str, float]:
+  """Of the wall time: what ended in a checkpoint, by activity, and the rest."""
+  _, meta = load_params(
+    workdir / "checkpoints" / str(_saved_steps(workdir)[-1])
+  )
+  found = {name: round(value, 1) for name, value in meta["seconds"].items()}
+  return {**found, "lost": round(wall - sum(found.values()), 1)}
+
+
+def compare(straight: pathlib.Path, killed: pathlib.Path) -> dict:
+  """Differences between the ends of two runs; all should be 0."""
+  step = _saved_steps(straight)[-1]
+  trees = [
+    load_params(workdir / "checkpoints" / str(step))[0]
+    for workdir in (straight, killed)
+  ]
+  difference = 0.0
+  for one, other in zip(*map(_leaves, trees), strict=True):
+    difference = max(difference, float(np.abs(one - other).max(initial=0.0)))
+  rows = [
+    {row["step"]: row["example_ids"] for row in _examples(workdir)}
+    for workdir in (straight, killed)
+  ]
+  counts = collections.Counter(row["step"] for row in _examples(killed))
+  metrics = [
+    [
+      {key: value for key, value in row.items() if key not in _TIMES}
+      for row in read_metrics(workdir)
+    ]
+    for workdir in (straight, killed)
+  ]
+  return {
+    "steps": step,
+    "parameters_max_difference": difference,
+    "steps_with_other_ids": sum(
+      rows[1].get(step) != ids for step, ids in rows[0].items()
+    ),
+    "steps_missing": len(rows[0].keys() - rows[1].keys()),
+    "steps_twice": sum(count > 1 for count in counts.values()),
+    "metric_rows_that_differ": sum(
+      a != b for a, b in zip(*metrics, strict=False)
+    )
+    + abs(len(metrics[0]) - len(metrics[1])),
+  }
+
+
+def _leaves(tree) -> list[np.ndarray]:
+  if isinstance(tree, dict):
+    return [leaf for key in sorted(tree) for leaf in _leaves(tree[key])]
+  return [np.asarray(tree, np.float64)]
+
+
+def quick_start(steps: int, compiled: pathlib.Path) -> Command:
+  """Training on the sample data of coloured shapes."""
+  os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = str(compiled)
+
+  def command(workdir: pathlib.Path) -> list[str]:
+    return [
+      sys.executable,
+      "main.py",
+      "--config=configs/quickstart.py:shapes",
+      f"--workdir={workdir}",
+      f"--config.train.steps={steps}",
+      "--config.train.log_every=1",
+      "--config.train.log_examples=True",
+      "--config.checkpoint.save_every=20",
+      "--config.evals.every=200",
+    ]
+
+  return command
+
+
+def main():
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("--kills", type=int, default=50)
+  parser.add_argument("--steps", type=int, default=2000)
+  parser.add_argument("--seed", type=int, default=0)
+  parser.add_argument("--output", type=pathlib.Path)
+  args = parser.parse_args()
+  sample_data = [sys.executable, "-m", "tools.sample_data", "--mode=shapes"]
+  subprocess.run(sample_data, cwd=ROOT, check=True)
+  with tempfile.TemporaryDirectory() as folder:
+    folder = pathlib.Path(folder)
+    command = quick_start(args.steps, folder / "compiled")
+    found = survive(command, folder, kills=args.kills, seed=args.seed)
+  found["environment"] = environment()
+  text = json.dumps(found, indent=2)
+  print(text)
+  if args.output:
+    args.output.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+  main()
