@@ -77,7 +77,7 @@ def test_both_stop_after_the_same_step(stopped):
   step, other = (int(out.split()[-1]) for out in (out_0, out_1))
   assert step == other
   assert 25 <= step < TOTAL
-  assert saved(workdir) == [20, step]
+  assert set(saved(workdir)) in ({20, step}, {20, 40, step})
   assert f"preempted at step {step}, saved" in err_0
 
 

@@ -1,0 +1,159 @@
+"""The whole matrix of what a run survives: a JSON and the tables of the page.
+
+  python bench/reliability.py --output=docs/reliability.json --write_page
+
+About 20 minutes on two cores, most of them for 50 kills (bench/survive.py);
+--only=damage,elastic measures some parts, and --from=FILE takes the others from
+an earlier JSON.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench.checkpoint_cost import cost
+from bench.damage import damage_matrix
+from bench.reliability_page import PAGE, tables
+from bench.results_page import put_block
+from bench.survive import Start, quick_start, survive
+from interbert_jax import json_file
+from interbert_jax.run_info import environment
+
+
+def kills(folder: pathlib.Path) -> dict:
+  command = quick_start(1200, folder / "compiled")
+  return survive(command, folder, kills=50)
+
+
+def preemption(folder: pathlib.Path) -> dict:
+  """SIGTERM to the quick start as it trains and as it evaluates."""
+  found = {}
+  # Step 150 is in the middle of steps, step 200 is evaluated.
+  for name, step in (("training", 150), ("evaluation", 199)):
+    workdir = folder / name
+    start = Start(quick_start(400, folder / "compiled")(workdir), workdir)
+    while _last(workdir) < step:
+      time.sleep(0.02)
+    if name == "evaluation":
+      time.sleep(0.3)
+    start.process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    code = start.process.wait()
+    said = re.search(r"preempted at step (\d+), saved ([\d.]+) s", start.said())
+    found[name] = {
+      "exit_code": code,
+      "step": int(said[1]),
+      "seconds_to_saved": float(said[2]),
+      "seconds_to_exit": round(time.monotonic() - began, 2),
+    }
+  return found
+
+
+def _last(workdir: pathlib.Path) -> int:
+  rows = json_file.read_lines(workdir / "examples.jsonl")
+  return rows[-1]["step"] if rows else 0
+
+
+def pod(folder: pathlib.Path) -> dict:
+  """Two processes: SIGTERM to one of them, and the death of either."""
+  from tests import test_pod_survival as pod
+
+  workdir = folder / "stopped"
+  processes = pod.start(workdir, 2)
+  pod.wait_for_step(workdir, 25, processes)
+  processes[1].send_signal(signal.SIGTERM)
+  began = time.monotonic()
+  codes, said = pod.ends(processes)
+  steps = [int(out.split()[-1]) for out, _ in said]
+  found = {
+    "exit_codes": codes,
+    "steps": steps,
+    "seconds_to_exit": round(time.monotonic() - began, 2),
+  }
+  for killed in (0, 1):
+    workdir = folder / f"killed{killed}"
+    processes = pod.start(workdir, 2)
+    pod.wait_for_step(workdir, 5, processes)
+    processes[killed].kill()
+    began = time.monotonic()
+    codes, _ = pod.ends(processes, timeout=60)
+    found[f"death_of_{killed}"] = {
+      "exit_code_of_the_other": codes[1 - killed],
+      "seconds": round(time.monotonic() - began, 1),
+    }
+  return found
+
+
+def elastic(folder: pathlib.Path) -> dict:
+  """The run of tests/elastic_run.py."""
+  done = subprocess.run(
+    (sys.executable, "-m", "tests.elastic_run", folder / "run"),
+    cwd=ROOT,
+    env={
+      **os.environ,
+      "XLA_FLAGS": "--xla_force_host_platform_device_count=16",
+    },
+    stdout=subprocess.PIPE,
+    stderr=subprocess.DEVNULL,
+    check=True,
+    text=True,
+  )
+  found = json.loads(done.stdout.splitlines()[-1])
+  ids = [i for _, step in found["ids"] for i in step]
+  return {
+    "resumes": len(found["differences"]),
+    "max_difference": max(found["differences"]),
+    "examples": len(ids),
+    "examples_twice": len(ids) - len(set(ids)),
+    "in_order": ids == sorted(ids),
+  }
+
+
+PARTS = {
+  "kills": kills,
+  "damage": damage_matrix,
+  "preemption": preemption,
+  "pod": pod,
+  "elastic": elastic,
+  "cost": lambda _: cost(),
+}
+
+
+def main():
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("--only", default=",".join(PARTS))
+  parser.add_argument("--from", dest="earlier", type=pathlib.Path)
+  parser.add_argument("--output", type=pathlib.Path)
+  parser.add_argument("--write_page", action="store_true")
+  args = parser.parse_args()
+  sample_data = [sys.executable, "-m", "tools.sample_data", "--mode=shapes"]
+  subprocess.run(sample_data, cwd=ROOT, check=True)
+  found = json.loads(args.earlier.read_text()) if args.earlier else {}
+  for name in filter(None, args.only.split(",")):
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+      found[name] = PARTS[name](pathlib.Path(folder))
+    found[name]["minutes"] = round((time.monotonic() - began) / 60, 1)
+    print(f"{name}: {json.dumps(found[name])}", flush=True)
+  found["environment"] = environment()
+  if args.output:
+    args.output.write_text(json.dumps(found, indent=2) + "\n")
+  if args.write_page:
+    for name, text in tables(found).items():
+      put_block(name, text, PAGE)
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,172 @@
+"""The tables of docs/reliability.md, of the figures of bench/reliability.py."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+PAGE = (
+  pathlib.Path(__file__).resolve().parent.parent / "docs" / "reliability.md"
+)
+
+
+_READERS = ("this code", "Orbax alone")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+  lines = [head, ["---"] * len(head), *rows]
+  return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in lines)
+
+
+def tables(found: Mapping[str, Any]) -> dict[str, str]:
+  """Markdown by the name of its block, of the parts that were measured."""
+  makers = {
+    "kills": _kills,
+    "damage": _damage,
+    "stops": _stops,
+    "elastic": _elastic,
+    "cost": _cost,
+    "input": _input,
+  }
+  needs = {"stops": ("preemption", "pod"), "input": ("bad_input", "hostile")}
+  return {
+    name: make(found)
+    for name, make in makers.items()
+    if all(part in found for part in needs.get(name, (name,)))
+  }
+
+
+def _kills(found) -> str:
+  run = found["kills"]
+  return _table(
+    ("", f"{run['kills']} kills in a run of {run['steps']:,} steps"),
+    [
+      ("recovered", f"{run['recovered']} of {run['kills']}"),
+      ("of them while a checkpoint was written", run["kills_while_saving"]),
+      (
+        "largest difference of a parameter from the undisturbed run",
+        f"{run['parameters_max_difference']:g}",
+      ),
+      (
+        "steps with other examples, missing, twice",
+        f"{run['steps_with_other_ids']}, {run['steps_missing']}, "
+        f"{run['steps_twice']}",
+      ),
+      ("rows of metrics that differ", run["metric_rows_that_differ"]),
+      (
+        "steps lost by a kill (a checkpoint every 20 steps)",
+        f"{run['steps_lost_mean']:.1f} on the average, {run['steps_lost_max']} "
+        "at most",
+      ),
+      (
+        "from the start of a process to its first new step",
+        f"{run['restart_seconds_mean']:.1f} s",
+      ),
+      (
+        "wall time, undisturbed and killed",
+        f"{run['straight_seconds']:.0f} s, {run['killed_seconds']:.0f} s",
+      ),
+    ],
+  )
+
+
+def _damage(found) -> str:
+  return _table(
+    ("", "this code", "Orbax alone"),
+    [
+      (text, *(found["damage"][reader][key] for reader in _READERS))
+      for text, key in (
+        ("damages, each of one file of the newest of two steps", "damages"),
+        ("silently wrong numbers", "silent"),
+        ("went on from the older step", "recovered"),
+        ("stopped with an error", "error"),
+        ("the message names the file", "named"),
+        ("nothing that is read was damaged", "harmless"),
+      )
+    ],
+  )
+
+
+def _stops(found) -> str:
+  rows = [
+    (
+      f"SIGTERM to one process, during {name}",
+      f"saved after {run['seconds_to_saved']:.1f} s, ended after "
+      f"{run['seconds_to_exit']:.1f} s with status {run['exit_code']}",
+    )
+    for name, run in found["preemption"].items()
+    if name != "minutes"
+  ]
+  pod = found["pod"]
+  rows.append(
+    (
+      "SIGTERM to one of two processes",
+      f"both saved step {' and '.join(map(str, sorted(set(pod['steps']))))} "
+      f"and ended after {pod['seconds_to_exit']:.1f} s with status "
+      f"{' and '.join(map(str, pod['exit_codes']))}",
+    )
+  )
+  for killed in (0, 1):
+    run = pod[f"death_of_{killed}"]
+    rows.append(
+      (
+        f"kill -9 of process {killed} of two, heartbeat 10 s",
+        f"the other ended after {run['seconds']:.1f} s with status "
+        f"{run['exit_code_of_the_other']}",
+      )
+    )
+  return _table(("what happens", "what follows"), rows)
+
+
+def _elastic(found) -> str:
+  run = found["elastic"]
+  return _table(
+    ("", "8, 4, 1, 16, 8 devices"),
+    [
+      (
+        "largest difference between what was saved and what was restored",
+        f"{run['max_difference']:g}",
+      ),
+      (
+        "examples, seen twice, in order",
+        f"{run['examples']}, {run['examples_twice']}, "
+        f"{'yes' if run['in_order'] else 'no'}",
+      ),
+    ],
+  )
+
+
+def _cost(found) -> str:
+  run = found["cost"]
+  return _table(
+    ("", f"a state of {run['state_gb']:.2f} GB (base model, AdamW)"),
+    [
+      ("training waits for a save", f"{run['blocking_seconds']:.2f} s"),
+      ("until it is on the disk", f"{run['seconds_to_disk']:.1f} s"),
+      ("of that, the checksums", f"{run['checksum_seconds']:.2f} s"),
+      ("restoring", f"{run['restore_seconds']:.1f} s"),
+      ("of that, the checksums", f"{run['verify_seconds']:.2f} s"),
+      (
+        "peak memory, with the state alone and restoring",
+        f"{run['peak_gb_without']:.1f} GB, {run['restore_peak_gb']:.1f} GB",
+      ),
+    ],
+  )
+
+
+def _input(found) -> str:
+  bad, hostile = found["bad_input"], found["hostile"]
+  return _table(
+    ("", ""),
+    [
+      (
+        "mistakes and bad data that one message names",
+        f"{bad['named']} of {bad['cases']}",
+      ),
+      ("lines of such a message, median", bad["median_lines"]),
+      (
+        "hostile files refused",
+        f"{hostile['refused']} of {hostile['payloads']}",
+      ),
+      ("side effects of their code", hostile["side_effects"]),
+    ],
+  )
