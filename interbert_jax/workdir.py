@@ -24,8 +24,13 @@ def check_workdir(workdir: str | os.PathLike) -> pathlib.Path:
   """The absolute path, if a run can write there; leaves nothing behind.
 
   Raises:
-    ConfigError: it is a file, below one, or cannot be written.
+    ConfigError: it is a file, below one, cannot be written, or is no path.
   """
+  if "://" in str(workdir):
+    raise ConfigError(
+      f"--workdir {workdir}: found an address, wanted a directory; mount the "
+      "bucket, the same on every host (docs/pods.md)"
+    )
   path = pathlib.Path(workdir).absolute()
   here = path
   while not here.exists() and not here.is_symlink():

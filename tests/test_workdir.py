@@ -35,6 +35,11 @@ def test_a_file_is_no_workdir(tmp_path):
       check_workdir(path)
 
 
+def test_a_bucket_is_no_workdir():
+  with pytest.raises(ConfigError, match="gs://b/run: found an address, wanted"):
+    check_workdir("gs://b/run")
+
+
 @pytest.fixture
 def small_disk(tmp_path):
   """Mounts a file system of 3 MB, with more options if asked."""
