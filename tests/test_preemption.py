@@ -7,6 +7,7 @@ import threading
 import jax
 import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 
 from interbert_jax import json_file
 from interbert_jax.checkpoint import Checkpoints
@@ -189,3 +190,14 @@ def test_in_another_thread_nothing_is_handled():
   thread.start()
   thread.join()
   assert found == [False]
+
+
+def test_orbax_does_not_ask_for_the_signal(tmp_path, monkeypatch):
+  """JAX counts who asks: hosts would disagree about the step to stop at."""
+
+  def ask(step):
+    raise AssertionError("asked by Orbax")
+
+  monkeypatch.setattr(multihost_utils, "reached_preemption_sync_point", ask)
+  train(tmp_path)
+  assert steps(tmp_path)[-1] == 12
