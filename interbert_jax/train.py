@@ -31,7 +31,12 @@ from interbert_jax.resume import find_start
 from interbert_jax.session import EvaluationLeft, Session
 from interbert_jax.tasks.base import Task
 from interbert_jax.watchdog import Watchdog
-from interbert_jax.workdir import check_workdir, locked, move_contents
+from interbert_jax.workdir import (
+  check_shared,
+  check_workdir,
+  locked,
+  move_contents,
+)
 
 TrainBatches = Callable[[int, int], Iterator[Mapping[str, np.ndarray]]]
 
@@ -155,6 +160,7 @@ def train_and_evaluate(
 
   # Only now: mistakes in the settings leave nothing behind.
   workdir.mkdir(parents=True, exist_ok=True)
+  check_shared(workdir)
   with contextlib.ExitStack() as stack:
     if main:
       stack.enter_context(locked(workdir))

@@ -1,0 +1,54 @@
+"""A few steps of the line task on four devices, in several ways; a script.
+
+  python -m tests.pod_variants WORKDIR [--coordinator_address=...]
+
+Any number of processes: with launch/local.sh 2, two devices each. The last
+argument decides what is done besides: --elsewhere gives every process but the
+first another workdir.
+"""
+
+import pathlib
+import sys
+
+import jax
+from absl import flags
+
+from interbert_jax.errors import ConfigError
+from interbert_jax.parallel import make_parallel
+from tests.line_task import LineTask, train_line
+from tools import hosts
+
+WAYS = (
+  ("jit", "replicated"),
+  ("jit", "zero1"),
+  ("jit", "fsdp"),
+  ("pmap", "replicated"),
+)
+STEPS = 4
+
+
+def main(workdir: pathlib.Path) -> None:
+  for mode, sharding in WAYS:
+    train_line(
+      workdir / f"{mode}_{sharding}",
+      total_steps=STEPS,
+      batch_size=16,
+      task=LineTask(wide=32),
+      parallel=make_parallel(mode=mode, sharding=sharding),
+      ema_decay=0.5,
+      log_every=1,
+      log_examples=True,
+    )
+  if jax.process_count() > 1:
+    # Last, because it leaves the processes at odds.
+    try:
+      train_line(workdir / f"own{jax.process_index()}", total_steps=1)
+    except ConfigError as error:
+      print(error, flush=True)
+
+
+if __name__ == "__main__":
+  hosts.define_host_flags()
+  words = flags.FLAGS(sys.argv)
+  hosts.join_hosts()
+  main(pathlib.Path(words[1]))
