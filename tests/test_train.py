@@ -1,5 +1,6 @@
 """The loop: it learns, it resumes bit for bit, and it writes what it says."""
 
+import dataclasses
 import json
 
 import jax
@@ -20,6 +21,7 @@ from interbert_jax.resume import find_start
 from interbert_jax.train import train_and_evaluate
 from interbert_jax.weights_file import write_safetensors
 from tests.bert_weights import make_bert
+from tests.line_task import LineTask, train_line
 from tests.tiny_task import (
   BATCH,
   DIMS,
@@ -140,18 +142,6 @@ def test_a_finished_run_is_left_alone(straight, capsys):
   assert "already trained to step 8" in capsys.readouterr().err
 
 
-def test_pmap_continues_a_jit_run(tmp_path):
-  train(tmp_path, total_steps=4, task=tiny_task(dropout=False))
-  train(
-    tmp_path,
-    total_steps=8,
-    task=tiny_task(dropout=False),
-    parallel={"mode": "pmap"},
-  )
-  steps = [row["step"] for row in read_metrics(tmp_path) if "loss" in row]
-  assert steps == [2, 4, 6, 8]
-
-
 def test_what_is_written(straight):
   workdir, _, final = straight
   rows = read_metrics(workdir)
@@ -226,21 +216,25 @@ def test_too_few_steps_are_refused(straight):
     train(workdir, total_steps=4, optim_config={**OPTIM, "warmup_steps": 0})
 
 
-def test_init_from_takes_the_parameters(straight, tmp_path):
-  workdir, _, _ = straight
-  train(
-    tmp_path,
+def test_init_from_takes_the_parameters(tmp_path):
+  """Of another run, whose model is a line here."""
+  meta = {"model": dataclasses.asdict(LineTask().config)}
+  train_line(tmp_path / "first", total_steps=2, meta=meta)
+  train_line(
+    tmp_path / "second",
     total_steps=1,
-    init_from=str(workdir / "checkpoints/8"),
+    meta=meta,
+    init_from=str(tmp_path / "first/checkpoints/2"),
     optim_config={**OPTIM, "lr": 0.0, "warmup_steps": 0},
   )
+  first = saved(tmp_path / "first", 2)
   jax.tree.map(
-    np.testing.assert_array_equal, saved(tmp_path, 1), saved(workdir, 8)
+    np.testing.assert_array_equal, saved(tmp_path / "second", 1), first
   )
-  report = json.loads((tmp_path / "init_report.json").read_text())
+  report = json.loads((tmp_path / "second/init_report.json").read_text())
   assert report["format"] == "checkpoint"
   assert report["counts"] == {
-    "loaded": len(jax.tree.leaves(saved(workdir, 8))),
+    "loaded": len(jax.tree.leaves(first)),
     "random": 0,
     "unused": 0,
   }
