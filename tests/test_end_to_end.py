@@ -146,6 +146,8 @@ def test_the_files_of_a_workdir(trained):
     "env.json",
     "metrics.jsonl",
     "plots",
+    "LOCK",
+    "starts.jsonl",
   }
   assert (workdir / "plots/loss.png").is_file()
   assert (workdir / "checkpoints/4/params").is_dir()
