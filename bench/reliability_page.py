@@ -35,8 +35,15 @@ def tables(found: Mapping[str, Any]) -> dict[str, str]:
   }
 
 
+def _share_of_saves(seconds: Mapping[str, float]) -> float:
+  """Of the time that training takes, in percent."""
+  training = sum(seconds[name] for name in ("data", "step", "save"))
+  return 100 * seconds["save"] / training
+
+
 def _kills(found) -> str:
   run = found["kills"]
+  share = _share_of_saves(run["straight_by_activity"])
   return _table(
     ("", f"{run['kills']} kills in a run of {run['steps']:,} steps"),
     [
@@ -60,6 +67,10 @@ def _kills(found) -> str:
       (
         "from the start of a process to its first new step",
         f"{run['restart_seconds_mean']:.1f} s",
+      ),
+      (
+        "share of training time for saves, every 20 steps and every 1,000",
+        f"{share:.1f} %, {share / 50:.2f} %",
       ),
       (
         "wall time, undisturbed and killed",

@@ -151,7 +151,8 @@ def survive(
     "restart_seconds_mean": round(statistics.mean(restarts), 2),
     "straight_seconds": round(straight_seconds, 1),
     "killed_seconds": round(wall, 1),
-    "seconds_by_activity": _seconds(killed, wall),
+    "straight_by_activity": _seconds(straight, straight_seconds),
+    "killed_by_activity": _seconds(killed, wall),
     **compare(straight, killed),
   }
 

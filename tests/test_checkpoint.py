@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import typing
 
 import jax
 import numpy as np
@@ -180,3 +181,34 @@ def test_a_step_half_deleted_is_none(workdir, trained, said):
   train(workdir)
   assert "; taking step 2" in said()
   same(params(workdir, 6), params(trained, 6))
+
+
+class Falling:
+  """An evaluation that is best at its second time, over all starts."""
+
+  values: typing.ClassVar = [0.9, 0.1, 0.5, 0.4]
+
+  def run(self, params):
+    return {"loss": self.values.pop(0)}
+
+
+def test_the_best_step_stays_the_best_after_a_restart(tmp_path):
+  options = {
+    "eval_every": 2,
+    "evaluators": {"val": Falling()},
+    "checkpoint_config": {
+      "save_every": 2,
+      "keep_latest": 1,
+      "best_metric": "val/loss",
+      "best_mode": "min",
+    },
+  }
+  train(tmp_path, total_steps=4, **options)
+  train(tmp_path, total_steps=8, **options)
+  with Checkpoints(
+    tmp_path / "checkpoints",
+    best_metric="val/loss",
+    best_mode="min",
+    create=False,
+  ) as checkpoints:
+    assert (checkpoints.steps, checkpoints.choose("best")) == ([4, 8], 4)
