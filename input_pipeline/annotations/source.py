@@ -63,11 +63,12 @@ class Source:
       return json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
     except UnicodeDecodeError as e:
       line = raw[: e.start].count(b"\n") + 1
-      column = e.start - (raw.rfind(b"\n", 0, e.start) + 1)
+      start = raw.rfind(b"\n", 0, e.start) + 1
+      column = len(raw[start : e.start].decode("utf-8")) + 1
       bad = raw[e.start : e.end].hex(" ")
       raise DataError(
-        f"not UTF-8: bytes {bad} ({e.reason}) at byte {column + 1} of the line",
-        file=f"{self.path}:{line}",
+        f"not UTF-8: bytes {bad} ({e.reason})",
+        file=f"{self.path}:{line}:{column}",
         hint="convert the file to UTF-8",
       ) from None
     except json.JSONDecodeError as e:
