@@ -299,6 +299,15 @@ def read_image_ids(directory: pathlib.Path, count: int) -> tuple[str, ...]:
       file=directory / IMAGE_IDS,
       hint="write the store again",
     )
+  if len(set(ids)) != count:
+    first: dict[str, int] = {}
+    line = next(n for n, i in enumerate(ids, 1) if first.setdefault(i, n) != n)
+    raise DataError(
+      f"found again, first on line {first[ids[line - 1]]}; wanted it once",
+      file=f"{directory / IMAGE_IDS}:{line}",
+      record=f"(image id {ids[line - 1]!r})",
+      hint="write the store again",
+    )
   return ids
 
 
