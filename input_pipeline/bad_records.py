@@ -32,13 +32,13 @@ class BadRecords:
     self._policy = policy
     self._num_images = num_images
     self._most = max(1, int(MAX_SHARE * num_images))
-    self._met: dict[tuple[str, int], BadRecord] = {}
+    self._met: dict[str, BadRecord] = {}  # by image, of which a copy has one
     self._path: pathlib.Path | None = None
     self._written: set[tuple[str, int]] = set()
     self._lock = threading.Lock()
 
   def __len__(self) -> int:
-    """Different records that were left out."""
+    """Images that were left out."""
     return len(self._met)
 
   def meet(self, error: BadRecord):
@@ -52,10 +52,10 @@ class BadRecords:
         f"{error}; in training input.on_bad_record=skip leaves it out"
       ) from None
     with self._lock:
-      key = _key(error.facts)
-      if key in self._met:
+      image_id = error.facts["image_id"]
+      if image_id in self._met:
         return
-      self._met[key] = error
+      self._met[image_id] = error
       print(f"left out: {error}", file=sys.stderr, flush=True)
       self._write()
       if len(self._met) > self._most:
@@ -80,15 +80,15 @@ class BadRecords:
       self._write()
 
   def _write(self):
-    new = [key for key in self._met if key not in self._written]
+    facts = [error.facts for error in self._met.values()]
+    new = [row for row in facts if _key(row) not in self._written]
     if self._path is None or not new:
       return
     self._path.parent.mkdir(parents=True, exist_ok=True)
     with self._path.open("a", encoding="utf-8") as file:
-      for key in new:
-        row = json.dumps(self._met[key].facts, ensure_ascii=False)
-        file.write(row + "\n")
-    self._written.update(new)
+      for row in new:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._written.add(_key(row))
 
 
 def _key(facts: dict) -> tuple[str, int]:

@@ -177,7 +177,7 @@ def _check_store(
   if section["on_bad_record"] == "skip":
     left_out = [f for f in errors if f.case in SKIPPED and f.record is not None]
     errors = [f for f in errors if f not in left_out]
-    warnings += left_out
+    warnings += [dataclasses.replace(f, severity="warning") for f in left_out]
   if policy == "warn":
     errors, warnings = [], errors + warnings
   if not quiet and warnings:
