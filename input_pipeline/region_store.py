@@ -27,6 +27,7 @@ from input_pipeline.quantise import dequantise
 from input_pipeline.region_arrays import Slots, array_specs
 from input_pipeline.schema import Layout
 from input_pipeline.shard import file_sha256
+from input_pipeline.utf8 import decode
 
 SPLIT = "images"
 MANIFEST = "manifest.json"
@@ -291,7 +292,8 @@ def rows_of(
 
 def read_image_ids(directory: pathlib.Path, count: int) -> tuple[str, ...]:
   # Lines end at "\n" only: an id may hold U+2028, or "\r".
-  text = (directory / IMAGE_IDS).read_bytes().decode("utf-8")
+  raw = (directory / IMAGE_IDS).read_bytes()
+  text = decode(raw, file=directory / IMAGE_IDS, hint="write the store again")
   ids = tuple(text.removesuffix("\n").split("\n"))
   if len(ids) != count:
     raise DataError(
@@ -326,6 +328,12 @@ def read_manifest(directory: pathlib.Path) -> dict[str, Any]:
     raise DataError(
       f"not readable: {e}", file=path, hint="write the store again"
     ) from None
+  if not isinstance(manifest, dict):
+    raise DataError(
+      f"found {manifest!r:.40}, wanted a manifest",
+      file=path,
+      hint="write the store again",
+    )
   version = manifest.get("schema_version")
   if version != schema.SCHEMA_VERSION:
     raise DataError(

@@ -353,6 +353,13 @@ CASES = (
   ),
   Case(
     "D2",
+    "a manifest that is none",
+    lambda files: (files.store / "manifest.json").write_text("[]"),
+    ("D2", "manifest.json", "schema_version: found None"),
+    ("manifest.json: found [], wanted a manifest",),
+  ),
+  Case(
+    "D2",
     "ids of another store",
     ids_of_another_store,
     ("D2", "record 3, image id 'im4'", "found the record of 'im3'"),
@@ -462,6 +469,24 @@ CASES = (
     bad_bytes,
     ("D9", "captions.jsonl:3:", "not UTF-8: bytes ff"),
     ("captions.jsonl:3:", ": not UTF-8: bytes ff", "convert the file"),
+  ),
+  Case(
+    "D9",
+    "bytes that are no id",
+    lambda files: (files.store / "image_ids.txt").write_bytes(
+      (files.store / "image_ids.txt").read_bytes().replace(b"im3", b"i\xe4m")
+    ),
+    ("D9", "image_ids.txt:4", "bytes e4"),
+    ("image_ids.txt:4:2: not UTF-8: bytes e4",),
+  ),
+  Case(
+    "D9",
+    "a vocabulary in another encoding",
+    lambda files: files.vocab.write_bytes(
+      files.vocab.read_bytes().replace(b"red", b"r\xe9d")
+    ),
+    ("vocab.txt:10:2: not UTF-8: bytes e9",),
+    ("vocab.txt:10:2: not UTF-8: bytes e9",),
   ),
   Case(
     "D9",
