@@ -203,6 +203,10 @@ def base_config() -> ConfigDict:
   config.input.captions.on_missing = "error"
   config.input.captions.on_bad_caption = "error"
   config.input.captions.captions_per_image = placeholder(int)  # the first
+  # A record that cannot be used, met in training: error, or skip, which says
+  # so, writes it to bad_records.jsonl of the workdir and trains without it; up
+  # to 1 % of the images.
+  config.input.on_bad_record = "error"
   # Several corpora to train on, by name: see `corpus`. Evaluation reads store
   # and annotations above.
   config.input.corpora = ConfigDict()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.annotations import Captions
+from input_pipeline.bad_records import BadRecords
 from input_pipeline.errors import DataError
 from input_pipeline.example_data import BatchReader, fingerprint
 from input_pipeline.image_texts import DataSource, ImageTexts
@@ -118,6 +119,10 @@ class CandidateData:
   @property
   def tokenizer(self) -> Tokenizer:
     return self._pairs.tokenizer
+
+  @property
+  def bad_records(self) -> BadRecords:
+    return self._pairs.bad_records
 
   @property
   def info(self) -> dict[str, Any]:

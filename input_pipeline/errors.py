@@ -1,4 +1,7 @@
-"""The error of the input pipeline: bad data, with its place and its remedy."""
+"""The errors of the input pipeline: bad data, with its place and its remedy."""
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class DataError(ValueError):
@@ -22,3 +25,44 @@ class DataError(ValueError):
     parts += [", ".join(where)] if where else []
     parts += [problem]
     super().__init__(": ".join(parts) + (f" ({hint})" if hint else ""))
+
+
+class BadRecord(DataError):
+  """A record of a region store that cannot be used.
+
+  Attributes:
+    facts: file, record, image_id, field and reason, as JSON.
+  """
+
+  def __init__(
+    self,
+    reason: str,
+    *,
+    file: object,
+    record: int,
+    image_id: str,
+    field: str | None = None,
+    hint: str = "the file is damaged; copy or write the store again",
+  ):
+    super().__init__(
+      reason,
+      file=file,
+      record=f"{record} (image id {image_id!r})",
+      field=field,
+      hint=hint,
+    )
+    self.facts: dict[str, Any] = {
+      "file": str(file),
+      "record": record,
+      "image_id": image_id,
+      "field": field,
+      "reason": reason,
+    }
+
+
+class MissingImages(DataError):
+  """Texts of images that a store lacks; `ids` are all of these."""
+
+  def __init__(self, problem: str, *, ids: Sequence[str], **about: Any):
+    super().__init__(problem, **about)
+    self.ids = tuple(ids)

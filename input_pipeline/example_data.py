@@ -119,7 +119,10 @@ class BatchReader:
   def rows(
     self, position: np.ndarray, example_id: np.ndarray
   ) -> dict[str, np.ndarray]:
-    """The examples at these positions; ids beyond the split are padding."""
+    """The examples at these positions; ids beyond the split are padding.
+
+    Padding has weight 0, and so has an example without one of its images.
+    """
     count = self._examples.num_examples
     batch = {
       **self._examples.arrays(np.minimum(example_id, count - 1), position),
@@ -127,6 +130,10 @@ class BatchReader:
       "position": position,
       "example_weight": example_id < count,
     }
+    if "num_regions" in batch:
+      # One image that cannot be used is enough (bad_records.py).
+      images = batch["num_regions"].reshape(len(position), -1)
+      batch["example_weight"] &= (images > 0).all(axis=1)
     return {
       key: batch[key].reshape(shape).astype(dtype, copy=False)
       for key, (shape, dtype) in self._signature(len(position)).items()

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from input_pipeline.annotations import Captions, load_captions
+from input_pipeline.bad_records import BadRecords
 from input_pipeline.buffers import BufferPool
 from input_pipeline.errors import DataError
 from input_pipeline.order import check_shares
@@ -59,6 +60,7 @@ class ImageTexts:
     captions: further keywords of `load_captions`.
     word_boundaries: how texts say where words begin, for whole-word masking
       (words.SEGMENTERS); empty where they do not.
+    on_bad_record: error, or skip (bad_records.py): such images have 0 regions.
   """
 
   def __init__(
@@ -77,6 +79,7 @@ class ImageTexts:
     host: tuple[int, int] = (0, 1),
     captions: Mapping[str, Any] | None = None,
     word_boundaries: str = "",
+    on_bad_record: str = "error",
   ):
     self._store = open_store(store)
     if class_probs and self._store.num_classes is None:
@@ -100,6 +103,7 @@ class ImageTexts:
     self.source = DataSource(str(store), str(annotations), split)
     self.num_images = len(self.captions.image_ids)
     self.num_texts = len(self.captions.texts)
+    self.bad_records = BadRecords(on_bad_record, num_images=self.num_images)
     self.shares = check_shares(shares, self.num_images, host)
     self._rows = self._store.rows(
       self.captions.image_ids, wanted_by=annotations
@@ -113,6 +117,7 @@ class ImageTexts:
         class_probs=class_probs,
         shares=self.shares,
         host=host,
+        bad=self.bad_records,
       )
     self.tokenizer = Tokenizer(vocab)
     self.word_boundaries = word_boundaries
@@ -121,8 +126,10 @@ class ImageTexts:
       self.captions.texts, words=word_boundaries
     )
     self.num_classes = self._store.num_classes if class_probs else None
-    self._cut = {"max_regions": max_regions, "class_probs": class_probs}
-    self.region_specs = array_specs(self._store.layout, **self._cut)
+    cut = {"max_regions": max_regions, "class_probs": class_probs}
+    self.region_specs = array_specs(self._store.layout, **cut)
+    self._max_regions = max_regions
+    self._cut = {**cut, "bad": self.bad_records}
     self._pool = BufferPool()
     image_bytes = sum(
       math.prod(shape) * dtype.itemsize
@@ -158,7 +165,7 @@ class ImageTexts:
       "num_classes": self.num_classes,
       "store_fingerprint": self._store.fingerprint,
       "captions_sha256": self.captions.sha256,
-      "max_regions": self._cut["max_regions"],
+      "max_regions": self._max_regions,
       "max_text_length": self.max_text_length,
       "shares": self.shares,
       "word_boundaries": self.word_boundaries,

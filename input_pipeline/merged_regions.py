@@ -12,8 +12,9 @@ import numpy as np
 
 from input_pipeline.annotations.captions import SHOWN
 from input_pipeline.annotations.image_ids import RULES, match_image_ids
+from input_pipeline.bad_records import BadRecords
 from input_pipeline.buffers import BufferPool
-from input_pipeline.errors import DataError
+from input_pipeline.errors import BadRecord, DataError, MissingImages
 from input_pipeline.region_arrays import Slots, array_specs
 from input_pipeline.region_store import RegionStore
 
@@ -30,6 +31,7 @@ class MergedRegions:
     cache_bytes: the images are kept in memory where they take no more.
     wanted_by: file of the images' names, for messages.
     rules: how names may differ (image_ids.py).
+    on_bad_record: as of `ImageTexts`.
   """
 
   def __init__(
@@ -42,6 +44,7 @@ class MergedRegions:
     cache_bytes: int = 0,
     wanted_by: object = None,
     rules: Mapping[str, Callable[[str], str]] = RULES,
+    on_bad_record: str = "error",
   ):
     self._stores = [RegionStore(store)]
     if ground_truth:
@@ -73,6 +76,7 @@ class MergedRegions:
       **array_specs(first.layout, max_regions=max_regions, class_probs=False),
       "global_features": ((E,), np.dtype("float32")),
     }
+    self.bad_records = BadRecords(on_bad_record, num_images=len(names))
     self._pool = BufferPool()
     self._cache = None
     image_bytes = sum(
@@ -100,7 +104,12 @@ class MergedRegions:
       into.gather(self._cache, index)
       return into.arrays
     for number, rows in enumerate(self._rows[index]):
-      records = self.records(rows)
+      try:
+        records = self.records(rows)
+      except BadRecord as error:
+        self.bad_records.meet(error)
+        into.clear(number)
+        continue
       into.put(number, _join(records, self._max_regions))
       into.arrays["global_features"][number] = global_feature(records)
     return into.arrays
@@ -111,8 +120,7 @@ class MergedRegions:
 
   def records(self, rows: np.ndarray) -> list[dict[str, Any]]:
     found = [
-      next(store.parsed([row]))
-      for store, row in zip(self._stores, rows, strict=True)
+      store.record(row) for store, row in zip(self._stores, rows, strict=True)
     ]
     sizes = [(record["width"], record["height"]) for record in found]
     if len(set(sizes)) > 1:
@@ -138,9 +146,10 @@ def _find(
   match = match_image_ids(names, store.image_ids, rules=rules)
   missing = [n[0] for n, i in zip(names, match.ids, strict=True) if i is None]
   if missing:
-    raise DataError(
+    raise MissingImages(
       f"{len(missing)} of {len(names)} images are not in {store.directory}, "
       f"such as {', '.join(missing[:SHOWN])}",
+      ids=missing,
       file=wanted_by,
       hint=f"compared {match.rule}; it has {', '.join(store.image_ids[:3])}, "
       "...",

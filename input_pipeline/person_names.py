@@ -1,5 +1,6 @@
 """Neutral names for the people of an image: functions of (seed, image)."""
 
+import codecs
 import csv
 import hashlib
 import pathlib
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from input_pipeline.errors import DataError
+from input_pipeline.utf8 import decode
 
 PERSON = "person"
 # Given to women and men alike, a word each.
@@ -32,7 +34,9 @@ def read_names(path: str | pathlib.Path) -> tuple[str, ...]:
   path = pathlib.Path(path)
   if not path.is_file():
     raise DataError("no such file of names", file=path)
-  rows = list(csv.reader(path.read_text("utf-8-sig").splitlines()))
+  raw = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+  text = decode(raw, file=path)
+  rows = list(csv.reader(text.splitlines()))
   rows = [row for row in rows if any(cell.strip() for cell in row)]
   header = [cell.strip().lower() for cell in rows[0]] if rows else []
   column = header.index("name") if "name" in header else 0

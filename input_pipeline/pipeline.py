@@ -53,14 +53,15 @@ def _tf_data(
   first_step: int, last_step: int, *, read, signature: Signature
 ) -> Iterator[Batch]:
   tf = host_tensorflow()
-  failures: list[Exception] = []
+  failures: dict[int, Exception] = {}
 
   def read_in_order(step):
     try:
       batch = read(int(step))
     except Exception as error:
-      failures.append(error)  # TensorFlow would pass on its text alone
-      raise
+      # TensorFlow would print it with a traceback, and pass on its text alone.
+      failures[int(step)] = error
+      batch = {k: np.zeros(shape, d) for k, (shape, d) in signature.items()}
     # TensorFlow takes aligned arrays as they are: nothing is copied.
     return [batch[key] for key in signature]
 
@@ -89,12 +90,10 @@ def _tf_data(
     .prefetch(PREFETCH)
     .with_options(options)
   )
-  try:
-    yield from dataset.as_numpy_iterator()
-  except tf.errors.OpError:
-    if failures:
-      raise failures[0] from None
-    raise
+  for step, batch in enumerate(dataset.as_numpy_iterator(), first_step):
+    if step in failures:
+      raise failures[step]
+    yield batch
 
 
 def _threads(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.annotations import Captions
+from input_pipeline.bad_records import BadRecords
 from input_pipeline.image_texts import DataSource, ImageTexts
 from input_pipeline.negatives.table import open_table
 from input_pipeline.order import (
@@ -84,6 +85,10 @@ class PretrainData:
   @property
   def tokenizer(self) -> Tokenizer:
     return self._pairs.tokenizer
+
+  @property
+  def bad_records(self) -> BadRecords:
+    return self._pairs.bad_records
 
   @property
   def in_memory(self) -> bool:
@@ -217,13 +222,18 @@ class PretrainData:
       else self._negatives.candidates,
       hard_prob=self._hard_prob,
     )
+    regions = self._pairs.images(self._pairs.image_of_text[own], into)
+    count = regions["num_regions"]
+    if into is not None:
+      count = count[into.places]
     batch = {
       "is_match": is_match,
       "example_id": example_id,
       "position": position,
-      "example_weight": example_id < self._num_examples,
+      # Neither padding nor an image that cannot be used (bad_records.py).
+      "example_weight": (example_id < self._num_examples) & (count > 0),
       **self._pairs.texts(caption),
-      **self._pairs.images(self._pairs.image_of_text[own], into),
+      **regions,
     }
     if self._pairs.num_classes is None and into is None:
       batch["region_class_probs"] = np.zeros(

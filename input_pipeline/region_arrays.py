@@ -68,6 +68,12 @@ class Slots(NamedTuple):
     self.arrays["num_regions"][place] = count
     self.arrays["image_size"][place] = record["width"], record["height"]
 
+  def clear(self, number: int | slice = slice(None)):
+    """Leaves no regions at a place, or at all."""
+    for name, array in self.arrays.items():
+      # A size of 0 would be divided by.
+      array[self.places[number]] = 1 if name == "image_size" else 0
+
   def gather(self, arrays: Mapping[str, np.ndarray], rows: np.ndarray):
     """Copies the given rows of other arrays to their places, once."""
     whole = len(self.places) == len(self.arrays["num_regions"])

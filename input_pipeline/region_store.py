@@ -14,17 +14,20 @@ import hashlib
 import itertools
 import json
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from input_pipeline import schema
+from input_pipeline import record_faults, schema
+from input_pipeline.bad_records import BadRecords
 from input_pipeline.buffers import BufferPool
-from input_pipeline.errors import DataError
+from input_pipeline.errors import BadRecord, DataError, MissingImages
+from input_pipeline.quantise import dequantise
 from input_pipeline.region_arrays import Slots, array_specs
 from input_pipeline.schema import Layout
 from input_pipeline.shard import file_sha256
+from input_pipeline.utf8 import decode
 
 SPLIT = "images"
 MANIFEST = "manifest.json"
@@ -168,30 +171,56 @@ class RegionStore:
     try:
       return reader.read([row - self._starts[shard]])[0]
     except (RuntimeError, ValueError, IndexError) as e:
-      raise self._damaged(row, str(e).splitlines()[0]) from None
+      raise self._bad(row, f"not readable: {str(e).splitlines()[0]}") from None
 
-  def _damaged(self, row: int, problem: str) -> DataError:
+  def _bad(self, row: int, reason: str, **about: str | None) -> BadRecord:
     shard = bisect.bisect_right(self._starts, row) - 1
-    return DataError(
-      problem,
+    return BadRecord(
+      reason,
       file=self.directory / self.manifest["shards"][shard]["file"],
-      record=f"{row - self._starts[shard]} (image id {self.image_ids[row]!r})",
-      hint="the file is damaged; copy or write the store again",
+      record=row - self._starts[shard],
+      image_id=self.image_ids[row],
+      **about,
     )
 
-  def parsed(self, rows: Sequence[int] | np.ndarray) -> Iterator[dict]:
-    """Yields the records of these rows as stored, as views of their bytes."""
-    for row in rows:
-      raw = self.read_raw(row)
-      try:
-        record = schema.parse(raw, self.layout)
-      except ValueError as e:
-        raise self._damaged(int(row), str(e)) from None
-      yield record
+  def record(self, row: int) -> dict[str, Any]:
+    """The record of a row as stored, as views of its bytes.
+
+    Raises:
+      BadRecord: it cannot be read, is another image's, or has no regions, no
+        size or no numbers.
+    """
+    row = int(row)
+    raw = self.read_raw(row)
+    again = {"hint": "write the store again"}
+    try:
+      record = schema.parse(raw, self.layout)
+      fault = record_faults.unusable(record)
+    except (ValueError, TypeError) as e:
+      fault = record_faults.diagnose(raw, self.layout)
+      if fault is None:
+        raise self._bad(row, str(e).splitlines()[0], **again) from None
+    else:
+      if record["image_id"] != self.image_ids[row]:
+        fault = (
+          "image_id",
+          f"the record of {record['image_id']!r}",
+          f"that of {IMAGE_IDS}",
+        )
+    if fault is not None:
+      field, found, wanted = fault
+      text = f"found {found}, wanted {wanted}"
+      raise self._bad(row, text, field=field, **again)
+    return record
 
   def read(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
     """The whole records of these rows; 8-bit features come as float16."""
-    return [schema.parse_whole(self.read_raw(row), self.layout) for row in rows]
+    records = [self.record(row) for row in rows]
+    for record in records:
+      if "feature_scale" in record:
+        scale = record.pop("feature_scale")
+        record["features"] = dequantise(record["features"], scale)
+    return records
 
   def read_padded(
     self,
@@ -201,6 +230,7 @@ class RegionStore:
     class_probs: bool,
     pool: BufferPool | None = None,
     into: Slots | None = None,
+    bad: BadRecords | None = None,
   ) -> dict[str, np.ndarray]:
     """Records cut and padded to the same number of slots.
 
@@ -210,6 +240,8 @@ class RegionStore:
       class_probs: whether to read these too.
       pool: gives the memory; NumPy does where there is none.
       into: places in arrays that are there already.
+      bad: says what is done about bad records, which have 0 regions then;
+        they are errors without.
 
     Returns:
       region_features [B, R, E] float16 or as encoded, region_boxes [B, R, 4]
@@ -222,8 +254,16 @@ class RegionStore:
         self.layout, max_regions=max_regions, class_probs=class_probs
       )
       into = Slots.new(specs, len(rows), pool=pool)
-    for number, record in enumerate(self.parsed(rows)):
-      into.put(number, record)
+    for number, row in enumerate(rows):
+      try:
+        record = self.record(row)
+      except BadRecord as error:
+        if bad is None:
+          raise
+        bad.meet(error)
+        into.clear(number)
+      else:
+        into.put(number, record)
     return into.arrays
 
 
@@ -239,9 +279,10 @@ def rows_of(
   if missing:
     by = "" if wanted_by is None else f" of {wanted_by}"
     more = ", ..." if len(missing) > 10 else ""
-    raise DataError(
+    raise MissingImages(
       f"{len(missing)} image ids{by} are not in this store of {len(store)}: "
       f"{', '.join(missing[:10])}{more}",
+      ids=missing,
       file=store.directory,
       field="image_id",
       hint="add these images to the store or drop their lines",
@@ -251,12 +292,22 @@ def rows_of(
 
 def read_image_ids(directory: pathlib.Path, count: int) -> tuple[str, ...]:
   # Lines end at "\n" only: an id may hold U+2028, or "\r".
-  text = (directory / IMAGE_IDS).read_bytes().decode("utf-8")
+  raw = (directory / IMAGE_IDS).read_bytes()
+  text = decode(raw, file=directory / IMAGE_IDS, hint="write the store again")
   ids = tuple(text.removesuffix("\n").split("\n"))
   if len(ids) != count:
     raise DataError(
       f"found {len(ids)} ids, the manifest has {count} images",
       file=directory / IMAGE_IDS,
+      hint="write the store again",
+    )
+  if len(set(ids)) != count:
+    first: dict[str, int] = {}
+    line = next(n for n, i in enumerate(ids, 1) if first.setdefault(i, n) != n)
+    raise DataError(
+      f"found again, first on line {first[ids[line - 1]]}; wanted it once",
+      file=f"{directory / IMAGE_IDS}:{line}",
+      record=f"(image id {ids[line - 1]!r})",
       hint="write the store again",
     )
   return ids
@@ -277,6 +328,12 @@ def read_manifest(directory: pathlib.Path) -> dict[str, Any]:
     raise DataError(
       f"not readable: {e}", file=path, hint="write the store again"
     ) from None
+  if not isinstance(manifest, dict):
+    raise DataError(
+      f"found {manifest!r:.40}, wanted a manifest",
+      file=path,
+      hint="write the store again",
+    )
   version = manifest.get("schema_version")
   if version != schema.SCHEMA_VERSION:
     raise DataError(

@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from input_pipeline.bad_records import BadRecords
 from input_pipeline.buffers import BufferPool
-from input_pipeline.errors import DataError
+from input_pipeline.errors import BadRecord, DataError
 from input_pipeline.region_arrays import Slots, array_specs
 from input_pipeline.region_store import (
   RegionStore,
@@ -32,7 +33,7 @@ from input_pipeline.region_store import (
 from input_pipeline.schema import Layout
 
 STAGED = "staged.json"
-VERSION = 1
+VERSION = 2
 _SMALL = ("num_regions", "image_size")
 
 
@@ -112,8 +113,12 @@ class StagedStore:
     class_probs: bool,
     pool: BufferPool | None = None,
     into: Slots | None = None,
+    bad: BadRecords | None = None,
   ) -> dict[str, np.ndarray]:
-    """As `RegionStore.read_padded`; each byte is copied once."""
+    """As `RegionStore.read_padded`; each byte is copied once.
+
+    Records were looked at as the copy was made; bad ones have no regions.
+    """
     self.check_max_regions(max_regions)
     if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
       raise DataError(
@@ -121,6 +126,11 @@ class StagedStore:
         file=self.directory,
         hint="a copy of a host's share has no images of the others",
       )
+    for row in rows[self._small["num_regions"][rows] == 0]:
+      error = self._bad(int(row))
+      if bad is None:
+        raise error
+      bad.meet(error)
     if into is None:
       specs = array_specs(
         self.layout, max_regions=max_regions, class_probs=class_probs
@@ -144,6 +154,18 @@ class StagedStore:
     counts = into.arrays["num_regions"]
     counts[into.places] = np.minimum(counts[into.places], max_regions)
     return into.arrays
+
+  def _bad(self, row: int) -> BadRecord:
+    shard, inside = divmod(row, self._per_shard)
+    return BadRecord(
+      "found zero regions, wanted at least one: its record was bad as this "
+      "copy was made",
+      file=self.directory / f"num_regions-{shard:05d}.npy",
+      record=inside,
+      image_id=self.image_ids[row],
+      field="num_regions",
+      hint="put the store right, remove the directory; it is made again",
+    )
 
   def verify(self):
     """Reads every file and compares its checksum."""

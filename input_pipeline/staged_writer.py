@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from input_pipeline.bad_records import BadRecords
 from input_pipeline.errors import DataError
 from input_pipeline.progress import Progress
 from input_pipeline.region_arrays import array_specs
@@ -35,6 +36,7 @@ def stage(
   class_probs: bool = True,
   rows: np.ndarray | None = None,
   progress: Progress | None = None,
+  bad: BadRecords | None = None,
 ) -> StagedStore:
   """Copies a store, or opens the copy that is there.
 
@@ -45,6 +47,7 @@ def stage(
     class_probs: whether they are copied too, where there are some.
     rows: of the images to copy, this host's share; None for all.
     progress: counts images.
+    bad: as of `RegionStore.read_padded`.
   """
   directory = pathlib.Path(directory).absolute()
   directory.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +61,7 @@ def stage(
       class_probs=class_probs and store.num_classes is not None,
       rows=np.arange(len(store)) if rows is None else np.unique(rows),
       progress=progress,
+      bad=bad,
     )
 
 
@@ -70,6 +74,7 @@ def stage_share(
   class_probs: bool,
   shares: int,
   host: tuple[int, int],
+  bad: BadRecords | None = None,
 ) -> tuple[StagedStore, np.ndarray]:
   """A copy of what a host reads, and where the images are in it.
 
@@ -82,6 +87,7 @@ def stage_share(
     shares: into which the images are dealt out (order.SharedOrder).
     host: index and number of the hosts; with several shares only this host's
       are copied.
+    bad: as of `stage`.
 
   Returns:
     The copy, and the row of each image in it, -1 for other hosts' images.
@@ -100,6 +106,7 @@ def stage_share(
         class_probs=class_probs,
         rows=rows[mine],
         progress=progress,
+        bad=bad,
       )
   found = np.full(len(rows), -1)
   found[mine] = store.rows(ids)
@@ -114,6 +121,7 @@ def _stage(
   class_probs: bool,
   rows: np.ndarray,
   progress: Progress | None,
+  bad: BadRecords | None,
 ) -> StagedStore:
   wanted = {
     "version": VERSION,
@@ -161,6 +169,7 @@ def _stage(
         max_regions=max_regions,
         class_probs=class_probs,
         progress=progress,
+        bad=bad,
       )
     ids = "".join(f"{store.image_ids[row]}\n" for row in rows)
     (building / IMAGE_IDS).write_bytes(ids.encode("utf-8"))
@@ -198,6 +207,7 @@ def _write_shard(
   max_regions: int,
   class_probs: bool,
   progress: Progress | None,
+  bad: BadRecords | None,
 ) -> dict[str, dict[str, int]]:
   """Writes the arrays of some rows; returns the facts of each file."""
   crcs = {}
@@ -209,7 +219,7 @@ def _write_shard(
       crcs[name] = zlib.crc32(header)
     for part in _split(rows, _CHUNK):
       arrays = store.read_padded(
-        part, max_regions=max_regions, class_probs=class_probs
+        part, max_regions=max_regions, class_probs=class_probs, bad=bad
       )
       for name, array in arrays.items():
         files[name].write(array.data)

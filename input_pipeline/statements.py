@@ -32,6 +32,7 @@ class StatementData:
     max_regions: as of `MergedRegions`.
     max_text_length: L.
     cache_bytes: as of `MergedRegions`.
+    on_bad_record: as of `MergedRegions`.
     engine: as of `BatchReader`.
   """
 
@@ -49,6 +50,7 @@ class StatementData:
     max_regions: int,
     max_text_length: int,
     cache_bytes: int = 0,
+    on_bad_record: str = "error",
     engine: str = "auto",
   ):
     check_max_length(max_text_length)
@@ -78,8 +80,10 @@ class StatementData:
       names=list(image_of),
       max_regions=max_regions,
       cache_bytes=cache_bytes,
+      on_bad_record=on_bad_record,
       wanted_by=annotations,
     )
+    self.bad_records = self._regions.bad_records
     self._reader = BatchReader(self, seed=seed, engine=engine)
     self.train_batches = self._reader.train_batches
     self.eval_batches = self._reader.eval_batches

@@ -56,8 +56,7 @@ class TextCorpus:
     self, position: np.ndarray, example_id: np.ndarray, *, into: Slots
   ) -> dict[str, np.ndarray]:
     """As `PretrainData.rows`; their places for regions are emptied."""
-    for name, array in into.arrays.items():
-      array[into.places] = 1 if name == "image_size" else 0
+    into.clear()
     ids, length = self._tokenizer.pack(
       self._texts, example_id, max_length=self._length
     )

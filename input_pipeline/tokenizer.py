@@ -13,6 +13,7 @@ import numpy as np
 import tokenizers
 
 from input_pipeline.errors import DataError
+from input_pipeline.utf8 import decode
 from input_pipeline.words import find_segmenter
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -160,13 +161,7 @@ def read_vocab(raw: bytes, *, file: object) -> dict[str, int]:
   Real vocabularies hold U+2028 and U+0085 as tokens, at which
   `str.splitlines` would break and shift every later id.
   """
-  try:
-    tokens = raw.decode("utf-8").removesuffix("\n").split("\n")
-  except UnicodeDecodeError as e:
-    line = raw[: e.start].count(b"\n") + 1
-    raise DataError(
-      f"not UTF-8: bytes {raw[e.start : e.end].hex(' ')}", file=f"{file}:{line}"
-    ) from None
+  tokens = decode(raw, file=file).removesuffix("\n").split("\n")
   tokens = [token.removesuffix("\r") for token in tokens]
   vocab: dict[str, int] = {}
   for number, token in enumerate(tokens):

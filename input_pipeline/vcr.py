@@ -23,7 +23,7 @@ from input_pipeline.annotations.vcr import (
   read_vcr,
   read_vcr_metadata,
 )
-from input_pipeline.errors import DataError
+from input_pipeline.errors import BadRecord, DataError
 from input_pipeline.example_data import BatchReader, fingerprint
 from input_pipeline.image_texts import DataSource
 from input_pipeline.merged_regions import MergedRegions
@@ -61,6 +61,7 @@ class VcrData:
     images: folder of VCR's images with their metadata, which the objects of
       the first images are compared with; empty to leave that out.
     cache_bytes: as of `MergedRegions`.
+    on_bad_record: as of `MergedRegions`.
     engine: as of `BatchReader`.
   """
 
@@ -82,6 +83,7 @@ class VcrData:
     names: str | pathlib.Path = "",
     images: str | pathlib.Path = "",
     cache_bytes: int = 0,
+    on_bad_record: str = "error",
     engine: str = "auto",
   ):
     self.objectives = _check_objectives(objectives)
@@ -119,9 +121,11 @@ class VcrData:
       names=self._image_names,
       max_regions=max_regions,
       cache_bytes=cache_bytes,
+      on_bad_record=on_bad_record,
       wanted_by=self._file,
       rules=VCR_RULES,
     )
+    self.bad_records = self._regions.bad_records
     if images:
       self._check_metadata(pathlib.Path(images), bool(ground_truth))
     self.num_questions = len(self.annotation_ids)
@@ -304,7 +308,11 @@ class VcrData:
           field="names",
           hint="questions and images are of different releases",
         )
-      records = self._regions.records_of(image)
+      try:
+        records = self._regions.records_of(image)
+      except BadRecord as error:
+        self.bad_records.meet(error)
+        continue
       size = records[0]["width"], records[0]["height"]
       if size != (metadata.width, metadata.height):
         raise DataError(

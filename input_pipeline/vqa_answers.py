@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from input_pipeline.errors import DataError
+from input_pipeline.utf8 import decode
 
 MAX_ANSWERS = 10  # of a question
 _DIGITS = {
@@ -90,7 +91,7 @@ def read_vocabulary(path: str | pathlib.Path) -> list[str]:
   path = pathlib.Path(path)
   if not path.is_file():
     raise DataError("no such file of answers", file=path)
-  text = path.read_text("utf-8")
+  text = decode(path.read_bytes(), file=path)
   if path.suffix == ".json":
     try:
       found = json.loads(text)

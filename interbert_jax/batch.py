@@ -15,11 +15,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from interbert_jax.errors import ConfigError
+
 
 class ArraySpec(NamedTuple):
   shape: tuple[str, ...]  # letters of the legend, or digits
   dtype: str
   meaning: str
+  below: int | None = None  # values are 0 or more, and below this
 
 
 PRETRAIN = {
@@ -147,6 +150,14 @@ def text_spec(*, label_dtype: str = "int32") -> dict[str, ArraySpec]:
   return {**TEXTS, "label": TEXTS["label"]._replace(dtype=label_dtype)}
 
 
+def limited(
+  spec: Mapping[str, ArraySpec], **below: int
+) -> dict[str, ArraySpec]:
+  """A contract with limits of some values (`check_values`)."""
+  limits = {k: spec[k]._replace(below=below[k]) for k in below}
+  return {**spec, **limits}
+
+
 def encoded_spec(
   spec: Mapping[str, ArraySpec], feature_encoding: str
 ) -> dict[str, ArraySpec]:
@@ -210,6 +221,28 @@ def check_batch(
   if problems:
     raise ValueError("bad batch:\n  " + "\n  ".join(problems))
   return {k: v for k, v in sizes.items() if not k.isdigit()}
+
+
+def check_values(
+  batch: Mapping[str, np.ndarray], spec: Mapping[str, ArraySpec]
+):
+  """Refuses ids and labels that a device would silently take for others.
+
+  Raises:
+    ConfigError: naming key, example, value and limit.
+  """
+  for key, want in spec.items():
+    if want.below is None:
+      continue
+    array = np.asarray(batch[key])
+    if array.min() < 0 or array.max() >= want.below:
+      bad = (array < 0) | (array >= want.below)
+      place = np.unravel_index(bad.argmax(), array.shape)
+      example = int(batch["example_id"][place[0]])
+      raise ConfigError(
+        f"{key} of example {example}: found {array[place]}, wanted 0 to "
+        f"{want.below - 1}; data and model are not of each other"
+      )
 
 
 def dummy_batch(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from interbert_jax.errors import ConfigError
 from interbert_jax.retrieval_metrics import Ranks, rank_queries
 from interbert_jax.top_items import TopItems
 
@@ -29,7 +30,7 @@ def _relevant(images: range, text_P, image_P, num_texts: int) -> np.ndarray:
 def _check_finite(scores_TN: np.ndarray) -> None:
   if not np.isfinite(scores_TN).all():
     bad = int((~np.isfinite(scores_TN)).sum())
-    raise ValueError(
+    raise ConfigError(
       f"{bad} of {scores_TN.size} scores are not finite; the checkpoint is "
       "damaged or training diverged"
     )

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from interbert_jax.errors import ConfigError
 from interbert_jax.parallel import Parallel
 
 
@@ -58,7 +59,7 @@ class Predictor:
     """[examples, ...] float32.
 
     Raises:
-      ValueError: an example came never or twice, or an output is not finite.
+      ConfigError: an example came never or twice, or an output is not finite.
     """
     ids, outputs = [], []
     for batch in self._batches():
@@ -70,7 +71,7 @@ class Predictor:
     seen = np.bincount(ids, minlength=self._num_examples)
     if len(seen) != self._num_examples or (seen != 1).any():
       bad = int(np.argmax(seen != 1))
-      raise ValueError(
+      raise ConfigError(
         f"example {bad} of {self._num_examples} was read {seen[bad]} times; "
         "evaluation must see each once"
       )
@@ -78,7 +79,7 @@ class Predictor:
       bad = ids[
         int(np.argmin(np.isfinite(outputs.reshape(len(ids), -1)).all(1)))
       ]
-      raise ValueError(
+      raise ConfigError(
         f"the outputs of example {bad} are not finite; the checkpoint is "
         "damaged or training diverged"
       )

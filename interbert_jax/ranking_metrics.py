@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from interbert_jax.errors import ConfigError
+
 TIE_POLICY = "by ascending item id"
 CUTS = (1, 5, 10, 20)
 
@@ -45,11 +47,11 @@ def rank_items(
   """The first k candidates by falling score, equal scores by id.
 
   Raises:
-    ValueError: for scores that are not finite.
+    ConfigError: for scores that are not finite.
   """
   if not np.isfinite(scores_C).all():
     bad = int((~np.isfinite(scores_C)).sum())
-    raise ValueError(
+    raise ConfigError(
       f"{bad} of {scores_C.size} scores are not finite; the checkpoint is "
       "damaged or training diverged"
     )

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from interbert_jax.errors import ConfigError
+
 TIE_POLICY = "expected value over a random order of the tied candidates"
 RECALLS = (1, 5, 10)
 
@@ -28,18 +30,20 @@ def rank_queries(scores_QC: np.ndarray, relevant_QC: np.ndarray) -> Ranks:
   """Ranks each query's best relevant candidate.
 
   Raises:
-    ValueError: for scores that are not finite, or a query with no relevant
+    ConfigError: for scores that are not finite, or a query with no relevant
       candidate.
   """
   if not np.isfinite(scores_QC).all():
-    bad = int((~np.isfinite(scores_QC)).sum())
-    raise ValueError(
-      f"{bad} of {scores_QC.size} scores are not finite; the checkpoint is "
-      "damaged or training diverged"
+    bad_QC = ~np.isfinite(scores_QC)
+    query, candidate = np.argwhere(bad_QC)[0]
+    raise ConfigError(
+      f"{bad_QC.sum()} of {scores_QC.size} scores are missing or not finite, "
+      f"the first of query {query} with candidate {candidate}; the checkpoint "
+      "is damaged or training diverged"
     )
   if not relevant_QC.any(axis=1).all():
     query = int(np.argmin(relevant_QC.any(axis=1)))
-    raise ValueError(f"query {query} has no relevant candidate")
+    raise ConfigError(f"query {query} has no relevant candidate")
   best_Q1 = np.where(relevant_QC, scores_QC, -np.inf).max(1, keepdims=True)
   same_QC = scores_QC == best_Q1
   return Ranks(

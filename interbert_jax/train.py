@@ -17,7 +17,7 @@ import numpy as np
 
 from interbert_jax import checkpoint, optim, run_files, steps
 from interbert_jax.activity import Activity
-from interbert_jax.batch import check_batch, dummy_batch
+from interbert_jax.batch import check_batch, check_values, dummy_batch
 from interbert_jax.errors import ConfigError
 from interbert_jax.evaluators import Evaluator
 from interbert_jax.example_log import ExampleLog
@@ -327,8 +327,10 @@ def checked(
   task: Task,
   dims: Mapping[str, int],
 ) -> Iterator[Mapping[str, np.ndarray]]:
-  """Checks the first batch against the contract, passes all on."""
+  """Checks the first batch and the values of all; passes them on."""
+  spec = task.batch_spec
   for i, batch in enumerate(batches):
     if i == 0:
-      check_batch(batch, task.batch_spec, dims=dims)
+      check_batch(batch, spec, dims=dims)
+    check_values(batch, spec)
     yield batch

@@ -424,7 +424,7 @@ def test_faults_in_lines(writer, old, new, words, tmp_path):
   ("content", "words"),
   [
     (b'{"images": [', ":1: invalid JSON: .* truncated"),
-    (b'{\n"1": "\xff"}', ":2: not UTF-8: bytes ff .* at byte 7 of the line"),
+    (b'{\n"1": "\xff"}', ":2:7: not UTF-8: bytes ff"),
     (b"[" * 100_000, "nested too deep|invalid JSON"),
   ],
 )

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from input_pipeline import schema, shard
+from input_pipeline import schema
 from input_pipeline.annotations import load_captions
 from input_pipeline.checks.annotation_file import SplitCaptions
 from input_pipeline.checks.run import Checks, fast_checks, run_checks
@@ -14,6 +14,13 @@ from input_pipeline.errors import DataError
 from input_pipeline.region_store import manifest_fingerprint
 from input_pipeline.store_writer import write_store
 from input_pipeline.tokenizer import Tokenizer
+from tests.bad_input import (
+  caption_lines,
+  flip,
+  put,
+  records,
+  write_faulty_store,
+)
 from tests.tiny_data import (
   C,
   E,
@@ -22,25 +29,6 @@ from tests.tiny_data import (
   write_tiny_store,
   write_vocab,
 )
-
-TEXTS = "a dog runs", "the red cat sits", "man on the dog", "a man sits"
-
-
-def records(count=12):
-  return [
-    make_record(f"im{i}", regions=2 + i % 3, seed=i) for i in range(count)
-  ]
-
-
-def caption_lines(count=12):
-  return [
-    {
-      "image_id": f"im{i}",
-      "split": "train" if i < 8 else "val",
-      "captions": [f"{TEXTS[i % 4]} {'on the red ' * (i // 4)}cat"],
-    }
-    for i in range(count)
-  ]
 
 
 @pytest.fixture
@@ -116,19 +104,13 @@ def test_a_sound_store_has_no_findings(files):
 # D1 and D2: files
 
 
-def damage(path, position):
-  data = bytearray(path.read_bytes())
-  data[position] ^= 1
-  path.write_bytes(data)
-
-
 def shard_files(files):
   return sorted(files["store"].glob("*.array_record-*"))
 
 
 def test_d1_a_flipped_bit(files):
   path = shard_files(files)[1]
-  damage(path, path.read_bytes().index(b"im6"))
+  flip(path, path.read_bytes().index(b"im6"))
   report = check(files)
   assert not report.ok
   finding = next(f for f in report.findings if f.field == "sha256")
@@ -228,16 +210,8 @@ def test_d2_an_edited_manifest(files):
 
 
 @pytest.fixture
-def plant(tmp_path, monkeypatch):
+def plant(tmp_path):
   """Writes a store of records with faults, past the writer's checks."""
-
-  def stored(record, *, layout, file=None, index=None):
-    arrays = {k: d for k, (_, d) in layout.arrays.items()}
-    return {
-      "num_regions": len(record["features"]),
-      **record,
-      **{k: np.asarray(record[k]).astype(d) for k, d in arrays.items()},
-    }
 
   def write(*changes, count=12, **options):
     """changes: (number of a record, {field: value or function of it})."""
@@ -246,11 +220,7 @@ def plant(tmp_path, monkeypatch):
       for field, value in fields.items():
         old = rows[number].get(field)
         rows[number][field] = value(old) if callable(value) else value
-    with monkeypatch.context() as patch:
-      patch.setattr(schema, "check_record", stored)
-      patch.setattr(shard.Statistics, "add", lambda *_: None)
-      patch.setattr(shard.Statistics, "summary", lambda _: {})
-      write_tiny_store(tmp_path / "planted", rows, **options)
+    write_faulty_store(tmp_path / "planted", rows, **options)
     captions = write_lines(tmp_path / "caps.jsonl", caption_lines(count))
     return {
       "store": tmp_path / "planted",
@@ -259,15 +229,6 @@ def plant(tmp_path, monkeypatch):
     }
 
   return write
-
-
-def put(index, value):
-  def change(array):
-    array = array.copy()
-    array[index] = value
-    return array
-
-  return change
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -91,7 +91,7 @@ def test_unreadable_vocabulary_is_refused(tmp_path):
   with pytest.raises(DataError, match="no such vocabulary file"):
     Tokenizer(tmp_path / "none.txt")
   (tmp_path / "vocab.txt").write_bytes(b"[PAD]\na\xff\n")
-  with pytest.raises(DataError, match="vocab.txt:2: not UTF-8: bytes ff"):
+  with pytest.raises(DataError, match="vocab.txt:2:2: not UTF-8: bytes ff"):
     Tokenizer(tmp_path / "vocab.txt")
 
 

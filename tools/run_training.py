@@ -10,10 +10,11 @@ from interbert_jax.parallel import is_main_process, make_parallel
 from interbert_jax.train import train_and_evaluate
 from interbert_jax.workdir import check_workdir
 from tools import experiment
-from tools.data_checks import check_data
+from tools.data_checks import check_data, keeps_missing_ids
 from tools.tasks import find_task
 
 
+@keeps_missing_ids
 def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
   """Builds data, task and evaluators, trains, and returns the last metrics."""
   workdir = check_workdir(workdir)
@@ -33,6 +34,7 @@ def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
       config,
       [*getattr(data, "corpora", [data]), held_out],
       devices=jax.device_count(),
+      workdir=workdir,
       quiet=not is_main_process(),
     )
   evaluators = found.evaluators(

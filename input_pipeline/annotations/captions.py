@@ -1,5 +1,6 @@
 """The captions of a split, in memory."""
 
+import functools
 import hashlib
 import json
 from dataclasses import dataclass, replace
@@ -36,7 +37,7 @@ class Captions:
   def num_missing(self) -> int:
     return len(self.missing)
 
-  @property
+  @functools.cached_property
   def sha256(self) -> str:
     """Hash over ids, texts and what belongs to what."""
     return self._hash(self.image_ids, self.texts)

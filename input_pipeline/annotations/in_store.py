@@ -8,7 +8,7 @@ import numpy as np
 from input_pipeline.annotations.captions import SHOWN, Captions
 from input_pipeline.annotations.collected import Collected
 from input_pipeline.annotations.image_ids import match_image_ids
-from input_pipeline.errors import DataError
+from input_pipeline.errors import DataError, MissingImages
 
 
 def in_store(
@@ -39,9 +39,10 @@ def in_store(
   )
   path = found.source.path
   if missing and on_missing == "error":
-    raise DataError(
+    raise MissingImages(
       f"{len(missing)} of {len(match.ids)} images are not in {store}, such as "
       f"{', '.join(missing[:SHOWN])}",
+      ids=missing,
       file=path,
       record=f"split {found.split!r}",
       hint=f"compared {rule}; it has {', '.join(store_ids[:3])}, ...; "
@@ -56,9 +57,10 @@ def in_store(
       hint=f"compared {rule}; on_missing=skip leaves these images out",
     )
   if len(missing) == len(match.ids):
-    raise DataError(
+    raise MissingImages(
       f"none of its {len(missing)} images is in {store}, such as "
       f"{', '.join(missing[:3])}",
+      ids=missing,
       file=path,
       record=f"split {found.split!r}",
       hint=f"it has {', '.join(store_ids[:3])}, ...",

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from input_pipeline.errors import DataError
+from input_pipeline.utf8 import decode
 
 _HEAD_BYTES = 1 << 16
 # What file names call the splits -> what they are.
@@ -59,17 +60,9 @@ class Source:
     """
     self.check()
     raw = self.path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    text = decode(raw, file=self.path)
     try:
-      return json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
-    except UnicodeDecodeError as e:
-      line = raw[: e.start].count(b"\n") + 1
-      column = e.start - (raw.rfind(b"\n", 0, e.start) + 1)
-      bad = raw[e.start : e.end].hex(" ")
-      raise DataError(
-        f"not UTF-8: bytes {bad} ({e.reason}) at byte {column + 1} of the line",
-        file=f"{self.path}:{line}",
-        hint="convert the file to UTF-8",
-      ) from None
+      return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as e:
       raise DataError(
         f"invalid JSON: {e.msg} at column {e.colno}",

@@ -11,8 +11,7 @@ from typing import Any
 from input_pipeline import schema
 from input_pipeline.checks.report import Findings, Place
 from input_pipeline.checks.store_files import StoreFiles
-from input_pipeline.example_proto import decode_example
-from input_pipeline.schema import Layout
+from input_pipeline.record_faults import diagnose
 
 _DAMAGED = (RuntimeError, ValueError, IndexError)  # as array_record says it
 _COPY_AGAIN = "the file is damaged; copy or write the store again"
@@ -112,45 +111,6 @@ class ShardRecords:
     self._findings.add(
       case, "error", place, field=field, wanted=wanted, hint=hint
     )
-
-
-def diagnose(raw: bytes, layout: Layout) -> tuple[str | None, str, str] | None:
-  """(field, found, wanted) of bytes that are no record of the layout."""
-  try:
-    fields = decode_example(raw)
-  except ValueError as e:
-    return None, str(e), "a record"
-  for field in ("image_id", *schema.SCALARS, *layout.arrays):
-    if field not in fields:
-      return field, "no such field", "every field of the store"
-    is_number = isinstance(fields[field], int)
-    if is_number != (field in schema.SCALARS):
-      kind = "a number" if is_number else "bytes"
-      return field, kind, "bytes" if is_number else "a number"
-  try:
-    str(fields["image_id"], "utf-8")
-  except UnicodeDecodeError as e:
-    return "image_id", f"bytes {bytes(fields['image_id']).hex(' ')}", e.reason
-  R = fields["num_regions"]
-  for field, (width, dtype) in layout.arrays.items():
-    found = fields[field].nbytes
-    row = (width or 1) * dtype.itemsize
-    if found != R * row:
-      text = f"{found} bytes for {R} regions{_explain(found, R, row, dtype)}"
-      shape = "one" if width is None else str(width)
-      return field, text, f"{shape} {dtype} a region"
-  return None
-
-
-def _explain(found: int, R: int, row: int, dtype) -> str:
-  """What the number of bytes looks like."""
-  if R and found == 2 * R * row and dtype == "float16":
-    return ", which looks like float32"
-  if found % row == 0:
-    return f", which are {found // row} regions"
-  if R and found % (R * dtype.itemsize) == 0:
-    return f", which are {found // (R * dtype.itemsize)} {dtype} a region"
-  return ""
 
 
 def _first_line(error: Exception) -> str:

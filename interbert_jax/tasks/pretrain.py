@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from interbert_jax import losses, masking, rows
-from interbert_jax.batch import ArraySpec, pretrain_spec
+from interbert_jax.batch import ArraySpec, limited, pretrain_spec
 from interbert_jax.config import InterBertConfig
 from interbert_jax.errors import ConfigError
 from interbert_jax.inputs import (
@@ -116,9 +116,10 @@ class PretrainTask:
 
   @property
   def batch_spec(self) -> dict[str, ArraySpec]:
-    return pretrain_spec(
+    spec = pretrain_spec(
       self.feature_encoding, word_starts=self.text_masking.whole_word
     )
+    return limited(spec, text_ids=self.config.vocab_size, is_match=2)
 
   def __post_init__(self):
     if self.global_region not in ("masked_sum", "visible_mean"):

@@ -14,7 +14,7 @@ import numpy as np
 from flax import struct
 
 from interbert_jax import losses
-from interbert_jax.batch import CANDIDATES, ArraySpec, encoded_spec
+from interbert_jax.batch import CANDIDATES, ArraySpec, encoded_spec, limited
 from interbert_jax.config import InterBertConfig
 from interbert_jax.errors import ConfigError
 from interbert_jax.inputs import (
@@ -94,7 +94,8 @@ class RetrievalTask:
 
   @property
   def batch_spec(self) -> dict[str, ArraySpec]:
-    return encoded_spec(CANDIDATES, self.feature_encoding)
+    spec = encoded_spec(CANDIDATES, self.feature_encoding)
+    return limited(spec, text_ids=self.config.vocab_size)
 
   @property
   def model(self) -> InterBertForTask:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from interbert_jax import losses
-from interbert_jax.batch import STATEMENTS, ArraySpec, encoded_spec
+from interbert_jax.batch import STATEMENTS, ArraySpec, encoded_spec, limited
 from interbert_jax.config import InterBertConfig
 from interbert_jax.errors import ConfigError
 from interbert_jax.inputs import (
@@ -65,7 +65,11 @@ class StatementTask:
 
   @property
   def batch_spec(self) -> dict[str, ArraySpec]:
-    return encoded_spec(STATEMENTS, self.feature_encoding)
+    return limited(
+      encoded_spec(STATEMENTS, self.feature_encoding),
+      text_ids=self.config.vocab_size,
+      label=self.num_labels,
+    )
 
   @property
   def model(self) -> InterBertForImages:

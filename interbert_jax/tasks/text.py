@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from interbert_jax import losses
-from interbert_jax.batch import ArraySpec, text_spec
+from interbert_jax.batch import ArraySpec, limited, text_spec
 from interbert_jax.config import InterBertConfig
 from interbert_jax.errors import ConfigError
 from interbert_jax.inputs import TextInput, text_input
@@ -62,7 +62,10 @@ class TextTask:
 
   @property
   def batch_spec(self) -> dict[str, ArraySpec]:
-    return text_spec(label_dtype="float32" if self.is_regression else "int32")
+    limits = {"text_ids": self.config.vocab_size}
+    if self.is_regression:
+      return limited(text_spec(label_dtype="float32"), **limits)
+    return limited(text_spec(), **limits, label=self.num_labels)
 
   @property
   def model(self) -> InterBertForTask:

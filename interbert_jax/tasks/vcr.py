@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from interbert_jax import losses
-from interbert_jax.batch import CHOICES, ArraySpec, encoded_spec
+from interbert_jax.batch import CHOICES, ArraySpec, encoded_spec, limited
 from interbert_jax.config import InterBertConfig
 from interbert_jax.inputs import (
   RegionInput,
@@ -23,6 +23,7 @@ from interbert_jax.task_model import CHOICE_HEAD, InterBertForTask
 
 # What the batch's `objective` means, and the published names.
 OBJECTIVES = ("Q->A", "QA->R")
+NUM_CHOICES = 4
 
 
 @struct.dataclass
@@ -53,7 +54,12 @@ class VcrTask:
 
   @property
   def batch_spec(self) -> dict[str, ArraySpec]:
-    return encoded_spec(CHOICES, self.feature_encoding)
+    return limited(
+      encoded_spec(CHOICES, self.feature_encoding),
+      text_ids=self.config.vocab_size,
+      label=NUM_CHOICES,
+      objective=len(OBJECTIVES),
+    )
 
   @property
   def model(self) -> InterBertForTask:

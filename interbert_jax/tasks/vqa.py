@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from interbert_jax import losses
-from interbert_jax.batch import ANSWERS, ArraySpec, encoded_spec
+from interbert_jax.batch import ANSWERS, ArraySpec, encoded_spec, limited
 from interbert_jax.config import InterBertConfig
 from interbert_jax.inputs import (
   RegionInput,
@@ -53,7 +53,11 @@ class VqaTask:
 
   @property
   def batch_spec(self) -> dict[str, ArraySpec]:
-    return encoded_spec(ANSWERS, self.feature_encoding)
+    return limited(
+      encoded_spec(ANSWERS, self.feature_encoding),
+      text_ids=self.config.vocab_size,
+      answer_ids=self.num_answers,
+    )
 
   @property
   def model(self) -> InterBertForTask:

@@ -18,7 +18,8 @@ from tools import experiment
 
 def data(config: Mapping[str, Any], split: str) -> StatementData:
   section = dict(config["input"])
-  del section["train_split"]
+  if split != section.pop("train_split"):
+    section["on_bad_record"] = "error"
   return build(
     "statements",
     format=config["task"]["name"],

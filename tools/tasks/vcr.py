@@ -20,7 +20,8 @@ def data(
   objectives: Sequence[str] | None = None,
 ) -> VcrData:
   section = dict(config["input"])
-  del section["train_split"]
+  if split != section.pop("train_split"):
+    section["on_bad_record"] = "error"
   if objectives is not None:
     section["objectives"] = tuple(objectives)
   return build("vcr", split=split, seed=config["seed"], **section)

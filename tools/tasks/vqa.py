@@ -14,7 +14,10 @@ from tools import experiment
 
 
 def data(config: Mapping[str, Any], split: str) -> VqaData:
-  return build("vqa", split=split, seed=config["seed"], **config["input"])
+  section = dict(config["input"])
+  if split != section["train_split"]:
+    section["on_bad_record"] = "error"
+  return build("vqa", split=split, seed=config["seed"], **section)
 
 
 def task(
