@@ -32,7 +32,10 @@ def read_names(path: str | pathlib.Path) -> tuple[str, ...]:
   path = pathlib.Path(path)
   if not path.is_file():
     raise DataError("no such file of names", file=path)
-  rows = list(csv.reader(path.read_text("utf-8-sig").splitlines()))
+  try:
+    rows = list(csv.reader(path.read_text("utf-8-sig").splitlines()))
+  except (UnicodeDecodeError, csv.Error) as e:
+    raise DataError(f"no table of names: {e}", file=path) from None
   rows = [row for row in rows if any(cell.strip() for cell in row)]
   header = [cell.strip().lower() for cell in rows[0]] if rows else []
   column = header.index("name") if "name" in header else 0

@@ -22,6 +22,8 @@ import numpy as np
 from input_pipeline import schema
 from input_pipeline.buffers import BufferPool
 from input_pipeline.errors import DataError
+from input_pipeline.json_text import read_json
+from input_pipeline.manifest_fields import broken_fields
 from input_pipeline.region_arrays import Slots, array_specs
 from input_pipeline.schema import Layout
 from input_pipeline.shard import file_sha256
@@ -251,7 +253,14 @@ def rows_of(
 
 def read_image_ids(directory: pathlib.Path, count: int) -> tuple[str, ...]:
   # Lines end at "\n" only: an id may hold U+2028, or "\r".
-  text = (directory / IMAGE_IDS).read_bytes().decode("utf-8")
+  try:
+    text = (directory / IMAGE_IDS).read_bytes().decode("utf-8")
+  except (OSError, UnicodeDecodeError) as e:
+    raise DataError(
+      f"not readable: {e}",
+      file=directory / IMAGE_IDS,
+      hint="write the store again",
+    ) from None
   ids = tuple(text.removesuffix("\n").split("\n"))
   if len(ids) != count:
     raise DataError(
@@ -271,12 +280,7 @@ def read_manifest(directory: pathlib.Path) -> dict[str, Any]:
       file=directory,
       hint="write the store again",
     )
-  try:
-    manifest = json.loads(path.read_text("utf-8"))
-  except ValueError as e:
-    raise DataError(
-      f"not readable: {e}", file=path, hint="write the store again"
-    ) from None
+  manifest = read_json(path, kind=dict, hint="write the store again")
   version = manifest.get("schema_version")
   if version != schema.SCHEMA_VERSION:
     raise DataError(
@@ -285,7 +289,18 @@ def read_manifest(directory: pathlib.Path) -> dict[str, Any]:
       field="schema_version",
       hint="write the store again with this code",
     )
-  if manifest.get("fingerprint") != manifest_fingerprint(manifest):
+  if broken := broken_fields(manifest):
+    raise DataError(
+      f"found {manifest.get(broken[0])!r:.60}, wanted what a manifest has",
+      file=path,
+      field=broken[0],
+      hint="write the store again",
+    )
+  try:
+    fingerprint = manifest_fingerprint(manifest)
+  except RecursionError:
+    fingerprint = None
+  if fingerprint is None or manifest.get("fingerprint") != fingerprint:
     raise DataError(
       "does not belong to the rest: the manifest was edited",
       file=path,

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from input_pipeline.errors import DataError
+from input_pipeline.json_text import read_json
 
 MAX_ANSWERS = 10  # of a question
 _DIGITS = {
@@ -90,18 +91,17 @@ def read_vocabulary(path: str | pathlib.Path) -> list[str]:
   path = pathlib.Path(path)
   if not path.is_file():
     raise DataError("no such file of answers", file=path)
-  text = path.read_text("utf-8")
   if path.suffix == ".json":
-    try:
-      found = json.loads(text)
-    except ValueError as error:
-      raise DataError(f"not JSON: {error}", file=path) from None
+    found = read_json(path)
     if not isinstance(found, list) or not all(
       isinstance(answer, str) for answer in found
     ):
       raise DataError("wanted a JSON list of answers", file=path)
   else:
-    found = text.removesuffix("\n").split("\n")
+    try:
+      found = path.read_text("utf-8").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+      raise DataError(f"not UTF-8: {error}", file=path) from None
   place: dict[str, int] = {}
   for number, answer in enumerate(found, start=1):
     normal = normal_answer(answer)

@@ -11,6 +11,8 @@ import numpy as np
 from input_pipeline.errors import DataError
 
 MAX_BYTES = 256 << 20
+# A list takes the memory of as many items as it claims; lists of keys are long.
+MAX_ITEMS = 1 << 24
 _PLAIN_KINDS = "fiub"
 
 
@@ -30,11 +32,19 @@ def load_msgpack(data: bytes, *, file: object, record: object = None) -> Any:
     if len(data) > MAX_BYTES:
       raise ValueError(f"found {len(data)} bytes, the limit is {MAX_BYTES}")
     return msgpack.unpackb(
-      data, raw=False, strict_map_key=False, object_hook=_to_array
+      data,
+      raw=False,
+      strict_map_key=False,
+      object_hook=_to_array,
+      max_array_len=min(MAX_ITEMS, len(data)),
+      max_map_len=min(MAX_ITEMS, len(data)),
+      max_ext_len=0,
     )
   except (
     ValueError,
     TypeError,
+    OverflowError,
+    MemoryError,
     RecursionError,
     msgpack.UnpackException,
   ) as e:

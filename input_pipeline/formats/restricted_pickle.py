@@ -331,8 +331,6 @@ def _bytes(content: Any, done: dict[int, tuple[Any, Any]]) -> bytes:
     )
   # Of a text, `_resolve` keeps nothing, so its identity is free here.
   if id(content) not in done:
-    made = (
-      content.encode("latin1") if type(content) is str else bytes(content)
-    )
+    made = content.encode("latin1") if type(content) is str else bytes(content)
     done[id(content)] = content, made
   return done[id(content)][1]
