@@ -110,7 +110,9 @@ def read_sizes(path: str | None) -> dict[str, tuple[int, int]]:
   if path is None:
     return {}
   hint = 'wanted {"id": [width, height], ...} or COCO\'s "images"'
-  content = read_json(path, kind=dict, hint=hint, max_bytes=4 << 30)
+  content = read_json(path, hint=hint, max_bytes=4 << 30)
+  if not isinstance(content, dict):
+    raise DataError("no image sizes: found a list", file=path, hint=hint)
   try:
     if isinstance(content.get("images"), list):
       content = {

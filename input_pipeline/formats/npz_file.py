@@ -80,12 +80,14 @@ def _check_claims(
     raise ValueError(
       f"found {len(members)} members, the limit is {MAX_MEMBERS}"
     )
-  claimed = sum(member.file_size for member in members)
-  limit = min(max_bytes, _MAX_RATIO * size + _ALLOWANCE)
-  if claimed > limit:
-    raise ValueError(
-      f"found {claimed} bytes, the limit is {limit} for an archive of {size}"
-    )
+  claimed, limit = 0, min(max_bytes, _MAX_RATIO * size + _ALLOWANCE)
+  for member in members:
+    claimed += member.file_size
+    if claimed > limit:
+      raise ValueError(
+        f"member {member.filename!r}: found {claimed} bytes, the limit is "
+        f"{limit} for an archive of {size}"
+      )
 
 
 def read_member(
