@@ -8,6 +8,8 @@ import sys
 
 import jax
 
+from interbert_jax.redact import redact_arguments
+
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -40,7 +42,7 @@ def git_hash() -> str | None:
 
 def environment() -> dict:
   return {
-    "command": sys.argv,
+    "command": redact_arguments(sys.argv),
     "python": platform.python_version(),
     "versions": versions(),
     "git_hash": git_hash(),

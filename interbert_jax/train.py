@@ -32,6 +32,7 @@ from interbert_jax.init_report import InitReport
 from interbert_jax.metric_writer import MetricWriter
 from interbert_jax.parallel import Parallel, is_main_process
 from interbert_jax.progress import Progress
+from interbert_jax.redact import redact_config
 from interbert_jax.tasks.base import Task
 
 TrainBatches = Callable[[int, int], Iterator[Mapping[str, np.ndarray]]]
@@ -230,7 +231,7 @@ def train_and_evaluate(
     writer = None
     if main:
       if config is not None:
-        json_file.write_json(workdir / "config.json", config)
+        json_file.write_json(workdir / "config.json", redact_config(config))
       json_file.write_json(workdir / "env.json", run_info.environment())
       if isinstance(origin, InitReport):
         json_file.write_json(workdir / "init_report.json", origin.to_json())
