@@ -15,6 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from interbert_jax.claimed_size import check_claimed_size
 from interbert_jax.errors import CheckpointError, ConfigError
 from interbert_jax.nonfinite import not_finite
 from interbert_jax.run_info import versions
@@ -307,6 +308,7 @@ def load_params(path, item: str = "params") -> tuple[Any, dict]:
       ocp.CompositeCheckpointHandler(**handlers)
     ) as checkpointer:
       tree = checkpointer.metadata(path).item_metadata[item].tree
+      check_claimed_size(path / item, tree)
       # A template of NumPy arrays reads on any number of devices.
       template = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), tree)
       restored = checkpointer.restore(
@@ -316,10 +318,16 @@ def load_params(path, item: str = "params") -> tuple[Any, dict]:
           meta=ocp.args.JsonRestore(),
         ),
       )
+  except CheckpointError:
+    raise
   except Exception as error:
     raise CheckpointError(
       f"{path}: unreadable: {type(error).__name__}: {error}"
     ) from error
+  if not isinstance(restored["meta"], dict):
+    raise CheckpointError(
+      f"{path}: meta is a {type(restored['meta']).__name__}, wanted an object"
+    )
   return restored[item], restored["meta"]
 
 
