@@ -101,6 +101,12 @@ def write_vilbert_lmdb(
           record=f"(image id {record['image_id']!r})",
           field="image_id",
         )
+      if key == b"keys":
+        raise DataError(
+          "found 'keys', which is the name of the list of all ids there",
+          file=store.directory,
+          field="image_id",
+        )
       keys.append(key)
       with env.begin(write=True) as transaction:
         # Protocol 2, which Python 2 reads too.

@@ -250,7 +250,10 @@ def checked_config(fields: Mapping[str, Any], *, name: str) -> InterBertConfig:
   for heads in ("num_heads", "region_num_heads"):
     if not fields.get(heads, 1):
       raise ConfigError(f"{name}: {heads} is 0; wanted 1 or more")
-  return InterBertConfig(**fields)
+  try:
+    return InterBertConfig(**fields)
+  except ConfigError as error:
+    raise ConfigError(f"{name}: {error}") from None
 
 
 def _show(value: Any) -> str:

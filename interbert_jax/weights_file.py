@@ -126,7 +126,13 @@ def _sync(path: str) -> None:
 def _read_safetensors(path: str) -> dict[str, np.ndarray]:
   try:
     return safetensors.numpy.load_file(path)
-  except (safetensors.SafetensorError, KeyError, TypeError) as error:
+  # A dtype that NumPy lacks is an AttributeError there.
+  except (
+    safetensors.SafetensorError,
+    KeyError,
+    TypeError,
+    AttributeError,
+  ) as error:
     raise ValueError(
       f"{path}: damaged or truncated safetensors file of "
       f"{os.path.getsize(path)} bytes ({error}); download it again"

@@ -155,6 +155,8 @@ class Row:
         f"found {len(raw)} bytes, wanted {wanted}",
         "the number of boxes is wrong, or the row is truncated",
       )
+    if rows == 0:
+      raise self.refuse(field, "found zero boxes, wanted at least one")
     array = np.frombuffer(raw, dtype)
     return array if rows is None else array.reshape(rows, -1)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.errors import DataError
+from input_pipeline.plain_dtype import plain_dtype
 
 MAX_BYTES = 256 << 20
 # A list takes the memory of as many items as it claims; lists of keys are long.
@@ -70,9 +71,9 @@ def _to_array(content: dict) -> Any:
   code = keys["type"]
   code = code.decode("latin1") if isinstance(code, bytes) else code
   kind = keys.get("kind", b"")
-  if not isinstance(code, str) or len(code) > 8 or kind in (b"O", "O"):
+  if not isinstance(code, str) or kind in (b"O", "O"):
     raise ValueError(f"found an array of {code!r:.40}, wanted numbers")
-  dtype = np.dtype(code)
+  dtype = plain_dtype(code)
   if dtype.kind not in _PLAIN_KINDS:
     raise ValueError(f"found an array of {dtype}, wanted numbers")
   data = keys["data"]

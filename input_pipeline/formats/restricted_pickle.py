@@ -16,6 +16,7 @@ import numpy as np
 
 from input_pipeline.errors import DataError
 from input_pipeline.formats.pickle_scan import scan_pickle
+from input_pipeline.plain_dtype import plain_dtype
 
 MAX_BYTES = 256 << 20
 MAX_OPCODES = 1 << 20
@@ -75,11 +76,9 @@ class _Dtype(_Inert):
     if self.code.startswith("O"):
       return np.dtype(object)
     try:
-      dtype = np.dtype(self.code)
-    except (TypeError, ValueError) as e:
-      raise pickle.UnpicklingError(f"dtype {self.code!r}: {e}") from None
-    if dtype.kind not in "fiubSU" or dtype.names or dtype.subdtype:
-      raise pickle.UnpicklingError(f"dtype {self.code!r}")
+      dtype = plain_dtype(self.code)
+    except ValueError as e:
+      raise pickle.UnpicklingError(str(e)) from None
     return dtype.newbyteorder(self.order) if self.order in "<>" else dtype
 
 
