@@ -8,7 +8,7 @@ import argparse
 import base64
 import os
 import pathlib
-import pickle
+import pickle  # nosec B403 # writes, and reads none
 import shutil
 import sys
 from collections.abc import Callable, Mapping

@@ -10,8 +10,8 @@ the same: neither package imports the other.
 """
 
 import io
-import pickle
-import pickletools
+import pickle  # nosec B403 # for its error
+import pickletools  # nosec B403 # names opcodes, runs none
 from typing import NamedTuple
 
 _PUTS = ("PUT", "BINPUT", "LONG_BINPUT")

@@ -18,13 +18,16 @@ _USER = re.compile(r"://[^/@\s]+@")
 
 def redact_arguments(arguments: Sequence[str]) -> list[str]:
   """A command line: --name=VALUE, --name VALUE, --set=section.name=VALUE."""
-  kept, hide_next = [], False
+  kept: list[str] = []
+  hide_next = False
   for argument in arguments:
-    name, equals, _ = argument.rpartition("=")
+    equals = "=" in argument
     if hide_next:
       argument = HIDDEN
-    elif equals and _NAME.search(_words(name)):
-      argument = f"{name}={HIDDEN}"
+    for place in (match.start() for match in re.finditer("=", argument)):
+      if _NAME.search(_words(argument[:place])):
+        argument = f"{argument[:place]}={HIDDEN}"
+        break
     hide_next = (
       not equals
       and argument.startswith("-")

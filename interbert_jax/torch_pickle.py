@@ -6,7 +6,7 @@ and nothing else. `torch_resolver` turns them into arrays.
 """
 
 import io
-import pickle  # nosec B403: for the base class of the restricted unpickler
+import pickle  # nosec B403 # base of the restricted unpickler
 from collections.abc import Callable
 from typing import Any
 

@@ -110,7 +110,8 @@ def _sort_metadata(path: str) -> None:
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":"))
     data = text.encode().ljust(length)
-    assert len(data) == length, "the header changed its length"
+    if len(data) != length:
+      raise AssertionError(f"{path}: the header changed its length")
     file.seek(8)
     file.write(data)
 

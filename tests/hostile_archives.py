@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pathlib
+import pickle
 import struct
 import tarfile
 import zipfile
@@ -559,3 +560,73 @@ for _field, _value in (
   @case("S2", "manifest of a store", f"{_field} {_value}", _field)
   def _(root, marker, field=_field, value=_value):
     _manifest(root, **{field: value})
+
+
+# Values of a record that no code expects.
+
+
+def _record_of(**changes):
+  record = {
+    "image_id": "7",
+    "image_h": 90,
+    "image_w": 90,
+    "boxes": np.array([[1, 1, 5, 5]], np.float32),
+    "features": np.ones((1, 4), np.float32),
+    **changes,
+  }
+
+  def attempt(root, marker):
+    data = pickle.dumps(record, 4)
+    path = format_writers.write_lmdb(root / "a.lmdb", [(b"7", data)])
+    read_format("vilbert_mt_lmdb", path)
+
+  return attempt
+
+
+for _field, _value, _payload in (
+  ("image_id", 10**5000, "a number of 5000 digits"),
+  ("image_w", 10**5000, "a number of 5000 digits"),
+  ("image_w", float("inf"), "infinity"),
+  ("image_w", np.float32("nan"), "NaN"),
+  ("image_h", {"a": [1]}, "a dict"),
+  ("features", [[1.0], [1.0, 2.0]], "rows of different lengths"),
+  ("features", [[10**400]], "a number that no array holds"),
+  ("features", [["a", None]], "text"),
+  ("features", [1.0] * 10, "a list"),
+  ("features", np.zeros((1 << 30, 0), np.float32), "a billion rows of nothing"),
+):
+  CASES.append(
+    Case(
+      "S2",
+      "record in LMDB (vilbert_mt_lmdb)",
+      f"{_field}: {_payload}",
+      _record_of(**{_field: _value}),
+      ("a.lmdb", _field if "billion" not in _payload else "boxes"),
+    )
+  )
+
+
+# Found by fuzzing.
+
+
+@case("S2", "TSV (butd_tsv)", "no boxes, in empty columns", "a.tsv:1", "boxes")
+def _(root, marker):
+  (root / "a.tsv").write_bytes(b"7\t9\t9\t0\t\t\n")
+  read_format("butd_tsv", root / "a.tsv")
+
+
+@case("S2", "msgpack (uniter_lmdb)", "a dtype with a comma", "a.npz", "',f4'")
+def _(root, marker):
+  array = {"nd": True, "type": ",f4", "shape": [1], "data": bytes(4)}
+  data = format_writers.pack({"norm_bb": array})
+  path = format_writers.write_lmdb(root / "db", [(b"a.npz", data)])
+  read_format("uniter_lmdb", path)
+
+
+@case("S2", "weights, npz", "a header that cannot be tokenised", "w.npz")
+def _(root, marker):
+  text = b"{'descr': '<f4', 'shape': (\\ ,)}\n"
+  data = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+  with zipfile.ZipFile(root / "w.npz", "w") as archive:
+    archive.writestr("w.npy", data)
+  read_weights(root / "w.npz")

@@ -25,6 +25,8 @@ TEXTS = {
   "<script>": SCRIPT,
   "end of an attribute": '"><img src=x onerror=alert(1)>',
   "end of a title": "</title></style><script>alert(1)</script>",
+  "line breaks without a space": "a\nb\r<script>",
+  "a name of 100,000 letters": "<b>" * 33_333,
   "template": "{{ 7 * 7 }}{% raw %}<b>",
 }
 IDS = {

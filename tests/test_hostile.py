@@ -46,5 +46,6 @@ def test_the_matrix_counts(tmp_path):
   found = run_matrix(
     tmp_path, [Case("S1", "here", "bad", run), Case("S1", "here", "b", refuse)]
   )
+  assert found.problems.keys() == {"S1 here: bad"}
   assert (found.payloads, found.refused, found.side_effects) == (2, 1, 1)
   assert SIDE_EFFECT in found.problems["S1 here: bad"]

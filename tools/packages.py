@@ -106,7 +106,7 @@ def _download_tarball(package: Package, folder: Path) -> Path:
 def _run(command: list[str], marks: tuple[str, ...]) -> None:
   """Runs pip or npm; the last line with one of the marks says what is wrong."""
   try:
-    done = subprocess.run(
+    done = subprocess.run(  # nosec B603 # pip, npm; names are constants
       command,
       capture_output=True,
       text=True,

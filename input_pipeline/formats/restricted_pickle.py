@@ -8,7 +8,7 @@ us, when their sizes have been checked. Any other name is refused.
 
 import io
 import math
-import pickle  # nosec B403: for the base class of the restricted unpickler
+import pickle  # nosec B403 # base of the restricted unpickler
 from collections.abc import Callable
 from typing import Any
 
