@@ -39,7 +39,7 @@ def load_msgpack(data: bytes, *, file: object, record: object = None) -> Any:
       object_hook=_to_array,
       max_array_len=min(MAX_ITEMS, len(data)),
       max_map_len=min(MAX_ITEMS, len(data)),
-      max_ext_len=0,
+      ext_hook=_refuse_extension,
     )
   except (
     ValueError,
@@ -55,6 +55,10 @@ def load_msgpack(data: bytes, *, file: object, record: object = None) -> Any:
       record=record,
       hint="the file is damaged; copy or extract it again",
     ) from None
+
+
+def _refuse_extension(code: int, data: bytes):
+  raise ValueError(f"found the extension type {code}")
 
 
 def _to_array(content: dict) -> Any:
