@@ -85,7 +85,7 @@ run.convert(
 def convert(source, output, *, features: str, workers: int) -> dict:
   """Converts in a process of its own, watched from here."""
   arguments = [sys.executable, "-c", CONVERT, source, output, features, workers]
-  process = subprocess.Popen(
+  process = subprocess.Popen(  # nosec B603 # our own script
     list(map(str, arguments)),
     stdin=subprocess.PIPE,
     stdout=subprocess.PIPE,

@@ -41,6 +41,7 @@ def draw_regions(
     scale: how much larger than the image.
     font: a font file, needed for Chinese text; Pillow's own if None.
   """
+  caption = None if caption is None else _one_line(caption)
   small, large = (_load_font(font, size) for size in (13, 19))
   width, height = image.width * scale, image.height * scale
   lines = _break(caption, large, width) if caption else []
@@ -63,13 +64,20 @@ def draw_regions(
     color = _COLORS[index % len(_COLORS)]
     pen.rectangle(corners, outline=color, width=3)
     if labels is not None:
-      _draw_label(pen, labels[index], corners, color, small, picture.size)
+      _draw_label(
+        pen, _one_line(labels[index]), corners, color, small, picture.size
+      )
   paper.paste(picture, (_MARGIN, _MARGIN))
   pen = ImageDraw.Draw(paper)
   for number, line in enumerate(lines):
     y = height + 2 * _MARGIN + number * line_height
     pen.text((_MARGIN, y), line, font=large, fill=_INK)
   return paper
+
+
+def _one_line(text: str) -> str:
+  """Pillow refuses line breaks here; texts come from data."""
+  return " ".join(text.split())
 
 
 def _load_font(path: str | None, size: int):

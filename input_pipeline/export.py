@@ -8,7 +8,7 @@ import argparse
 import base64
 import os
 import pathlib
-import pickle
+import pickle  # nosec B403 # writes, and reads none
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -99,6 +99,12 @@ def write_vilbert_lmdb(
           f"found {len(key)} bytes, LMDB keys end at {env.max_key_size()}",
           file=store.directory,
           record=f"(image id {record['image_id']!r})",
+          field="image_id",
+        )
+      if key == b"keys":
+        raise DataError(
+          "found 'keys', which is the name of the list of all ids there",
+          file=store.directory,
           field="image_id",
         )
       keys.append(key)

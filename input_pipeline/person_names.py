@@ -36,7 +36,10 @@ def read_names(path: str | pathlib.Path) -> tuple[str, ...]:
     raise DataError("no such file of names", file=path)
   raw = path.read_bytes().removeprefix(codecs.BOM_UTF8)
   text = decode(raw, file=path)
-  rows = list(csv.reader(text.splitlines()))
+  try:
+    rows = list(csv.reader(text.splitlines()))
+  except csv.Error as e:
+    raise DataError(f"no table of names: {e}", file=path) from None
   rows = [row for row in rows if any(cell.strip() for cell in row)]
   header = [cell.strip().lower() for cell in rows[0]] if rows else []
   column = header.index("name") if "name" in header else 0

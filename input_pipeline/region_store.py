@@ -23,6 +23,8 @@ from input_pipeline import record_faults, schema
 from input_pipeline.bad_records import BadRecords
 from input_pipeline.buffers import BufferPool
 from input_pipeline.errors import BadRecord, DataError, MissingImages
+from input_pipeline.json_text import read_json
+from input_pipeline.manifest_fields import broken_fields
 from input_pipeline.quantise import dequantise
 from input_pipeline.region_arrays import Slots, array_specs
 from input_pipeline.schema import Layout
@@ -292,8 +294,12 @@ def rows_of(
 
 def read_image_ids(directory: pathlib.Path, count: int) -> tuple[str, ...]:
   # Lines end at "\n" only: an id may hold U+2028, or "\r".
-  raw = (directory / IMAGE_IDS).read_bytes()
-  text = decode(raw, file=directory / IMAGE_IDS, hint="write the store again")
+  path, hint = directory / IMAGE_IDS, "write the store again"
+  try:
+    raw = path.read_bytes()
+  except OSError as e:
+    raise DataError(f"not readable: {e}", file=path, hint=hint) from None
+  text = decode(raw, file=path, hint=hint)
   ids = tuple(text.removesuffix("\n").split("\n"))
   if len(ids) != count:
     raise DataError(
@@ -322,18 +328,7 @@ def read_manifest(directory: pathlib.Path) -> dict[str, Any]:
       file=directory,
       hint="write the store again",
     )
-  try:
-    manifest = json.loads(path.read_text("utf-8"))
-  except ValueError as e:
-    raise DataError(
-      f"not readable: {e}", file=path, hint="write the store again"
-    ) from None
-  if not isinstance(manifest, dict):
-    raise DataError(
-      f"found {manifest!r:.40}, wanted a manifest",
-      file=path,
-      hint="write the store again",
-    )
+  manifest = read_json(path, kind=dict, hint="write the store again")
   version = manifest.get("schema_version")
   if version != schema.SCHEMA_VERSION:
     raise DataError(
@@ -342,7 +337,18 @@ def read_manifest(directory: pathlib.Path) -> dict[str, Any]:
       field="schema_version",
       hint="write the store again with this code",
     )
-  if manifest.get("fingerprint") != manifest_fingerprint(manifest):
+  if broken := broken_fields(manifest):
+    raise DataError(
+      f"found {manifest.get(broken[0])!r:.60}, wanted what a manifest has",
+      file=path,
+      field=broken[0],
+      hint="write the store again",
+    )
+  try:
+    fingerprint = manifest_fingerprint(manifest)
+  except RecursionError:
+    fingerprint = None
+  if fingerprint is None or manifest.get("fingerprint") != fingerprint:
     raise DataError(
       "does not belong to the rest: the manifest was edited",
       file=path,

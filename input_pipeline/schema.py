@@ -113,10 +113,13 @@ def parse(raw: bytes, layout: Layout) -> dict[str, Any]:
   """
   fields = decode_example(raw)
   try:
-    record = {"image_id": str(fields["image_id"], "utf-8")}
-    record |= {field: fields[field] for field in SCALARS}
+    record = {"image_id": str(_bytes(fields, "image_id"), "utf-8")}
+    for field in SCALARS:
+      record[field] = fields[field]
+      if type(record[field]) is not int or not 0 <= record[field] < 2**31:
+        raise ValueError(f"field {field}: found no number of 31 bits")
     for field, (width, dtype) in layout.arrays.items():
-      array = np.frombuffer(fields[field], dtype)
+      array = np.frombuffer(_bytes(fields, field), dtype)
       shape = (-1,) if width is None else (-1, width)
       record[field] = array.reshape(shape)
       if len(record[field]) != record["num_regions"]:
@@ -127,6 +130,12 @@ def parse(raw: bytes, layout: Layout) -> dict[str, Any]:
   except KeyError as e:
     raise ValueError(f"field {e.args[0]}: missing") from None
   return record
+
+
+def _bytes(fields: Mapping[str, Any], field: str) -> memoryview:
+  if isinstance(fields[field], int):
+    raise ValueError(f"field {field}: found a number, wanted bytes")
+  return fields[field]
 
 
 def parse_whole(raw: bytes, layout: Layout) -> dict[str, Any]:

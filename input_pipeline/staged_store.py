@@ -13,10 +13,9 @@ Dimensions: N images of a shard, R region slots, E feature width, C classes.
 """
 
 import functools
-import json
 import pathlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,13 @@ import numpy as np
 from input_pipeline.bad_records import BadRecords
 from input_pipeline.buffers import BufferPool
 from input_pipeline.errors import BadRecord, DataError
+from input_pipeline.json_text import read_json
+from input_pipeline.manifest_fields import (
+  broken_fields,
+  is_count,
+  is_file_name,
+)
+from input_pipeline.npy_header import open_npy
 from input_pipeline.region_arrays import Slots, array_specs
 from input_pipeline.region_store import (
   RegionStore,
@@ -99,11 +105,21 @@ class StagedStore:
     """The memory-mapped shards of an array."""
     if name not in self._shards:
       count = -(-len(self) // self._per_shard)
-      self._shards[name] = [
-        np.load(self.directory / f"{name}-{shard:05d}.npy", mmap_mode="r")
-        for shard in range(count)
-      ]
+      self._shards[name] = [self._open(name, shard) for shard in range(count)]
     return self._shards[name]
+
+  def _open(self, name: str, shard: int) -> np.ndarray:
+    path = self.directory / f"{name}-{shard:05d}.npy"
+    array = open_npy(path, hint="remove the directory; it is made again")
+    start = shard * self._per_shard
+    rows = min(self._per_shard, len(self) - start)
+    if array.ndim == 0 or len(array) != rows:
+      raise DataError(
+        f"found shape {array.shape}, wanted {rows} images",
+        file=path,
+        hint="remove the directory; it is made again",
+      )
+    return array
 
   def read_padded(
     self,
@@ -197,11 +213,9 @@ def read_staged(directory: pathlib.Path) -> dict[str, Any]:
       file=directory,
       hint=hint,
     )
-  try:
-    staged = json.loads(path.read_text("utf-8"))
-    version = staged["of"]["version"]
-  except (ValueError, KeyError, TypeError) as e:
-    raise DataError(f"not readable: {e}", file=path, hint=hint) from None
+  staged = read_json(path, kind=dict, hint=hint)
+  of = staged.get("of")
+  version = of.get("version") if isinstance(of, dict) else None
   if version != VERSION:
     raise DataError(
       f"found {version}, wanted {VERSION}",
@@ -209,7 +223,42 @@ def read_staged(directory: pathlib.Path) -> dict[str, Any]:
       field="version",
       hint=hint,
     )
+  if broken := _broken_fields(staged):
+    raise DataError(
+      f"found {staged.get(broken)!r:.60}, wanted what a copy has",
+      file=path,
+      field=broken,
+      hint=hint,
+    )
   return staged
+
+
+def _broken_fields(staged: Mapping[str, Any]) -> str | None:
+  """A field without which nothing can be read; names are no paths."""
+  for key in ("num_images", "max_regions", "images_per_shard"):
+    if not is_count(staged.get(key), most=1 << 40):
+      return key
+  if not staged["images_per_shard"]:
+    return "images_per_shard"
+  if not isinstance(staged.get("arrays"), list):
+    return "arrays"
+  files = staged.get("files")
+  if not isinstance(files, dict) or not all(
+    is_file_name(name)
+    and isinstance(entry, dict)
+    and is_count(entry.get("bytes"), most=1 << 62)
+    and is_count(entry.get("crc32"), most=1 << 32)
+    for name, entry in files.items()
+  ):
+    return "files"
+  manifest = staged.get("manifest")
+  if (
+    not isinstance(manifest, dict)
+    or broken_fields(manifest)
+    or not isinstance(manifest.get("fingerprint"), str)
+  ):
+    return "manifest"
+  return None
 
 
 def open_store(directory: str | pathlib.Path) -> RegionStore | StagedStore:

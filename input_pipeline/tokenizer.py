@@ -16,7 +16,8 @@ from input_pipeline.errors import DataError
 from input_pipeline.utf8 import decode
 from input_pipeline.words import find_segmenter
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_UNKNOWN = "[UNK]"
+SPECIAL = ("[PAD]", _UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
 CHUNK = 10_000  # texts per call: bounds the memory of the encodings
 
 
@@ -66,7 +67,7 @@ class Tokenizer:
     # The parts of BertWordPieceTokenizer without its special tokens: a caption
     # that says "[MASK]" is text, and gets no special id.
     self._tokenizer = tokenizers.Tokenizer(
-      tokenizers.models.WordPiece(vocab, unk_token="[UNK]")
+      tokenizers.models.WordPiece(vocab, unk_token=_UNKNOWN)
     )
     self._tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(
       clean_text=True, handle_chinese_chars=True, lowercase=True

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from input_pipeline.errors import DataError
+from input_pipeline.json_text import read_json
 from input_pipeline.utf8 import decode
 
 MAX_ANSWERS = 10  # of a question
@@ -91,17 +92,14 @@ def read_vocabulary(path: str | pathlib.Path) -> list[str]:
   path = pathlib.Path(path)
   if not path.is_file():
     raise DataError("no such file of answers", file=path)
-  text = decode(path.read_bytes(), file=path)
   if path.suffix == ".json":
-    try:
-      found = json.loads(text)
-    except ValueError as error:
-      raise DataError(f"not JSON: {error}", file=path) from None
+    found = read_json(path)
     if not isinstance(found, list) or not all(
       isinstance(answer, str) for answer in found
     ):
       raise DataError("wanted a JSON list of answers", file=path)
   else:
+    text = decode(path.read_bytes(), file=path)
     found = text.removesuffix("\n").split("\n")
   place: dict[str, int] = {}
   for number, answer in enumerate(found, start=1):

@@ -9,6 +9,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from interbert_jax import manifest
+from interbert_jax.claimed_size import check_claimed_size
 from interbert_jax.errors import CheckpointError
 from interbert_jax.run_info import versions
 
@@ -38,15 +39,22 @@ def load_params(path, item: str = "params") -> tuple[Any, dict]:
   try:
     with ocp.StandardCheckpointer() as checkpointer:
       tree = checkpointer.metadata(path / item).item_metadata.tree
+      check_claimed_size(path / item, tree)
       # A template of NumPy arrays reads on any number of devices.
       template = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), tree)
       params = checkpointer.restore(path / item, template)
     with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
       meta = checkpointer.restore(path / "meta")
+  except CheckpointError:
+    raise
   except Exception as error:
     raise CheckpointError(
       f"{path}: unreadable: {type(error).__name__}: {error}"
     ) from error
+  if not isinstance(meta, dict):
+    raise CheckpointError(
+      f"{path}: meta is a {type(meta).__name__}, wanted an object"
+    )
   return params, meta
 
 

@@ -1,11 +1,11 @@
 """The shape of the model: one frozen dataclass and a table of sizes."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from interbert_jax import json_file
 from interbert_jax.errors import ConfigError
 
 
@@ -188,9 +188,12 @@ def config_from_official(
   else:
     name = str(source)
     try:
-      raw = json.loads(pathlib.Path(source).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-      raise ConfigError(f"{name}: not a JSON configuration: {error}") from error
+      raw = json_file.read_object(source)
+    except ValueError as error:
+      problem = str(error).removeprefix(f"{name}: ")
+      raise ConfigError(
+        f"{name}: not a JSON configuration: {problem}"
+      ) from error
   missing = [
     k for k in ("vocab_size", "hidden_size", "v_feature_size") if k not in raw
   ]
@@ -201,16 +204,16 @@ def config_from_official(
   for key in ("hidden_act", "v_hidden_act"):
     if raw.get(key, "gelu") != "gelu":
       raise ConfigError(f"{name}: {key} is {raw[key]!r}; only 'gelu' is built")
-  if raw.get("v_hidden_size", raw["hidden_size"]) != raw["hidden_size"]:
-    raise ConfigError(
-      f"{name}: v_hidden_size {raw['v_hidden_size']} differs from hidden_size "
-      f"{raw['hidden_size']}; the single stream needs one width"
-    )
   values = {
     ours: raw[theirs]
     for theirs, ours in _OFFICIAL_NAMES.items()
     if theirs in raw
   }
+  if raw.get("v_hidden_size", raw["hidden_size"]) != raw["hidden_size"]:
+    raise ConfigError(
+      f"{name}: v_hidden_size {raw['v_hidden_size']} differs from hidden_size "
+      f"{raw['hidden_size']}; the single stream needs one width"
+    )
   fusion = raw.get("fusion_method", "mul")
   if fusion not in ("mul", "sum"):
     raise ConfigError(f"{name}: fusion_method is {fusion!r}; wanted mul or sum")
@@ -219,7 +222,45 @@ def config_from_official(
     values["region_target"] = "features"
   else:
     values["num_region_classes"] = raw.get("v_target_size", 1601)
-  return InterBertConfig(**{**values, **changes})
+  return checked_config({**values, **changes}, name=name)
+
+
+_MAX_SIZE = 1 << 24  # of any dimension that a file may ask for
+
+
+def checked_config(fields: Mapping[str, Any], *, name: str) -> InterBertConfig:
+  """A model that a file describes: fields of the right types, sane sizes.
+
+  Raises:
+    ConfigError: naming the file and the field.
+  """
+  for field in dataclasses.fields(InterBertConfig):
+    value = fields.get(field.name, field.default)
+    if isinstance(field.default, int):
+      good, wanted = type(value) is int and 0 <= value <= _MAX_SIZE, "a size"
+    elif isinstance(field.default, float):
+      good, wanted = type(value) in (int, float) and 0 <= value <= 1, "0 to 1"
+    else:
+      good, wanted = isinstance(value, str), "a word"
+    if not good:
+      raise ConfigError(
+        f"{name}: {field.name} is {type(value).__name__} {_show(value)}, "
+        f"wanted {wanted}"
+      )
+  for heads in ("num_heads", "region_num_heads"):
+    if not fields.get(heads, 1):
+      raise ConfigError(f"{name}: {heads} is 0; wanted 1 or more")
+  try:
+    return InterBertConfig(**fields)
+  except ConfigError as error:
+    raise ConfigError(f"{name}: {error}") from None
+
+
+def _show(value: Any) -> str:
+  try:
+    return f"{value!r:.60}"
+  except ValueError:
+    return "of very many digits"
 
 
 def official_config(config: InterBertConfig) -> dict[str, Any]:

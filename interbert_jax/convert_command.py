@@ -81,8 +81,8 @@ def _read_config(path: pathlib.Path):
   try:
     return config_from_official(path)
   except ConfigError as error:
-    where = "" if str(path) in str(error) else f"--config={path}: "
-    raise ConfigError(f"{where}{error}") from error
+    problem = str(error).removeprefix(f"{path}: ")
+    raise ConfigError(f"--config={path}: {problem}") from error
   # What a file of other things, or values of other types, can lead to.
   except (OSError, ValueError, TypeError, ArithmeticError) as error:
     raise ConfigError(

@@ -7,7 +7,6 @@ read it.
 
 import dataclasses
 import hashlib
-import json
 import pathlib
 import tempfile
 from collections.abc import Mapping
@@ -17,9 +16,13 @@ import numpy as np
 from flax import traverse_util
 
 from interbert_jax import json_file, model_card
-from interbert_jax.config import InterBertConfig, official_config
+from interbert_jax.config import (
+  InterBertConfig,
+  checked_config,
+  official_config,
+)
 from interbert_jax.convert_torch import params_to_torch
-from interbert_jax.errors import CheckpointError
+from interbert_jax.errors import CheckpointError, ConfigError
 from interbert_jax.init_source import Source, read_tensors
 from interbert_jax.vocab_match import vocab_hashes
 from interbert_jax.weights_file import write_safetensors
@@ -43,12 +46,19 @@ _KEPT = (
 def model_of(recorded: Mapping[str, Any], *, path) -> InterBertConfig:
   """The model that a checkpoint or an export recorded."""
   known = {field.name for field in dataclasses.fields(InterBertConfig)}
+  if not isinstance(recorded, Mapping):
+    raise CheckpointError(
+      f"{path}: its model is a {type(recorded).__name__}, wanted an object"
+    )
   if set(recorded) != known:
     raise CheckpointError(
       f"{path}: its model has other fields than this code's: "
       f"{sorted(set(recorded) ^ known)}; read it with the version that wrote it"
     )
-  return InterBertConfig(**recorded)
+  try:
+    return checked_config(recorded, name=str(path))
+  except ConfigError as error:
+    raise CheckpointError(str(error)) from error
 
 
 def write_export(
@@ -138,15 +148,20 @@ def _sha256(path: pathlib.Path) -> str:
 def is_export(path: pathlib.Path) -> bool:
   """Whether a directory has our config.json."""
   try:
-    facts = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    facts = json_file.read_object(path / CONFIG)
   except (OSError, ValueError):
     return False
-  return isinstance(facts, dict) and facts.get("format") == FORMAT
+  return facts.get("format") == FORMAT
 
 
 def _facts(folder: pathlib.Path) -> dict[str, Any]:
   """config.json, after the checksums of all files that are read."""
-  facts = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+  try:
+    facts = json_file.read_object(folder / CONFIG)
+  except ValueError as error:
+    raise CheckpointError(str(error)) from error
+  if not isinstance(facts.get("model"), dict):
+    raise CheckpointError(f"{folder / CONFIG}: has no object model")
   if facts.get("format_version") != VERSION:
     raise CheckpointError(
       f"{folder / CONFIG}: format_version is {facts.get('format_version')!r}, "
@@ -154,7 +169,7 @@ def _facts(folder: pathlib.Path) -> dict[str, Any]:
     )
   sums = folder / SUMS
   if sums.is_file():
-    for line in sums.read_text(encoding="utf-8").splitlines():
+    for line in sums.read_text("utf-8", "replace").splitlines():
       wanted, _, name = line.partition("  ")
       # Only names that are in the folder: a line must not lead out of it.
       if name not in (WEIGHTS, CONFIG, VOCAB) or not (folder / name).is_file():

@@ -5,13 +5,13 @@ were BERT's; only which layer goes where has to be said. Text alone then passes
 the interaction and text layers exactly as it passes the BERT.
 """
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from interbert_jax import json_file
 from interbert_jax.config import InterBertConfig
 from interbert_jax.errors import CheckpointError, ConfigError
 from interbert_jax.init_source import WORDS, Source
@@ -182,14 +182,9 @@ def read_bert_config(path: pathlib.Path) -> dict[str, Any] | None:
   if not file.is_file():
     return None
   try:
-    found = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(found, dict):
-      raise ValueError("wanted an object")
+    return json_file.read_object(file)
   except ValueError as error:
-    raise CheckpointError(f"{file}: not a JSON configuration: {error}") from (
-      error
-    )
-  return found
+    raise CheckpointError(str(error)) from error
 
 
 def check_bert_config(

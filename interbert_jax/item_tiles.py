@@ -80,9 +80,9 @@ class ItemTiles:
         )
     else:
       try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json_file.read_object(path)
       except ValueError as error:
-        raise ConfigError(f"{path}: not JSON: {error}") from None
+        raise ConfigError(str(error)) from None
       different = [
         f"{key} is {facts.get(key)!r:.60}, scored was {found.get(key)!r:.60}"
         for key in sorted({*facts, *found})

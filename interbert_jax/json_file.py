@@ -6,6 +6,8 @@ import os
 import pathlib
 from typing import Any
 
+MAX_BYTES = 64 << 20  # of a file that is one object
+
 
 def _plain(value: Any) -> Any:
   """Tuples become lists; NaN and infinity, which JSON lacks, become null."""
@@ -26,6 +28,33 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
   )
 
 
+def read_object(
+  path: str | pathlib.Path, *, max_bytes: int = MAX_BYTES
+) -> dict[str, Any]:
+  """The object in a JSON file, of this program or of a stranger.
+
+  Raises:
+    OSError: it cannot be read.
+    ValueError: no JSON, too large, nested too deep, or no object; the message
+      names the file.
+  """
+  with pathlib.Path(path).open("rb") as file:
+    data = file.read(max_bytes + 1)
+  if len(data) > max_bytes:
+    raise ValueError(f"{path}: not JSON of at most {max_bytes} bytes")
+  try:
+    found = json.loads(data.decode("utf-8"))
+  except RecursionError:
+    raise ValueError(f"{path}: not JSON: nested too deep") from None
+  except ValueError as error:
+    raise ValueError(f"{path}: not JSON: {error}") from None
+  if not isinstance(found, dict):
+    raise ValueError(
+      f"{path}: not JSON of an object: found {type(found).__name__}"
+    )
+  return found
+
+
 def read_lines(path: str | pathlib.Path) -> list[Any]:
   """The values of a file of JSON lines; one cut off by a kill is left out."""
   path = pathlib.Path(path)
@@ -35,7 +64,7 @@ def read_lines(path: str | pathlib.Path) -> list[Any]:
   for line in path.read_text(encoding="utf-8").split("\n"):
     try:
       rows.append(json.loads(line))
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
       continue
   return rows
 

@@ -87,6 +87,9 @@ def damage(
   for name in names[part::parts]:
     path, wanted = directory / name, files[name]
     try:
+      if path.exists() and not path.is_file():  # a pipe, a device
+        found.append(f"{name}: not a file")
+        continue
       size = path.stat().st_size
       if size != wanted["bytes"]:
         found.append(f"{name}: found {size} bytes, wanted {wanted['bytes']}")
@@ -107,18 +110,25 @@ def damage(
 def _read(directory: pathlib.Path) -> tuple[dict[str, dict], str]:
   """(the entries by file, what is wrong with the manifest)."""
   try:
-    content = json.loads((directory / FILE).read_text(encoding="utf-8"))
+    content = json_file.read_object(directory / FILE)
     files = content["files"]
     if content["crc32"] != _of_itself(files):
       return {}, "checksum mismatch of the list itself"
     if content["format"] != _FORMAT:
       return {}, f"found format {content['format']}, wanted {_FORMAT}"
+    for name, entry in files.items():
+      path = pathlib.PurePosixPath(name)
+      # A checkpoint of somebody else must not make us read other files.
+      if path.is_absolute() or ".." in path.parts:
+        return {}, f"{name!r} is not a file of the checkpoint"
+      if not isinstance(entry["bytes"], int) or "crc32" not in entry:
+        return {}, f"{name!r} has no size or checksum"
   except FileNotFoundError:
     return {}, "missing"
   except OSError as error:
     return {}, str(error.strerror)
-  except (ValueError, KeyError, TypeError, RecursionError) as error:
-    return {}, f"not readable as a list of files: {error!r}"
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    return {}, f"not readable as a list of files: {error}"
   return files, ""
 
 
@@ -128,7 +138,7 @@ def _unreadable(directory: pathlib.Path) -> list[str]:
   if not path.exists():
     return []
   try:
-    json.loads(path.read_text(encoding="utf-8"))
-  except (OSError, ValueError, RecursionError) as error:
+    json_file.read_object(path)
+  except (OSError, ValueError) as error:
     return [f"{path.name}: not readable as JSON: {error}"]
   return []

@@ -1,14 +1,16 @@
 """The README.md of an export folder, from model_card.md."""
 
 import dataclasses
-import json
+import html
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from interbert_jax import json_file
 from interbert_jax.config import InterBertConfig
 from interbert_jax.metric_writer import read_metrics
 
+_MAX_CELL = 300
 _TEMPLATE = pathlib.Path(__file__).with_name("model_card.md")
 
 
@@ -35,7 +37,7 @@ def read_run(workdir: pathlib.Path, step: int) -> RunFacts:
     for row in read_metrics(workdir)
     if row["step"] == step
     for name, value in row.items()
-    if "/" in name and value is not None
+    if "/" in name and isinstance(value, int | float)
   ]
   for path in sorted((workdir / "eval").glob("*.json")):
     result = _read_json(path)
@@ -47,7 +49,7 @@ def read_run(workdir: pathlib.Path, step: int) -> RunFacts:
       ]
   start = _read_json(workdir / "init_report.json")
   origin = ""
-  if "path" in start:
+  if isinstance(start.get("path"), str):
     # Its name alone: where it lay on this machine is nobody's business.
     name = pathlib.PurePath(start["path"]).name
     origin = f"{name} ({start.get('format')})"
@@ -56,15 +58,29 @@ def read_run(workdir: pathlib.Path, step: int) -> RunFacts:
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
   try:
-    found = json.loads(path.read_text(encoding="utf-8"))
+    return json_file.read_object(path)
   except (OSError, ValueError):
     return {}
-  return found if isinstance(found, dict) else {}
 
 
 def _table(head: tuple[str, ...], rows) -> str:
-  lines = [head, ("---",) * len(head), *rows]
-  return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in lines)
+  lines = [head, ("---",) * len(head), *(map(_cell, row) for row in rows)]
+  return "\n".join("| " + " | ".join(row) + " |" for row in lines)
+
+
+def _cell(value: Any) -> str:
+  """Text of a stranger's checkpoint in Markdown: one line, no HTML, no table.
+
+  The same text is safe in the YAML at the top of the card.
+  """
+  text = " ".join(str(value).split()).replace("|", "\\|")
+  return html.escape(text, quote=False)[:_MAX_CELL]
+
+
+def _language(code: str) -> str:
+  """A code for the YAML at the top, where other text could add keys."""
+  plain = code.replace("-", "").isalnum() and code.isascii()
+  return code if plain else "# of the captions"
 
 
 def render(
@@ -76,6 +92,8 @@ def render(
   weights_sha256: str,
 ) -> str:
   """The card. `facts` are those of the folder's config.json."""
+  step, versions = facts.get("step", 0), facts.get("versions")
+  versions = versions if isinstance(versions, Mapping) else {}
   metrics = "None were recorded with this checkpoint."
   if run.metrics:
     rows = [(name, f"{value:.4g}", where) for name, value, where in run.metrics]
@@ -85,16 +103,16 @@ def render(
       ("setting", "value"), dataclasses.asdict(model).items()
     ),
     num_params=f"{num_params:,}",
-    language=run.language or "# of the captions",
-    step=f"{facts.get('step', 0):,}",
-    batch_size=facts.get("batch_size", "not recorded"),
-    seed=facts.get("seed", "not recorded"),
-    origin=facts.get("source") or run.origin or "random parameters",
-    data_fingerprint=facts.get("data_fingerprint", "not recorded"),
-    vocab_sha256=facts["vocab_sha256"],
+    language=_language(run.language),
+    step=_cell(f"{step:,}" if isinstance(step, int) else step),
+    batch_size=_cell(facts.get("batch_size", "not recorded")),
+    seed=_cell(facts.get("seed", "not recorded")),
+    origin=_cell(facts.get("source") or run.origin or "random parameters"),
+    data_fingerprint=_cell(facts.get("data_fingerprint", "not recorded")),
+    vocab_sha256=_cell(facts["vocab_sha256"]),
     weights_sha256=weights_sha256,
-    versions=", ".join(f"{k} {v}" for k, v in facts["versions"].items())
-    if facts.get("versions")
+    versions=_cell(", ".join(f"{k} {v}" for k, v in versions.items()))
+    if versions
     else "not recorded",
     metrics=metrics,
   )

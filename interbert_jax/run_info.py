@@ -8,6 +8,8 @@ import sys
 
 import jax
 
+from interbert_jax.redact import redact_arguments
+
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -17,7 +19,7 @@ def versions() -> dict[str, str]:
 
 def _git(*arguments: str) -> str | None:
   try:
-    out = subprocess.run(
+    out = subprocess.run(  # nosec B603 # arguments are constants
       ("git", *arguments),
       cwd=pathlib.Path(__file__).parent,
       capture_output=True,
@@ -40,7 +42,7 @@ def git_hash() -> str | None:
 
 def environment() -> dict:
   return {
-    "command": sys.argv,
+    "command": redact_arguments(sys.argv),
     "python": platform.python_version(),
     "versions": versions(),
     "git_hash": git_hash(),

@@ -6,15 +6,17 @@ and nothing else. `torch_resolver` turns them into arrays.
 """
 
 import io
-import pickle
-import pickletools
+import pickle  # nosec B403 # base of the restricted unpickler
 from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
+from interbert_jax.pickle_scan import scan_pickle
+
 MAX_PICKLE_BYTES = 64 << 20
+_MAX_OPCODES = 1 << 22  # of a whole optimiser state: a few hundred thousand
 _MAX_NDIM = 32
 
 _STORAGE_DTYPES = {
@@ -104,7 +106,7 @@ class OrderedDict(dict):
 
   def __init__(self, pairs=()):
     # Python 2 hands all items over as a list of pairs.
-    super().__init__(_take_all(pairs))
+    super().__init__(_take_pairs(pairs))
 
   def __setstate__(self, state):
     pass  # `_metadata` of a state_dict: versions of modules, of no use here
@@ -121,14 +123,37 @@ def _take_all(values: list | tuple) -> list:
   return taken
 
 
+def _take_pairs(pairs: list | tuple) -> list:
+  """As `_take_all`; keys must be quick to hash, which tuples need not be."""
+  taken = _take_all(pairs)
+  for pair in taken:
+    if type(pair) not in (list, tuple) or len(pair) != 2:
+      raise pickle.UnpicklingError("an OrderedDict of something else")
+    _refuse_tuple(pair[0])
+  return taken
+
+
+def _refuse_tuple(key: Any):
+  if type(key) in (tuple, frozenset):
+    raise pickle.UnpicklingError("found tuple as dict key or in a set")
+
+
 def _make_set(values=()) -> set:
-  return set(_take_all(values))
+  taken = _take_all(values)
+  for value in taken:
+    _refuse_tuple(value)
+  return set(taken)
 
 
-def _make_size(sizes=()) -> tuple:
-  if type(sizes) is not tuple:
-    raise pickle.UnpicklingError("torch.Size expects a tuple")
-  return sizes
+class Size(_Inert):
+  """What becomes a tuple; as a key it is no tuple that must be hashed."""
+
+  __slots__ = ("sizes",)
+
+  def __init__(self, sizes=()):
+    if type(sizes) is not tuple:
+      raise pickle.UnpicklingError("torch.Size expects a tuple")
+    self.sizes = sizes
 
 
 def _rebuild_tensor(storage, offset, shape, strides, *unused) -> Tensor:
@@ -173,7 +198,7 @@ class _Unpickler(pickle.Unpickler):
     },
     ("builtins", "set"): _Constructor(_make_set),
     ("__builtin__", "set"): _Constructor(_make_set),
-    ("torch", "Size"): _Constructor(_make_size),
+    ("torch", "Size"): _Constructor(Size),
     ("torch._utils", "_rebuild_tensor"): _Constructor(_rebuild_tensor),
     ("torch._utils", "_rebuild_tensor_v2"): _Constructor(_rebuild_tensor),
     ("torch._utils", "_rebuild_parameter"): _Constructor(_rebuild_parameter),
@@ -218,20 +243,6 @@ class _Unpickler(pickle.Unpickler):
     return Storage(key, kind.dtype, numel, (start, length))
 
 
-def _scan_pickle(data: bytes, start: int) -> int:
-  """Returns where the pickle at `start` ends, after checking its opcodes."""
-  stream = io.BytesIO(data)
-  stream.seek(start)
-  for opcode, argument, _ in pickletools.genops(stream):
-    # The memo is an array as long as its highest index: one opcode could ask
-    # for gigabytes. Honest pickles count up from 0.
-    if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (
-      argument > stream.tell() - start
-    ):
-      raise pickle.UnpicklingError(f"memo index {argument}")
-  return stream.tell()
-
-
 def unpickle(data: bytes, path: str, part: str) -> tuple[Any, dict]:
   """Returns the object of stand-ins and its storages by key."""
   unpickler = _Unpickler(data)
@@ -248,7 +259,7 @@ def unpickle(data: bytes, path: str, part: str) -> tuple[Any, dict]:
 
 def scan(data: bytes, start: int, path: str, part: str) -> int:
   try:
-    return _scan_pickle(data, start)
+    return scan_pickle(data, start, max_opcodes=_MAX_OPCODES)
   except Exception as error:  # as in unpickle
     raise ValueError(
       f"{path}: cannot read {part} at byte {start}: {error}; expected a whole "

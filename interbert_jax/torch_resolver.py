@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from interbert_jax.torch_pickle import Namespace, OrderedDict, Tensor
+from interbert_jax.torch_pickle import Namespace, OrderedDict, Size, Tensor
 
 _MAX_DEPTH = 64
 # Tied weights are stored once and read twice; this leaves room for many ties
@@ -46,6 +46,8 @@ class Resolver:
       return [self.resolve(item, depth) for item in value]
     if kind is tuple:
       return tuple(self.resolve(item, depth) for item in value)
+    if kind is Size:
+      return self.resolve(value.sizes, depth)
     if kind in (set, frozenset):
       for item in value:
         self._check_plain(item, "member of a set")

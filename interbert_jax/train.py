@@ -27,6 +27,7 @@ from interbert_jax.nonfinite import SkippedSteps
 from interbert_jax.parallel import Parallel, is_main_process, wait_for_all
 from interbert_jax.preemption import StopSignals
 from interbert_jax.progress import Progress
+from interbert_jax.redact import redact_config
 from interbert_jax.resume import find_start
 from interbert_jax.session import EvaluationLeft, Session
 from interbert_jax.tasks.base import Task
@@ -180,6 +181,8 @@ def train_and_evaluate(
     checkpoints = stack.enter_context(
       checkpoint.Checkpoints(workdir / "checkpoints", **checkpoint_config)
     )
+    if config is not None:
+      config = redact_config(config)
     meta = {**meta, "config": config}
     start = find_start(
       checkpoints,

@@ -71,13 +71,20 @@ def read_leaderboard(
   path = pathlib.Path(path)
   if not path.is_file():
     raise ConfigError(f"{path}: no such file, wanted a leaderboard file")
-  return _parse(path.read_text("utf-8"), path, annotation_ids)
+  try:
+    text = path.read_text("utf-8")
+  except UnicodeDecodeError as error:
+    raise ConfigError(f"{path}: not UTF-8: {error}") from None
+  return _parse(text, path, annotation_ids)
 
 
 def _parse(
   text: str, path: object, annotation_ids: Sequence[str] | None
 ) -> tuple[list[str], np.ndarray]:
-  rows = list(csv.reader(io.StringIO(text)))
+  try:
+    rows = list(csv.reader(io.StringIO(text)))
+  except csv.Error as error:
+    raise ConfigError(f"{path}: not CSV: {error}") from None
   if not rows or tuple(rows[0]) != HEADER:
     found = rows[0] if rows else []
     wrong = next(

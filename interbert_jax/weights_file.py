@@ -7,6 +7,7 @@ files through the restricted reader of `torch_file`.
 import json
 import math
 import os
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -109,7 +110,8 @@ def _sort_metadata(path: str) -> None:
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":"))
     data = text.encode().ljust(length)
-    assert len(data) == length, "the header changed its length"
+    if len(data) != length:
+      raise AssertionError(f"{path}: the header changed its length")
     file.seek(8)
     file.write(data)
 
@@ -125,7 +127,13 @@ def _sync(path: str) -> None:
 def _read_safetensors(path: str) -> dict[str, np.ndarray]:
   try:
     return safetensors.numpy.load_file(path)
-  except (safetensors.SafetensorError, KeyError, TypeError) as error:
+  # A dtype that NumPy lacks is an AttributeError there.
+  except (
+    safetensors.SafetensorError,
+    KeyError,
+    TypeError,
+    AttributeError,
+  ) as error:
     raise ValueError(
       f"{path}: damaged or truncated safetensors file of "
       f"{os.path.getsize(path)} bytes ({error}); download it again"
@@ -136,6 +144,12 @@ def _read_npz(path: str) -> dict[str, np.ndarray]:
   try:
     with zipfile.ZipFile(path) as archive:
       members = archive.infolist()
+      known = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+      if any(member.compress_type not in known for member in members):
+        raise ValueError(
+          f"{path}: packed in another way than numpy.savez does; save the "
+          "weights again with it"
+        )
       claimed = sum(member.file_size for member in members)
       limit = _MAX_NPZ_RATIO * os.path.getsize(path) + _NPZ_ALLOWANCE
       if claimed > limit:
@@ -168,14 +182,7 @@ def _read_member(
   name = member.filename.removesuffix(".npy")
   try:
     with archive.open(member) as file:
-      version = np.lib.format.read_magic(file)
-      read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-      }.get(version)
-      if read_header is None:
-        raise ValueError(f"npy version {version}, expected (1, 0) or (2, 0)")
-      shape, _, dtype = read_header(file)
+      shape, dtype = _read_header(file)
       if dtype.kind not in "biufc":
         raise ValueError(f"dtype {dtype}, expected numbers")
       expected = math.prod(shape) * dtype.itemsize
@@ -184,13 +191,36 @@ def _read_member(
           f"{member.file_size - file.tell()} bytes, expected {expected} for "
           f"shape {shape} of {dtype}"
         )
-    with archive.open(member) as file:
+    with archive.open(member) as file, warnings.catch_warnings():
+      warnings.simplefilter("ignore")
       return np.lib.format.read_array(file, allow_pickle=False)
   except ValueError as error:
     raise ValueError(
       f"{path}: array {name!r}: {error}; save the weights again with "
       "numpy.savez, as arrays of numbers"
     ) from error
+
+
+def _read_header(file) -> tuple[tuple[int, ...], np.dtype]:
+  try:
+    version = np.lib.format.read_magic(file)
+    read_header = {
+      (1, 0): np.lib.format.read_array_header_1_0,
+      (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read_header is None:
+      raise ValueError(f"npy version {version}, expected (1, 0) or (2, 0)")
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore")  # of headers by Python 2
+      shape, _, dtype = read_header(file)
+  except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError):
+    raise
+  # NumPy evaluates it as a literal; tokenizer and parser raise other things.
+  except Exception as error:
+    raise ValueError(f"no header: {type(error).__name__} {error}") from None
+  if any(size < 0 for size in shape):
+    raise ValueError(f"shape {shape!r:.80}")
+  return shape, dtype
 
 
 def _unwrap(tree: Any, path: str) -> dict[str, np.ndarray]:

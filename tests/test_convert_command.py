@@ -175,8 +175,8 @@ def test_refuses_strange_values_in_the_configuration(folder, capsys):
   flags = {"input": "weights.npz", "config": "model.json", "output": "new"}
   good = json.loads((folder / "model.json").read_text())
   for heads, word in (
-    (0, "cannot be read"),
-    ("4", "cannot be read"),
+    (0, "num_heads is 0"),
+    ("4", "num_heads is str '4', wanted a size"),
     (5, "48"),
   ):
     changed = {**good, "num_attention_heads": heads}

@@ -82,6 +82,23 @@ def test_damage_of_the_list(folder, change, message):
   assert found.startswith(message)
 
 
+@pytest.mark.parametrize(
+  ("files", "message"),
+  [
+    ({"../x": {"bytes": 1, "crc32": "0"}}, "'../x' is not a file of the check"),
+    ({"/dev/zero": {"bytes": 1, "crc32": "0"}}, "'/dev/zero' is not a file"),
+    ({"a": {"crc32": "0"}}, "not readable as a list of files"),
+    ({"a": {"bytes": "1", "crc32": "0"}}, "'a' has no size or checksum"),
+    ([1], "not readable as a list of files"),
+  ],
+)
+def test_a_list_of_somebody_else(folder, files, message):
+  content = {"format": 1, "crc32": manifest._of_itself(files), "files": files}
+  (folder / "manifest.json").write_text(json.dumps(content))
+  (found,) = manifest.damage(folder)
+  assert message in found
+
+
 def test_every_bit_of_the_list_counts(folder):
   """No flip in it makes a damaged file look whole."""
   flip(folder / "params/d/ab")

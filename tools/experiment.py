@@ -5,7 +5,6 @@ task. Keyword sections of the configuration go whole to the function that owns
 them, so that an unknown key fails.
 """
 
-import json
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +14,7 @@ import jax
 
 from input_pipeline.build import build
 from input_pipeline.retrieval import RetrievalSet
+from interbert_jax import json_file
 from interbert_jax.config import InterBertConfig, make_config
 from interbert_jax.errors import ConfigError
 from interbert_jax.evaluators import LossEvaluator
@@ -183,6 +183,6 @@ def read_run_config(workdir: str | pathlib.Path) -> dict[str, Any]:
       f"{path}: not found; --workdir must name a run of main.py"
     )
   try:
-    return json.loads(path.read_text(encoding="utf-8"))
-  except json.JSONDecodeError as error:
-    raise ConfigError(f"{path}: not JSON: {error}") from error
+    return json_file.read_object(path)
+  except ValueError as error:
+    raise ConfigError(str(error)) from error

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -67,7 +66,10 @@ def read_about(path: pathlib.Path) -> dict[str, Any]:
   beside = about_path(path)
   if not beside.is_file():
     return {}
-  return json.loads(beside.read_text(encoding="utf-8"))
+  try:
+    return json_file.read_object(beside)
+  except ValueError as error:
+    raise ConfigError(str(error)) from error
 
 
 def read_ranking(path: str | pathlib.Path) -> list[RankedTopic]:
@@ -78,7 +80,10 @@ def read_ranking(path: str | pathlib.Path) -> list[RankedTopic]:
   """
   path = pathlib.Path(path)
   Source(path).check()
-  topics = _from_csv(path) if path.suffix == ".csv" else _from_lines(path)
+  try:
+    topics = _from_csv(path) if path.suffix == ".csv" else _from_lines(path)
+  except (UnicodeDecodeError, csv.Error) as error:
+    raise DataError(f"not CSV: {error}", file=path) from None
   if not topics:
     raise DataError("found no topics", file=path)
   return topics
@@ -111,6 +116,8 @@ def _from_lines(path: pathlib.Path) -> list[RankedTopic]:
         raise DataError(
           f"found {ids!r:.60}, wanted a list of item ids", file=place, field=key
         )
+      if not all(isinstance(item, str | int) for item in ids):
+        raise DataError("found no id in it", file=place, field=key)
       lists.append(list(map(str, ids)))
     _check(lists[0], place=place, topic_id=topic_id)
     found[topic_id] = RankedTopic(

@@ -10,7 +10,6 @@ Writes retention.json and retention.md.
 """
 
 import argparse
-import json
 import math
 import pathlib
 import statistics
@@ -45,7 +44,10 @@ def read_runs(folder: pathlib.Path, split: str) -> Runs:
         f"{workdir}: has no result of {split}; make it with python "
         f"eval_text.py --workdir={workdir} --split={split}"
       )
-    result = json.loads(results[-1].read_text(encoding="utf-8"))
+    try:
+      result = json_file.read_object(results[-1])
+    except ValueError as error:
+      raise ConfigError(str(error)) from error
     of_task = runs.setdefault(result["dataset"], {})
     seed = result["config"]["seed"]
     if seed in of_task:

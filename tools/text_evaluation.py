@@ -1,6 +1,5 @@
 """Evaluates runs on sentences, and averages them as GLUE does."""
 
-import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -114,7 +113,7 @@ def find_runs(folder: pathlib.Path) -> list[pathlib.Path]:
   runs = []
   for file in sorted(folder.glob("*/config.json")):
     try:
-      config = json.loads(file.read_text(encoding="utf-8"))
+      config = json_file.read_object(file)
       if config["task"]["name"] == "text":
         runs.append(file.parent)
     except (ValueError, KeyError, TypeError):

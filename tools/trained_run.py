@@ -12,6 +12,7 @@ from interbert_jax.checkpoint import Checkpoints
 from interbert_jax.errors import CheckpointError, ConfigError
 from interbert_jax.export_folder import is_export, load_export, model_of
 from interbert_jax.parallel import Parallel
+from interbert_jax.redact import redact_config
 from interbert_jax.results import params_fingerprint, write_result
 from tools import experiment
 
@@ -149,6 +150,6 @@ class TrainedRun:
       model_config=self.meta["model"],
       vocab_sha256=self.meta["vocab_sha256"],
       seconds=round(time.monotonic() - self.began, 2),
-      config=self.config.to_dict(),
+      config=redact_config(self.config.to_dict()),
       **facts,
     )

@@ -91,4 +91,11 @@ def id_of(found: dict[str, Any], field: str, *, place: str) -> str:
   value = found.get(field)
   if isinstance(value, int) and not isinstance(value, bool):
     return str(value)
-  return value_of(found, field, str, place=place)
+  value = value_of(found, field, str, place=place)
+  try:
+    value.encode("utf-8")
+  except UnicodeEncodeError:  # half a surrogate pair, by an escape of JSON
+    raise DataError(
+      f"found {value!r:.60}, wanted valid Unicode", file=place, field=field
+    ) from None
+  return value

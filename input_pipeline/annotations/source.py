@@ -12,6 +12,8 @@ from input_pipeline.errors import DataError
 from input_pipeline.utf8 import decode
 
 _HEAD_BYTES = 1 << 16
+MAX_FILE_BYTES = 4 << 30  # of a file that is one JSON value
+MAX_LINE_BYTES = 64 << 20
 # What file names call the splits -> what they are.
 _SPLITS = {
   "training": "train",
@@ -59,6 +61,12 @@ class Source:
       DataError: it is none, or no UTF-8, or an object has a key twice.
     """
     self.check()
+    if (size := self.path.stat().st_size) > MAX_FILE_BYTES:
+      raise DataError(
+        f"found {size} bytes, the limit is {MAX_FILE_BYTES}",
+        file=self.path,
+        hint="give the annotations as lines of JSON",
+      )
     raw = self.path.read_bytes().removeprefix(codecs.BOM_UTF8)
     text = decode(raw, file=self.path)
     try:
@@ -93,8 +101,14 @@ class Source:
     """("file:line", text) of each line, strict UTF-8; blank ones if asked."""
     self.check()
     with self.path.open("rb") as file:
-      # Iterating bytes splits at "\n" only; text may hold U+2028 or U+0085.
-      for number, raw in enumerate(file, start=1):
+      # Reading bytes splits at "\n" only; text may hold U+2028 or U+0085.
+      read = functools.partial(file.readline, MAX_LINE_BYTES + 1)
+      for number, raw in enumerate(iter(read, b""), start=1):
+        if len(raw) > MAX_LINE_BYTES:
+          raise DataError(
+            f"found a line of more than {MAX_LINE_BYTES} bytes",
+            file=f"{self.path}:{number}",
+          )
         if number == 1:
           raw = raw.removeprefix(codecs.BOM_UTF8)
         try:

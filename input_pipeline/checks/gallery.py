@@ -6,6 +6,7 @@ images.
 """
 
 import pathlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ import numpy as np
 
 from input_pipeline.errors import DataError
 
+_MAX_PIXELS = 100_000_000  # of a photograph: three bytes each
+_LABEL = 40  # characters of a name at a box
 MAX_SIDE = 640  # pixels of a drawn image
 _LABELS = 12  # boxes with a name; more would cover each other
 _CAPTION = 200  # characters of a caption in a picture; the page has all
@@ -165,7 +168,7 @@ def draw_record(
   font: str | pathlib.Path | None = None,
 ):
   """A picture of a record's regions, the caption below."""
-  from PIL import Image, ImageOps
+  from PIL import Image
 
   from input_pipeline.drawing import draw_regions
 
@@ -174,15 +177,7 @@ def draw_record(
   size = (max(1, round(width * scale)), max(1, round(height * scale)))
   canvas = Image.new("RGB", size, _GREY)
   if photo is not None:
-    try:
-      with Image.open(photo) as opened:
-        canvas = ImageOps.exif_transpose(opened).convert("RGB").resize(size)
-    except (OSError, ValueError, Image.DecompressionBombError) as e:
-      raise DataError(
-        f"not readable as image: {e}",
-        file=photo,
-        hint="remove it, or leave --images out",
-      ) from None
+    canvas = _read_photo(photo, size)
   boxes = np.nan_to_num(record["boxes"].astype(np.float64)) * scale
   boxes = boxes.clip(0, [*size, *size])
   # Turned inside out they cannot be drawn.
@@ -202,6 +197,27 @@ def draw_record(
     scale=1,
     font=None if font is None else str(font),
   )
+
+
+def _read_photo(photo: pathlib.Path, size: tuple[int, int]):
+  """The image in this size; a file that is none, or a bomb, is an error."""
+  from PIL import Image, ImageOps
+
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore")  # of large ones and odd metadata
+      with Image.open(photo) as opened:
+        if opened.width * opened.height > _MAX_PIXELS:
+          raise ValueError(f"{opened.width} x {opened.height} pixels")
+        return ImageOps.exif_transpose(opened).convert("RGB").resize(size)
+  except MemoryError:
+    raise
+  except Exception as e:  # Pillow raises anything for damaged files
+    raise DataError(
+      f"not readable as image: {' '.join(str(e).split())}",
+      file=photo,
+      hint="remove it, or leave --images out",
+    ) from None
 
 
 def _is_latin(text: str) -> bool:
@@ -227,7 +243,7 @@ def _labels(
   labels = []
   for index, score in zip(ids, scores, strict=True):
     known = names is not None and 0 <= index < len(names)
-    name = names[index] if known else f"class {index}"
+    name = names[index][:_LABEL] if known else f"class {index}"
     labels.append(name if score is None else f"{name} {score:.2f}")
   return labels
 

@@ -4,7 +4,6 @@ Here a store that `RegionStore` refuses is opened as far as it goes, so that one
 run of the checks names everything that is wrong with it.
 """
 
-import json
 import pathlib
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 from input_pipeline import schema
 from input_pipeline.checks.report import Findings, Place
 from input_pipeline.errors import DataError
+from input_pipeline.json_text import read_json
+from input_pipeline.manifest_fields import broken_fields
 from input_pipeline.region_store import (
   IMAGE_IDS,
   MANIFEST,
@@ -22,7 +23,6 @@ from input_pipeline.schema import Layout
 from input_pipeline.shard import file_sha256
 
 _COPY_AGAIN = "copy or write the store again"
-_WHOLE_NUMBERS = ("num_images", "feature_dim")
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,12 @@ def _read_manifest(
     report("no such file", "a manifest: the store is unfinished or none")
     return None
   try:
-    manifest = json.loads(path.read_bytes().decode("utf-8"))
-  except ValueError as e:
-    report(f"no JSON: {e}", "a manifest")
+    manifest = read_json(path)
+  except DataError as e:
+    problem = (
+      str(e).removeprefix(f"{path}: ").removeprefix("not readable as JSON: ")
+    )
+    report(f"no JSON: {problem}", "a manifest")
     return None
   version = (
     manifest.get("schema_version") if isinstance(manifest, dict) else None
@@ -128,7 +131,7 @@ def _read_manifest(
   if version != schema.SCHEMA_VERSION:
     report(repr(version), f"version {schema.SCHEMA_VERSION}", "schema_version")
     return None
-  broken = _broken_fields(manifest)
+  broken = broken_fields(manifest)
   for field in broken:
     report(f"{manifest.get(field)!r:.60}", "what a manifest has", field)
   if broken:
@@ -136,41 +139,6 @@ def _read_manifest(
   if manifest.get("fingerprint") != manifest_fingerprint(manifest):
     report("an edited manifest", "the fingerprint of the rest", "fingerprint")
   return manifest
-
-
-def _broken_fields(manifest: dict[str, Any]) -> list[str]:
-  """Fields without which nothing can be read."""
-  broken = [key for key in _WHOLE_NUMBERS if not _is_count(manifest.get(key))]
-  shards = manifest.get("shards")
-  if not isinstance(shards, list) or not all(map(_is_entry, shards)):
-    broken.append("shards")
-  classes = manifest.get("num_classes")
-  if classes is not None and not (_is_count(classes) and classes):
-    broken.append("num_classes")
-  if manifest.get("feature_encoding") not in schema.ENCODINGS:
-    broken.append("feature_encoding")
-  optional = manifest.get("optional")
-  if not isinstance(optional, list) or set(map(str, optional)) - set(
-    schema.PER_REGION
-  ):
-    broken.append("optional")
-  return broken
-
-
-def _is_count(value: Any) -> bool:
-  return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_entry(shard: Any) -> bool:
-  return (
-    isinstance(shard, dict)
-    and isinstance(shard.get("file"), str)
-    # A name and no path: nothing outside the directory is opened.
-    and pathlib.PurePath(shard["file"]).name == shard["file"]
-    and _is_count(shard.get("records"))
-    and _is_count(shard.get("bytes"))
-    and isinstance(shard.get("sha256"), str)
-  )
 
 
 def _check_shard_file(

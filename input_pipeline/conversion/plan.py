@@ -12,6 +12,7 @@ from input_pipeline.conversion.to_record import layout_of
 from input_pipeline.errors import DataError
 from input_pipeline.formats.base import Format, Part
 from input_pipeline.formats.directory import walk_files
+from input_pipeline.json_text import read_json
 from input_pipeline.schema import Layout
 
 
@@ -109,16 +110,16 @@ def read_sizes(path: str | None) -> dict[str, tuple[int, int]]:
   if path is None:
     return {}
   hint = 'wanted {"id": [width, height], ...} or COCO\'s "images"'
+  content = read_json(path, hint=hint, max_bytes=4 << 30)
+  if not isinstance(content, dict):
+    raise DataError("no image sizes: found a list", file=path, hint=hint)
   try:
-    content = json.loads(pathlib.Path(path).read_text("utf-8"))
     if isinstance(content.get("images"), list):
       content = {
         str(image["id"]): (image["width"], image["height"])
         for image in content["images"]
       }
     found = {key: (int(w), int(h)) for key, (w, h) in content.items()}
-  except OSError as e:
-    raise DataError(f"cannot be read: {e.strerror}", file=path) from None
-  except (ValueError, TypeError, KeyError, AttributeError) as e:
+  except (ValueError, TypeError, KeyError, OverflowError) as e:
     raise DataError(f"no image sizes: {e}", file=path, hint=hint) from None
   return found

@@ -27,6 +27,7 @@ from input_pipeline.conversion.plan import Plan, make_plan
 from input_pipeline.conversion.to_record import BoxCounts, check_boxes
 from input_pipeline.errors import DataError
 from input_pipeline.formats.base import Format
+from input_pipeline.json_text import read_json
 from input_pipeline.progress import Progress
 from input_pipeline.shard import ShardFacts, write_json
 from input_pipeline.store_writer import (
@@ -110,7 +111,7 @@ def _check_resumed(building: pathlib.Path, plan: Plan):
   if not path.is_file():
     write_json(path, content)
     return
-  before = json.loads(path.read_text("utf-8"))
+  before = read_json(path, kind=dict, hint="--restart throws it away")
   changed = sorted(k for k in content if before.get(k) != content[k])
   if changed:
     if changed == ["provenance"]:

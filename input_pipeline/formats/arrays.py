@@ -5,11 +5,22 @@ Dimensions: R regions.
 
 import base64
 import binascii
+import itertools
 from typing import Any
 
 import numpy as np
 
 from input_pipeline.errors import DataError
+
+_MAX_NUMBERS = 1 << 24  # in a list: 100 regions of 160,000
+
+
+def _show(value: Any) -> str:
+  """A value for a message; those of a million digits cannot be printed."""
+  try:
+    return f"{value!r:.60}"
+  except ValueError:
+    return f"an {type(value).__name__} of very many digits"
 
 
 class Row:
@@ -62,6 +73,8 @@ class Row:
           field, f"not UTF-8: bytes {value[e.start : e.end].hex(' ')}"
         ) from None
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
+      if abs(int(value)) >= 1 << 64:
+        raise self.refuse(field, "found a number of more than 64 bits")
       return str(int(value))
     if not isinstance(value, str):
       raise self.refuse(
@@ -79,12 +92,12 @@ class Row:
     text = self.text(field) if isinstance(value, str | bytes) else value
     try:
       number = int(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
       raise self.refuse(
-        field, f"found {text!r:.60}, wanted a whole number"
+        field, f"found {_show(text)}, wanted a whole number"
       ) from None
     if not 0 <= number < 2**31:
-      raise self.refuse(field, f"found {number}, wanted 0 or more")
+      raise self.refuse(field, f"found {_show(number)}, wanted 0 to 2147483647")
     return number
 
   def size(self, width: str, height: str) -> tuple[int, int]:
@@ -142,6 +155,8 @@ class Row:
         f"found {len(raw)} bytes, wanted {wanted}",
         "the number of boxes is wrong, or the row is truncated",
       )
+    if rows == 0:
+      raise self.refuse(field, "found zero boxes, wanted at least one")
     array = np.frombuffer(raw, dtype)
     return array if rows is None else array.reshape(rows, -1)
 
@@ -155,7 +170,7 @@ class Row:
     ndim: int = 2,
   ) -> np.ndarray:
     """The array as [R, width] or [R], of numbers; checks what it must be."""
-    array = np.asarray(array)
+    array = self._array(field, array)
     if array.dtype.kind not in "fiu":
       raise self.refuse(field, f"found dtype {array.dtype}, wanted numbers")
     if ndim == 1 and array.ndim == 2 and array.shape[1] == 1:
@@ -168,6 +183,22 @@ class Row:
     if R is not None and len(array) != R:
       raise self.refuse(field, f"found {len(array)} rows for {R} boxes")
     return array
+
+  def _array(self, field: str, value: Any) -> np.ndarray:
+    """NumPy would follow lists of the same lists of lists without end."""
+    if isinstance(value, list | tuple):
+      rows = [row for row in value if isinstance(row, list | tuple)]
+      items = itertools.chain(value if not rows else [], *rows)
+      if (
+        sum(map(len, rows)) + len(value) > _MAX_NUMBERS
+        or len(rows) not in (0, len(value))
+        or not all(isinstance(item, int | float | np.number) for item in items)
+      ):
+        raise self.refuse(field, "found a list, wanted an array of numbers")
+    try:
+      return np.asarray(value)
+    except (TypeError, ValueError, OverflowError) as e:
+      raise self.refuse(field, f"no array of numbers: {e}") from None
 
   def b64_rows(
     self, field: str, dtype: str, R: int, *, width: int | None = None

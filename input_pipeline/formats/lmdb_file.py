@@ -5,7 +5,6 @@ do; a database is mapped, so its size does not matter.
 """
 
 import functools
-import json
 import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,10 +13,12 @@ from input_pipeline.errors import DataError
 from input_pipeline.formats.base import Part, count_parts, natural_order
 from input_pipeline.formats.msgpack_file import load_msgpack
 from input_pipeline.formats.restricted_pickle import load_pickle
+from input_pipeline.json_text import parse_json
 
 MAX_VALUE_BYTES = 256 << 20
 # Lists of millions of keys are large.
 MAX_KEYS_BYTES = 1 << 30
+_KEYS_LIMITS = {"max_bytes": MAX_KEYS_BYTES, "max_opcodes": 1 << 27}
 KEY_LISTS = (b"keys", b"__keys__")
 
 
@@ -107,21 +108,21 @@ def _check_size(path: str, env):
 def _listed(data: bytes, path: str, name: bytes) -> tuple[bytes, ...]:
   record = f"key {name.decode()!r}"
   if data[:1] == b"[":  # UNITER
-    try:
-      keys = json.loads(data)
-    except ValueError as e:
-      raise DataError(f"not JSON: {e}", file=path, record=record) from None
+    keys = parse_json(data, file=path, record=record, kind=list)
   elif data[:1] == b"\x80" and data[1:2] <= b"\x05":
-    keys = load_pickle(data, file=path, record=record, max_bytes=MAX_KEYS_BYTES)
+    keys = load_pickle(data, file=path, record=record, **_KEYS_LIMITS)
   elif data[:1] == b"(" or data[:1] == b"]":  # protocols 0 and 1
-    keys = load_pickle(data, file=path, record=record, max_bytes=MAX_KEYS_BYTES)
+    keys = load_pickle(data, file=path, record=record, **_KEYS_LIMITS)
   else:
     keys = load_msgpack(data, file=path, record=record)
   if not isinstance(keys, list | tuple) or not all(
     isinstance(key, bytes | str) for key in keys
   ):
     raise DataError("no list of keys", file=path, record=record)
-  return tuple(k.encode("utf-8") if isinstance(k, str) else k for k in keys)
+  try:
+    return tuple(k.encode("utf-8") if isinstance(k, str) else k for k in keys)
+  except UnicodeEncodeError as e:
+    raise DataError(f"a key: {e}", file=path, record=record) from None
 
 
 def databases(path: pathlib.Path) -> list[pathlib.Path]:

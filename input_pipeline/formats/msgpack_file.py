@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.errors import DataError
+from input_pipeline.plain_dtype import plain_dtype
 
 MAX_BYTES = 256 << 20
+# A list takes the memory of as many items as it claims; lists of keys are long.
+MAX_ITEMS = 1 << 24
 _PLAIN_KINDS = "fiub"
 
 
@@ -30,11 +33,19 @@ def load_msgpack(data: bytes, *, file: object, record: object = None) -> Any:
     if len(data) > MAX_BYTES:
       raise ValueError(f"found {len(data)} bytes, the limit is {MAX_BYTES}")
     return msgpack.unpackb(
-      data, raw=False, strict_map_key=False, object_hook=_to_array
+      data,
+      raw=False,
+      strict_map_key=False,
+      object_hook=_to_array,
+      max_array_len=min(MAX_ITEMS, len(data)),
+      max_map_len=min(MAX_ITEMS, len(data)),
+      ext_hook=_refuse_extension,
     )
   except (
     ValueError,
     TypeError,
+    OverflowError,
+    MemoryError,
     RecursionError,
     msgpack.UnpackException,
   ) as e:
@@ -44,6 +55,10 @@ def load_msgpack(data: bytes, *, file: object, record: object = None) -> Any:
       record=record,
       hint="the file is damaged; copy or extract it again",
     ) from None
+
+
+def _refuse_extension(code: int, data: bytes):
+  raise ValueError(f"found the extension type {code}")
 
 
 def _to_array(content: dict) -> Any:
@@ -60,9 +75,9 @@ def _to_array(content: dict) -> Any:
   code = keys["type"]
   code = code.decode("latin1") if isinstance(code, bytes) else code
   kind = keys.get("kind", b"")
-  if not isinstance(code, str) or len(code) > 8 or kind in (b"O", "O"):
+  if not isinstance(code, str) or kind in (b"O", "O"):
     raise ValueError(f"found an array of {code!r:.40}, wanted numbers")
-  dtype = np.dtype(code)
+  dtype = plain_dtype(code)
   if dtype.kind not in _PLAIN_KINDS:
     raise ValueError(f"found an array of {dtype}, wanted numbers")
   data = keys["data"]

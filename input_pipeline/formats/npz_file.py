@@ -6,16 +6,19 @@ import math
 import pathlib
 import zipfile
 import zlib
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from input_pipeline.errors import DataError
 from input_pipeline.formats.restricted_pickle import load_pickle
+from input_pipeline.npy_header import AGAIN, read_header
 
 MAX_BYTES = 1 << 30
-_MAX_HEADER = 10_000
-_PLAIN_KINDS = "fiubSU"
+MAX_MEMBERS = 1000
+# Features shrink to a half or a tenth, zeros to a thousandth.
+_MAX_RATIO = 100
+_ALLOWANCE = 64 << 20
 
 
 def read_npz(
@@ -32,10 +35,14 @@ def read_npz(
   Raises:
     DataError: no npz, damaged, or larger than max_bytes when it is unpacked.
   """
-  opened = io.BytesIO(source) if isinstance(source, bytes) else source
   found, left = {}, max_bytes
   try:
+    if isinstance(source, bytes):
+      opened, size = io.BytesIO(source), len(source)
+    else:
+      opened, size = _regular(source), source.stat().st_size
     with zipfile.ZipFile(opened) as archive:
+      _check_claims(archive.infolist(), size, max_bytes)
       for member in archive.infolist():
         name = member.filename.removesuffix(".npy")
         data = read_member(
@@ -43,16 +50,44 @@ def read_npz(
         )
         left -= len(data)
         found[name] = read_npy(data, file=file, record=f"member {name!r}")
-  except (zipfile.BadZipFile, OSError, EOFError, ValueError) as e:
+  except (
+    zipfile.BadZipFile,
+    OSError,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+  ) as e:
     if isinstance(e, DataError):
       raise
     raise DataError(
-      f"not readable as npz: {e}", file=file, record=record, hint=_AGAIN
+      f"not readable as npz: {e}", file=file, record=record, hint=AGAIN
     ) from None
   return found
 
 
-_AGAIN = "the file is damaged or truncated; copy or extract it again"
+def _regular(path: pathlib.Path) -> pathlib.Path:
+  """A pipe would make the reader wait, a device give bytes without end."""
+  if path.exists() and not path.is_file():
+    raise ValueError("no regular file")
+  return path
+
+
+def _check_claims(
+  members: list[zipfile.ZipInfo], size: int, max_bytes: int
+) -> None:
+  """Sizes that members declare, before one of them is unpacked."""
+  if len(members) > MAX_MEMBERS:
+    raise ValueError(
+      f"found {len(members)} members, the limit is {MAX_MEMBERS}"
+    )
+  claimed, limit = 0, min(max_bytes, _MAX_RATIO * size + _ALLOWANCE)
+  for member in members:
+    claimed += member.file_size
+    if claimed > limit:
+      raise ValueError(
+        f"member {member.filename!r}: found {claimed} bytes, the limit is "
+        f"{limit} for an archive of {size}"
+      )
 
 
 def read_member(
@@ -70,13 +105,16 @@ def read_member(
       problem,
       file=file,
       record=record or f"member {member.filename!r}",
-      hint=_AGAIN,
+      hint=AGAIN,
     )
 
   if member.file_size > max_bytes:
     raise refuse(f"found {member.file_size} bytes, the limit is {max_bytes}")
   if member.flag_bits & 1:
     raise refuse("the member is encrypted")
+  if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    # LZMA takes as much memory as the member asks for.
+    raise refuse("packed in another way than stored or deflated")
   try:
     with archive.open(member) as stream:
       # The declared size may lie: what comes out is counted.
@@ -110,11 +148,11 @@ def read_npy(
       if isinstance(source, bytes):
         stream, size = io.BytesIO(source), len(source)
       else:
-        stream = stack.enter_context(source.open("rb"))
+        stream = stack.enter_context(_regular(source).open("rb"))
         size = source.stat().st_size
       if size > max_bytes:
         raise ValueError(f"found {size} bytes, the limit is {max_bytes}")
-      shape, fortran, dtype = _read_header(stream)
+      shape, fortran, dtype = read_header(stream)
       data = stream.read()
       if dtype.kind == "O":
         return _objects(data, shape, file=file, record=record)
@@ -130,7 +168,7 @@ def read_npy(
     if isinstance(e, DataError):
       raise
     raise DataError(
-      f"not readable as npy: {e}", file=file, record=record, hint=_AGAIN
+      f"not readable as npy: {e}", file=file, record=record, hint=AGAIN
     ) from None
 
 
@@ -143,20 +181,6 @@ def _objects(
   raise ValueError(f"an object array of {shape} without its objects")
 
 
-def _read_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-  version = np.lib.format.read_magic(stream)
-  readers = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-  }
-  if version not in readers:
-    raise ValueError(f"version {version}")
-  shape, fortran, dtype = readers[version](stream, max_header_size=_MAX_HEADER)
-  if dtype.kind != "O" and (dtype.kind not in _PLAIN_KINDS or dtype.names):
-    raise ValueError(f"found dtype {dtype}, wanted numbers or text")
-  return shape, fortran, dtype
-
-
 def read_dict(path: pathlib.Path) -> dict[str, Any]:
   """The one dict that an object array holds."""
   array = read_npy(path, file=path)
@@ -166,21 +190,3 @@ def read_dict(path: pathlib.Path) -> dict[str, Any]:
       f"found {array.dtype} of shape {array.shape}, wanted one dict", file=path
     )
   return content
-
-
-def open_npy(path: pathlib.Path) -> np.ndarray:
-  """A memory-mapped array of plain numbers."""
-  try:
-    with path.open("rb") as stream:
-      shape, _, dtype = _read_header(stream)
-      wanted = stream.tell() + math.prod(shape) * dtype.itemsize
-    size = path.stat().st_size
-    if dtype.kind == "O":
-      raise ValueError("found objects, wanted numbers")
-    if size != wanted:
-      raise ValueError(f"found {size} bytes, wanted {wanted} for {shape}")
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-  except (OSError, EOFError, ValueError, TypeError) as e:
-    raise DataError(
-      f"not readable as npy: {e}", file=path, hint=_AGAIN
-    ) from None

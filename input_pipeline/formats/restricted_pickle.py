@@ -8,18 +8,19 @@ us, when their sizes have been checked. Any other name is refused.
 
 import io
 import math
-import pickle
-import pickletools
+import pickle  # nosec B403 # base of the restricted unpickler
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from input_pipeline.errors import DataError
+from input_pipeline.formats.pickle_scan import scan_pickle
+from input_pipeline.plain_dtype import plain_dtype
 
 MAX_BYTES = 256 << 20
+MAX_OPCODES = 1 << 20
 _MAX_DEPTH = 32
-_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 _PLAIN = (str, int, float, bool, bytes)
 
 
@@ -75,11 +76,9 @@ class _Dtype(_Inert):
     if self.code.startswith("O"):
       return np.dtype(object)
     try:
-      dtype = np.dtype(self.code)
-    except (TypeError, ValueError) as e:
-      raise pickle.UnpicklingError(f"dtype {self.code!r}: {e}") from None
-    if dtype.kind not in "fiubSU" or dtype.names or dtype.subdtype:
-      raise pickle.UnpicklingError(f"dtype {self.code!r}")
+      dtype = plain_dtype(self.code)
+    except ValueError as e:
+      raise pickle.UnpicklingError(str(e)) from None
     return dtype.newbyteorder(self.order) if self.order in "<>" else dtype
 
 
@@ -132,11 +131,31 @@ def _frombuffer(content, dtype, shape, order) -> _Array:
   return array
 
 
-def _encode(text, encoding) -> bytes:
-  """How protocols 0 to 2 spell bytes."""
-  if type(text) is not str or encoding not in ("latin1", "latin-1"):
-    raise pickle.UnpicklingError("_codecs.encode of something else")
-  return text.encode("latin1")
+class _Encoder:
+  """How protocols 0 to 2 spell bytes.
+
+  Each text is spelled once, so that all of them are no longer than the pickle;
+  one that encodes the same text again and again is refused.
+  """
+
+  def __init__(self, left: int):
+    self._left = left
+
+  def encode(self, text, encoding) -> bytes:
+    if type(text) is not str or encoding not in ("latin1", "latin-1"):
+      raise pickle.UnpicklingError("_codecs.encode of something else")
+    self._left -= len(text)
+    if self._left < 0:
+      raise pickle.UnpicklingError("the same text is encoded many times")
+    return text.encode("latin1")
+
+  def make_bytearray(self, *args) -> bytes:
+    """bytearray(b"...") or, before protocol 3, bytearray(text, "latin-1")."""
+    if len(args) == 2:
+      return self.encode(*args)
+    if len(args) == 1 and type(args[0]) is bytes:
+      return args[0]
+    return _make_bytes(*args)
 
 
 def _make_dict(pairs=()) -> dict:
@@ -145,9 +164,18 @@ def _make_dict(pairs=()) -> dict:
     return {}
   if type(pairs) is not list:
     raise pickle.UnpicklingError("an OrderedDict of something else")
+  for pair in pairs:
+    if type(pair) not in (list, tuple) or len(pair) != 2:
+      raise pickle.UnpicklingError("an OrderedDict of something else")
+    _check_key(pair[0])
   taken = dict(pairs)
   pairs.clear()
   return taken
+
+
+def _check_key(key: Any):
+  if type(key) not in _PLAIN and key is not None:
+    raise pickle.UnpicklingError(f"a dict key of {type(key).__name__}")
 
 
 def _make_bytes(*args) -> bytes:
@@ -156,25 +184,14 @@ def _make_bytes(*args) -> bytes:
   return b""
 
 
-def _make_bytearray(*args) -> bytes:
-  """bytearray(b"...") or, before protocol 3, bytearray(text, "latin-1")."""
-  if len(args) == 2:
-    return _encode(*args)
-  if len(args) == 1 and type(args[0]) is bytes:
-    return args[0]
-  return _make_bytes(*args)
-
-
 def _known_names() -> dict[tuple[str, str], Any]:
   known = {
     ("collections", "OrderedDict"): _Constructor(_make_dict),
-    ("_codecs", "encode"): _Constructor(_encode),
     ("numpy", "ndarray"): _NDARRAY,
     ("numpy", "dtype"): _Constructor(_Dtype),
   }
   for builtins in ("builtins", "__builtin__"):
     known[builtins, "bytes"] = _Constructor(_make_bytes)
-    known[builtins, "bytearray"] = _Constructor(_make_bytearray)
   for core in ("numpy.core", "numpy._core"):  # NumPy 1 and 2
     known[f"{core}.multiarray", "_reconstruct"] = _Constructor(_reconstruct)
     known[f"{core}.multiarray", "scalar"] = _Constructor(_Scalar)
@@ -185,9 +202,20 @@ def _known_names() -> dict[tuple[str, str], Any]:
 class _Unpickler(pickle.Unpickler):
   _NAMES = _known_names()
 
+  def __init__(self, data: bytes):
+    super().__init__(io.BytesIO(data), encoding="latin1")
+    encoder = _Encoder(len(data))
+    make_bytearray = _Constructor(encoder.make_bytearray)
+    self._names = {
+      **self._NAMES,
+      ("_codecs", "encode"): _Constructor(encoder.encode),
+      ("builtins", "bytearray"): make_bytearray,
+      ("__builtin__", "bytearray"): make_bytearray,
+    }
+
   def find_class(self, module: str, name: str):
     try:
-      return self._NAMES[module, name]
+      return self._names[module, name]
     except KeyError:
       raise pickle.UnpicklingError(
         f"refusing to load global {module}.{name}"
@@ -203,6 +231,7 @@ def load_pickle(
   file: object,
   record: object = None,
   max_bytes: int = MAX_BYTES,
+  max_opcodes: int = MAX_OPCODES,
 ) -> Any:
   """The plain values and arrays in a pickle.
 
@@ -211,7 +240,7 @@ def load_pickle(
 
   Raises:
     DataError: the pickle names anything but NumPy's arrays and plain values,
-      is damaged, or is larger than max_bytes.
+      is damaged, or is larger than max_bytes or max_opcodes.
   """
 
   def refuse(problem: object) -> DataError:
@@ -225,32 +254,12 @@ def load_pickle(
   if len(data) > max_bytes:
     raise refuse(f"found {len(data)} bytes, the limit is {max_bytes}")
   try:
-    _check_memo(data)
-    value = _Unpickler(io.BytesIO(data), encoding="latin1").load()
+    scan_pickle(data, max_opcodes=max_opcodes)
+    value = _Unpickler(data).load()
     return _resolve(value, {}, 0)
   # A hostile or damaged pickle can raise nearly every exception there is.
   except Exception as error:
     raise refuse(error) from None
-
-
-def _check_memo(data: bytes):
-  """The memo is as long as its highest index: one opcode could ask for all
-  memory. Honest pickles count up from 0."""
-  stream = io.BytesIO(data)
-  while code := stream.read(1):
-    position = stream.tell()
-    opcode = pickletools.code2op.get(code.decode("latin1"))
-    if opcode is None:
-      raise pickle.UnpicklingError(f"found the opcode {code!r}")
-    if opcode.name == "STOP":
-      return
-    if opcode.name == "STRING":
-      # Of Python 2, which is not ASCII as pickletools has it.
-      stream.readline()
-    elif opcode.arg is not None:
-      argument = opcode.arg.reader(stream)
-      if opcode.name in _PUTS and int(argument) > position:
-        raise pickle.UnpicklingError(f"memo index {argument}")
 
 
 def _resolve(value: Any, done: dict[int, tuple[Any, Any]], depth: int) -> Any:
@@ -258,7 +267,7 @@ def _resolve(value: Any, done: dict[int, tuple[Any, Any]], depth: int) -> Any:
   if value is None or type(value) in _PLAIN:
     return value
   if type(value) is bytearray:
-    return bytes(value)
+    return _bytes(value, done)
   if depth > _MAX_DEPTH:
     raise pickle.UnpicklingError(f"nested deeper than {_MAX_DEPTH}")
   if id(value) not in done:
@@ -271,8 +280,7 @@ def _convert(value: Any, done: dict, depth: int) -> Any:
   kind = type(value)
   if kind is dict:
     for key in value:
-      if type(key) not in _PLAIN and key is not None:
-        raise pickle.UnpicklingError(f"a dict key of {type(key).__name__}")
+      _check_key(key)
     return {key: _resolve(item, done, depth) for key, item in value.items()}
   if kind is list:
     return [_resolve(item, done, depth) for item in value]
@@ -282,7 +290,7 @@ def _convert(value: Any, done: dict, depth: int) -> Any:
     return _to_array(value, done, depth)
   if kind is _Scalar:
     dtype = value.dtype.resolve()
-    content = _bytes(value.content)
+    content = _bytes(value.content, done)
     if dtype.kind == "O" or len(content) != dtype.itemsize:
       raise pickle.UnpicklingError(f"a scalar of {dtype}")
     return np.frombuffer(content, dtype)[0]
@@ -304,7 +312,7 @@ def _to_array(array: _Array, done: dict, depth: int) -> np.ndarray:
     for index, item in enumerate(items):
       found[index] = _resolve(item, done, depth)
     return found.reshape(array.shape, order=order)
-  content = _bytes(array.content)
+  content = _bytes(array.content, done)
   if len(content) != count * dtype.itemsize:
     raise pickle.UnpicklingError(
       f"an array of {array.shape} {dtype} with {len(content)} bytes"
@@ -312,13 +320,16 @@ def _to_array(array: _Array, done: dict, depth: int) -> np.ndarray:
   return np.frombuffer(content, dtype).reshape(array.shape, order=order)
 
 
-def _bytes(content: Any) -> bytes:
-  if type(content) is str:  # Python 2
-    return content.encode("latin1")
-  if type(content) is bytearray:
-    return bytes(content)
-  if type(content) is not bytes:
+def _bytes(content: Any, done: dict[int, tuple[Any, Any]]) -> bytes:
+  """The bytes of an array; arrays that share them get the same ones."""
+  if type(content) is bytes:
+    return content
+  if type(content) not in (str, bytearray):
     raise pickle.UnpicklingError(
       f"found {type(content).__name__}, wanted the bytes of an array"
     )
-  return content
+  # Of a text, `_resolve` keeps nothing, so its identity is free here.
+  if id(content) not in done:
+    made = content.encode("latin1") if type(content) is str else bytes(content)
+    done[id(content)] = content, made
+  return done[id(content)][1]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from input_pipeline.errors import DataError
 from input_pipeline.formats.base import Format, ImageRegions, Part, count_parts
-from input_pipeline.formats.npz_file import open_npy
+from input_pipeline.npy_header import open_npy
 
 _SUFFIX = "_ims.npy"
 

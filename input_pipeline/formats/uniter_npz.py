@@ -6,7 +6,6 @@ says how many of each image are used.
 
 import functools
 import glob
-import json
 import pathlib
 from collections.abc import Iterator
 
@@ -17,6 +16,7 @@ from input_pipeline.formats import directory
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import Format, ImageRegions, Part, each
 from input_pipeline.formats.npz_file import read_npz
+from input_pipeline.json_text import read_json
 
 KEYS = {"norm_bb", "features", "conf", "soft_labels"}
 
@@ -93,13 +93,12 @@ def read_counts(path: str) -> dict[str, int]:
       file=folder,
       hint="leave one of them there",
     )
+  hint = 'wanted {"a.npz": 36, ...}'
+  counts = read_json(found[0], kind=dict, hint=hint)
   try:
-    counts = json.loads(found[0].read_text("utf-8"))
-    return {str(name): int(count) for name, count in counts.items()}
-  except (OSError, ValueError, AttributeError, TypeError) as e:
-    raise DataError(
-      f"not readable: {e}", file=found[0], hint='wanted {"a.npz": 36, ...}'
-    ) from None
+    return {name: int(count) for name, count in counts.items()}
+  except (ValueError, TypeError, OverflowError) as e:
+    raise DataError(f"not readable: {e}", file=found[0], hint=hint) from None
 
 
 FORMAT = Format(

@@ -21,6 +21,11 @@ from input_pipeline.formats.base import (
 )
 
 _MAX_BYTES = 256 << 20
+# Nothing else of a group is read.
+_FIELDS = (
+  *("img_w", "img_h", "features", "boxes"),
+  *("obj_id", "obj_conf", "attr_id", "attr_conf"),
+)
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _AGAIN = "the file is damaged or truncated; copy it again"
 
@@ -115,14 +120,21 @@ def _group(path: str, name: str) -> dict[str, object]:
       raise refuse(
         "found a dataset, wanted a group per image with boxes and features"
       )
-    for field in group:
+    left = _MAX_BYTES
+    for field in _FIELDS:
+      if field not in group.keys():
+        continue
       _check_link(group, field, refuse)
       data = group[field]
       if not isinstance(data, h5py.Dataset):
         continue
       if data.external or data.is_virtual:
         raise refuse("the data is in another file", field)
-      if data.nbytes > _MAX_BYTES:
+      if data.dtype.kind not in "fiubS":
+        # Text of any length is kept elsewhere in the file, often the same.
+        raise refuse(f"found {data.dtype}, wanted numbers", field)
+      left -= data.nbytes
+      if left < 0:
         raise refuse(f"found {data.nbytes} bytes, at most {_MAX_BYTES}", field)
       found[field] = data[()]
   except DataError:

@@ -20,8 +20,9 @@ from input_pipeline.progress import Progress
 BLOCK = 4096  # captions compared with the pool at a time
 _ROUNDING = 1e-6  # of float32 similarities
 _SPARE = 3  # times K that are looked at first, for those that are left out
+_WORD = r"(?u)\b\w+\b"
 ANALYZERS = {
-  "word": {"analyzer": "word", "token_pattern": r"(?u)\b\w+\b"},
+  "word": {"analyzer": "word", "token_pattern": _WORD},
   "char": {"analyzer": "char", "ngram_range": (1, 2)},
 }
 

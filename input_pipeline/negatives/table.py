@@ -8,7 +8,6 @@ Dimensions: N items (captions or images), K candidates of an item.
 """
 
 import dataclasses
-import json
 import pathlib
 import shutil
 import zlib
@@ -18,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.errors import DataError
+from input_pipeline.json_text import read_json
+from input_pipeline.npy_header import open_npy
 from input_pipeline.shard import sync, write_json
 
 ABOUT = "about.json"
@@ -183,12 +184,15 @@ def open_table(directory: str | pathlib.Path) -> NegativeTable:
     raise DataError(
       f"no negatives: it has no {ABOUT}", file=directory, hint=_AGAIN
     )
+  about = read_json(path, kind=dict, hint=_AGAIN)
   try:
-    about = json.loads(path.read_text("utf-8"))
     shape = (about["items"], about["per_item"])
     known = about["version"] == VERSION and about["kind"] in KINDS
-  except (ValueError, KeyError, TypeError) as e:
+    crc32 = [about["crc32"][name] for name in _FILES]
+  except (KeyError, TypeError) as e:
     raise DataError(f"not readable: {e}", file=path, hint=_AGAIN) from None
+  if not all(type(number) is int for number in crc32):
+    raise DataError("no checksums", file=path, field="crc32", hint=_AGAIN)
   if not known:
     raise DataError(
       f"found version {about['version']} of {about['kind']!r}, wanted "
@@ -198,12 +202,7 @@ def open_table(directory: str | pathlib.Path) -> NegativeTable:
     )
   arrays = []
   for name, dtype in _FILES.items():
-    try:
-      array = np.load(directory / name, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as e:
-      raise DataError(
-        f"not readable: {e}", file=directory / name, hint=_AGAIN
-      ) from None
+    array = open_npy(directory / name, hint=_AGAIN)
     if array.shape != shape or array.dtype != dtype:
       raise DataError(
         f"found {array.shape} {array.dtype}, wanted {shape} {dtype}",

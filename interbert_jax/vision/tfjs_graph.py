@@ -136,11 +136,12 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
       raise ValueError(
         f"{path}: found {size} bytes, wanted JSON of at most {_MAX_JSON}"
       )
-    content = json.loads(path.read_bytes())
+    try:
+      content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+      raise ValueError(f"{path}: no valid JSON: {error}") from None
   except OSError as error:
     raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
-  except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-    raise ValueError(f"{path}: no valid JSON: {error}") from None
   if not isinstance(content, dict):
     raise ValueError(
       f"{path}: found a {type(content).__name__}, wanted a JSON object"
@@ -169,10 +170,20 @@ def _read_node(entry: Any, place: str) -> Node:
   ):
     raise ValueError(f"{place}: input: found {inputs!r:.60}, wanted names")
   attributes = {}
-  for key, value in (entry.get("attr") or {}).items():
+  given = entry.get("attr") or {}
+  if not isinstance(given, dict):
+    raise ValueError(f"{place}: attr: found {given!r:.60}, wanted an object")
+  for key, value in given.items():
     try:
       attributes[key] = _attribute(value)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (
+      ValueError,
+      TypeError,
+      KeyError,
+      AttributeError,
+      OverflowError,
+      RecursionError,
+    ) as error:
       raise ValueError(
         f"{place}: attribute {key}: found {value!r:.60}, which cannot be read: "
         f"{error}"
@@ -291,7 +302,7 @@ def _read_spec(entry: Any, place: str) -> _Spec:
     return _Spec(name, tuple(shape), dtype, _QUANTISED[stored], None, 0.0)
   scale, low = packing.get("scale"), packing.get("min")
   for key, value in (("scale", scale), ("min", low)):
-    if type(value) not in (int, float) or not math.isfinite(value):
+    if type(value) not in (int, float) or not abs(value) < 1e38:
       raise ValueError(
         f"{place}: quantization: {key}: found {value!r}, wanted a number"
       )

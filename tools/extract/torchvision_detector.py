@@ -79,6 +79,8 @@ def _load_model(path: str | None):
   import torch
   import torchvision
 
+  from interbert_jax import torch_file
+
   # BatchNorm in evaluation mode and an epsilon of 0 is what the published
   # weights were trained and are evaluated with.
   model = torchvision.models.detection.fasterrcnn_resnet50_fpn(
@@ -94,13 +96,14 @@ def _load_model(path: str | None):
   if path is None or not os.path.isfile(path):
     raise ValueError(f"{path}: no such file; {wish}")
   try:
-    weights = torch.load(path, map_location="cpu", weights_only=True)
-  except Exception as error:  # torch raises anything for other files
-    cause = str(error).strip().partition("\n")[0]
-    raise ValueError(f"{path}: cannot be read: {cause}; {wish}") from None
+    # Ours: torch.load has run code of files more than once.
+    weights = torch_file.load_torch_file(path)
+  except ValueError as error:
+    raise ValueError(f"{path}: cannot be read: {error}; {wish}") from None
   if not isinstance(weights, dict):
     raise ValueError(f"{path}: found a {type(weights).__name__}; {wish}")
   try:
+    weights = {key: torch.from_numpy(value) for key, value in weights.items()}
     missing, surplus = model.load_state_dict(weights, strict=False)
   except (RuntimeError, TypeError, AttributeError) as error:
     lines = [line.strip() for line in str(error).splitlines()]

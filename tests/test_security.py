@@ -1,0 +1,144 @@
+"""What holds for the whole tree: nothing runs a file, no secret is written."""
+
+import ast
+import json
+import pathlib
+import sys
+
+import pytest
+
+from interbert_jax import run_info
+from interbert_jax.redact import redact_arguments, redact_config
+from tests.conftest import ROOT
+
+SOURCES = sorted(
+  path
+  for top in ("interbert_jax", "input_pipeline", "tools", "configs", "bench")
+  for path in (ROOT / top).rglob("*.py")
+) + sorted(ROOT.glob("*.py"))
+# No module reads YAML, so that no loader of it can be the wrong one.
+MODULES = {"yaml", "marshal", "shelve", "dill", "joblib", "cloudpickle"}
+FORBIDDEN = {
+  *("pickle.load", "pickle.loads", "pickle.Unpickler", "torch.load"),
+  *("shutil.unpack_archive", "tempfile.mktemp"),
+  *("eval", "exec", "os.system", "os.popen"),
+}
+SWITCHES = ("allow_pickle", "shell")  # False, where they are
+UNPACK = ("extractall", "extract")
+ALLOWED = {
+  "input_pipeline/formats/restricted_pickle.py": {"pickle.Unpickler"},
+  "interbert_jax/torch_pickle.py": {"pickle.Unpickler"},
+  # What the official reader does, measured on a file of our own.
+  "bench/bench_input.py": {"pickle.loads"},
+}
+
+
+def dotted(node: ast.AST) -> str:
+  if isinstance(node, ast.Attribute):
+    return f"{dotted(node.value)}.{node.attr}"
+  return node.id if isinstance(node, ast.Name) else ""
+
+
+def used_in(path: pathlib.Path) -> set[str]:
+  """Forbidden things that a source has, by their names."""
+  found = set()
+  for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    if isinstance(node, ast.Import):
+      found |= {alias.name for alias in node.names} & MODULES
+    elif isinstance(node, ast.ImportFrom):
+      # From pickle: then a name alone would not say where it is from.
+      found |= {node.module} & (MODULES | {"pickle"})
+    elif isinstance(node, ast.keyword) and node.arg in SWITCHES:
+      if getattr(node.value, "value", None) is not False:
+        found.add(node.arg)
+    names = [node.func] if isinstance(node, ast.Call) else []
+    names = node.bases if isinstance(node, ast.ClassDef) else names
+    for name in names:
+      found |= {dotted(name)} & FORBIDDEN
+      if isinstance(name, ast.Attribute) and name.attr in UNPACK:
+        archive = dotted(name.value).lower()
+        if archive.endswith(("archive", "zip", "tar")):
+          found.add(dotted(name))
+  return found
+
+
+def test_nothing_runs_or_unpacks_a_file():
+  assert len(SOURCES) > 200
+  for path in SOURCES:
+    name = str(path.relative_to(ROOT))
+    assert used_in(path) == ALLOWED.get(name, set()), name
+
+
+@pytest.mark.parametrize(
+  ("source", "found"),
+  [
+    ("import yaml", "yaml"),
+    ("from yaml import load", "yaml"),
+    ("import pickle\npickle.load(f)", "pickle.load"),
+    ("class A(pickle.Unpickler): pass", "pickle.Unpickler"),
+    ("np.load(f, allow_pickle=True)", "allow_pickle"),
+    ("torch.load(f, weights_only=True)", "torch.load"),
+    ("archive.extractall()", "archive.extractall"),
+    ("subprocess.run(c, shell=True)", "shell"),
+    ("eval(x)", "eval"),
+  ],
+)
+def test_it_would_be_found(source, found, tmp_path):
+  (tmp_path / "a.py").write_text(source)
+  assert used_in(tmp_path / "a.py") == {found}
+
+
+def test_both_packages_look_through_pickles_alike():
+  ours, theirs = (
+    (ROOT / path / "pickle_scan.py").read_text()
+    for path in ("interbert_jax", "input_pipeline/formats")
+  )
+  assert ours == theirs
+
+
+@pytest.mark.parametrize(
+  ("arguments", "kept"),
+  [
+    (["main.py", "--config.token=abc"], ["main.py", "--config.token=REDACTED"]),
+    (["--api_key", "abc", "--x"], ["--api_key", "REDACTED", "--x"]),
+    (["--apiKey=abc"], ["--apiKey=REDACTED"]),
+    (["--set=log.secret=a=b"], ["--set=log.secret=REDACTED"]),
+    (["--PASSWORD=a"], ["--PASSWORD=REDACTED"]),
+    (["--workdir=gs://me:pw@host/x"], ["--workdir=gs://REDACTED@host/x"]),
+    # Words that only contain one.
+    (["--max_tokens=5", "--keep_latest=2", "--monkey=a"], None),
+    (["--config.task.text_masking.unit=token", "--author=me"], None),
+  ],
+)
+def test_command_lines_keep_no_secret(arguments, kept):
+  assert redact_arguments(arguments) == (kept or arguments)
+
+
+def test_configurations_keep_no_secret():
+  config = {
+    "log": {"wandb_key": "abc", "max_tokens": 5, "key": None, "token": ""},
+    "secrets": {"a": ["x", "y"], "n": 3},
+    "input": {"store": "s3://me:pw@host/a", "keys": "plain", "rates": (1, 2)},
+  }
+  assert redact_config(config) == {
+    "log": {"wandb_key": "REDACTED", "max_tokens": 5, "key": None, "token": ""},
+    "secrets": {"a": ["REDACTED", "REDACTED"], "n": 3},
+    "input": {
+      "store": "s3://REDACTED@host/a",
+      "keys": "plain",
+      "rates": [1, 2],
+    },
+  }
+
+
+def test_our_own_configuration_has_nothing_to_hide():
+  from configs import common
+
+  config = common.base_config().to_dict()
+  assert json.dumps(redact_config(config)) == json.dumps(config)
+
+
+def test_the_environment_has_no_secret(monkeypatch):
+  monkeypatch.setattr(sys, "argv", ["main.py", "--hub_token=hunter2"])
+  monkeypatch.setenv("HUB_TOKEN", "hunter3")
+  assert "hunter" not in json.dumps(run_info.environment())
