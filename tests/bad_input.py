@@ -356,7 +356,7 @@ CASES = (
     "a manifest that is none",
     lambda files: (files.store / "manifest.json").write_text("[]"),
     ("D2", "manifest.json", "schema_version: found None"),
-    ("manifest.json: found [], wanted a manifest",),
+    ("manifest.json: found list in JSON, wanted an object",),
   ),
   Case(
     "D2",
