@@ -9,11 +9,11 @@ every host with --distributed.
 """
 
 import os
-import pathlib
 
 from absl import flags
 from ml_collections import config_flags
 
+from interbert_jax.shared_workdir import local_path
 from tools import command_line, hosts
 
 FLAGS = flags.FLAGS
@@ -35,7 +35,7 @@ def _default_workdir() -> str:
 
 def main(argv) -> None:
   command_line.refuse_positional(argv)
-  workdir = pathlib.Path(_WORKDIR.value or _default_workdir())
+  workdir = local_path(_WORKDIR.value or _default_workdir(), name="--workdir")
   # Imported here, so that --help and a typo are answered at once.
   from tools.run_training import run_training
 

@@ -22,6 +22,7 @@ from interbert_jax import (
   optim,
   plots,
   run_info,
+  shared_workdir,
   steps,
 )
 from interbert_jax.batch import check_batch, dummy_batch
@@ -179,6 +180,7 @@ def train_and_evaluate(
 
   # Only now: mistakes in the settings leave nothing behind.
   workdir.mkdir(parents=True, exist_ok=True)
+  shared_workdir.check_shared(workdir)
   with contextlib.ExitStack() as stack:
     checkpoints = stack.enter_context(
       checkpoint.Checkpoints(workdir / "checkpoints", **checkpoint_config)
