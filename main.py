@@ -9,12 +9,12 @@ every host with --distributed.
 """
 
 import os
-import pathlib
 import sys
 
 from absl import flags
 from ml_collections import config_flags
 
+from interbert_jax.shared_workdir import local_path
 from tools import command_line, hosts
 
 FLAGS = flags.FLAGS
@@ -36,7 +36,7 @@ def _default_workdir() -> str:
 
 def main(argv) -> None:
   command_line.refuse_positional(argv)
-  workdir = pathlib.Path(_WORKDIR.value or _default_workdir())
+  workdir = local_path(_WORKDIR.value or _default_workdir(), name="--workdir")
   # Imported here, so that --help and a typo are answered at once.
   from interbert_jax.preemption import Preempted
   from tools.run_training import run_training

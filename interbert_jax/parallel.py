@@ -295,13 +295,6 @@ def anywhere(here: bool) -> bool:
   return bool(multihost_utils.process_allgather(np.array(here)).any())
 
 
-def main_says(number: int) -> int:
-  """The main process's number, in every process."""
-  if jax.process_count() == 1:
-    return number
-  return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
-
-
 def wait_for_all(what: str) -> None:
   """Returns when every process has come here."""
   if jax.process_count() > 1:

@@ -30,14 +30,10 @@ from interbert_jax.progress import Progress
 from interbert_jax.redact import redact_config
 from interbert_jax.resume import find_start
 from interbert_jax.session import EvaluationLeft, Session
+from interbert_jax.shared_workdir import check_shared
 from interbert_jax.tasks.base import Task
 from interbert_jax.watchdog import Watchdog
-from interbert_jax.workdir import (
-  check_shared,
-  check_workdir,
-  locked,
-  move_contents,
-)
+from interbert_jax.workdir import check_workdir, locked, move_contents
 
 TrainBatches = Callable[[int, int], Iterator[Mapping[str, np.ndarray]]]
 

@@ -10,19 +10,11 @@ import pathlib
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-
-import jax
 
 from interbert_jax import json_file
 from interbert_jax.errors import ConfigError
-from interbert_jax.parallel import (
-  anywhere,
-  is_main_process,
-  main_says,
-  wait_for_all,
-)
+from interbert_jax.shared_workdir import local_path
 
 LOCK = "LOCK"
 # File systems without locks: a run there is not protected, and still runs.
@@ -35,12 +27,7 @@ def check_workdir(workdir: str | os.PathLike) -> pathlib.Path:
   Raises:
     ConfigError: it is a file, below one, cannot be written, or is no path.
   """
-  if "://" in str(workdir):
-    raise ConfigError(
-      f"--workdir {workdir}: found an address, wanted a directory; mount the "
-      "bucket, the same on every host (docs/pods.md)"
-    )
-  path = pathlib.Path(workdir).absolute()
+  path = local_path(workdir, name="--workdir").absolute()
   here = path
   while not here.exists() and not here.is_symlink():
     here = here.parent
@@ -102,31 +89,6 @@ def _holder(path: pathlib.Path) -> str:
     return f"pid {found['pid']} on {found['host']} since {found['since']}"
   except (OSError, ValueError, KeyError, TypeError):
     return "another process"
-
-
-def check_shared(workdir: pathlib.Path) -> None:
-  """Refuses a workdir that is not the same directory for all processes.
-
-  Raises:
-    ConfigError: in all of them.
-  """
-  if jax.process_count() == 1:
-    return
-  token = main_says(time.time_ns() & 0x7FFFFFFF)
-  path = workdir / f".shared-{token}"
-  if is_main_process():
-    path.write_text("")
-  wait_for_all("shared workdir")
-  unseen = not path.exists()
-  missing = anywhere(unseen)
-  if is_main_process():
-    path.unlink()
-  if missing:
-    where = "here" if unseen else "on another host"
-    raise ConfigError(
-      f"--workdir {workdir}: what process 0 writes there is not seen {where}; "
-      "several hosts need one directory that all of them see (docs/pods.md)"
-    )
 
 
 def set_aside(path: pathlib.Path, into: pathlib.Path) -> pathlib.Path:

@@ -2,18 +2,14 @@
 
   python -m tests.pod_variants WORKDIR [--coordinator_address=...]
 
-Any number of processes: with launch/local.sh 2, two devices each. The last
-argument decides what is done besides: --elsewhere gives every process but the
-first another workdir.
+Any number of processes: with launch/local.sh 2, two devices each.
 """
 
 import pathlib
 import sys
 
-import jax
 from absl import flags
 
-from interbert_jax.errors import ConfigError
 from interbert_jax.parallel import make_parallel
 from tests.line_task import LineTask, train_line
 from tools import hosts
@@ -39,12 +35,6 @@ def main(workdir: pathlib.Path) -> None:
       log_every=1,
       log_examples=True,
     )
-  if jax.process_count() > 1:
-    # Last, because it leaves the processes at odds.
-    try:
-      train_line(workdir / f"own{jax.process_index()}", total_steps=1)
-    except ConfigError as error:
-      print(error, flush=True)
 
 
 if __name__ == "__main__":

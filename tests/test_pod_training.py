@@ -28,7 +28,6 @@ def run(processes, *command):
     timeout=200,
   )
   assert done.returncode == 0, done.stderr
-  return done.stdout
 
 
 def ids(workdir):
@@ -60,14 +59,14 @@ def assert_same(one, two, steps):
 def variants(tmp_path_factory):
   folder = tmp_path_factory.mktemp("variants")
   run(1, "-m", "tests.pod_variants", folder / ONE)
-  said = run(2, "-m", "tests.pod_variants", folder / TWO)
-  return folder, said
+  run(2, "-m", "tests.pod_variants", folder / TWO)
+  return folder
 
 
 @pytest.mark.parametrize(("mode", "sharding"), WAYS)
 def test_every_way_is_the_same_by_two(mode, sharding, variants):
   name = f"{mode}_{sharding}"
-  workdirs = [variants[0] / number / name for number in (ONE, TWO)]
+  workdirs = [variants / number / name for number in (ONE, TWO)]
   assert_same(*workdirs, STEPS)
   for item in ("params", "ema"):
     trees = [
@@ -75,14 +74,6 @@ def test_every_way_is_the_same_by_two(mode, sharding, variants):
       for workdir in workdirs
     ]
     assert trees[0]["wide"] == pytest.approx(trees[1]["wide"], rel=1e-5)
-
-
-def test_workdirs_that_differ_are_refused_by_all(variants):
-  folder, said = variants
-  for number, where in ((0, "on another host"), (1, "here")):
-    line = f"[{number}] --workdir {folder}/two/own{number}: what process 0"
-    assert line in said
-    assert f"there is not seen {where};" in said
 
 
 def test_the_command_by_two_processes(tmp_path):

@@ -36,7 +36,7 @@ def test_a_file_is_no_workdir(tmp_path):
 
 
 def test_a_bucket_is_no_workdir():
-  with pytest.raises(ConfigError, match="gs://b/run: found an address, wanted"):
+  with pytest.raises(ConfigError, match="gs://b/run: wanted a directory"):
     check_workdir("gs://b/run")
 
 
@@ -66,6 +66,7 @@ def test_a_read_only_disk_is_found_at_once(small_disk):
   )
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_ends_the_run_and_keeps_what_was_saved(small_disk, capfd):
   disk = small_disk()
   workdir = disk / "run"

@@ -72,13 +72,14 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     # Warnings of our own loggers stay.
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_logger().setLevel("ERROR")
-    try:
-      hosts.join_hosts()
-      main(argv)
-    except Exception as error:
-      show = os.environ.get("INTERBERT_TRACEBACK")
-      if show or not isinstance(error, _user_errors()):
-        raise
-      fail(str(error))
+    with hosts.leaving():
+      try:
+        hosts.join_hosts()
+        main(argv)
+      except Exception as error:
+        show = os.environ.get("INTERBERT_TRACEBACK")
+        if show or not isinstance(error, _user_errors()):
+          raise
+        fail(str(error))
 
   app.run(guarded, flags_parser=_parse)

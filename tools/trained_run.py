@@ -14,6 +14,7 @@ from interbert_jax.export_folder import is_export, load_export, model_of
 from interbert_jax.parallel import Parallel
 from interbert_jax.redact import redact_config
 from interbert_jax.results import params_fingerprint, write_result
+from interbert_jax.shared_workdir import local_path
 from tools import experiment
 
 
@@ -76,7 +77,7 @@ class TrainedRun:
     ema: bool | None = None,
   ):
     self.began = time.monotonic()
-    self.workdir = pathlib.Path(workdir)
+    self.workdir = local_path(workdir, name="--workdir")
     self.config = change_config(
       experiment.read_run_config(self.workdir), changes
     )

@@ -1,0 +1,64 @@
+"""Says why a process of several ended, when it could not say so itself.
+
+JAX ends a process from C++ once another one is lost: no Python of ours runs
+any more. This small program waits at a pipe until the process is gone, and
+speaks unless it was told goodbye. It must import nothing that is slow.
+"""
+
+import json
+import signal
+import socket
+import sys
+
+GOODBYE = "goodbye"
+
+
+def answers(address: str, *, seconds: float = 2) -> bool:
+  """Whether something listens at host:port."""
+  host, _, port = address.rpartition(":")
+  try:
+    with socket.create_connection((host.strip("[]"), int(port)), seconds):
+      return True
+  except (OSError, ValueError):
+    return False
+
+
+def lost_words(about: dict, cause: str = "") -> str:
+  """What a process says that stops because another one is gone.
+
+  Args:
+    about: process, count, address of process 0, heartbeat in seconds.
+    cause: what JAX said, where that is known.
+  """
+  process, count = about["process"], about["count"]
+  address = about["address"]
+  words = f"process {process} of {count} stops: "
+  other = f"process {1 - process}" if count == 2 else "another process"
+  if process != 0 and address and not answers(address):
+    words += f"process 0 (at {address}) is gone"
+  elif cause:
+    words += f"{other} is gone; JAX says: {cause.removesuffix('.')}"
+  else:
+    words += (
+      f"JAX has ended it, since {other} gave no sign of life for "
+      f"{about['heartbeat']} s (it is named above, behind 'unhealthy'); or, if "
+      "nothing stands above, it was itself killed, by hand or for its memory"
+    )
+  return (
+    f"{words}. The output of the one that went first says why. Start all "
+    f"{count} again with the same command: they go on from the last checkpoint"
+  )
+
+
+def main() -> None:
+  # Ctrl-C and a scheduler's signal reach the whole group; the process that is
+  # watched may well finish its work first.
+  for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    signal.signal(getattr(signal, name), signal.SIG_IGN)
+  lines = sys.stdin.read().splitlines()
+  if lines and lines[-1] != GOODBYE:
+    print(f"error: {lost_words(json.loads(lines[0]))}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+  main()
