@@ -67,6 +67,12 @@ class BadRecords:
           hint="python -m input_pipeline.check looks at all of the store",
         )
 
+  def refuse(self):
+    """Makes them errors, those met before too, as evaluation must."""
+    self._policy = "error"
+    for error in self._met.values():
+      self.meet(error)
+
   def log_to(self, path: str | pathlib.Path):
     """Writes down those met so far, and all from now on: a line each, once."""
     with self._lock:

@@ -13,9 +13,11 @@ import zlib
 
 import numpy as np
 
+from input_pipeline import schema
 from input_pipeline.annotations.load import load_captions
 from input_pipeline.checks.gallery import draw_record
 from input_pipeline.conversion.plan import read_sizes
+from input_pipeline.example_proto import encode_example
 from input_pipeline.formats.uniter_npz import read_counts
 from input_pipeline.negatives.table import open_table
 from input_pipeline.region_store import RegionStore, manifest_fingerprint
@@ -326,7 +328,11 @@ def _(h5py, file, group, root):
   group.create_dataset("features", (1 << 20, 1 << 20), "f4", chunks=(64, 64))
 
 
-@_h5("text that is the same a million times", "features", "wanted numbers")
+@_h5(
+  "text that is the same a million times",
+  "features",
+  "found object, wanted numbers",
+)
 def _(h5py, file, group, root):
   text = h5py.string_dtype()
   group.create_dataset("features", (4, 4), text, fillvalue="x" * 1000)
@@ -630,3 +636,37 @@ def _(root, marker):
   with zipfile.ZipFile(root / "w.npz", "w") as archive:
     archive.writestr("w.npy", data)
   read_weights(root / "w.npz")
+
+
+# Records of a store, which a stranger may have written.
+
+
+_FIELDS = {
+  "image_id": b"7",
+  "width": 9,
+  "height": 9,
+  "num_regions": 1,
+  "features": bytes(12),
+  "boxes": bytes(16),
+  "class_probs": bytes(10),
+}
+for _field, _value in (
+  ("image_id", 7),
+  ("width", b"9"),
+  ("height", 1 << 40),
+  ("num_regions", b"1"),
+  ("num_regions", 1 << 62),
+  ("features", 7),
+  ("features", bytes(11)),
+  ("boxes", b""),
+):
+
+  @case("S2", "record of a store", f"{_field} {_value!r:.20}", "")
+  def _(root, marker, field=_field, value=_value):
+    layout = schema.Layout(6, 5)
+    schema.parse(encode_example({**_FIELDS, field: value}), layout)
+
+
+@case("S2", "record of a store", "an honest one", "7", harmless=True)
+def _(root, marker):
+  return schema.parse(encode_example(_FIELDS), schema.Layout(6, 5))["image_id"]

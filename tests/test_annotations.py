@@ -4,7 +4,12 @@ import json
 
 import pytest
 
-from input_pipeline.annotations import READERS, list_splits, load_captions
+from input_pipeline.annotations import (
+  READERS,
+  list_splits,
+  load_captions,
+  source,
+)
 from input_pipeline.errors import DataError
 from tests.tiny_data import write_lines
 
@@ -194,3 +199,14 @@ def test_two_images_of_one_id(tmp_path):
   )
   assert captions.image_ids == ("8",)
   assert captions.missing == ("7",)
+
+
+def test_lines_and_files_are_bounded(tmp_path, monkeypatch):
+  path = tmp_path / "train.jsonl"
+  path.write_text('{"a": 1}\n{"a": "' + "x" * 100 + '"}\n')
+  monkeypatch.setattr(source, "MAX_LINE_BYTES", 50)
+  with pytest.raises(DataError, match=r"jsonl:2: found a line of more than 50"):
+    list(source.Source(path).objects())
+  monkeypatch.setattr(source, "MAX_FILE_BYTES", 90)
+  with pytest.raises(DataError, match="found 119 bytes, the limit is 90"):
+    source.Source(path).content  # noqa: B018

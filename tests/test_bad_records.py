@@ -1,7 +1,5 @@
 """A record that cannot be used leaves its place, and nothing else changes."""
 
-import contextlib
-import io
 import shutil
 
 import numpy as np
@@ -12,7 +10,7 @@ from input_pipeline.bad_records import BadRecords
 from input_pipeline.build import build
 from input_pipeline.errors import BadRecord, DataError
 from input_pipeline.region_store import RegionStore
-from interbert_jax.metric_writer import read_metrics
+from interbert_jax.parallel import make_parallel
 from tests import bad_input, tiny_questions
 from tests.tiny_data import (
   make_record,
@@ -21,7 +19,7 @@ from tests.tiny_data import (
   write_tiny_store,
   write_vocab,
 )
-from tools.run_training import run_training
+from tools.experiment import held_out_batches
 
 
 def bad(number, reason="found NaN"):
@@ -237,7 +235,24 @@ def test_its_examples_have_weight_0_and_others_stay(name, tmp_path, capsys):
       batches(build(kind, **change(dict(options))))
 
 
-def test_evaluation_does_not_skip(tmp_path):
+@pytest.mark.parametrize("split", ["val", "train"])
+def test_evaluation_does_not_skip(split, tmp_path):
+  """Found as the data is read into memory, and later."""
+  options, _ = images_of_captions(tmp_path)
+  spoil(tmp_path / "regions", "im9" if split == "val" else "im5")
+  for cache_bytes in (1 << 30, 0):
+    data = build(
+      "pretrain",
+      **{**options, "split": split, "cache_bytes": cache_bytes},
+      on_bad_record="skip",
+    )
+    files = bad_input.open_files(tmp_path)
+    files.config.evals.batch_size = 8
+    with pytest.raises(DataError, match="image id 'im[59]'.*NaN"):
+      list(held_out_batches(files.config, data, parallel=make_parallel())())
+
+
+def test_evaluation_says_so_before_training(tmp_path):
   options, _ = images_of_captions(tmp_path)
   spoil(tmp_path / "regions", "im9")
   files = bad_input.open_files(tmp_path)
@@ -245,27 +260,41 @@ def test_evaluation_does_not_skip(tmp_path):
     store=str(options["store"]), on_bad_record="skip", cache_bytes=1 << 30
   )
   said, error = bad_input.begin_training(files, data_checks="off")
-  assert error is DataError and "image id 'im9'" in said
+  assert error is DataError and "error: " in said and "'im9'" in said
 
 
 def test_a_run_goes_on_without_it(tmp_path):
-  """Through the whole loop, with the checks of its beginning on."""
+  """With the checks of its beginning on, which find it too."""
   files = bad_input.sound_files(tmp_path)
   bad_input.flipped_record(files)
   files.config.input.on_bad_record = "skip"
-  workdir = tmp_path / "run"
-  said = io.StringIO()
-  with contextlib.redirect_stderr(said):
-    run_training(files.config, workdir)
-  assert "warning  D1 " in said.getvalue()
-  assert said.getvalue().count("left out: ") == 1
-  (row,) = bad_input.read_rows(workdir / "bad_records.jsonl")
+  said, error = bad_input.begin_training(files)
+  assert error is None
+  assert "warning  D1 " in said and said.count("left out: ") == 1
+  (row,) = bad_input.read_rows(tmp_path / "workdir" / "bad_records.jsonl")
   assert row["reason"].startswith("not readable: ")
   assert row["file"] == str(files.shard(1))
   assert (row["record"], row["image_id"], row["field"]) == (1, "im6", None)
-  losses = [r for r in read_metrics(workdir) if "loss" in r]
-  assert len(losses) == 2 and not any(r["skipped"] for r in losses)
-  assert all(np.isfinite(r["loss"]) for r in losses)
+
+
+def test_all_missing_ids_are_in_a_file(tmp_path):
+  wanted = [f"no{i}" for i in range(12)]
+  for policy in ("error", "skip"):
+    root = tmp_path / policy
+    root.mkdir()
+    files = bad_input.sound_files(root)
+    bad_input.lines(extra=bad_input.STRANGERS)(files)
+    files.config.input.captions.on_missing = policy
+    _, error = bad_input.begin_training(files)
+    assert error is (DataError if policy == "error" else None)
+    found = (root / "workdir" / "missing_ids.txt").read_text().split()
+    assert found == wanted
+
+
+def test_nothing_is_said_of_data_that_is_used_whole(tmp_path):
+  said, error = bad_input.begin_training(bad_input.sound_files(tmp_path))
+  assert error is None and "data: " not in said
+  assert not (tmp_path / "workdir").exists()
 
 
 def test_a_run_with_too_many_ends(tmp_path):

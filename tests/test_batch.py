@@ -7,10 +7,16 @@ from input_pipeline.pretrain import PretrainData
 from interbert_jax.batch import (
   PRETRAIN,
   check_batch,
+  check_values,
   dummy_batch,
+  limited,
   pretrain_spec,
 )
+from interbert_jax.errors import ConfigError
+from interbert_jax.tasks.vcr import VcrTask
+from interbert_jax.train import checked
 from tests import tiny_data
+from tests.tiny_task import tiny_batches, tiny_task
 
 DIMS = {"B": 4, "L": 10, "R": 6, "E": 16, "C": 9}
 
@@ -134,3 +140,35 @@ def test_unknown_encoding():
   assert pretrain_spec() == PRETRAIN
   with pytest.raises(ValueError, match="'int4'; wanted float16, uint8, int8"):
     pretrain_spec("int4")
+
+
+@pytest.mark.parametrize(
+  ("key", "value", "limit"),
+  [("text_ids", 50, 49), ("text_ids", -1, 49), ("is_match", 2, 1)],
+)
+def test_values_beyond_their_limit(batch, key, value, limit):
+  spec = limited(PRETRAIN, text_ids=50, is_match=2)
+  check_values(batch, spec)
+  batch[key][2] = value
+  words = f"{key} of example 2: found {value}, wanted 0 to {limit};"
+  with pytest.raises(ConfigError, match=words):
+    check_values(batch, spec)
+
+
+def test_labels_of_tasks_have_limits():
+  spec = VcrTask(tiny_task().config).batch_spec
+  limits = {key: want.below for key, want in spec.items() if want.below}
+  assert limits == {"text_ids": 120, "label": 4, "objective": 2}
+
+
+def test_every_batch_of_a_run_is_looked_at():
+  def batches():
+    *good, last = tiny_batches(0, 3)
+    yield from good
+    yield {**last, "text_ids": last["text_ids"] + 10_000}
+
+  task = tiny_task()
+  found = checked(batches(), task=task, dims={"L": 10})
+  next(found), next(found)
+  with pytest.raises(ConfigError, match="text_ids of example .* wanted 0 to"):
+    next(found)

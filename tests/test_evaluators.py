@@ -129,7 +129,10 @@ def test_pairs_that_devices_cannot_share(task, sides):
 
 def padded_batches(batch_size, *, garbage=False):
   """The 13 examples in batches; rows beyond them have weight 0."""
+  rows = -(-EXAMPLES // batch_size) * batch_size
   whole = tiny_batch(0, 16)
+  for key, array in whole.items():
+    whole[key] = array[np.minimum(np.arange(rows), 15)]
   whole["example_weight"][EXAMPLES:] = 0
   for key in whole:
     if key != "example_weight":
@@ -150,7 +153,7 @@ def padded_batches(batch_size, *, garbage=False):
     whole["region_class_probs"][EXAMPLES:] = np.inf
   return [
     {key: array[start : start + batch_size] for key, array in whole.items()}
-    for start in range(0, 16, batch_size)
+    for start in range(0, rows, batch_size)
   ]
 
 
@@ -181,9 +184,13 @@ def in_one_batch(evaluate):
   return evaluate([batch], devices=1)
 
 
-@pytest.mark.parametrize("batch_size", [8, 16])
-def test_losses_equal_those_of_one_batch(evaluate, in_one_batch, batch_size):
-  found = evaluate(padded_batches(batch_size))
+@pytest.mark.parametrize(
+  ("batch_size", "devices"), [(8, 8), (16, 8), (1, 1), (7, 1), (64, 1)]
+)
+def test_losses_equal_those_of_one_batch(
+  evaluate, in_one_batch, batch_size, devices
+):
+  found = evaluate(padded_batches(batch_size), devices=devices)
   assert found == {
     k: pytest.approx(v, rel=1e-5) for k, v in in_one_batch.items()
   }

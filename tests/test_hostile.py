@@ -10,9 +10,11 @@ import pickle
 
 import pytest
 
+from input_pipeline.checks import gallery
 from tests.hostile_case import SIDE_EFFECT, Case, problem_of
 from tests.hostile_matrix import cases, run_matrix
 from tests.hostile_pickles import PROTOCOLS, SHAPES
+from tests.tiny_data import make_record
 
 PLACES = sorted({(case.row, case.place) for case in cases()})
 
@@ -34,6 +36,12 @@ def test_the_pickles_are_real(shape, protocol, tmp_path):
   data = pickle.dumps(SHAPES[shape](tmp_path / "made"), protocol)
   pickle.loads(data)
   assert (tmp_path / "made").is_dir()
+
+
+def test_long_names_are_not_drawn_whole():
+  record = {**make_record("a"), "num_regions": 3}
+  labels = gallery._labels(record, ["x" * 1_000_000] * 5, None)
+  assert max(map(len, labels)) < 60
 
 
 def test_the_matrix_counts(tmp_path):

@@ -71,6 +71,9 @@ def held_out_batches(
   """What gives this process's batches of held-out data, again and again."""
   batch_size = config["evals"]["batch_size"]
   parallel.check_batch_size(batch_size, name="evals.batch_size")
+  bad_records = getattr(data, "bad_records", None)  # texts alone have none
+  if bad_records is not None:
+    bad_records.refuse()  # metrics are of every example
 
   def batches():
     return data.eval_batches(

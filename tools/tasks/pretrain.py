@@ -26,7 +26,7 @@ def data(config: Mapping[str, Any], split: str) -> PretrainData | Mixture:
   if not training:
     # Evaluation reads every image once, on any host: a copy gains nothing.
     # Hard captions were mined of the training split.
-    section.update(stage_dir="", shares=1, negatives="", on_bad_record="error")
+    section.update(stage_dir="", shares=1, negatives="")
   if not config["task"]["text_masking"]["whole_word"]:
     section["word_boundaries"] = ""
   section.update(

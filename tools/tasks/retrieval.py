@@ -16,9 +16,7 @@ def data(config: Mapping[str, Any], split: str) -> CandidateData:
   section = dict(config["input"])
   if split != section.pop("train_split"):
     # Near images were mined of the training split.
-    section.update(
-      stage_dir="", near_images="", hard_texts=0, on_bad_record="error"
-    )
+    section.update(stage_dir="", near_images="", hard_texts=0)
   return build(
     "candidates", split=split, **section, **experiment.host_options(config)
   )

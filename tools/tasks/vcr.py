@@ -20,8 +20,7 @@ def data(
   objectives: Sequence[str] | None = None,
 ) -> VcrData:
   section = dict(config["input"])
-  if split != section.pop("train_split"):
-    section["on_bad_record"] = "error"
+  del section["train_split"]
   if objectives is not None:
     section["objectives"] = tuple(objectives)
   return build("vcr", split=split, seed=config["seed"], **section)

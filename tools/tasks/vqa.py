@@ -14,10 +14,7 @@ from tools import experiment
 
 
 def data(config: Mapping[str, Any], split: str) -> VqaData:
-  section = dict(config["input"])
-  if split != section["train_split"]:
-    section["on_bad_record"] = "error"
-  return build("vqa", split=split, seed=config["seed"], **section)
+  return build("vqa", split=split, seed=config["seed"], **config["input"])
 
 
 def task(
