@@ -9,7 +9,8 @@ from interbert_jax.config import InterBertConfig
 from interbert_jax.evaluators import Evaluator
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.vcr import VcrTask
-from interbert_jax.vcr_evaluator import VcrEvaluator
+from interbert_jax.vcr_evaluator import NAMES, VcrEvaluator
+from interbert_jax.vcr_metrics import BOTH
 from tools import experiment
 
 
@@ -56,6 +57,15 @@ def evaluator(
     objectives=held_out.objectives,
     labels=held_out.labels,
   )
+
+
+def reported(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+  """Names of the metrics that an evaluation gives, by their prefix."""
+  asked = [
+    NAMES[name] for name in config["input"]["objectives"] if name in NAMES
+  ]
+  both = (BOTH,) if len(asked) == len(NAMES) else ()
+  return {config["evals"]["split"]: ("loss", *asked, *both)}
 
 
 def evaluators(
