@@ -13,6 +13,14 @@ from tools.tasks import TASKS
 
 # Named by the user: each is like common.corpus().
 _OPEN = "input.corpora"
+# What tuples hold; those of numbers are in config_ranges.py.
+_ITEMS = {
+  "init.layers": int,
+  "init.region_layers": int,
+  "init.skip": str,
+  "input.labels": str,
+  "input.objectives": str,
+}
 _WORDS = {
   bool: "True or False",
   int: "a whole number",
@@ -77,9 +85,14 @@ def _compare(found, base, prefix: str) -> Iterator[tuple[str, str]]:
       words = "a section" if wanted is dict else _words(base, name)
       yield key, f"{key} is missing; wanted {words}"
     elif wanted is not dict:
-      if not _fits(found[name], wanted, may_be_none=base[name] is None):
-        words = _words(base, name)
-        yield key, f"{key} is {found[name]!r}; wanted {words}"
+      value, item = found[name], _ITEMS.get(key)
+      words = _words(base, name)
+      fits = _fits(value, wanted, may_be_none=base[name] is None)
+      if fits and item:
+        words += f", each of it {_WORDS[item]}"
+        fits = all(_fits(x, item, may_be_none=False) for x in value)
+      if not fits:
+        yield key, f"{key} is {value!r}; wanted {words}"
     elif not isinstance(found[name], Mapping):
       yield key, f"{key} is {found[name]!r}; wanted a section"
     elif key == _OPEN:

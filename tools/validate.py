@@ -234,7 +234,7 @@ def _best_metric(c, _):
     return
   module = _first(find_task, c)
   split = c["evals"]["split"]
-  reported = getattr(module, "reported", lambda _: {split: None})(c)
+  reported = _first(getattr(module, "reported", lambda _: {split: None}), c)
   prefix, _, name = metric.partition("/")
   known = reported.get(prefix, ())
   if known is not None and name not in known:

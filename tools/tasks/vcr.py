@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from input_pipeline.build import build
-from input_pipeline.vcr import VcrData
+from input_pipeline.vcr import VcrData, check_objectives
 from interbert_jax.config import InterBertConfig
 from interbert_jax.evaluators import Evaluator
 from interbert_jax.parallel import Parallel
@@ -61,9 +61,8 @@ def evaluator(
 
 def reported(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
   """Names of the metrics that an evaluation gives, by their prefix."""
-  asked = [
-    NAMES[name] for name in config["input"]["objectives"] if name in NAMES
-  ]
+  objectives = check_objectives(config["input"]["objectives"])
+  asked = [NAMES[name] for name in objectives if name in NAMES]
   both = (BOTH,) if len(asked) == len(NAMES) else ()
   return {config["evals"]["split"]: ("loss", *asked, *both)}
 
