@@ -19,6 +19,7 @@ import errno
 import math
 import os
 import re
+import types
 from collections.abc import Callable
 
 import numpy as np
@@ -31,6 +32,7 @@ from interbert_jax.config import make_config
 from interbert_jax.init_from import read_init
 from tests import tiny_questions
 from tests.error_place import Outcome, Place, call, run
+from tools.trained_run import TrainedRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +179,11 @@ def _another_vocabulary(place):
   vocab_match.check_vocabulary(
     place.root / "7", wanted="a" * 64, recorded="b" * 64, file=""
   )
+
+
+def _other_vocabulary_in_evaluation(place):
+  run = types.SimpleNamespace(meta={"vocab_sha256": "b" * 64})
+  TrainedRun.check_vocabulary(run, "a" * 64, place.sound / "vocab.txt")
 
 
 def _skipped(place):
@@ -599,6 +606,19 @@ CATALOGUE = [
     "the same ids would be other words",
     _another_vocabulary,
     "{root}/7 has sha256 bbbbbbbbbbbb, input.vocab has aaaaaaaaaaaa",
+  ),
+  calling(
+    "K6",
+    "is not the vocabulary of the checkpoint",
+    _other_vocabulary_in_evaluation,
+    "{sound}/vocab.txt (sha256 aaaaaaaaaaaa) is not the vocabulary of the "
+    "checkpoint (sha256 bbbbbbbbbbbb)",
+  ),
+  calling(
+    "L3",
+    "no checkpoints here; train first",
+    lambda p: Checkpoints(p.root / "none", create=False),
+    "{root}/none: no checkpoints here",
   ),
   calling(
     "K7", "does not fit the model", _other_weights, "{root}/7 does", lines=5

@@ -45,13 +45,15 @@ def refuse_positional(argv: Sequence[str]) -> None:
     fail(f"unexpected argument {argv[1]!r}; flags look like --name=value")
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def parse(
+  argv: Sequence[str], values: flags.FlagValues = flags.FLAGS
+) -> list[str]:
   """Flags of a command; a misspelt configuration key takes one line."""
   try:
-    words = flags.FLAGS(argv)
-    if "config" in flags.FLAGS:
+    words = values(argv)
+    if "config" in values:
       # A file that could not be read is an error only when it is looked at.
-      flags.FLAGS.config.keys()
+      values.config.keys()
     return words
   except SystemExit:
     sys.exit(0)  # after --help, where absl says 1
@@ -66,7 +68,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
     text = re.sub(r"^(['\"])(.*)\1$", r"\2", text)
     fail(f"unknown configuration key: {text}")
   except (OSError, ImportError, ValueError, TypeError, SyntaxError) as error:
-    fail(f"the configuration cannot be read: {_last_line(error)}{_near()}")
+    words = f"the configuration cannot be read: {_last_line(error)}"
+    fail(words + _near(argv))
   raise AssertionError  # fail does not return
 
 
@@ -75,9 +78,9 @@ def _last_line(error: Exception) -> str:
   return str(error).strip().rpartition("\n")[2].strip()
 
 
-def _near() -> str:
+def _near(argv: Sequence[str]) -> str:
   """The configuration that may have been meant by a path to none."""
-  asked = next((a for a in sys.argv if a.startswith("--config=")), "")
+  asked = next((a for a in argv if a.startswith("--config=")), "")
   path, _, _ = asked.removeprefix("--config=").partition(":")
   if not path or os.path.exists(path):
     return ""
@@ -171,6 +174,6 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
       fail(*found)
 
   try:
-    app.run(guarded, flags_parser=_parse)
+    app.run(guarded, flags_parser=parse)
   except KeyboardInterrupt as error:
     fail(*explain(error))
