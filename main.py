@@ -37,12 +37,18 @@ def _default_workdir() -> str:
 def main(argv) -> None:
   command_line.refuse_positional(argv)
   workdir = local_path(_WORKDIR.value or _default_workdir(), name="--workdir")
+  config = _CONFIG.value
   # Imported here, so that --help and a typo are answered at once.
+  import jax
+
   from interbert_jax.preemption import Preempted
   from tools.run_training import run_training
 
+  if config.debug:
+    jax.config.update("jax_debug_nans", True)
+    config.train.max_skipped = 1
   try:
-    run_training(_CONFIG.value, workdir)
+    run_training(config, workdir)
   except Preempted as stop:
     sys.exit(stop.exit_code)
 

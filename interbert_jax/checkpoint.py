@@ -51,6 +51,11 @@ class _Manager(ocp.CheckpointManager):
     return False
 
 
+def check_best_mode(mode: str) -> None:
+  if mode not in ("max", "min"):
+    raise ConfigError(f"checkpoint.best_mode is {mode!r}; wanted max or min")
+
+
 class Checkpoints:
   """The checkpoints of one directory.
 
@@ -73,10 +78,7 @@ class Checkpoints:
     best_mode: str = "max",
     create: bool = True,
   ):
-    if best_mode not in ("max", "min"):
-      raise ConfigError(
-        f"checkpoint.best_mode is {best_mode!r}; wanted max or min"
-      )
+    check_best_mode(best_mode)
     self.directory = epath.Path(directory).absolute()
     if not create and not self.directory.is_dir():
       raise CheckpointError(

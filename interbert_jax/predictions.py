@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from interbert_jax.errors import ConfigError
+from interbert_jax.errors import CheckpointError, ConfigError
 from interbert_jax.parallel import Parallel
 
 
@@ -79,7 +79,7 @@ class Predictor:
       bad = ids[
         int(np.argmin(np.isfinite(outputs.reshape(len(ids), -1)).all(1)))
       ]
-      raise ConfigError(
+      raise CheckpointError(
         f"the outputs of example {bad} are not finite; the checkpoint is "
         "damaged or training diverged"
       )

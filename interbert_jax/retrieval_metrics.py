@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from interbert_jax.errors import ConfigError
+from interbert_jax.errors import CheckpointError, ConfigError
 
 TIE_POLICY = "expected value over a random order of the tied candidates"
 RECALLS = (1, 5, 10)
@@ -30,13 +30,13 @@ def rank_queries(scores_QC: np.ndarray, relevant_QC: np.ndarray) -> Ranks:
   """Ranks each query's best relevant candidate.
 
   Raises:
-    ConfigError: for scores that are not finite, or a query with no relevant
-      candidate.
+    CheckpointError: for scores that are not finite.
+    ConfigError: for a query with no relevant candidate.
   """
   if not np.isfinite(scores_QC).all():
     bad_QC = ~np.isfinite(scores_QC)
     query, candidate = np.argwhere(bad_QC)[0]
-    raise ConfigError(
+    raise CheckpointError(
       f"{bad_QC.sum()} of {scores_QC.size} scores are missing or not finite, "
       f"the first of query {query} with candidate {candidate}; the checkpoint "
       "is damaged or training diverged"

@@ -39,6 +39,13 @@ POLICIES = ("error", "warn", "off")
 SKIPPED = ("D1", "D2", "D3", "D4", "D5")
 
 
+def check_policy(policy: str):
+  if policy not in POLICIES:
+    raise ConfigError(
+      f"data_checks is {policy!r}; wanted one of {', '.join(POLICIES)}"
+    )
+
+
 def check_data(
   config: Mapping[str, Any],
   data: Sequence[CaptionData],
@@ -62,10 +69,7 @@ def check_data(
     DataError: lists all errors, unless they are to be warnings.
   """
   policy = config["data_checks"]
-  if policy not in POLICIES:
-    raise ConfigError(
-      f"data_checks is {policy!r}; wanted one of {', '.join(POLICIES)}"
-    )
+  check_policy(policy)
   reports = []
   if policy != "off":
     for store in dict.fromkeys(found.source.store for found in data):

@@ -12,11 +12,13 @@ from interbert_jax.workdir import check_workdir
 from tools import experiment
 from tools.data_checks import check_data, keeps_missing_ids
 from tools.tasks import find_task
+from tools.validate import validate
 
 
 @keeps_missing_ids
 def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
   """Builds data, task and evaluators, trains, and returns the last metrics."""
+  validate(config)
   workdir = check_workdir(workdir)
   parallel = make_parallel(**config["parallel"])
   found = find_task(config)
