@@ -190,7 +190,7 @@ def _other_vocabulary_in_evaluation(place):
 def _skipped(place):
   seen = nonfinite.SkippedSteps(place.root, start_step=6, max_in_a_row=1)
   counts = {"skipped": (1, 1), "skipped_in_a_row": (1, 1)}
-  seen.seen(7, counts, last_good=f"{place.root}/checkpoints/6")
+  seen.seen(7, counts, ids=[3], last_good=f"{place.root}/checkpoints/6")
 
 
 def _nan_metric(place):
@@ -222,6 +222,7 @@ def _raise(error: BaseException):
 MAIN = "main.py", "--config=configs/quickstart.py"
 VALUE = "... is ...; wanted ..."
 CHECK = "found what must be put right before training"
+BAD = "in training input.on_bad_record=skip leaves it out"
 
 CATALOGUE = [
   # The command line.
@@ -498,34 +499,31 @@ CATALOGUE = [
   ),
   calling(
     "D2",
-    CHECK,
+    BAD,
     _damaged(_swap_ids),
-    "D2         image_id: found the record of 'im3'",
-    lines=8,
+    "record 4 (image id 'im3'), field image_id: found the record of 'im4'",
   ),
   calling(
     "D3",
-    CHECK,
+    BAD,
     _record(features=_put((1, 3), np.nan)),
-    "D3         features: found NaN, 1 of 6 values, in region 1, box",
-    lines=8,
+    "(image id 'im4'), field features: found NaN in region 1, box [48.8122,",
   ),
   calling(
     "D4",
-    "found ... rows for ... regions",
+    BAD,
     _record(features=lambda f: f[:, :4], num_regions=4),
-    "record 4 (image id 'im4'): field features: found 2 rows for 4 regions",
+    "field features: found 24 bytes for 4 regions, which are 2 regions",
   ),
   calling(
     "D5",
-    CHECK,
+    BAD,
     _record(
       features=np.zeros((0, 6)),
       boxes=np.zeros((0, 4)),
       class_probs=np.zeros((0, 5)),
     ),
-    "D5         num_regions: found zero regions",
-    lines=8,
+    "(image id 'im4'), field num_regions: found zero regions",
   ),
   calling(
     "D7",
@@ -584,9 +582,7 @@ CATALOGUE = [
     lines=8,
     train__batch_size=24,
   ),
-  calling(
-    "D17", "scores are not finite; the checkpoint is damaged", _nan_scores
-  ),
+  calling("D17", "scores are missing or not finite", _nan_scores),
   # Checkpoints and weights.
   elsewhere(
     "L6", "this workdir was trained with other settings", "test_train.py"
@@ -594,6 +590,26 @@ CATALOGUE = [
   elsewhere(
     "L6", "beyond the ... steps of this configuration", "test_train.py"
   ),
+  elsewhere(
+    "L6",
+    "these settings are not those that the workdir was trained with",
+    "test_resume.py",
+  ),
+  elsewhere("K1", "... is damaged: ...", "test_checkpoint.py"),
+  elsewhere("K4", "refusing to start from step 0", "test_checkpoint.py"),
+  elsewhere("K3", "no checkpoint ...; wanted latest", "test_checkpoint.py"),
+  elsewhere("K10", "was written by ...; this is", "test_checkpoint.py"),
+  elsewhere("C2", "ignoring unfinished checkpoint", "test_checkpoint.py"),
+  elsewhere("K11", "the checkpoint cannot be written", "test_workdir.py"),
+  elsewhere("K12", "is not writable", "test_workdir.py"),
+  elsewhere("K12", "is not a directory; give another", "test_workdir.py"),
+  elsewhere("K13", "the workdir is in use by", "test_workdir.py"),
+  # Runs that stop, and several hosts.
+  elsewhere("C4", "preempted at step ..., saved", "test_preemption.py"),
+  elsewhere("C9", "no step for ... s:", "test_watchdog.py"),
+  elsewhere("L5", "must start, and not all did within", "test_hosts.py"),
+  elsewhere("C8", "process ... of ... stops:", "test_hosts.py"),
+  elsewhere("L5", "the workdir is not one directory for all", "test_hosts.py"),
   calling(
     "K5",
     "was saved by another configuration",

@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from input_pipeline.errors import DataError
 from interbert_jax.errors import CheckpointError, ConfigError
-from tests import tiny_data
 from tests.conftest import ROOT
 from tests.error_place import Place
 from tools import command_line
@@ -145,17 +145,18 @@ def test_a_file_that_is_no_captions(place):
     place.train(input__annotations="{root}/captions.csv")
 
 
+def turned_inside_out(boxes):
+  return np.concatenate([boxes[:1, [2, 1, 0, 3]], boxes[1:]])
+
+
 def test_bad_data_stops_a_run_before_it_begins(place, capsys):
   """The same finding as the check command's, unless it is to be a warning."""
-  store = place.root / "store"
-  tiny_data.write_tiny_store(store, tiny_data.make_records(12))
-  ids = store / "image_ids.txt"
-  ids.write_text(ids.read_text().replace("im3\nim4", "im4\nim3"))
+  store = place.store((4, {"boxes": turned_inside_out}))
   with pytest.raises(DataError) as caught:
     place.train(input__store="{root}/store")
   words = str(caught.value)
   assert words.startswith(f"{store}: found what must be put right before")
-  assert "D2         image_id: found the record of 'im3'" in words
+  assert "(region 0), wanted x1 < x2 and y1 < y2" in words
   assert "--config.data_checks=warn" in words
   with pytest.raises(ConfigError, match="no parameter matches"):
     place.train(
@@ -163,5 +164,5 @@ def test_bad_data_stops_a_run_before_it_begins(place, capsys):
       data_checks="warn",
       optim__rate_groups=(("nothing", 1.0),),  # stops it behind the checks
     )
-  assert "D2         image_id" in capsys.readouterr().err
+  assert "(region 0), wanted x1 < x2 and y1" in capsys.readouterr().err
   assert not (place.root / "run").exists()

@@ -33,12 +33,14 @@ BELOW_1 = Range("0 or more, and less than 1", low=0, high=1, open=("high",))
 FROM_MINUS_1 = Range("-1 or more", low=-1)
 # More would be no number of steps.
 EPOCHS = Range("more than 0, up to 1e9", low=0, high=1e9, open=("low",))
+STATUS = Range("0 to 255", low=0, high=255)
 # JAX takes more bits, and makes one key of seeds that differ in those alone.
 SEED = Range("0 to 2**32 - 1", low=0, high=2**32 - 1)
 
 # Of a tuple, every number; ANY where a function of its own looks at it.
 RANGES: dict[str, Range] = {
   "seed": SEED,
+  "resume_step": FROM_0,
   "init.layers": FROM_MINUS_1,
   "init.region_layers": FROM_MINUS_1,
   "model.vocab_size": FROM_1,
@@ -96,6 +98,8 @@ RANGES: dict[str, Range] = {
   "train.accumulate_steps": FROM_1,
   "train.ema_decay": ANY,
   "train.max_skipped": ANY,
+  "train.watchdog_seconds": FROM_0,
+  "train.preempt_exit_code": STATUS,
   "optim.lr": ABOVE_0,
   "optim.warmup_fraction": ANY,
   "optim.warmup_steps": ANY,
