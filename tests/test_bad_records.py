@@ -9,6 +9,7 @@ from configs import common
 from input_pipeline.bad_records import BadRecords
 from input_pipeline.build import build
 from input_pipeline.errors import BadRecord, DataError
+from input_pipeline.pipeline import step_batches
 from input_pipeline.region_store import RegionStore
 from interbert_jax.parallel import make_parallel
 from tests import bad_input, tiny_questions
@@ -73,6 +74,26 @@ def test_policies():
     BadRecords("error", num_images=300).meet(bad(4))
   with pytest.raises(DataError, match="found 'ignore', wanted error or skip"):
     BadRecords("ignore", num_images=300)
+
+
+@pytest.mark.parametrize("engine", ["tf.data", "threads"])
+def test_batches_before_it_are_read(engine, capfd):
+  """The error comes at its step, without a word of TensorFlow's."""
+
+  def read(step):
+    if step >= 3:
+      raise bad(step)
+    return {"x": np.full(2, step, np.int32)}
+
+  signature = {"x": ((2,), np.dtype("int32"))}
+  found = []
+  with pytest.raises(BadRecord, match="record 3 "):
+    for batch in step_batches(
+      0, 9, read=read, signature=signature, engine=engine
+    ):
+      found.append(batch["x"][0])
+  assert found == [0, 1, 2]
+  assert "Traceback" not in capfd.readouterr().err
 
 
 # Each task's data over a store that was spoilt as asked for.
