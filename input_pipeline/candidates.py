@@ -32,6 +32,17 @@ _REDRAWS = 32  # of a candidate that belongs, before all others are looked at
 _KIND = "images"  # of the table of near images
 
 
+def check_hard_texts(count: int, near_images: str | pathlib.Path):
+  """Refuses hard texts that nothing says where to find."""
+  if count and not near_images:
+    raise DataError(
+      f"found none, but {count} hard texts for each example",
+      field="near_images",
+      hint="mine them with python -m input_pipeline.mine_negatives "
+      "--kind=images, or set hard_texts to 0",
+    )
+
+
 class CandidateData:
   """One split of captions, each with candidates that do not belong to it.
 
@@ -64,13 +75,7 @@ class CandidateData:
     ):
       if count < 0:
         raise DataError(f"found {count}, wanted 0 or more", field=name)
-    if hard_texts and not near_images:
-      raise DataError(
-        f"found none, but {hard_texts} hard texts for each example",
-        field="near_images",
-        hint="mine them with python -m input_pipeline.mine_negatives "
-        "--kind=images, or set hard_texts to 0",
-      )
+    check_hard_texts(hard_texts, near_images)
     self._pairs = ImageTexts(**split, class_probs=False)
     if self._pairs.num_images < 2:
       raise DataError(

@@ -10,7 +10,7 @@ Dimensions: n rows of a batch.
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -170,6 +170,42 @@ class Mixture:
     )
 
 
+def check_corpora(corpora: Mapping[str, Mapping[str, Any]], *, shares: int):
+  """Refuses corpora that no mixture can be made of, before any is read."""
+  if shares > 1:
+    raise DataError(
+      f"found {shares}, wanted 1 with several corpora", field="shares"
+    )
+  for name, corpus in corpora.items():
+    if corpus["text"] and (corpus["store"] or corpus["annotations"]):
+      raise DataError(
+        "found text and store or annotations, wanted one of them",
+        field=f"corpora.{name}",
+      )
+  if all(corpus["text"] for corpus in corpora.values()):
+    raise DataError("found no corpus with images", field="corpora")
+  weights = {
+    name: corpus["weight"]
+    for name, corpus in corpora.items()
+    if corpus["weight"] is not None
+  }
+  check_weights(weights, corpora)
+
+
+def check_weights(weights: Mapping[str, float], corpora: Collection[str]):
+  """Refuses weights of some corpora alone, and those that are not above 0."""
+  if weights and set(weights) != set(corpora):
+    raise DataError(
+      f"found weights of {sorted(weights)}, wanted of {sorted(corpora)}",
+      field="weights",
+      hint="give every corpus a weight, or none",
+    )
+  if weights and min(weights.values()) <= 0:
+    raise DataError(
+      f"found {dict(weights)}, wanted numbers above 0", field="weights"
+    )
+
+
 def mixture_data(
   corpora: Mapping[str, Mapping[str, Any]], **section: Any
 ) -> Mixture:
@@ -180,30 +216,19 @@ def mixture_data(
       lines; and weight, None for all in proportion to their sizes.
     section: keywords of `PretrainData`, the same for all corpora.
   """
+  check_corpora(corpora, shares=section["shares"])
   pairs, texts, weights = {}, {}, {}
   stage_dir = section.pop("stage_dir")
-  if section["shares"] > 1:
-    raise DataError(
-      f"found {section['shares']}, wanted 1 with several corpora",
-      field="shares",
-    )
   for name, corpus in corpora.items():
     own = dict(corpus)
     weight, text = own.pop("weight"), own.pop("text")
     if weight is not None:
       weights[name] = weight
-    if text and (own["store"] or own["annotations"]):
-      raise DataError(
-        "found text and store or annotations, wanted one of them",
-        field=f"corpora.{name}",
-      )
     if text:
       texts[name] = text
       continue
     directory = stage_dir and str(pathlib.Path(stage_dir) / name)
     pairs[name] = PretrainData(**{**section, **own, "stage_dir": directory})
-  if not pairs:
-    raise DataError("found no corpus with images", field="corpora")
   first = next(iter(pairs.values()))
   return Mixture(
     pairs,
@@ -227,20 +252,10 @@ def _whole(weights: Mapping[str, float], sizes: Mapping[str, int]) -> list[int]:
 
   In proportion to sizes every example is seen as often as any other.
   """
-  unknown = sorted(weights.keys() - sizes.keys())
-  if unknown or (weights and len(weights) != len(sizes)):
-    raise DataError(
-      f"found weights of {sorted(weights)}, wanted of {sorted(sizes)}",
-      field="weights",
-      hint="give every corpus a weight, or none",
-    )
+  check_weights(weights, sizes)
   if not weights:
     return list(sizes.values())
   total = sum(weights.values())
-  if min(weights.values()) <= 0:
-    raise DataError(
-      f"found {dict(weights)}, wanted numbers above 0", field="weights"
-    )
   return [
     max(1, round(weights[name] / total * _WEIGHT_STEPS)) for name in sizes
   ]

@@ -61,11 +61,7 @@ class SharedOrder:
     self, share_of_example: np.ndarray, *, seed: int, batch_size: int
   ):
     shares = int(share_of_example.max()) + 1
-    if batch_size % shares:
-      raise DataError(
-        f"found {batch_size}, wanted a multiple of the {shares} shares",
-        field="batch_size",
-      )
+    check_share_rows(shares, batch_size)
     self._rows = batch_size // shares
     self._batch_size = batch_size
     self._examples = [
@@ -190,11 +186,25 @@ def check_shares(shares: int, num_images: int, host: tuple[int, int]) -> int:
     raise DataError(
       f"found {shares}, wanted 1 to the {num_images} images", field="shares"
     )
+  check_host_shares(shares, hosts)
+  return shares
+
+
+def check_share_rows(shares: int, batch_size: int):
+  """Refuses batches that are no whole rows of every share."""
+  if batch_size % shares:
+    raise DataError(
+      f"found {batch_size}, wanted a multiple of the {shares} shares",
+      field="batch_size",
+    )
+
+
+def check_host_shares(shares: int, hosts: int):
+  """Refuses shares that cannot be dealt out to the hosts."""
   if shares > 1 and shares % hosts:
     raise DataError(
       f"found {shares}, wanted a multiple of the {hosts} hosts", field="shares"
     )
-  return shares
 
 
 def check_mismatches(num_images: int, mismatch_prob: float, *, file: object):

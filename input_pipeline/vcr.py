@@ -84,14 +84,11 @@ class VcrData:
     cache_bytes: int = 0,
     engine: str = "auto",
   ):
-    self.objectives = _check_objectives(objectives)
-    check_pair_length(max_text_length, field="max_text_length")
-    check_pair_length(max_answer_length, field="max_answer_length")
-    only_answers = self.objectives == (ANSWER,)
-    self.max_text_length = (
-      max_answer_length
-      if only_answers
-      else max(max_text_length, max_answer_length)
+    self.objectives = check_objectives(objectives)
+    self.max_text_length = text_slots(
+      self.objectives,
+      max_text_length=max_text_length,
+      max_answer_length=max_answer_length,
     )
     self._lengths = {
       name: max_answer_length if name == ANSWER else max_text_length
@@ -324,7 +321,18 @@ class VcrData:
         )
 
 
-def _check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
+def text_slots(
+  objectives: Sequence[str], *, max_text_length: int, max_answer_length: int
+) -> int:
+  """L, which holds the longest of what the objectives ask."""
+  check_pair_length(max_text_length, field="max_text_length")
+  check_pair_length(max_answer_length, field="max_answer_length")
+  if tuple(objectives) == (ANSWER,):
+    return max_answer_length
+  return max(max_text_length, max_answer_length)
+
+
+def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
   found = tuple(objectives)
   if not found or len(set(found)) < len(found) or set(found) - {*OBJECTIVES}:
     raise DataError(

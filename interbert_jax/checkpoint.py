@@ -55,6 +55,11 @@ def _items(state) -> dict[str, Any]:
   return {name: tree for name, tree in items.items() if tree is not None}
 
 
+def check_best_mode(mode: str) -> None:
+  if mode not in ("max", "min"):
+    raise ConfigError(f"checkpoint.best_mode is {mode!r}; wanted max or min")
+
+
 class Checkpoints:
   """The checkpoints of one directory.
 
@@ -77,10 +82,7 @@ class Checkpoints:
     best_mode: str = "max",
     create: bool = True,
   ):
-    if best_mode not in ("max", "min"):
-      raise ConfigError(
-        f"checkpoint.best_mode is {best_mode!r}; wanted max or min"
-      )
+    check_best_mode(best_mode)
     self.directory = epath.Path(directory).absolute()
     if not create and not self.directory.is_dir():
       raise CheckpointError(

@@ -73,6 +73,15 @@ class InterBertConfig:
           f"{getattr(self, name)} equal heads"
         )
 
+  def check_text_length(self, length: int) -> None:
+    """Refuses texts of more slots than there are positions."""
+    if length > self.max_position_embeddings:
+      raise ConfigError(
+        f"{length} text slots (input.max_text_length), but "
+        f"model.max_position_embeddings is {self.max_position_embeddings}; "
+        "lower the first or raise the second"
+      )
+
   @property
   def text_layer(self) -> LayerShape:
     """Of the interaction layers and the text stream."""

@@ -49,6 +49,11 @@ class TextMasking:
       raise ConfigError(
         f"segment_length_probs {self.segment_length_probs} must sum to 1"
       )
+    if self.mask_prob + self.random_prob > 1 + 1e-6:
+      raise ConfigError(
+        f"text masking has mask_prob {self.mask_prob} and random_prob "
+        f"{self.random_prob}; wanted a sum of at most 1"
+      )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -61,11 +61,7 @@ class TextEmbeddings(nn.Module):
     deterministic: bool,
   ) -> jax.Array:
     length = text_ids_BL.shape[1]
-    if length > self.config.max_position_embeddings:
-      raise ValueError(
-        f"{length} text slots, but max_position_embeddings is "
-        f"{self.config.max_position_embeddings}"
-      )
+    self.config.check_text_length(length)
     if token_types_BL is None:
       token_types_BL = jnp.zeros_like(text_ids_BL)
     hidden_BLD = (

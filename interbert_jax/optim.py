@@ -5,7 +5,6 @@ docs/optimisation.md compares the official recipe with the defaults.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import optax
 
@@ -56,10 +55,23 @@ def scale_by_rate(
   )
 
 
-def _choose(key: str, value: str, table: dict[str, Any]):
-  if value not in table:
-    raise ConfigError(f"optim.{key} is {value!r}; wanted one of {tuple(table)}")
-  return table[value]
+def check_names(
+  algorithm: str, decay_on: str, clip: str, clip_norm: float
+) -> None:
+  """Refuses what there is not."""
+  for key, value, known in (
+    ("algorithm", algorithm, ALGORITHMS),
+    ("decay_on", decay_on, param_groups.DECAY_GROUPS),
+    ("clip", clip, CLIPPING),
+  ):
+    if value not in known:
+      raise ConfigError(
+        f"optim.{key} is {value!r}; wanted one of {tuple(known)}"
+      )
+  if clip != "none" and not clip_norm > 0:
+    raise ConfigError(
+      f"optim.clip_norm is {clip_norm}; wanted more than 0, or optim.clip=none"
+    )
 
 
 def make_optimizer(
@@ -90,10 +102,7 @@ def make_optimizer(
   Frozen parameters have no moments, no weight decay, and no part in the norm
   of the gradient. The other keywords are those of `config.optim`.
   """
-  if clip != "none" and not clip_norm > 0:
-    raise ConfigError(
-      f"optim.clip_norm is {clip_norm}; wanted more than 0, or optim.clip=none"
-    )
+  check_names(algorithm, decay_on, clip, clip_norm)
   rate = make_schedule(
     lr=lr,
     total_steps=total_steps,
@@ -108,10 +117,9 @@ def make_optimizer(
   multipliers = param_groups.rate_multipliers(
     params, rate_groups=rate_groups, layer_decay=layer_decay
   )
-  param_groups.decay_mask(params, decay_on)  # refuses an unknown name now
   trained = optax.chain(
-    _choose("clip", clip, CLIPPING)(clip_norm),
-    _choose("algorithm", algorithm, ALGORITHMS)(b1=b1, b2=b2, eps=eps),
+    CLIPPING[clip](clip_norm),
+    ALGORITHMS[algorithm](b1=b1, b2=b2, eps=eps),
     optax.add_decayed_weights(
       weight_decay, lambda tree: param_groups.decay_mask(tree, decay_on)
     ),

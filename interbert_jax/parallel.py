@@ -15,10 +15,27 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from interbert_jax.batch_sizes import check_shared
 from interbert_jax.errors import ConfigError
 
 AXIS = "data"
+MODES = ("jit", "pmap")
 SHARDINGS = ("replicated", "zero1", "fsdp")
+
+
+def check_layout(mode: str, sharding: str) -> None:
+  """Refuses what is unknown, or does not go together."""
+  if mode not in MODES:
+    raise ConfigError(f"parallel.mode is {mode!r}; wanted one of {MODES}")
+  if sharding not in SHARDINGS:
+    raise ConfigError(
+      f"parallel.sharding is {sharding!r}; wanted one of {SHARDINGS}"
+    )
+  if mode == "pmap" and sharding != "replicated":
+    raise ConfigError(
+      f"parallel.sharding {sharding!r} needs parallel.mode 'jit'; pmap keeps "
+      "a whole copy on every device"
+    )
 
 
 class Parallel:
@@ -31,10 +48,7 @@ class Parallel:
   """
 
   def __init__(self, *, sharding: str = "replicated", devices=None):
-    if sharding not in SHARDINGS:
-      raise ConfigError(
-        f"parallel.sharding is {sharding!r}; wanted one of {SHARDINGS}"
-      )
+    check_layout("jit", sharding)
     self.sharding = sharding
     self.devices = list(devices or jax.devices())
     self.mesh = jax.make_mesh(
@@ -48,14 +62,7 @@ class Parallel:
 
   def check_batch_size(self, batch_size: int, *, name: str) -> None:
     """Raises ConfigError where the batch cannot be split over the devices."""
-    n = len(self.devices)
-    if batch_size <= 0 or batch_size % n:
-      low = batch_size // n * n
-      near = [size for size in (low, low + n) if size > 0]
-      raise ConfigError(
-        f"{name} is {batch_size}, which {n} devices cannot share equally; "
-        f"the nearest sizes are {near}"
-      )
+    check_shared(batch_size, len(self.devices), name=name)
 
   def _spread(self, x) -> NamedSharding:
     """Splits the longest axis that divides evenly; small arrays stay whole."""
@@ -193,11 +200,7 @@ class PmapParallel(Parallel):
   """`jax.pmap`: every array of the state has a leading device axis."""
 
   def __init__(self, *, sharding: str = "replicated", devices=None):
-    if sharding != "replicated":
-      raise ConfigError(
-        f"parallel.sharding {sharding!r} needs parallel.mode 'jit'; pmap "
-        "keeps a whole copy on every device"
-      )
+    check_layout("pmap", sharding)
     super().__init__(sharding=sharding, devices=devices)
     self.local = [
       d for d in self.devices if d.process_index == jax.process_index()
@@ -252,12 +255,10 @@ class PmapParallel(Parallel):
 def make_parallel(
   *, mode: str = "jit", sharding: str = "replicated", devices=None
 ) -> Parallel:
-  modes = {"jit": Parallel, "pmap": PmapParallel}
-  if mode not in modes:
-    raise ConfigError(
-      f"parallel.mode is {mode!r}; wanted one of {sorted(modes)}"
-    )
-  return modes[mode](sharding=sharding, devices=devices)
+  check_layout(mode, sharding)
+  return {"jit": Parallel, "pmap": PmapParallel}[mode](
+    sharding=sharding, devices=devices
+  )
 
 
 def is_main_process() -> bool:

@@ -5,6 +5,7 @@ encoder/text_encoder/layer_0/mlp_in/kernel. Trees of shapes will do.
 """
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -73,29 +74,43 @@ def _near(pattern: str, names: Sequence[str]) -> list[str]:
 def _compiled(group) -> tuple[re.Pattern, float]:
   try:
     pattern, multiplier = group
-    return re.compile(pattern), float(multiplier)
+    compiled, multiplier = re.compile(pattern), float(multiplier)
   except (TypeError, ValueError, re.error) as error:
     raise ConfigError(
       f"optim.rate_groups has {group!r} ({error}); wanted pairs of a regular "
       "expression and a multiplier, such as (('text_embeddings/', 0.1),)"
     ) from error
+  if not 0 <= multiplier < math.inf:
+    raise ConfigError(
+      f"optim.rate_groups has multiplier {multiplier} for {pattern!r}; wanted "
+      "0 (frozen) or more"
+    )
+  return compiled, multiplier
+
+
+def compiled(rate_groups) -> list[tuple[re.Pattern, float]]:
+  """Patterns and multipliers; refuses what is none."""
+  return [_compiled(group) for group in rate_groups]
+
+
+def check_layer_decay(factor: float) -> None:
+  if not 0 < factor <= 1:
+    raise ConfigError(
+      f"optim.layer_decay is {factor}; wanted a factor above 0 and up to 1 (1 "
+      "for none); rate_groups freezes"
+    )
 
 
 def group_multipliers(
   names: Sequence[str], rate_groups: Sequence[tuple[str, float]]
 ) -> dict[str, float]:
   """path -> multiplier of the first pattern found in it, 1 without any."""
-  groups = [_compiled(group) for group in rate_groups]
+  groups = compiled(rate_groups)
   first = {
     name: next((i for i, (p, _) in enumerate(groups) if p.search(name)), None)
     for name in names
   }
-  for i, (pattern, multiplier) in enumerate(groups):
-    if multiplier < 0:
-      raise ConfigError(
-        f"optim.rate_groups has multiplier {multiplier} for "
-        f"{pattern.pattern!r}; wanted 0 (frozen) or more"
-      )
+  for i, (pattern, _) in enumerate(groups):
     if i in first.values():
       continue
     if any(pattern.search(name) for name in names):
@@ -141,11 +156,7 @@ def rate_multipliers(
   layer_decay: float = 1.0,
 ) -> dict[str, float]:
   """path -> what its learning rate is multiplied with; 0 is frozen."""
-  if not 0 < layer_decay <= 1:
-    raise ConfigError(
-      f"optim.layer_decay is {layer_decay}; wanted a factor above 0 and up to "
-      "1 (1 for none); rate_groups freezes"
-    )
+  check_layer_decay(layer_decay)
   names = paths(params)
   groups = group_multipliers(names, rate_groups)
   depths = layers_below_heads(names)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from interbert_jax.errors import ConfigError
+from interbert_jax.batch_sizes import check_groups
 
 
 class Rows(NamedTuple):
@@ -39,11 +39,7 @@ def select_rows(
   """
   batch, slots = weights_BN.shape
   capacity = math.ceil(group_size * min(rows_per_example, slots))
-  if batch % group_size:
-    raise ConfigError(
-      f"a batch of {batch} examples cannot be cut into groups of {group_size}; "
-      "set task.group_size to a divisor of the batch size per device"
-    )
+  check_groups(batch, group_size)
   flat_GN = weights_BN.reshape(-1, group_size * slots)
 
   def select(weights_N):

@@ -16,7 +16,7 @@ import optax
 from flax import struct
 
 from interbert_jax import param_groups
-from interbert_jax.errors import ConfigError
+from interbert_jax.batch_sizes import check_parts
 from interbert_jax.losses import SumWeight
 from interbert_jax.tasks.base import Task
 
@@ -59,13 +59,7 @@ def micro_batches(
   M-th, so that on a batch spread over devices no example leaves its device.
   """
   size = len(next(iter(batch.values())))
-  if size % (count * group_size):
-    raise ConfigError(
-      f"{size} examples cannot be cut into train.accumulate_steps={count} "
-      f"parts of whole groups of task.group_size={group_size}; their product, "
-      f"{count * group_size}, must divide train.batch_size (with "
-      "parallel.mode=pmap, the share of each device)"
-    )
+  check_parts(size, count, group_size=group_size)
 
   def split(x):
     x = x.reshape(-1, count, group_size, *x.shape[1:]).swapaxes(0, 1)

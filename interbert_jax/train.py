@@ -25,6 +25,7 @@ from interbert_jax import (
   steps,
 )
 from interbert_jax.batch import check_batch, dummy_batch
+from interbert_jax.batch_sizes import check_accumulation
 from interbert_jax.errors import CheckpointError, ConfigError
 from interbert_jax.evaluators import Evaluator
 from interbert_jax.init_from import read_init
@@ -53,26 +54,12 @@ def _check_resumed(meta: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     )
 
 
-def _check_settings(
-  batch_size: int,
-  accumulate_steps: int,
-  ema_decay: float | None,
-  parallel: Parallel,
-) -> None:
+def check_ema_decay(ema_decay: float | None) -> None:
   if ema_decay is not None and not 0 < ema_decay < 1:
     raise ConfigError(
       f"train.ema_decay is {ema_decay}; wanted a number between 0 and 1, "
       "or none to keep no average"
     )
-  if accumulate_steps < 1 or batch_size % accumulate_steps:
-    raise ConfigError(
-      f"train.accumulate_steps is {accumulate_steps}; wanted a divisor of "
-      f"train.batch_size, which is {batch_size}"
-    )
-  parallel.check_batch_size(
-    batch_size // accumulate_steps,
-    name="train.batch_size / train.accumulate_steps",
-  )
 
 
 def initial_state(
@@ -159,7 +146,8 @@ def train_and_evaluate(
   workdir = pathlib.Path(workdir)
   main = is_main_process()
   parallel.check_batch_size(batch_size, name="train.batch_size")
-  _check_settings(batch_size, accumulate_steps, ema_decay, parallel)
+  check_ema_decay(ema_decay)
+  check_accumulation(batch_size, accumulate_steps, len(parallel.devices))
 
   # Parameters and steps have keys of their own; nothing random is stored.
   init_key, step_key = jax.random.split(jax.random.key(seed))

@@ -25,6 +25,13 @@ class CaptionData(Protocol):
 POLICIES = ("error", "warn", "off")
 
 
+def check_policy(policy: str):
+  if policy not in POLICIES:
+    raise ConfigError(
+      f"data_checks is {policy!r}; wanted one of {', '.join(POLICIES)}"
+    )
+
+
 def check_data(
   config: Mapping[str, Any],
   data: Sequence[CaptionData],
@@ -44,10 +51,7 @@ def check_data(
     DataError: lists all errors, unless they are to be warnings.
   """
   policy = config["data_checks"]
-  if policy not in POLICIES:
-    raise ConfigError(
-      f"data_checks is {policy!r}; wanted one of {', '.join(POLICIES)}"
-    )
+  check_policy(policy)
   if policy == "off":
     return
   for store in dict.fromkeys(found.source.store for found in data):

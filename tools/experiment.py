@@ -142,14 +142,19 @@ def retrieval_evaluator(
   return evaluator, found
 
 
-def total_steps(config: Mapping[str, Any], num_examples: int) -> int:
-  """Steps of the run; exactly one of train.steps and train.epochs is set."""
-  section = config["train"]
+def check_length(section: Mapping[str, Any]) -> None:
+  """Refuses all but one of train.steps and train.epochs."""
   if (section["steps"] is None) == (section["epochs"] is None):
     raise ConfigError(
       f"train.steps is {section['steps']} and train.epochs is "
       f"{section['epochs']}; set exactly one of them"
     )
+
+
+def total_steps(config: Mapping[str, Any], num_examples: int) -> int:
+  """Steps of the run, whose length is given in steps or in epochs."""
+  section = config["train"]
+  check_length(section)
   if section["steps"] is not None:
     steps = section["steps"]
   else:

@@ -126,6 +126,11 @@ class PretrainTask:
         f"global_region {self.global_region!r}; wanted masked_sum or "
         "visible_mean"
       )
+    if not self.loss_weights:
+      raise ConfigError(
+        "mlm_weight, mrm_weight, mrm_feature_weight and itm_weight are all 0; "
+        "wanted one objective or more"
+      )
     wanted = region_target(self.mrm_loss, self.mrm_feature_weight)
     if self.mrm_weight and self.config.region_target != wanted:
       raise ConfigError(

@@ -13,6 +13,7 @@ from flax import struct
 from interbert_jax import losses
 from interbert_jax.batch import CHOICES, ArraySpec, encoded_spec
 from interbert_jax.config import InterBertConfig
+from interbert_jax.errors import ConfigError
 from interbert_jax.inputs import (
   RegionInput,
   TextInput,
@@ -50,6 +51,13 @@ class VcrTask:
 
   group_size = 1
   loss_weights = {"choice_loss": 1.0}
+
+  def __post_init__(self):
+    if self.config.type_vocab_size < 2:
+      raise ConfigError(
+        f"model.type_vocab_size is {self.config.type_vocab_size}; a question "
+        "and what is chosen need 2"
+      )
 
   @property
   def batch_spec(self) -> dict[str, ArraySpec]:
