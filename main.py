@@ -36,10 +36,16 @@ def _default_workdir() -> str:
 def main(argv) -> None:
   command_line.refuse_positional(argv)
   workdir = pathlib.Path(_WORKDIR.value or _default_workdir())
+  config = _CONFIG.value
   # Imported here, so that --help and a typo are answered at once.
+  import jax
+
   from tools.run_training import run_training
 
-  run_training(_CONFIG.value, workdir)
+  if config.debug:
+    jax.config.update("jax_debug_nans", True)
+    config.train.max_skipped = 1
+  run_training(config, workdir)
 
 
 if __name__ == "__main__":

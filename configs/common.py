@@ -28,6 +28,7 @@ def runlocal(config: ConfigDict, arg: str) -> ConfigDict:
     raise ValueError(f"argument {arg!r}: wanted nothing or runlocal")
   if arg == "runlocal":
     config.model.size = "tiny"
+    config.model.max_position_embeddings = 128  # the longest of these files
     config.model.dtype = "float32"
     config.train.batch_size = 32
     config.train.epochs = None
@@ -89,6 +90,9 @@ def base_config() -> ConfigDict:
   # Of parameters, example order, mismatches, masks and dropout.
   config.seed = 0
   config.language = "en"  # of the captions; noted in results
+  # An error shows where it came from, and the first number that is not finite
+  # is one: jax_debug_nans is set, and train.max_skipped is 1. Slow.
+  config.debug = False
   # Weights to start from (docs/weights.md): a checkpoint's step directory, an
   # exported folder, a Hugging Face BERT, official weights. The workdir's own
   # checkpoint goes first.

@@ -11,10 +11,12 @@ from interbert_jax.train import train_and_evaluate
 from tools import experiment
 from tools.data_checks import check_data
 from tools.tasks import find_task
+from tools.validate import validate
 
 
 def run_training(config, workdir: pathlib.Path) -> dict[str, float]:
   """Builds data, task and evaluators, trains, and returns the last metrics."""
+  validate(config)
   parallel = make_parallel(**config["parallel"])
   found = find_task(config)
   data = found.data(config, config["input"]["train_split"])

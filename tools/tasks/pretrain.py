@@ -67,6 +67,14 @@ def task(
   )
 
 
+def reported(config: Mapping[str, Any]) -> dict[str, None]:
+  """Prefixes of the metrics that an evaluation gives."""
+  split = config["evals"]["split"]
+  if config["evals"]["retrieval_images"]:
+    return {split: None, f"{split}_retrieval": None}
+  return {split: None}
+
+
 def evaluators(
   config: Mapping[str, Any],
   *,

@@ -5,6 +5,7 @@ from typing import Any
 
 from input_pipeline.build import build
 from input_pipeline.sentences.data import SentenceData
+from input_pipeline.sentences.formats import find_format
 from interbert_jax.config import InterBertConfig
 from interbert_jax.evaluators import Evaluator
 from interbert_jax.parallel import Parallel
@@ -62,6 +63,14 @@ def with_twin(
   """A file, and the one that is reported beside it (MNLI)."""
   twin = file.layout.twins.get(file.split)
   return [file, data(config, twin)] if twin else [file]
+
+
+def reported(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+  """Names of the metrics that an evaluation gives, by their prefix."""
+  layout = find_format(config["input"]["task"], config["input"]["labels"])
+  split = config["evals"]["split"]
+  names = ("loss", *layout.metrics, "score")
+  return dict.fromkeys((split, layout.twins.get(split, split)), names)
 
 
 def evaluators(

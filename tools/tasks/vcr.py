@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from input_pipeline.build import build
-from input_pipeline.vcr import VcrData
+from input_pipeline.vcr import VcrData, check_objectives
 from interbert_jax.config import InterBertConfig
 from interbert_jax.evaluators import Evaluator
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.vcr import VcrTask
-from interbert_jax.vcr_evaluator import VcrEvaluator
+from interbert_jax.vcr_evaluator import NAMES, VcrEvaluator
+from interbert_jax.vcr_metrics import BOTH
 from tools import experiment
 
 
@@ -56,6 +57,14 @@ def evaluator(
     objectives=held_out.objectives,
     labels=held_out.labels,
   )
+
+
+def reported(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+  """Names of the metrics that an evaluation gives, by their prefix."""
+  objectives = check_objectives(config["input"]["objectives"])
+  asked = [NAMES[name] for name in objectives if name in NAMES]
+  both = (BOTH,) if len(asked) == len(NAMES) else ()
+  return {config["evals"]["split"]: ("loss", *asked, *both)}
 
 
 def evaluators(
