@@ -41,7 +41,12 @@ class Tokenizer:
   def __init__(self, path: str | pathlib.Path):
     path = pathlib.Path(path)
     if not path.is_file():
-      raise DataError("no such vocabulary file", file=path)
+      raise DataError(
+        "no such vocabulary file",
+        file=path,
+        hint="wanted the vocab.txt of a BERT; python -m tools.sample_data "
+        "makes a small one",
+      )
     raw = path.read_bytes()
     vocab = read_vocab(raw, file=path)
     missing = [token for token in SPECIAL if token not in vocab]

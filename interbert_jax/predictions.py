@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from interbert_jax.errors import CheckpointError
 from interbert_jax.parallel import Parallel
 
 
@@ -78,7 +79,7 @@ class Predictor:
       bad = ids[
         int(np.argmin(np.isfinite(outputs.reshape(len(ids), -1)).all(1)))
       ]
-      raise ValueError(
+      raise CheckpointError(
         f"the outputs of example {bad} are not finite; the checkpoint is "
         "damaged or training diverged"
       )

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from interbert_jax.errors import CheckpointError
+
 TIE_POLICY = "expected value over a random order of the tied candidates"
 RECALLS = (1, 5, 10)
 
@@ -28,12 +30,12 @@ def rank_queries(scores_QC: np.ndarray, relevant_QC: np.ndarray) -> Ranks:
   """Ranks each query's best relevant candidate.
 
   Raises:
-    ValueError: for scores that are not finite, or a query with no relevant
-      candidate.
+    CheckpointError: for scores that are not finite.
+    ValueError: for a query with no relevant candidate.
   """
   if not np.isfinite(scores_QC).all():
     bad = int((~np.isfinite(scores_QC)).sum())
-    raise ValueError(
+    raise CheckpointError(
       f"{bad} of {scores_QC.size} scores are not finite; the checkpoint is "
       "damaged or training diverged"
     )

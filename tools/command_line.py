@@ -1,18 +1,42 @@
-"""Command lines whose mistakes end in one message and exit status 2."""
+"""Command lines whose mistakes end in one message and exit status 2.
 
+A mistake is the user's (2), or the machine's, which is too small (1). All else
+is a bug, with a traceback (1). A traceback is also what
+`--config.debug=True` and INTERBERT_TRACEBACK=1 give of a mistake.
+"""
+
+import difflib
+import errno
 import os
+import pathlib
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
 from tools import hosts
 
+USER_ERROR, BUG, INTERRUPTED = 2, 1, 130  # the last as a shell gives it
 
-def fail(message: str) -> None:
+# What to do about what the system says of a file.
+_HINTS = {
+  errno.ENOENT: "check the path",
+  errno.EACCES: "check who may read and write it",
+  errno.EPERM: "check who may read and write it",
+  errno.EROFS: "choose a place that can be written",
+  errno.ENOSPC: "free some space, or choose another disk",
+  errno.EDQUOT: "free some space, or choose another disk",
+  errno.EISDIR: "wanted a file",
+  errno.ENOTDIR: "a part of the path is a file",
+  errno.EEXIST: "remove it, or choose another path",
+}
+
+
+def fail(message: str, status: int = USER_ERROR) -> None:
   print(f"error: {message}", file=sys.stderr)
-  sys.exit(2)
+  sys.exit(status)
 
 
 def refuse_positional(argv: Sequence[str]) -> None:
@@ -21,13 +45,15 @@ def refuse_positional(argv: Sequence[str]) -> None:
     fail(f"unexpected argument {argv[1]!r}; flags look like --name=value")
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def parse(
+  argv: Sequence[str], values: flags.FlagValues = flags.FLAGS
+) -> list[str]:
   """Flags of a command; a misspelt configuration key takes one line."""
   try:
-    words = flags.FLAGS(argv)
-    if "config" in flags.FLAGS:
+    words = values(argv)
+    if "config" in values:
       # A file that could not be read is an error only when it is looked at.
-      flags.FLAGS.config.keys()
+      values.config.keys()
     return words
   except SystemExit:
     sys.exit(0)  # after --help, where absl says 1
@@ -41,14 +67,28 @@ def _parse(argv: Sequence[str]) -> list[str]:
     text = str(error.args[0]).replace("\\n", " ").replace("\\", "")
     text = re.sub(r"^(['\"])(.*)\1$", r"\2", text)
     fail(f"unknown configuration key: {text}")
-  except (OSError, ImportError, ValueError, TypeError) as error:
-    fail(f"the configuration cannot be read: {_last_line(error)}")
+  except (OSError, ImportError, ValueError, TypeError, SyntaxError) as error:
+    words = f"the configuration cannot be read: {_last_line(error)}"
+    fail(words + _near(argv))
   raise AssertionError  # fail does not return
 
 
 def _last_line(error: Exception) -> str:
   """The cause, which ml_collections puts below what it tried."""
   return str(error).strip().rpartition("\n")[2].strip()
+
+
+def _near(argv: Sequence[str]) -> str:
+  """The configuration that may have been meant by a path to none."""
+  asked = next((a for a in argv if a.startswith("--config=")), "")
+  path, _, _ = asked.removeprefix("--config=").partition(":")
+  if not path or os.path.exists(path):
+    return ""
+  folder = pathlib.Path(__file__).parent.parent / "configs"
+  stem = pathlib.Path(path).stem
+  found = difflib.get_close_matches(stem, [p.stem for p in folder.glob("*.py")])
+  hint = f"did you mean configs/{found[0]}.py? " if found else ""
+  return f" ({hint}README.md lists the configurations)"
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
@@ -64,8 +104,57 @@ def _user_errors() -> tuple[type[Exception], ...]:
   return tuple(found)
 
 
+def explain(error: BaseException) -> tuple[str, int] | None:
+  """(message, exit status) of an error that is no bug."""
+  if isinstance(error, KeyboardInterrupt):
+    return "interrupted", INTERRUPTED
+  if isinstance(error, _user_errors()):
+    return str(error), USER_ERROR
+  if isinstance(error, OSError) and error.strerror:
+    hint = _HINTS.get(error.errno)
+    if error.filename is not None or hint:
+      where = f"{error.filename}: " if error.filename is not None else ""
+      words = f"{where}{error.strerror}" + (f" ({hint})" if hint else "")
+      return words, USER_ERROR
+  text = str(error).strip()
+  if isinstance(error, MemoryError) or text.startswith("RESOURCE_EXHAUSTED"):
+    said = text.partition("\n")[0] or "the machine has no more"
+    return (
+      f"out of memory: {said}\n"
+      "  of the device: lower train.batch_size, raise train.accumulate_steps, "
+      "or set model.remat=full;\n"
+      "  in evaluation: lower evals.batch_size and evals.pairs_per_step;\n"
+      "  of the host: lower input.cache_bytes; input.max_regions counts "
+      "everywhere",
+      BUG,
+    )
+  if _from_backend(error):
+    asked = os.environ.get("JAX_PLATFORMS")
+    said = text.removeprefix("Unable to initialize backend ") or "none found"
+    wanted = f"JAX_PLATFORMS={asked} asks for" if asked else "JAX looks for"
+    return (
+      f"{wanted} a device that is not there: {said}\n"
+      "  leave JAX_PLATFORMS out, or set it to cpu; a GPU needs "
+      'pip install "jax[cuda13]", a TPU pip install "jax[tpu]"',
+      USER_ERROR,
+    )
+  return None
+
+
+def _from_backend(error: BaseException) -> bool:
+  """Whether JAX has failed to start on what it was told to run on."""
+  frames = traceback.extract_tb(error.__traceback__)
+  return bool(frames) and frames[-1].filename.endswith("xla_bridge.py")
+
+
+def _shows_traceback() -> bool:
+  if os.environ.get("INTERBERT_TRACEBACK"):
+    return True
+  return "config" in flags.FLAGS and bool(flags.FLAGS.config.get("debug"))
+
+
 def run(main: Callable[[Sequence[str]], None]) -> None:
-  """Runs a command; INTERBERT_TRACEBACK=1 shows where an error came from."""
+  """Runs a command."""
 
   def guarded(argv: Sequence[str]) -> None:
     # JAX and Orbax tell so much that the progress line would drown in it.
@@ -75,10 +164,16 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     try:
       hosts.join_hosts()
       main(argv)
+    except BrokenPipeError:  # the reader of our output, such as head, has left
+      sys.stderr.close()
+      sys.exit(BUG)
     except Exception as error:
-      show = os.environ.get("INTERBERT_TRACEBACK")
-      if show or not isinstance(error, _user_errors()):
+      found = None if _shows_traceback() else explain(error)
+      if found is None:
         raise
-      fail(str(error))
+      fail(*found)
 
-  app.run(guarded, flags_parser=_parse)
+  try:
+    app.run(guarded, flags_parser=parse)
+  except KeyboardInterrupt as error:
+    fail(*explain(error))

@@ -43,7 +43,12 @@ def find_reader(
   """The file, its reader, and why it is that one."""
   path = pathlib.Path(path)
   if not path.is_file():
-    raise DataError("no such annotation file", file=path)
+    raise DataError(
+      "no such annotation file",
+      file=path,
+      hint="docs/data.md lists what is read, python -m tools.sample_data makes "
+      "an example",
+    )
   source = Source(path)
   if format != "auto":
     if format not in READERS:
