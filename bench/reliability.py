@@ -13,6 +13,7 @@ import os
 import pathlib
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -96,7 +97,7 @@ def pod(folder: pathlib.Path) -> dict:
 
 def elastic(folder: pathlib.Path) -> dict:
   """The run of tests/elastic_run.py."""
-  done = subprocess.run(
+  done = subprocess.run(  # nosec B603 # our own script
     (sys.executable, "-m", "tests.elastic_run", folder / "run"),
     cwd=ROOT,
     env={
@@ -119,6 +120,49 @@ def elastic(folder: pathlib.Path) -> dict:
   }
 
 
+def bad_input(folder: pathlib.Path) -> dict:
+  """Mistakes of configurations, commands and data, and what is said of them."""
+  from tests import bad_input as faults
+  from tests.error_catalogue import CATALOGUE
+  from tests.error_place import Place
+
+  sound = Place.write_sound(folder / "sound")
+  rows = [row for row in CATALOGUE if row.provoke]
+  named, lines, seconds = 0, [], []
+  for number, row in enumerate(rows):
+    own = folder / f"row{number}"
+    own.mkdir()
+    place = Place(own, sound)
+    found = row.provoke(place)
+    named += not found.is_traceback and row.is_named_in(found.message, place)
+    lines.append(found.lines)
+    seconds.append(found.seconds)
+  for number, case in enumerate(faults.CASES):
+    own = folder / f"case{number}"
+    own.mkdir()
+    outcome = faults.run_case(case, own)
+    named += not faults.unsaid(case, outcome)
+    seconds.append(outcome.seconds)
+  return {
+    "cases": len(rows) + len(faults.CASES),
+    "named": named,
+    "median_lines": statistics.median(lines),
+    "median_seconds": round(statistics.median(seconds), 3),
+  }
+
+
+def hostile(folder: pathlib.Path) -> dict:
+  """Files that want to run, write or fill something."""
+  from tests.hostile_matrix import run_matrix
+
+  found = run_matrix(folder)
+  return {
+    "payloads": found.payloads,
+    "refused": found.refused,
+    "side_effects": found.side_effects,
+  }
+
+
 PARTS = {
   "kills": kills,
   "damage": damage_matrix,
@@ -126,6 +170,8 @@ PARTS = {
   "pod": pod,
   "elastic": elastic,
   "cost": lambda _: cost(),
+  "bad_input": bad_input,
+  "hostile": hostile,
 }
 
 
@@ -139,7 +185,7 @@ def main():
   parser.add_argument("--write_page", action="store_true")
   args = parser.parse_args()
   sample_data = [sys.executable, "-m", "tools.sample_data", "--mode=shapes"]
-  subprocess.run(sample_data, cwd=ROOT, check=True)
+  subprocess.run(sample_data, cwd=ROOT, check=True)  # nosec B603 # our own script
   found = json.loads(args.earlier.read_text()) if args.earlier else {}
   for name in filter(None, args.only.split(",")):
     began = time.monotonic()

@@ -269,7 +269,7 @@ def _unknown_cluster(kind: str) -> str:
 
 def _start_watcher() -> None:
   global _watcher
-  _watcher = subprocess.Popen(
+  _watcher = subprocess.Popen(  # nosec B603 # our own script
     (sys.executable, "-I", "-S", last_words.__file__),
     stdin=subprocess.PIPE,
     stdout=subprocess.DEVNULL,
