@@ -49,7 +49,8 @@ class BadRecords:
     """
     if self._policy == "error":
       raise DataError(
-        f"{error}; in training input.on_bad_record=skip leaves it out"
+        f"{error}; python -m input_pipeline.check finds all of them, in "
+        "training input.on_bad_record=skip leaves them out"
       ) from None
     with self._lock:
       image_id = error.facts["image_id"]

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import jax
 
 from input_pipeline.annotations import Captions
+from input_pipeline.annotations.captions import SHOWN
 from input_pipeline.bad_records import BadRecords
 from input_pipeline.checks.annotation_file import SplitCaptions
 from input_pipeline.checks.report import Finding, Report
@@ -93,13 +94,18 @@ def check_data(
 def keeps_missing_ids(
   run: Callable[[Any, pathlib.Path], Any],
 ) -> Callable[[Any, pathlib.Path], Any]:
-  """Makes a run write all ids that a store lacks where it ends for them."""
+  """Makes a run that ends for ids a store lacks write all of them down.
+
+  Where the message has room for all, nothing is written.
+  """
 
   @functools.wraps(run)
   def guarded(config, workdir: pathlib.Path):
     try:
       return run(config, workdir)
     except MissingImages as error:
+      if len(error.ids) <= SHOWN:
+        raise
       path = _write_ids(pathlib.Path(workdir), error.ids)
       raise DataError(f"{error}; all of them: {path}") from None
 

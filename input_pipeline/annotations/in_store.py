@@ -59,7 +59,7 @@ def in_store(
   if len(missing) == len(match.ids):
     raise MissingImages(
       f"none of its {len(missing)} images is in {store}, such as "
-      f"{', '.join(missing[:3])}",
+      f"{', '.join(missing[:SHOWN])}",
       ids=missing,
       file=path,
       record=f"split {found.split!r}",
