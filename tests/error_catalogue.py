@@ -222,7 +222,7 @@ def _raise(error: BaseException):
 MAIN = "main.py", "--config=configs/quickstart.py"
 VALUE = "... is ...; wanted ..."
 CHECK = "found what must be put right before training"
-BAD = "in training input.on_bad_record=skip leaves it out"
+BAD = "training input.on_bad_record=skip leaves them out"
 
 CATALOGUE = [
   # The command line.
