@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from input_pipeline import file_error
 from input_pipeline.errors import DataError
 
 
@@ -14,11 +15,17 @@ def run_command(main: Callable[[], int | None]) -> int:
   """
   try:
     return main() or 0
-  except DataError as error:
-    if os.environ.get("INTERBERT_TRACEBACK"):
-      raise
-    print(f"error: {error}", file=sys.stderr)
-    return 2
   except BrokenPipeError:  # the reader of our output, such as head, has left
     sys.stderr.close()
     return 1
+  except (DataError, OSError) as error:
+    words = str(error)
+    if isinstance(error, OSError):
+      words = file_error.describe(error)
+    if words is None or os.environ.get("INTERBERT_TRACEBACK"):
+      raise
+    print(f"error: {words}", file=sys.stderr)
+    return 2
+  except KeyboardInterrupt:
+    print("error: interrupted", file=sys.stderr)
+    return 130

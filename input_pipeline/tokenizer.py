@@ -47,7 +47,7 @@ class Tokenizer:
         "no such vocabulary file",
         file=path,
         hint="wanted the vocab.txt of a BERT; python -m tools.sample_data "
-        "makes a small one",
+        "--mode=shapes makes a small one",
       )
     raw = path.read_bytes()
     vocab = read_vocab(raw, file=path)

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from input_pipeline.command import run_command
 from input_pipeline.errors import DataError
 from interbert_jax.errors import CheckpointError, ConfigError
 from tests.conftest import ROOT
@@ -58,7 +59,7 @@ def test_a_mistake_shows_where_it_came_from(how):
   )
   assert "optim.lr is -1.0; wanted more than 0" in done.stderr
   assert 'tools/validate.py", line' in done.stderr
-  assert done.returncode == 1
+  assert done.returncode == 2
 
 
 # A command whose work is PROGRAM.
@@ -112,6 +113,22 @@ def test_what_the_system_says_of_a_file():
   assert command_line.explain(OSError("odd")) is None
   assert command_line.explain(ConnectionResetError(104, "reset")) is None
   assert command_line.explain(ValueError("a bug")) is None
+
+
+def test_commands_of_the_data_side(capsys):
+  def full():
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a/b")
+
+  def interrupted():
+    raise KeyboardInterrupt
+
+  assert run_command(full) == 2
+  words = "a/b: No space left on device (free some space, or choose another"
+  assert capsys.readouterr().err.startswith(f"error: {words}")
+  assert run_command(interrupted) == 130
+  assert capsys.readouterr().err == "error: interrupted\n"
+  with pytest.raises(ConnectionResetError):
+    run_command(lambda: (_ for _ in ()).throw(ConnectionResetError(104, "x")))
 
 
 def test_memory():

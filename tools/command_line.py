@@ -6,7 +6,6 @@ is a bug, with a traceback (1). A traceback is also what
 """
 
 import difflib
-import errno
 import os
 import pathlib
 import re
@@ -16,22 +15,10 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
+from input_pipeline import file_error
 from tools import hosts
 
 USER_ERROR, BUG, INTERRUPTED = 2, 1, 130  # the last as a shell gives it
-
-# What to do about what the system says of a file.
-_HINTS = {
-  errno.ENOENT: "check the path",
-  errno.EACCES: "check who may read and write it",
-  errno.EPERM: "check who may read and write it",
-  errno.EROFS: "choose a place that can be written",
-  errno.ENOSPC: "free some space, or choose another disk",
-  errno.EDQUOT: "free some space, or choose another disk",
-  errno.EISDIR: "wanted a file",
-  errno.ENOTDIR: "a part of the path is a file",
-  errno.EEXIST: "remove it, or choose another path",
-}
 
 
 def fail(message: str, status: int = USER_ERROR) -> None:
@@ -110,12 +97,8 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     return "interrupted", INTERRUPTED
   if isinstance(error, _user_errors()):
     return str(error), USER_ERROR
-  if isinstance(error, OSError) and error.strerror:
-    hint = _HINTS.get(error.errno)
-    if error.filename is not None or hint:
-      where = f"{error.filename}: " if error.filename is not None else ""
-      words = f"{where}{error.strerror}" + (f" ({hint})" if hint else "")
-      return words, USER_ERROR
+  if isinstance(error, OSError) and (words := file_error.describe(error)):
+    return words, USER_ERROR
   text = str(error).strip()
   if isinstance(error, MemoryError) or text.startswith("RESOURCE_EXHAUSTED"):
     said = text.partition("\n")[0] or "the machine has no more"
@@ -169,9 +152,12 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
         sys.stderr.close()
         sys.exit(BUG)
       except Exception as error:
-        found = None if _shows_traceback() else explain(error)
+        found = explain(error)
         if found is None:
           raise
+        if _shows_traceback():
+          traceback.print_exc()
+          sys.exit(found[1])
         fail(*found)
 
   try:

@@ -72,7 +72,7 @@ def mistakes(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _compare(found, base, prefix: str) -> Iterator[tuple[str, str]]:
-  for name in found.keys() - base.keys():
+  for name in sorted(found.keys() - base.keys(), key=str):
     near = difflib.get_close_matches(str(name), list(base), n=1)
     hint = f"did you mean {prefix}{near[0]}?" if near else "remove it"
     yield f"{prefix}{name}", f"{prefix}{name} is no key; {hint}"

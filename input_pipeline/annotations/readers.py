@@ -46,8 +46,8 @@ def find_reader(
     raise DataError(
       "no such annotation file",
       file=path,
-      hint="docs/data.md lists what is read, python -m tools.sample_data makes "
-      "an example",
+      hint="docs/data.md lists what is read, python -m tools.sample_data "
+      "--mode=shapes makes an example",
     )
   source = Source(path)
   if format != "auto":

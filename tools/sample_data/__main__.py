@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
 
   try:
     make_sample(options)
-  except (PackageError, ValueError) as error:
+  except (PackageError, ValueError, OSError) as error:
     print(f"error: {error}", file=sys.stderr)
     return 1
   return 0
