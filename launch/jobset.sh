@@ -12,7 +12,9 @@
 #   --max-restarts  of the whole run; 50 by default
 #
 # JAX finds the hosts itself, for which the pods' account may list pods, jobs
-# and services. COMMAND: python main.py --config=... --workdir=/mnt/runs/RUN
+# and services. A pod that ends with status 0 counts as done, so pass
+# --config.train.preempt_exit_code=85; status 2, a mistake in the settings, is
+# not tried again. COMMAND: python main.py --config=... --workdir=/mnt/runs/RUN
 
 set -euo pipefail
 
@@ -105,6 +107,9 @@ metadata:
 spec:
   failurePolicy:
     maxRestarts: $restarts
+    rules:
+    - action: FailJobSet # a mistake: it would be made again
+      onJobFailureReasons: ["PodFailurePolicy"]
   replicatedJobs:
   - name: hosts
     replicas: 1
@@ -114,6 +119,12 @@ spec:
         completions: $hosts
         completionMode: Indexed
         backoffLimit: 0
+        podFailurePolicy:
+          rules:
+          - action: FailJob
+            onExitCodes:
+              operator: In
+              values: [2]
         template:
           spec:
             serviceAccountName: $run

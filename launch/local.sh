@@ -45,13 +45,21 @@ while (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
   port=$((port + 1))
 done
 
+# Line by line, where sed would keep them back.
+prefix() {
+  local line
+  while IFS= read -r line || [ -n "$line" ]; do
+    printf '[%s] %s\n' "$1" "$line"
+  done
+}
+
 # Each process is a group of its own: Ctrl-C at the terminal reaches this
 # script alone, which hands it on once.
 set -m
 pids=()
 for ((i = 0; i < count; i++)); do
   "$@" "--coordinator_address=127.0.0.1:$port" "--num_processes=$count" \
-    "--process_id=$i" > >(sed "s/^/[$i] /") 2> >(sed "s/^/[$i] /" >&2) &
+    "--process_id=$i" > >(prefix "$i") 2> >(prefix "$i" >&2) &
   pids+=($!)
 done
 

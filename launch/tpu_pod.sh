@@ -19,7 +19,9 @@
 #
 # start returns at once: the command goes on when the connection is gone.
 # run does create --spot, copy, install, start and wait, and all of it again
-# when the pod was taken away; --workdir must outlive the pod.
+# when the pod was taken away or the command ended with status 85, which
+# --config.train.preempt_exit_code=85 gives to a run that was told to stop and
+# has saved. --workdir must outlive the pod.
 
 # Words in single quotes are expanded on the hosts.
 # shellcheck disable=SC2016
@@ -150,7 +152,7 @@ while kill -0 "$(cat pod.pid)" 2>/dev/null; do sleep 2; done'
       state=$("${tpu[@]}" tpu-vm describe "$name" --zone="$zone" \
         --format='value(state)' || echo GONE)
       # It is still there: the command itself has failed.
-      [ "$state" != READY ] || exit "$status"
+      [ "$state" != READY ] || [ "$status" = 85 ] || exit "$status"
       echo "launch/tpu_pod.sh: the pod is $state; making it again" >&2
       delete || true
       sleep "${RETRY_SECONDS:-60}"
