@@ -1,126 +1,168 @@
 #!/usr/bin/env bash
-# A JobSet for any Kubernetes cluster that has the JobSet controller.
+# A run on plain Kubernetes, as a JobSet with one pod for each host.
 #
-#   launch/jobset.sh --name=NAME --image=IMAGE --hosts=N [OPTIONS] -- COMMAND...
+#   launch/jobset.sh print  RUN --image=I --hosts=N [options] -- COMMAND...
+#   launch/jobset.sh apply  RUN --image=I --hosts=N [options] -- COMMAND...
+#   launch/jobset.sh delete RUN
 #
-#   --gpus=8             of each host (nvidia.com/gpu)
-#   --claim=CLAIM        a volume claim, mounted at /data on every host
-#   --max-restarts=50    how often all hosts are started again together
-#   --grace=120          seconds between SIGTERM and the end of a pod
-#   --print              prints the manifest instead of applying it
+#   --image         with this code in its working directory and jax[k8s]
+#   --resource=K=V  of each host, such as nvidia.com/gpu=8 or google.com/tpu=4
+#   --selector=K=V  label of the nodes; may be repeated
+#   --claim=NAME    volume claim (ReadWriteMany), mounted at /mnt/runs
+#   --max-restarts  of the whole run; 50 by default
 #
-# Each host runs COMMAND with --coordinator_address, --num_processes and
-# --process_id: nothing is asked of the cluster, no service account is needed.
+# JAX finds the hosts itself, for which the pods' account may list pods, jobs
+# and services. A pod that ends with status 0 counts as done, so pass
+# --config.train.preempt_exit_code=85; status 2, a mistake in the settings, is
+# not tried again. COMMAND: python main.py --config=... --workdir=/mnt/runs/RUN
+
 set -euo pipefail
 
 fail() {
-  echo "jobset.sh: $*" >&2
+  echo "launch/jobset.sh: $*; see --help" >&2
   exit 2
 }
 
-name='' image='' hosts='' gpus='' claim='' restarts=50 grace=120
-apply=(kubectl apply -f -)
+case "${1-}" in
+  -h | --help)
+    sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
+    exit
+    ;;
+  print | apply | delete) ;;
+  "") fail "missing: what to do (print, apply, delete)" ;;
+  *) fail "'$1' is unknown" ;;
+esac
+verb=$1
+shift
+run=${1-}
+case "$run" in "" | -*) fail "missing: RUN, its name" ;; esac
+[[ $run =~ ^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$ ]] ||
+  fail "RUN is '$run'; wanted small letters, digits and -, at most 32"
+shift
+if [ "$verb" = delete ]; then
+  exec kubectl delete jobset "$run"
+fi
+
+image='' hosts='' claim='' restarts=50 resources='' selectors=''
 while [ $# -gt 0 ]; do
   case "$1" in
-    -h | --help)
-      sed -n '2,13s/^# \{0,1\}//p' "$0"
-      exit
+    --image=?*) image=${1#*=} ;;
+    --hosts=?*) hosts=${1#*=} ;;
+    --claim=?*) claim=${1#*=} ;;
+    --max-restarts=?*) restarts=${1#*=} ;;
+    --resource=?*=?*)
+      pair=${1#*=}
+      resources+="
+                  ${pair%=*}: \"${pair##*=}\""
       ;;
-    --name=*) name=${1#*=} ;;
-    --image=*) image=${1#*=} ;;
-    --hosts=*) hosts=${1#*=} ;;
-    --gpus=*) gpus=${1#*=} ;;
-    --claim=*) claim=${1#*=} ;;
-    --max-restarts=*) restarts=${1#*=} ;;
-    --grace=*) grace=${1#*=} ;;
-    --print) apply=(cat) ;;
+    --selector=?*=?*)
+      pair=${1#*=}
+      selectors+="
+              ${pair%=*}: \"${pair##*=}\""
+      ;;
     --)
       shift
       break
       ;;
-    *) fail "unexpected argument '$1' (--help)" ;;
+    *) fail "'$1' is unknown" ;;
   esac
   shift
 done
-[ -n "$name" ] || fail "--name is missing"
-[ -n "$image" ] || fail "--image is missing"
-case "$hosts" in
-  '' | *[!0-9]* | 0) fail "--hosts is '$hosts'; wanted their number" ;;
-esac
-[ $# -gt 0 ] || fail "the command is missing: -- python main.py --config=..."
+[ -n "$image" ] || fail "missing: --image"
+[[ $hosts =~ ^[1-9][0-9]*$ ]] || fail "missing: --hosts, a number from 1 on"
+[ $# -gt 0 ] || fail "missing: -- COMMAND"
 
-# Kubernetes starts again only what ended with a status that is not 0.
-case " $* " in
-  *' main.py '*) set -- "$@" --config.train.preempt_exit_code=85 ;;
-esac
-
-# As JSON, which is YAML, so that no argument can end a string.
-strings() {
-  python3 -c 'import json, sys; print(json.dumps(sys.argv[1:]))' "$@"
-}
-
-# The controller's names: JOBSET-JOB-INDEX-POD.JOBSET. Kubernetes puts the
-# variable in.
-# shellcheck disable=SC2016
-command=$(strings "$@" \
-  "--coordinator_address=$name-hosts-0-0.$name:8476" \
-  "--num_processes=$hosts" '--process_id=$(JOB_COMPLETION_INDEX)')
-read -r quoted_name quoted_image quoted_claim < <(python3 -c '
-import json, sys
-print(*map(json.dumps, sys.argv[1:]))' "$name" "$image" "$claim")
-
-{
-  cat <<YAML
+manifest() {
+  cat <<END
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: $run
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: $run
+rules:
+- apiGroups: ["", "batch"]
+  resources: ["pods", "services", "jobs"]
+  verbs: ["get", "list"]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: $run
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: $run
+subjects:
+- kind: ServiceAccount
+  name: $run
+---
 apiVersion: jobset.x-k8s.io/v1alpha2
 kind: JobSet
 metadata:
-  name: $quoted_name
+  name: $run
 spec:
   failurePolicy:
     maxRestarts: $restarts
-  network:
-    enableDNSHostnames: true
+    rules:
+    - action: FailJobSet # a mistake: it would be made again
+      onJobFailureReasons: ["PodFailurePolicy"]
   replicatedJobs:
   - name: hosts
     replicas: 1
     template:
       spec:
-        completionMode: Indexed
-        completions: $hosts
         parallelism: $hosts
+        completions: $hosts
+        completionMode: Indexed
         backoffLimit: 0
+        podFailurePolicy:
+          rules:
+          - action: FailJob
+            onExitCodes:
+              operator: In
+              values: [2]
         template:
           spec:
+            serviceAccountName: $run
             restartPolicy: Never
-            terminationGracePeriodSeconds: $grace
+            terminationGracePeriodSeconds: 120
+END
+  if [ -n "$selectors" ]; then
+    echo "            nodeSelector:$selectors"
+  fi
+  cat <<END
             containers:
-            - name: train
-              image: $quoted_image
-              command: $command
-              env:
-              - name: JOB_COMPLETION_INDEX
-                valueFrom:
-                  fieldRef:
-                    fieldPath: metadata.annotations['batch.kubernetes.io/job-completion-index']
-              ports:
-              - containerPort: 8476
-YAML
-  if [ -n "$gpus" ]; then
-    cat <<YAML
-              resources:
-                limits:
-                  nvidia.com/gpu: $gpus
-YAML
+            - name: run
+              image: $image
+              command:
+END
+  local word
+  for word in "$@" --distributed; do
+    word=${word//\\/\\\\}
+    echo "              - \"${word//\"/\\\"}\""
+  done
+  if [ -n "$resources" ]; then
+    echo "              resources:
+                limits:$resources"
   fi
   if [ -n "$claim" ]; then
-    cat <<YAML
+    cat <<END
               volumeMounts:
-              - name: data
-                mountPath: /data
+              - name: runs
+                mountPath: /mnt/runs
             volumes:
-            - name: data
+            - name: runs
               persistentVolumeClaim:
-                claimName: $quoted_claim
-YAML
+                claimName: $claim
+END
   fi
-} | "${apply[@]}"
+}
+
+case "$verb" in
+  print) manifest "$@" ;;
+  apply) manifest "$@" | kubectl apply -f - ;;
+esac

@@ -1,77 +1,100 @@
 #!/usr/bin/env bash
-# Several processes on this machine as one run: a pod in small.
+# Several processes on this machine that work as one: a stand-in for a pod.
 #
 #   launch/local.sh N [--devices=D] COMMAND...
-#   launch/local.sh 2 --devices=4 ./run.sh main.py --config=configs/quickstart.py
 #
-# Each process gets --coordinator_address, --num_processes and --process_id at
-# the end of its command, and with --devices that many devices of the CPU. Their
-# lines begin with the number of the process. When one of them fails the others
-# are stopped, and its status is the status of all. SIGTERM and Ctrl-C go to all.
+#   N            processes
+#   --devices=D  each has D CPU devices
+#
+# COMMAND gets --coordinator_address, --num_processes and --process_id behind
+# its own words. Lines of process I begin with "[I] ". The first status that is
+# not 0 ends all, and is the script's; SIGTERM and Ctrl-C go to every process.
+#
+#   launch/local.sh 2 --devices=2 python main.py --config=configs/quickstart.py
+
 set -euo pipefail
 
-usage() {
-  sed -n '2,10s/^# \{0,1\}//p' "$0"
-}
-
 fail() {
-  echo "local.sh: $*" >&2
+  echo "launch/local.sh: $*; see --help" >&2
   exit 2
 }
 
 case "${1-}" in
-  -h | --help) usage; exit ;;
-  '' | *[!0-9]* | 0) fail "N is '${1-}'; wanted the number of processes (--help)" ;;
+  -h | --help)
+    sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
+    exit
+    ;;
+  "") fail "missing: N, the number of processes" ;;
+  *[!0-9]* | 0) fail "N is '$1'; wanted a number from 1 on" ;;
 esac
 count=$1
 shift
-case "${1-}" in
-  --devices=*)
-    export JAX_PLATFORMS=cpu
-    flag=--xla_force_host_platform_device_count=${1#*=}
-    export XLA_FLAGS="${XLA_FLAGS:-} $flag"
-    shift
-    ;;
-esac
-[ $# -gt 0 ] || fail "the command is missing (--help)"
+if [[ ${1-} = --devices=* ]]; then
+  devices=${1#*=}
+  [[ $devices =~ ^[1-9][0-9]*$ ]] || fail "$1: wanted a number from 1 on"
+  export JAX_PLATFORMS=cpu
+  XLA_FLAGS="${XLA_FLAGS-} --xla_force_host_platform_device_count=$devices"
+  export XLA_FLAGS
+  shift
+fi
+[ $# -gt 0 ] || fail "missing: COMMAND, such as python main.py ..."
 
-# A free port, unless PORT names one.
-port=${PORT:-$(python3 -c 'import socket
-with socket.socket() as s:
-  s.bind(("127.0.0.1", 0))
-  print(s.getsockname()[1])')}
+# A port nobody answers at.
+port=$((20000 + RANDOM % 12000))
+while (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+  port=$((port + 1))
+done
 
+# Line by line, where sed would keep them back.
+prefix() {
+  local line
+  while IFS= read -r line || [ -n "$line" ]; do
+    printf '[%s] %s\n' "$1" "$line"
+  done
+}
+
+# Each process is a group of its own: Ctrl-C at the terminal reaches this
+# script alone, which hands it on once.
+set -m
 pids=()
 for ((i = 0; i < count; i++)); do
-  "$@" --coordinator_address="127.0.0.1:$port" --num_processes="$count" \
-    --process_id="$i" \
-    > >(sed -u "s/^/[$i] /") 2> >(sed -u "s/^/[$i] /" >&2) &
+  "$@" "--coordinator_address=127.0.0.1:$port" "--num_processes=$count" \
+    "--process_id=$i" > >(prefix "$i") 2> >(prefix "$i" >&2) &
   pids+=($!)
 done
 
-pass_on() {
-  kill "-$1" "${pids[@]}" 2>/dev/null || true
+tell() {
+  local pid
+  for pid in "${pids[@]}"; do
+    kill "-$1" "$pid" 2>/dev/null || true
+  done
 }
-trap 'pass_on TERM' TERM
-trap 'pass_on INT' INT
+trap 'tell TERM' TERM
+trap 'tell INT' INT
 
 status=0
+failed=-1 # tenths of a second since the first failure
 while [ ${#pids[@]} -gt 0 ]; do
-  # Ends with the next process, or with a signal to this script.
-  wait -n "${pids[@]}" || true
-  running=()
+  left=()
   for pid in "${pids[@]}"; do
     if kill -0 "$pid" 2>/dev/null; then
-      running+=("$pid")
+      left+=("$pid")
       continue
     fi
-    code=0
-    wait "$pid" || code=$?
-    if [ $status -eq 0 ] && [ $code -ne 0 ]; then
-      status=$code
-      pass_on TERM
+    ended=0
+    wait "$pid" || ended=$?
+    if [ "$ended" != 0 ] && [ "$status" = 0 ]; then
+      status=$ended
+      failed=0
     fi
   done
-  pids=("${running[@]}")
+  pids=(${left[@]+"${left[@]}"})
+  if [ "$failed" -ge 0 ]; then
+    # First they may find out and say so themselves.
+    [ "$failed" != 20 ] || tell TERM
+    [ "$failed" != 120 ] || tell KILL
+    failed=$((failed + 1))
+  fi
+  sleep 0.1
 done
-exit $status
+exit "$status"

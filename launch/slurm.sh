@@ -1,75 +1,86 @@
 #!/usr/bin/env bash
-# A Slurm job of one process per GPU, or per node.
+# A run on a Slurm cluster.
 #
-#   launch/slurm.sh --nodes=N --gpus=G [OPTIONS] [-- COMMAND...]
+#   launch/slurm.sh [--nodes=1] [--gpus=0] [--per=node|gpu] [--print]
+#       [SBATCH OPTION...] -- python main.py --config=... --workdir=...
 #
-#   --gpus=8          of each node; 0 for none
-#   --per=gpu         one process per GPU (default), or node
-#   --name=interbert  of the job; its log is NAME-JOB.log
-#   --cpus=4          of each process
-#   --time=24:00:00   and --partition=P, --account=A as sbatch has them
+#   --nodes=N   machines
+#   --gpus=G    of each
+#   --per=node  one process on each machine, with all its GPUs (the default);
+#               --per=gpu one process for each GPU
+#   --print     shows the batch script and submits nothing
 #
-# COMMAND, such as ./run.sh main.py --config=configs/pretrain_en.py
-# --workdir=runs/en, runs with --distributed. Two minutes before the job's time
-# is over, and when it is preempted, Slurm sends SIGTERM to the processes: they
-# save, end with status 85, and the job is queued again.
+# What else sbatch takes goes to it: --time=24:00:00 --partition=gpu
+# --account=... --job-name=... --output=...
+#
+# Two minutes before the time is up, and when the job is preempted, every
+# process gets SIGTERM and saves. A run that ends with status 85 is queued
+# again: --config.train.preempt_exit_code=85 makes a saved run end so.
+
 set -euo pipefail
 
 fail() {
-  echo "slurm.sh: $*" >&2
+  echo "launch/slurm.sh: $*; see --help" >&2
   exit 2
 }
 
-nodes='' gpus='' per=gpu name=interbert cpus=4 time=24:00:00
-more=()
+case "${1-}" in
+  -h | --help)
+    sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
+    exit
+    ;;
+esac
+nodes=1 gpus=0 per=node print='' others=()
 while [ $# -gt 0 ]; do
   case "$1" in
-    -h | --help)
-      sed -n '2,15s/^# \{0,1\}//p' "$0"
-      exit
-      ;;
-    --nodes=*) nodes=${1#*=} ;;
-    --gpus=*) gpus=${1#*=} ;;
-    --per=*) per=${1#*=} ;;
-    --name=*) name=${1#*=} ;;
-    --cpus=*) cpus=${1#*=} ;;
-    --time=*) time=${1#*=} ;;
-    --partition=* | --account=*) more+=("$1") ;;
+    --nodes=?*) nodes=${1#*=} ;;
+    --gpus=?*) gpus=${1#*=} ;;
+    --per=node | --per=gpu) per=${1#*=} ;;
+    --per=*) fail "$1: wanted node or gpu" ;;
+    --print) print=yes ;;
     --)
       shift
       break
       ;;
-    *) fail "unexpected argument '$1' (--help)" ;;
+    --*=*) others+=("$1") ;;
+    *) fail "'$1' is unknown" ;;
   esac
   shift
 done
-[ -n "$nodes" ] || fail "--nodes is missing"
-case "$gpus" in
-  '' | *[!0-9]*) fail "--gpus is '$gpus'; wanted the number of each node's" ;;
-esac
-[ $# -gt 0 ] || fail "the command is missing: -- ./run.sh main.py --config=..."
-case "$per" in
-  gpu)
-    [ "$gpus" -gt 0 ] || fail "--per=gpu without GPUs; give --per=node"
-    tasks=$gpus
-    ;;
-  node) tasks=1 ;;
-  *) fail "--per is '$per'; wanted gpu or node" ;;
-esac
-case " $* " in
-  *' main.py '*) set -- "$@" --config.train.preempt_exit_code=85 ;;
-esac
-printf -v quoted '%q ' "$@" --distributed
-# JAX gives a process of Slurm one GPU, unless it is told otherwise.
-[ "$per" = gpu ] || [ "$gpus" = 0 ] ||
-  quoted="env JAX_LOCAL_DEVICE_IDS=$(seq -s, 0 $((gpus - 1))) $quoted"
-[ "$gpus" = 0 ] || more+=("--gres=gpu:$gpus")
+[[ $nodes =~ ^[1-9][0-9]*$ ]] || fail "--nodes=$nodes: wanted a number from 1 on"
+[[ $gpus =~ ^[0-9]+$ ]] || fail "--gpus=$gpus: wanted a number"
+[ $# -gt 0 ] || fail "missing: -- COMMAND"
+tasks=1
+if [ "$per" = gpu ]; then
+  [ "$gpus" != 0 ] || fail "--per=gpu: missing: --gpus"
+  tasks=$gpus
+fi
 
-exec sbatch --job-name="$name" --nodes="$nodes" --ntasks-per-node="$tasks" \
-  --cpus-per-task="$cpus" --time="$time" --signal=TERM@120 --requeue \
-  --open-mode=append --output="$name-%j.log" "${more[@]}" \
-  --wrap="export PYTHONFAULTHANDLER=1
-srun --kill-on-bad-exit=1 ${quoted% }
-status=\$?
-[ \$status -ne 85 ] || scontrol requeue \$SLURM_JOB_ID
-exit \$status"
+# The signal goes to the steps of the job, not to this shell.
+options=(--nodes="$nodes" --ntasks-per-node="$tasks" --signal=TERM@120
+  --requeue --open-mode=append)
+if [ "$gpus" != 0 ]; then
+  options+=(--gres="gpu:$gpus")
+fi
+
+script() {
+  echo "#!/usr/bin/env bash"
+  if [ "$per" = node ] && [ "$gpus" -gt 1 ]; then
+    # Under Slurm JAX would take one GPU for each process.
+    echo "export JAX_LOCAL_DEVICE_IDS=$(seq -s, 0 $((gpus - 1)))"
+  fi
+  cat <<END
+status=0
+srun --kill-on-bad-exit=1 $(printf '%q ' "$@")--distributed || status=\$?
+if [ "\$status" = 85 ]; then
+  scontrol requeue "\$SLURM_JOB_ID"
+fi
+exit "\$status"
+END
+}
+
+if [ -n "$print" ]; then
+  script "$@"
+else
+  script "$@" | sbatch "${options[@]}" ${others[@]+"${others[@]}"}
+fi

@@ -1,137 +1,161 @@
 #!/usr/bin/env bash
-# A Cloud TPU pod by ssh, step by step.
+# A Cloud TPU pod through gcloud: every host runs the same command.
 #
-#   launch/tpu_pod.sh VERB --name=NAME --zone=ZONE [OPTIONS] [-- COMMAND...]
+#   launch/tpu_pod.sh create  NAME --zone=Z --type=T [--version=V] [--spot]
+#   launch/tpu_pod.sh queue   NAME --zone=Z --type=T [--version=V] [--spot]
+#   launch/tpu_pod.sh copy    NAME --zone=Z        what is committed here
+#   launch/tpu_pod.sh install NAME --zone=Z        requirements and jax[tpu]
+#   launch/tpu_pod.sh start   NAME --zone=Z -- main.py --config=... --workdir=...
+#   launch/tpu_pod.sh logs    NAME --zone=Z [--worker=I]
+#   launch/tpu_pod.sh wait    NAME --zone=Z        ends as the command ended
+#   launch/tpu_pod.sh stop    NAME --zone=Z        SIGTERM: it saves, then ends
+#   launch/tpu_pod.sh delete  NAME --zone=Z [--queued]
+#   launch/tpu_pod.sh run     NAME --zone=Z --type=T [--version=V] -- main.py ...
 #
-#   create    makes the pod: --type=v3-32 --version=tpu-ubuntu2204-base
-#   queue     the same as a queued resource, spot unless --no-spot
-#   copy      this checkout (or --directory=DIR) to every host, without .venv,
-#             runs and .git
-#   install   the environment on every host, with JAX for TPU
-#   start     COMMAND on every host, detached, with --distributed at its end
-#   logs      follows the log of a host: --worker=0
-#   stop      SIGTERM to the run on every host: it saves and ends
-#   run       copy, install and start; and again, with a new pod, whenever the
-#             pod was taken away (queued resources)
-#   delete    gives the pod back
+#   --type     accelerator, such as v3-32 or v5litepod-16
+#   --version  runtime; tpu-ubuntu2204-base by default
+#   --spot     cheaper, and taken away at any time
+#   --queued   it was made by queue
 #
-#   launch/tpu_pod.sh start --name=pod --zone=us-central2-b -- ./run.sh main.py \
-#     --config=configs/pretrain_en.py --workdir=/mnt/share/runs/en
-#
-# --project=ID is passed on to gcloud. docs/pods.md goes through all of it.
+# start returns at once: the command goes on when the connection is gone.
+# run does create --spot, copy, install, start and wait, and all of it again
+# when the pod was taken away or the command ended with status 85, which
+# --config.train.preempt_exit_code=85 gives to a run that was told to stop and
+# has saved. --workdir must outlive the pod.
+
+# Words in single quotes are expanded on the hosts.
+# shellcheck disable=SC2016
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 fail() {
-  echo "tpu_pod.sh: $*" >&2
+  echo "launch/tpu_pod.sh: $*; see --help" >&2
   exit 2
 }
 
 case "${1-}" in
   -h | --help)
-    sed -n '2,23s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
     exit
     ;;
-  create | queue | copy | install | start | logs | stop | run | delete) ;;
-  *) fail "VERB is '${1-}'; see --help" ;;
+  create | queue | copy | install | start | logs | wait | stop | delete | run) ;;
+  "") fail "missing: what to do (create, start, ...)" ;;
+  *) fail "'$1' is unknown" ;;
 esac
 verb=$1
 shift
-name='' zone='' type='' version=tpu-ubuntu2204-base spot=--spot worker=0
-from=. directory=interbert-jax wait=60
-common=()
+name=${1-}
+case "$name" in "" | -*) fail "missing: NAME of the pod" ;; esac
+shift
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+zone='' type='' version=tpu-ubuntu2204-base spot='' worker=0 queued=''
 while [ $# -gt 0 ]; do
   case "$1" in
-    --name=*) name=${1#*=} ;;
-    --zone=*) zone=${1#*=} ;;
-    --type=*) type=${1#*=} ;;
-    --version=*) version=${1#*=} ;;
-    --worker=*) worker=${1#*=} ;;
-    --directory=*) from=${1#*=} ;;
-    --project=*) common+=("$1") ;;
-    --no-spot) spot='' ;;
+    --zone=?*) zone=${1#*=} ;;
+    --type=?*) type=${1#*=} ;;
+    --version=?*) version=${1#*=} ;;
+    --worker=?*) worker=${1#*=} ;;
+    --spot) spot=--spot ;;
+    --queued) queued=yes ;;
     --)
       shift
       break
       ;;
-    *) fail "unexpected argument '$1'; see --help" ;;
+    *) fail "'$1' is unknown" ;;
   esac
   shift
 done
-[ -n "$name" ] || fail "--name is missing"
-[ -n "$zone" ] || fail "--zone is missing"
-common+=("--zone=$zone")
+[ -n "$zone" ] || fail "missing: --zone"
+case "$verb" in create | queue | run) [ -n "$type" ] || fail "missing: --type" ;; esac
+case "$verb" in start | run) [ $# -gt 0 ] || fail "missing: -- COMMAND" ;; esac
 
-on() { # $1: worker or all; $2: what to do there
-  gcloud compute tpus tpu-vm ssh "$name" "${common[@]}" --worker="$1" \
-    --command="$2"
+tpu=(gcloud compute tpus)
+
+# $1: which hosts; $2: what they do, expanded there.
+on_hosts() {
+  "${tpu[@]}" tpu-vm ssh "$name" --zone="$zone" --worker="$1" --command="$2"
 }
 
 create() {
-  [ -n "$type" ] || fail "--type is missing, such as --type=v3-32"
-  gcloud compute tpus tpu-vm create "$name" "${common[@]}" \
-    --accelerator-type="$type" --version="$version"
-}
-
-queue() {
-  [ -n "$type" ] || fail "--type is missing, such as --type=v3-32"
-  gcloud compute tpus queued-resources create "$name" --node-id="$name" \
-    "${common[@]}" --accelerator-type="$type" --runtime-version="$version" \
-    ${spot:+"$spot"}
+  "${tpu[@]}" tpu-vm create "$name" --zone="$zone" \
+    --accelerator-type="$type" --version="$version" ${spot:+"$spot"}
 }
 
 copy() {
-  local packed
-  packed=$(mktemp -d)
-  tar --exclude=./.venv --exclude=./.git --exclude=./runs \
-    -czf "$packed/$directory.tar.gz" -C "$from" .
-  gcloud compute tpus tpu-vm scp "$packed/$directory.tar.gz" "$name:" \
-    "${common[@]}" --worker=all
-  rm -rf "$packed"
-  on all "mkdir -p $directory && tar -xzf $directory.tar.gz -C $directory"
+  local folder
+  folder=$(mktemp -d)
+  git archive --format=tar.gz --output="$folder/interbert-jax.tar.gz" HEAD
+  "${tpu[@]}" tpu-vm scp "$folder/interbert-jax.tar.gz" \
+    "$name:interbert-jax.tar.gz" --zone="$zone" --worker=all
+  rm -r "$folder"
+  on_hosts all \
+    'mkdir -p interbert-jax && tar -xzf interbert-jax.tar.gz -C interbert-jax'
 }
 
 install() {
-  on all "cd $directory && ./run.sh -m pip install --quiet 'jax[tpu]'"
+  on_hosts all 'cd interbert-jax && ./run.sh -m pip install -q "jax[tpu]"'
 }
 
 start() {
-  [ $# -gt 0 ] || fail "the command is missing: -- ./run.sh main.py --config=..."
-  local quoted
-  printf -v quoted '%q ' "$@" --distributed
-  # setsid: the run stays when this connection ends.
-  on all "cd $directory && { nohup setsid ${quoted% } > train.log 2>&1 \
-< /dev/null & echo \$! > train.pid; }"
+  local command
+  command=$(printf '%q ' "$@")--distributed
+  # The shell outlives a SIGTERM to its group, to write the status down.
+  on_hosts all "cd interbert-jax || exit 1
+if kill -0 \"\$(cat pod.pid 2>/dev/null)\" 2>/dev/null; then
+  echo 'a command is running here: stop it first' >&2; exit 1
+fi
+rm -f pod.status
+nohup setsid bash -c $(printf %q "trap : TERM
+./run.sh $command
+echo \$? > pod.status") >> pod.log 2>&1 < /dev/null &
+echo \$! > pod.pid"
 }
 
-# What a host answers: running, ended, or nothing where it is gone.
-state() {
-  on "$worker" "kill -0 \$(cat $directory/train.pid) 2>/dev/null \
-&& echo running || echo ended" 2>/dev/null || true
-}
-
-run() {
-  while true; do
-    copy && install && start "$@" || echo "tpu_pod.sh: not started" >&2
-    while [ "$(state)" = running ]; do sleep "$wait"; done
-    if [ "$(state)" = ended ]; then
-      echo "tpu_pod.sh: the run has ended; look at its log with 'logs'" >&2
-      return
-    fi
-    echo "tpu_pod.sh: $name is gone; asking for another one" >&2
-    gcloud compute tpus queued-resources delete "$name" "${common[@]}" \
-      --force --quiet || true
-    queue
-    until on "$worker" true 2>/dev/null; do sleep "$wait"; done
-  done
+wait_for_end() {
+  on_hosts 0 'cd interbert-jax || exit 1
+while kill -0 "$(cat pod.pid)" 2>/dev/null; do sleep 10; done
+exit "$(cat pod.status)"'
 }
 
 delete() {
-  gcloud compute tpus tpu-vm delete "$name" "${common[@]}" --quiet
+  if [ -n "$queued" ]; then
+    "${tpu[@]}" queued-resources delete "$name" --zone="$zone" --force --quiet
+  else
+    "${tpu[@]}" tpu-vm delete "$name" --zone="$zone" --quiet
+  fi
 }
 
 case "$verb" in
-  logs) on "$worker" "tail -n 50 -f $directory/train.log" ;;
-  stop) on all "kill -TERM \$(cat $directory/train.pid)" ;;
-  *) "$verb" "$@" ;;
+  create) create ;;
+  queue)
+    "${tpu[@]}" queued-resources create "$name" --node-id="$name" \
+      --zone="$zone" --accelerator-type="$type" \
+      --runtime-version="$version" ${spot:+"$spot"}
+    ;;
+  copy) copy ;;
+  install) install ;;
+  start) start "$@" ;;
+  logs) on_hosts "$worker" 'tail -n 100 -F interbert-jax/pod.log' ;;
+  wait) wait_for_end ;;
+  stop)
+    on_hosts all 'cd interbert-jax || exit 1
+kill -TERM -- "-$(cat pod.pid)"
+while kill -0 "$(cat pod.pid)" 2>/dev/null; do sleep 2; done'
+    ;;
+  delete) delete ;;
+  run)
+    spot=--spot
+    while true; do
+      status=0
+      create && copy && install && start "$@" && wait_for_end || status=$?
+      [ "$status" != 0 ] || exit 0
+      state=$("${tpu[@]}" tpu-vm describe "$name" --zone="$zone" \
+        --format='value(state)' || echo GONE)
+      # It is still there: the command itself has failed.
+      [ "$state" != READY ] || [ "$status" = 85 ] || exit "$status"
+      echo "launch/tpu_pod.sh: the pod is $state; making it again" >&2
+      delete || true
+      sleep "${RETRY_SECONDS:-60}"
+    done
+    ;;
 esac

@@ -1,67 +1,79 @@
 #!/usr/bin/env bash
-# A workload on Google Kubernetes Engine, by xpk.
+# A run on GKE through xpk, on TPUs or GPUs.
 #
-#   launch/xpk.sh VERB --cluster=CLUSTER [OPTIONS] [-- COMMAND...]
+#   launch/xpk.sh create RUN --cluster=C --project=P --zone=Z --image=I
+#       (--tpu-type=T [--slices=1] | --device-type=T [--nodes=1])
+#       [--max-restarts=50] -- python main.py --config=... --workdir=...
+#   launch/xpk.sh list   --cluster=C --project=P --zone=Z
+#   launch/xpk.sh delete RUN --cluster=C --project=P --zone=Z
 #
-#   create    --workload=NAME --image=IMAGE and --tpu-type=v5litepod-16, or
-#             --device-type=h100-80gb-8 [--num-nodes=2]; starts COMMAND with
-#             --distributed on every host, up to --max-restarts=50 times again
-#   list      the workloads of the cluster
-#   delete    --workload=NAME
-#
-# --project=ID and --zone=ZONE are passed on to xpk.
+#   --image         with this code in its working directory; see docs/pods.md
+#   --tpu-type      such as v5litepod-16; --device-type such as h100-80gb-8
+#   --max-restarts  how often it may start again, as after a spot node is taken
+
 set -euo pipefail
 
 fail() {
-  echo "xpk.sh: $*" >&2
+  echo "launch/xpk.sh: $*; see --help" >&2
   exit 2
 }
 
 case "${1-}" in
   -h | --help)
-    sed -n '2,12s/^# \{0,1\}//p' "$0"
+    sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
     exit
     ;;
   create | list | delete) ;;
-  *) fail "VERB is '${1-}'; wanted create, list or delete (--help)" ;;
+  "") fail "missing: what to do (create, list, delete)" ;;
+  *) fail "'$1' is unknown" ;;
 esac
 verb=$1
 shift
-workload='' image='' restarts=50 cluster=''
-common=() devices=()
+run=()
+if [ "$verb" != list ]; then
+  case "${1-}" in "" | -*) fail "missing: RUN, its name" ;; esac
+  run=(--workload "$1")
+  shift
+fi
+
+where=() cluster='' project='' zone='' image='' restarts=50
+tpu='' device='' slices=1 nodes=1
 while [ $# -gt 0 ]; do
   case "$1" in
-    --cluster=*) cluster=${1#*=} ;;
-    --workload=*) workload=${1#*=} ;;
-    --image=*) image=${1#*=} ;;
-    --max-restarts=*) restarts=${1#*=} ;;
-    --project=* | --zone=*) common+=("$1") ;;
-    --tpu-type=* | --num-slices=* | --device-type=* | --num-nodes=*)
-      devices+=("$1")
-      ;;
+    --cluster=?*) cluster=${1#*=} ;;
+    --project=?*) project=${1#*=} ;;
+    --zone=?*) zone=${1#*=} ;;
+    --image=?*) image=${1#*=} ;;
+    --tpu-type=?*) tpu=${1#*=} ;;
+    --slices=?*) slices=${1#*=} ;;
+    --device-type=?*) device=${1#*=} ;;
+    --nodes=?*) nodes=${1#*=} ;;
+    --max-restarts=?*) restarts=${1#*=} ;;
     --)
       shift
       break
       ;;
-    *) fail "unexpected argument '$1' (--help)" ;;
+    *) fail "'$1' is unknown" ;;
   esac
   shift
 done
-[ -n "$cluster" ] || fail "--cluster is missing"
-common=(--cluster="$cluster" "${common[@]}")
-[ "$verb" != list ] || exec xpk workload list "${common[@]}"
-[ -n "$workload" ] || fail "--workload is missing"
-[ "$verb" != delete ] ||
-  exec xpk workload delete "${common[@]}" --workload="$workload"
+for need in cluster project zone; do
+  [ -n "${!need}" ] || fail "missing: --$need"
+done
+where=(--cluster "$cluster" --project "$project" --zone "$zone")
 
-[ -n "$image" ] || fail "--image is missing"
-[ ${#devices[@]} -gt 0 ] || fail "--tpu-type or --device-type is missing"
-[ $# -gt 0 ] || fail "the command is missing: -- python main.py --config=..."
-# Kubernetes starts again only what ended with a status that is not 0.
-case " $* " in
-  *' main.py '*) set -- "$@" --config.train.preempt_exit_code=85 ;;
-esac
-printf -v quoted '%q ' "$@" --distributed
-exec xpk workload create "${common[@]}" --workload="$workload" \
-  "${devices[@]}" --base-docker-image="$image" --max-restarts="$restarts" \
-  --command="${quoted% }"
+if [ "$verb" != create ]; then
+  exec xpk workload "$verb" ${run[@]+"${run[@]}"} "${where[@]}"
+fi
+[ -n "$image" ] || fail "missing: --image"
+[ -n "$tpu$device" ] || fail "missing: --tpu-type or --device-type"
+[ -z "$tpu" ] || [ -z "$device" ] || fail "--tpu-type or --device-type, not both"
+[ $# -gt 0 ] || fail "missing: -- COMMAND"
+if [ -n "$tpu" ]; then
+  machines=(--tpu-type "$tpu" --num-slices "$slices")
+else
+  machines=(--device-type "$device" --num-nodes "$nodes")
+fi
+exec xpk workload create "${run[@]}" "${where[@]}" "${machines[@]}" \
+  --docker-image "$image" --max-restarts "$restarts" \
+  --command "$(printf '%q ' "$@")--distributed"
