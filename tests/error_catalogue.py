@@ -12,8 +12,8 @@ state_errors.py, made by one of four functions of error_row.py:
 
 WORDS are the fixed part of the message, with "..." for what differs: they are
 a heading of docs/troubleshooting.md. `also` are words of this very mistake.
-tests/test_errors.py runs all rows; bench/reliability.py counts them, on eight
-CPU devices as well: some rows are about sharing a batch.
+tests/test_errors.py runs all rows; bench/reliability.py counts them. Some need
+the eight CPU devices of tests/conftest.py: they are about sharing a batch.
 """
 
 from tests import config_errors, data_errors, state_errors

@@ -69,7 +69,7 @@ def read_ids(path):
 
 def numbers(workdir):
   """Of every step and evaluation what is not about time."""
-  timing = {"time", "examples_per_sec", "data_wait_frac"}
+  timing = {"time", "seconds", "examples_per_sec", "data_wait_frac"}
   return {
     (row["step"], "val/loss" in row): {
       key: value for key, value in row.items() if key not in timing
