@@ -30,6 +30,7 @@ from interbert_jax.workdir import set_aside
 log = logging.getLogger(__name__)
 _SHOWN_FILES = 3  # of those that are damaged
 _TEMPORARY = ".orbax-checkpoint-tmp"
+_FULL = "no space left on the disk"
 _SAVE_TIMEOUT = 1200  # seconds; a save that hangs is an error
 
 
@@ -105,7 +106,8 @@ class Checkpoints:
     self.best_metric = best_metric
     self._saving: int | None = None  # the step that is being written
     self._failed = False
-    self._bytes = 0  # of the last state that was saved
+    self._bytes = 0  # that the save is thought to need
+    self._bytes_on_disk = 0  # of the last one of this process
     if create and is_main_process():
       for path in pathlib.Path(self.directory).glob(f"*{_TEMPORARY}*"):
         log.warning("ignoring unfinished checkpoint %s", path)
@@ -177,13 +179,22 @@ class Checkpoints:
       raise
     except Exception as error:
       self._failed = True
-      raise CheckpointError(self._why(error)) from error
+      reason = str(error).strip().partition("\n")[0]
+      if "No space left" in str(error) or "ENOSPC" in str(error):
+        reason = _FULL
+      raise CheckpointError(self._why(reason)) from error
 
-  def _why(self, error: Exception) -> str:
+  def _check_room(self, items) -> None:
+    """Refuses a save for which the disk is too full, before it begins."""
+    # Written like the one before; a first one may shrink to a half.
+    in_memory = sum(x.nbytes for x in jax.tree.leaves(items))
+    self._bytes = self._bytes_on_disk or in_memory // 2
+    if anywhere(shutil.disk_usage(self.directory).free < self._bytes):
+      self._failed = True
+      raise CheckpointError(self._why(_FULL))
+
+  def _why(self, reason: str) -> str:
     free = shutil.disk_usage(self.directory).free
-    reason = str(error).strip().partition("\n")[0]
-    if "No space left" in str(error) or "ENOSPC" in str(error):
-      reason = "no space left on the disk"
     return (
       f"{self.directory}/{self._saving}: the checkpoint cannot be written: "
       f"{reason}. It needs about {self._bytes / 1e6:,.1f} MB, and "
@@ -198,7 +209,7 @@ class Checkpoints:
   def _write_manifest(self) -> None:
     """Orbax calls this when all files are there, before it names them."""
     for path in self._unfinished(self._saving):
-      manifest.write_manifest(path)
+      self._bytes_on_disk = manifest.write_manifest(path)
 
   @property
   def steps(self) -> list[int]:
@@ -228,7 +239,7 @@ class Checkpoints:
     known = {k: float(v) for k, v in (metrics or {}).items()}
     self.wait()
     self._saving = step
-    self._bytes = sum(x.nbytes for x in jax.tree.leaves(items))
+    self._check_room(items)
     with self._explained():
       self.manager.save(
         step,
@@ -306,6 +317,11 @@ class Checkpoints:
   def _restore(self, step: int, template, wanted, check):
     args = ocp.args
     meta = self._read(step, meta=args.JsonRestore())["meta"]
+    if not isinstance(meta, dict):
+      raise CheckpointError(
+        f"{self.directory}/{step}: meta is a {type(meta).__name__}, wanted an "
+        "object"
+      )
     if check is not None:
       check(meta)
     check_items(f"{self.directory}/{step}", self._saved(step), wanted)

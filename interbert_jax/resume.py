@@ -100,11 +100,12 @@ def find_start(
     step = int(found["step"])
     origin = f"the checkpoint of step {step:,}"
     return Start(parallel.from_saved(state), step, origin, found, changed)
-  state = parallel.init(init_fn)
   if not init_from:
-    return Start(state, 0, "random parameters", {})
+    return Start(parallel.init(init_fn), 0, "random parameters", {})
+  # First: a path that is not there is found before anything is compiled.
   params, report = read_init(init_from, template.params, **init_options)
-  return Start(parallel.with_params(state, params), 0, report, {})
+  state = parallel.with_params(parallel.init(init_fn), params)
+  return Start(state, 0, report, {})
 
 
 def _check_data(

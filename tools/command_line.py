@@ -6,6 +6,7 @@ is a bug, with a traceback (1). A traceback is also what
 """
 
 import difflib
+import logging as python_logging
 import os
 import pathlib
 import re
@@ -136,14 +137,30 @@ def _shows_traceback() -> bool:
   return "config" in flags.FLAGS and bool(flags.FLAGS.config.get("debug"))
 
 
+def _unraisable(found) -> None:
+  """What Orbax's threads leave behind when a save fails is no news."""
+  if "Event loop is closed" not in str(found.exc_value):
+    sys.__unraisablehook__(found)
+
+
+class _Plain(python_logging.Formatter):
+  """Warnings as the other messages of a command."""
+
+  def format(self, record):
+    return f"{record.levelname.lower()}: {record.getMessage()}"
+
+
 def run(main: Callable[[Sequence[str]], None]) -> None:
   """Runs a command."""
 
   def guarded(argv: Sequence[str]) -> None:
-    # JAX and Orbax tell so much that the progress line would drown in it.
-    # Warnings of our own loggers stay.
+    # JAX and Orbax tell so much that the progress line would drown in it; what
+    # they raise is told below. Warnings of our own loggers stay.
     logging.set_verbosity(logging.WARNING)
-    logging.get_absl_logger().setLevel("ERROR")
+    logging.get_absl_logger().setLevel("CRITICAL")
+    logging.get_absl_handler().setFormatter(_Plain())
+    python_logging.getLogger("asyncio").setLevel("CRITICAL")
+    sys.unraisablehook = _unraisable
     with hosts.leaving():
       try:
         hosts.join_hosts()
