@@ -200,7 +200,10 @@ def test_errors_that_mean_a_lost_process():
 def test_last_words_are_spoken_unless_told_goodbye():
   for told, spoken in (
     ("", ""),
-    ('{"process": 1, "count": 3, "address": "", "heartbeat": 5}\n', "named"),
+    (
+      '{"process": 1, "count": 3, "address": "", "heartbeat": 5}\n',
+      "unhealthy",
+    ),
     ('{"process": 1}\ngoodbye\n', ""),
   ):
     done = subprocess.run(

@@ -40,9 +40,9 @@ def lost_words(about: dict, cause: str = "") -> str:
     words += f"{other} is gone; JAX says: {cause.removesuffix('.')}"
   else:
     words += (
-      f"JAX has ended it, since {other} gave no sign of life for "
-      f"{about['heartbeat']} s (it is named above, behind 'unhealthy'); or, if "
-      "nothing stands above, it was itself killed, by hand or for its memory"
+      f"ended by JAX, where it says above that {other} is unhealthy, without "
+      f"a sign of life for {about['heartbeat']} s; otherwise killed, by hand, "
+      "by a scheduler or for its memory"
     )
   return (
     f"{words}. The output of the one that went first says why. Start all "
