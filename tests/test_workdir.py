@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from interbert_jax.checkpoint import Checkpoints
 from interbert_jax.errors import CheckpointError, ConfigError
 from interbert_jax.workdir import check_workdir, locked, set_aside
 from tests.conftest import ROOT
@@ -67,7 +68,12 @@ def test_a_read_only_disk_is_found_at_once(small_disk):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_full_disk_ends_the_run_and_keeps_what_was_saved(small_disk, capfd):
+@pytest.mark.parametrize("foreseen", [True, False])
+def test_a_full_disk_ends_the_run_and_keeps_what_was_saved(
+  foreseen, small_disk, capfd, monkeypatch
+):
+  if not foreseen:  # as when another program fills the disk meanwhile
+    monkeypatch.setattr(Checkpoints, "_check_room", lambda self, items: None)
   disk = small_disk()
   workdir = disk / "run"
 
