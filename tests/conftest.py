@@ -26,6 +26,38 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
+# Begun first, so that no worker is at work long after the other.
+_LONGEST = (
+  "test_config_runs",
+  "test_train",
+  "test_parallel",
+  "test_hosts_training",
+  "test_hosts_evaluation",
+  "test_pod_survival",
+  "test_statements",
+  "test_end_to_end",
+  "test_configs",
+  "test_docs",
+  "test_pretrain_task",
+  "test_text_runs",
+  "test_weight_zero",
+  "test_eval_vcr",
+  "test_eval_vqa",
+  "test_ranking_scripts",
+  "test_model",
+)
+
+
+def pytest_collection_modifyitems(items):
+  items.sort(
+    key=lambda item: (
+      _LONGEST.index(item.path.stem)
+      if item.path.stem in _LONGEST
+      else len(_LONGEST)
+    )
+  )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
   """Two tests with the same step compile it once, in any worker."""

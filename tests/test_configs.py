@@ -108,9 +108,8 @@ def test_pretraining_is_the_published_shape():
   assert (config.input.max_regions, config.input.max_text_length) == (36, 36)
 
 
-@pytest.mark.parametrize(
-  ("name", "mrm_loss"), [("pretrain_en", "kl"), ("pretrain_zh", "features")]
-)
+# pretrain_en's loss is that of its relatives, which test_config_runs trains.
+@pytest.mark.parametrize(("name", "mrm_loss"), [("pretrain_zh", "features")])
 def test_pretraining_trains_two_steps_on_tiny_data(name, mrm_loss, tmp_path):
   """With class probabilities and without; the second on several corpora."""
   with_probs = mrm_loss == "kl"
