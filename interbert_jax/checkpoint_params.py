@@ -38,7 +38,12 @@ def load_params(path, item: str = "params") -> tuple[Any, dict]:
     )
   try:
     with ocp.StandardCheckpointer() as checkpointer:
-      tree = checkpointer.metadata(path / item).item_metadata.tree
+      found = checkpointer.metadata(path / item).item_metadata
+      if found is None:
+        raise CheckpointError(
+          f"{path / item}: the list of its arrays cannot be read"
+        )
+      tree = found.tree
       check_claimed_size(path / item, tree)
       # A template of NumPy arrays reads on any number of devices.
       template = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), tree)

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from input_pipeline import vqa_answers
 from interbert_jax import metrics, vcr_metrics
-from interbert_jax.errors import ConfigError
+from interbert_jax.errors import CheckpointError
 from interbert_jax.retrieval_metrics import RECALLS, retrieval_metrics
 from tests.properties import bounded
 from tests.test_retrieval_metrics import naive_metrics
@@ -67,7 +67,7 @@ def test_a_missing_pair_is_an_error(matrix, data):
   image = data.draw(st.integers(0, scores.shape[1] - 1))
   scores[text, image] = data.draw(st.sampled_from([np.nan, np.inf, -np.inf]))
   words = f"1 of {scores.size} .* query {text} with candidate {image};"
-  with pytest.raises(ConfigError, match=words):
+  with pytest.raises(CheckpointError, match=words):
     retrieval_metrics(scores, owners)
 
 
