@@ -37,7 +37,7 @@ from interbert_jax.run_info import environment
 
 
 def kills(folder: pathlib.Path) -> dict:
-  command = quick_start(1200, folder / "compiled")
+  command = quick_start(2400, folder / "compiled")
   return survive(command, folder, kills=50)
 
 

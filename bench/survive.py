@@ -70,17 +70,21 @@ class Start:
     return time.monotonic() - self.began
 
   def said(self) -> str:
-    self.errors.seek(0)
-    return self.errors.read().decode(errors="replace")
+    """Its errors, when it has ended; once."""
+    with self.errors:
+      self.errors.seek(0)
+      return self.errors.read().decode(errors="replace")
 
   def kill(self) -> None:
     self.process.send_signal(signal.SIGKILL)
     self.process.wait()
+    self.errors.close()
 
   def end(self) -> None:
     """Waits for it to end by itself."""
-    if self.process.wait() != 0:
-      raise RuntimeError(self.said())
+    code, said = self.process.wait(), self.said()
+    if code:
+      raise RuntimeError(said)
 
 
 def _examples(workdir: pathlib.Path) -> list[dict]:
@@ -129,6 +133,7 @@ def survive(
       restarts.append(start.wait_for_steps())
       time.sleep(rng.uniform(0, training_seconds))
     if start.process.poll() is not None:
+      start.end()
       break  # it came to its end before all kills
     reached = _last_step(killed)
     start.kill()
