@@ -168,12 +168,14 @@ def _saved_steps(workdir: pathlib.Path) -> list[int]:
 
 
 def _seconds(workdir: pathlib.Path, wall: float) -> dict[str, float]:
-  """Of the wall time: what ended in a checkpoint, by activity, and the rest."""
-  _, meta = load_params(
-    workdir / "checkpoints" / str(_saved_steps(workdir)[-1])
-  )
-  found = {name: round(value, 1) for name, value in meta["seconds"].items()}
-  return {**found, "lost": round(wall - sum(found.values()), 1)}
+  """Of the wall time: what a checkpoint knows of, by activity, and the rest.
+
+  The rest are imports, reading of data, and the work that kills undid.
+  """
+  last = workdir / "checkpoints" / str(_saved_steps(workdir)[-1])
+  seconds = load_params(last)[1]["seconds"]
+  found = {name: round(value, 1) for name, value in seconds.items()}
+  return {**found, "rest": round(wall - sum(found.values()), 1)}
 
 
 def compare(straight: pathlib.Path, killed: pathlib.Path) -> dict:
