@@ -43,6 +43,7 @@ class StopSignals:
   def __init__(self):
     self.name = ""
     self._arrived = 0.0
+    self._interrupted = False
     self._steps = 0
     self._agree = jax.distributed.is_initialized() and getattr(
       jax.config, "jax_enable_preemption_service", True
@@ -66,8 +67,10 @@ class StopSignals:
 
   def _note(self, number: int, frame) -> None:
     del frame
-    again = bool(self.name)
-    if not again:
+    # Only a second Ctrl-C means that: a launcher may send SIGTERM as well.
+    again = number == signal.SIGINT and self._interrupted
+    self._interrupted |= number == signal.SIGINT
+    if not self.name:
       self.name, self._arrived = signal.Signals(number).name, time.monotonic()
     if number == signal.SIGINT:
       if again:

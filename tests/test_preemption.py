@@ -109,6 +109,13 @@ def test_ctrl_c_twice_does_not_save(straight, tmp_path):
   same_end(tmp_path, straight[0])
 
 
+def test_ctrl_c_behind_sigterm_saves_as_well(tmp_path):
+  """As launchers send both."""
+  with pytest.raises(Preempted):
+    train(tmp_path, 7, signal.SIGTERM, signal.SIGINT)
+  assert steps(tmp_path) == [4, 7]
+
+
 def test_a_signal_before_the_first_step_saves_no_empty_step(straight, tmp_path):
   with pytest.raises(Preempted):
     train(tmp_path, 0, signal.SIGTERM)
