@@ -325,11 +325,11 @@ class Checkpoints:
     if check is not None:
       check(meta)
     check_items(f"{self.directory}/{step}", self._saved(step), wanted)
-    if meta["versions"] != versions():
+    if (written_by := meta.get("versions", {})) != versions():
       log.warning(
         "checkpoint %s was written by %s; this is %s",
         self.directory / str(step),
-        *different_versions(meta["versions"], versions()),
+        *different_versions(written_by, versions()),
       )
     restored = self._read(
       step, **{name: args.StandardRestore(x) for name, x in wanted.items()}
@@ -340,9 +340,15 @@ class Checkpoints:
     return state, meta
 
   def _read(self, step: int, **items):
-    try:
+    with self._readable(step):
       return self.manager.restore(step, args=ocp.args.Composite(**items))
-    except Exception as error:  # Orbax raises many types
+
+  @contextlib.contextmanager
+  def _readable(self, step: int):
+    """What Orbax says of a step that is whole and that it cannot read."""
+    try:
+      yield
+    except Exception as error:  # of many types
       raise CheckpointError(
         f"{self.directory}/{step}: Orbax cannot read it, though its files are "
         f"as they were written: {type(error).__name__}: {error}"
@@ -362,11 +368,12 @@ class Checkpoints:
 
   def _saved(self, step: int) -> dict[str, Any]:
     """The shapes of a step's items."""
-    found = self.manager.item_metadata(step)
     names = ["params", "train"]
     if self.has_ema(step):
       names.append("ema")
-    return {name: found[name].tree for name in names}
+    with self._readable(step):
+      found = self.manager.item_metadata(step)
+      return {name: found[name].tree for name in names}
 
   def choose(self, which: str) -> int:
     """The step meant by "latest", "best" or a number."""

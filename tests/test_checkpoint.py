@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bench.damage import KINDS, damage
+from interbert_jax import manifest
 from interbert_jax.checkpoint import Checkpoints
 from interbert_jax.checkpoint_params import load_params
 from interbert_jax.errors import CheckpointError
@@ -154,13 +155,21 @@ def test_another_model_is_no_damage(workdir):
   assert not (workdir / "set_aside").exists()
 
 
+def test_a_step_of_other_software_is_no_traceback(workdir):
+  """Its checksums fit, and Orbax does not know its lists of arrays."""
+  step = workdir / "checkpoints/6"
+  for name in ("params", "train"):
+    (step / name / "_METADATA").write_text("{}")
+  manifest.write_manifest(step)
+  with pytest.raises(CheckpointError, match="/checkpoints/6"):
+    train(workdir)
+
+
 def test_other_versions_are_said(workdir, said):
   path = workdir / "checkpoints/6/meta/metadata"
   meta = json.loads(path.read_text())
   meta["versions"]["jax"] = "0.0.1"
   path.write_text(json.dumps(meta))
-  from interbert_jax import manifest
-
   manifest.write_manifest(workdir / "checkpoints/6")
   train(workdir)
   assert f"was written by jax 0.0.1; this is jax {jax.__version__}" in said()
