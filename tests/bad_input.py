@@ -26,6 +26,7 @@ from input_pipeline.region_store import manifest_fingerprint
 from interbert_jax import train
 from interbert_jax.errors import ConfigError
 from tests.tiny_data import (
+  TINY_MODEL,
   C,
   E,
   make_record,
@@ -37,17 +38,6 @@ from tests.tiny_questions import vcr_question, write_vcr
 from tools import run_training
 
 TEXTS = "a dog runs", "the red cat sits", "man on the dog", "a man sits"
-TINY_MODEL = {
-  "hidden_size": 16,
-  "num_interaction_layers": 1,
-  "num_text_layers": 1,
-  "num_region_layers": 1,
-  "num_heads": 2,
-  "region_num_heads": 2,
-  "mlp_dim": 16,
-  "region_mlp_dim": 16,
-  "pooler_dim": 16,
-}
 
 
 @dataclasses.dataclass

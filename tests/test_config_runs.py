@@ -117,18 +117,7 @@ def test_it_trains(name, argument, tmp_path, monkeypatch):
     config.input.hard_texts = 0  # mining has tests of its own
   if task == "pretrain":
     config.task.group_size = 8
-  for key, value in {
-    "hidden_size": 16,
-    "num_interaction_layers": 1,
-    "num_text_layers": 1,
-    "num_region_layers": 1,
-    "num_heads": 2,
-    "region_num_heads": 2,
-    "mlp_dim": 16,
-    "region_mlp_dim": 16,
-    "pooler_dim": 16,
-  }.items():
-    config.model[key] = value
+  config.model.update(tiny_data.TINY_MODEL)
   config.train.epochs = None
   config.train.steps = 2
   config.train.batch_size = 8

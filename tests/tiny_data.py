@@ -7,6 +7,18 @@ import numpy as np
 E, C = 6, 5
 WORDS = "a dog cat man red on runs sits the".split()
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "##s", "un"]
+# A shape of InterBERT that compiles as fast as any.
+TINY_MODEL = {
+  "hidden_size": 16,
+  "num_interaction_layers": 1,
+  "num_text_layers": 1,
+  "num_region_layers": 1,
+  "num_heads": 2,
+  "region_num_heads": 2,
+  "mlp_dim": 16,
+  "region_mlp_dim": 16,
+  "pooler_dim": 16,
+}
 
 
 def make_record(image_id, *, regions=3, seed=0, class_probs=True):
