@@ -9,17 +9,17 @@ text, with an empty one ([CLS] [SEP]), and by the image side alone.
 
 from absl import flags
 
-from tools import command_line
-from tools.eval_flags import define_flags, open_run
+from interbert_jax.app import command_line
+from interbert_jax.app.eval_flags import define_flags, open_run
 
 FLAGS = flags.FLAGS
 
 
 def main(argv) -> None:
   command_line.refuse_positional(argv)
+  from interbert_jax.app import build as experiment
+  from interbert_jax.app.tasks.find import pretrain
   from interbert_jax.parallel import is_main_process, make_parallel
-  from tools import experiment
-  from tools.tasks import pretrain
 
   run = open_run()
   parallel = make_parallel()

@@ -9,7 +9,7 @@ bootstrap over topics. docs/recommendation.md defines every metric.
 
 from absl import flags
 
-from tools import command_line
+from interbert_jax.app import command_line
 
 FLAGS = flags.FLAGS
 
@@ -19,13 +19,13 @@ def main(argv) -> None:
   import pathlib
   import time
 
-  from input_pipeline.catalogue import Catalogue
-  from input_pipeline.item_list import read_items
-  from input_pipeline.relevance_log import read_relevance
-  from interbert_jax.errors import ConfigError
-  from interbert_jax.ranking_metrics import TIE_POLICY
-  from interbert_jax.results import write_result
-  from tools import ranking_file, ranking_report
+  from input_pipeline.catalogues.catalogue import Catalogue
+  from input_pipeline.catalogues.item_list import read_items
+  from input_pipeline.catalogues.relevance_log import read_relevance
+  from interbert_jax.app.ranking import ranking_file, ranking_report
+  from interbert_jax.contract.errors import ConfigError
+  from interbert_jax.evaluation.results import write_result
+  from interbert_jax.ranking.metrics import TIE_POLICY
 
   began = time.monotonic()
   path = pathlib.Path(FLAGS.ranking)

@@ -12,8 +12,8 @@ import sys
 
 from absl import flags
 
-from tools import command_line
-from tools.eval_flags import define_flags, open_run
+from interbert_jax.app import command_line
+from interbert_jax.app.eval_flags import define_flags, open_run
 
 FLAGS = flags.FLAGS
 
@@ -40,12 +40,12 @@ def main(argv) -> None:
   command_line.refuse_positional(argv)
   from tqdm import tqdm
 
-  from interbert_jax import retrieval_metrics
+  from interbert_jax.app import build as experiment
+  from interbert_jax.evaluation.retrieval import mean_metrics, protocol_parts
   from interbert_jax.parallel import is_main_process, make_parallel
-  from interbert_jax.retrieval_evaluator import mean_metrics, protocol_parts
-  from interbert_jax.score_tiles import ScoreTiles
+  from interbert_jax.ranking import retrieval_metrics
+  from interbert_jax.ranking.score_tiles import ScoreTiles
   from interbert_jax.tasks.retrieval import SCORES
-  from tools import experiment
 
   run = open_run()
   parallel = make_parallel()
@@ -119,7 +119,7 @@ def main(argv) -> None:
 
 def named_rows(scores, image_of_text, data, first_image: int) -> list[dict]:
   """Rows of queries, with images by their ids and texts by their numbers."""
-  from interbert_jax.retrieval_metrics import query_rows
+  from interbert_jax.ranking.retrieval_metrics import query_rows
 
   first_text = int((data.image_of_text < first_image).sum())
 

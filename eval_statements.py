@@ -9,16 +9,16 @@ Writes one JSON; the predictions have a line "id,label" for each statement.
 
 from absl import flags
 
-from tools import command_line
-from tools.eval_flags import define_flags, open_run
+from interbert_jax.app import command_line
+from interbert_jax.app.eval_flags import define_flags, open_run
 
 FLAGS = flags.FLAGS
 
 
 def main(argv) -> None:
   command_line.refuse_positional(argv)
+  from interbert_jax.app.evaluate.statements import evaluate_statements
   from interbert_jax.parallel import make_parallel
-  from tools.evaluate_statements import evaluate_statements
 
   run = open_run()
   evaluate_statements(

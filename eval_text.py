@@ -14,16 +14,16 @@ import pathlib
 
 from absl import flags
 
-from tools import command_line
-from tools.eval_flags import define_flags
+from interbert_jax.app import command_line
+from interbert_jax.app.eval_flags import define_flags
 
 FLAGS = flags.FLAGS
 
 
 def main(argv) -> None:
   command_line.refuse_positional(argv)
+  from interbert_jax.app.evaluate import text as text_evaluation
   from interbert_jax.parallel import is_main_process, make_parallel
-  from tools import text_evaluation
 
   options = {
     "split": FLAGS.split,

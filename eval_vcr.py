@@ -10,16 +10,16 @@ answers: 20 texts a question.
 
 from absl import flags
 
-from tools import command_line
-from tools.eval_flags import define_flags, open_run
+from interbert_jax.app import command_line
+from interbert_jax.app.eval_flags import define_flags, open_run
 
 FLAGS = flags.FLAGS
 
 
 def main(argv) -> None:
   command_line.refuse_positional(argv)
+  from interbert_jax.app.evaluate.vcr import evaluate_vcr
   from interbert_jax.parallel import make_parallel
-  from tools.evaluate_vcr import evaluate_vcr
 
   run = open_run()
   evaluate_vcr(

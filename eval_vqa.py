@@ -9,16 +9,16 @@ the answer to every question, as the server wants them.
 
 from absl import flags
 
-from tools import command_line
-from tools.eval_flags import define_flags, open_run
+from interbert_jax.app import command_line
+from interbert_jax.app.eval_flags import define_flags, open_run
 
 FLAGS = flags.FLAGS
 
 
 def main(argv) -> None:
   command_line.refuse_positional(argv)
+  from interbert_jax.app.evaluate.vqa import evaluate_vqa
   from interbert_jax.parallel import make_parallel
-  from tools.evaluate_vqa import evaluate_vqa
 
   run = open_run()
   evaluate_vqa(

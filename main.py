@@ -14,8 +14,8 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from interbert_jax.shared_workdir import local_path
-from tools import command_line, hosts
+from interbert_jax.app import command_line, hosts
+from interbert_jax.run.shared_workdir import local_path
 
 FLAGS = flags.FLAGS
 _CONFIG = config_flags.DEFINE_config_file(
@@ -41,8 +41,8 @@ def main(argv) -> None:
   # Imported here, so that --help and a typo are answered at once.
   import jax
 
-  from interbert_jax.preemption import Preempted
-  from tools.run_training import run_training
+  from interbert_jax.app.train import run_training
+  from interbert_jax.run.preemption import Preempted
 
   if config.debug:
     jax.config.update("jax_debug_nans", True)

@@ -9,8 +9,8 @@ docs/recommendation.md says what a score is made of.
 
 from absl import flags
 
-from tools import command_line
-from tools.eval_flags import define_run_flags, open_run
+from interbert_jax.app import command_line
+from interbert_jax.app.eval_flags import define_run_flags, open_run
 
 FLAGS = flags.FLAGS
 
@@ -21,12 +21,12 @@ def main(argv) -> None:
 
   import jax
 
-  from input_pipeline.catalogue import Catalogue
-  from interbert_jax.errors import ConfigError
+  from input_pipeline.catalogues.catalogue import Catalogue
+  from interbert_jax.app.ranking import recommendation, scoring
+  from interbert_jax.app.ranking.ranking_file import check_output, write_ranking
+  from interbert_jax.contract.errors import ConfigError
   from interbert_jax.parallel import make_parallel
-  from interbert_jax.ranking_metrics import TIE_POLICY
-  from tools import recommendation, scoring
-  from tools.ranking_file import check_output, write_ranking
+  from interbert_jax.ranking.metrics import TIE_POLICY
 
   if jax.process_count() > 1:
     raise ConfigError("recommend.py runs by itself on each host: --share=I/N")

@@ -45,7 +45,7 @@ def write_small_vocabulary(data: pathlib.Path, path: pathlib.Path):
   """The pieces that the captions use; they cut as before, being the longest."""
   import numpy as np
 
-  from input_pipeline.tokenizer import Tokenizer
+  from input_pipeline.text.tokenizer import Tokenizer
 
   tokenizer = Tokenizer(data / "vocab_en.txt")
   lines = (data / "captions_en.jsonl").read_text("utf-8").splitlines()
@@ -181,10 +181,10 @@ def start(options, variant: str, folder: pathlib.Path) -> str:
 
 def retrieval(workdir: pathlib.Path) -> dict:
   """Recalls over the test scenes, with some captions of each."""
+  from interbert_jax.app import build as experiment
+  from interbert_jax.app.trained_run import TrainedRun
   from interbert_jax.parallel import make_parallel
   from interbert_jax.tasks.retrieval import SCORES
-  from tools import experiment
-  from tools.trained_run import TrainedRun
 
   run = TrainedRun(str(workdir), checkpoint="latest", changes=[])
   parallel = make_parallel()
@@ -205,10 +205,10 @@ def text_only(workdir: pathlib.Path) -> dict:
   """How many masked words of test captions are found without their picture."""
   import numpy as np
 
-  from interbert_jax.evaluators import LossEvaluator
+  from interbert_jax.app.tasks.find import pretrain as parts
+  from interbert_jax.app.trained_run import TrainedRun
+  from interbert_jax.evaluation.evaluators import LossEvaluator
   from interbert_jax.parallel import make_parallel
-  from tools.tasks import pretrain as parts
-  from tools.trained_run import TrainedRun
 
   run = TrainedRun(str(workdir), checkpoint="latest", changes=[])
   if not run.config["task"]["mlm_weight"]:

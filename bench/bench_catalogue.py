@@ -67,7 +67,7 @@ def main():
   )
   parser.add_argument("--output", type=pathlib.Path)
   options = parser.parse_args()
-  from input_pipeline.store_writer import write_store
+  from input_pipeline.store.store_writer import write_store
 
   with tempfile.TemporaryDirectory() as folder:
     root = pathlib.Path(folder)

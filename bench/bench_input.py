@@ -115,11 +115,11 @@ def write_texts(root: pathlib.Path, count: int):
 def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
   import lmdb
 
-  from input_pipeline.buffers import BufferPool
-  from input_pipeline.pretrain import PretrainData
-  from input_pipeline.region_store import RegionStore
-  from input_pipeline.staged_writer import stage
-  from input_pipeline.store_writer import write_store
+  from input_pipeline.store.buffers import BufferPool
+  from input_pipeline.store.region_store import RegionStore
+  from input_pipeline.store.staged_writer import stage
+  from input_pipeline.store.store_writer import write_store
+  from input_pipeline.tasks.pretrain import PretrainData
 
   write_official(root / "official.lmdb", images)
   write_store(
@@ -230,8 +230,8 @@ def throughput(run, examples: int, *, seconds: float = 3.0) -> float:
 
 def start_late(root: pathlib.Path) -> dict[str, float]:
   """Seconds to the first batch at step 1,000,000, and a large permutation."""
-  from input_pipeline.order import ExampleOrder
-  from input_pipeline.pretrain import PretrainData
+  from input_pipeline.batches.order import ExampleOrder
+  from input_pipeline.tasks.pretrain import PretrainData
 
   data = PretrainData(
     store=root / "staged",
@@ -257,7 +257,7 @@ def start_late(root: pathlib.Path) -> dict[str, float]:
 
 def memory_over_steps(root: pathlib.Path, steps: int) -> dict[str, float]:
   """Megabytes resident after so many steps of the staged pipeline."""
-  from input_pipeline.pretrain import PretrainData
+  from input_pipeline.tasks.pretrain import PretrainData
 
   data = PretrainData(
     store=root / "staged",

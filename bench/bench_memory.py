@@ -13,10 +13,10 @@ import time
 
 import jax
 
-from interbert_jax import optim, steps
-from interbert_jax.batch import dummy_batch
-from interbert_jax.config import make_config
+from interbert_jax.contract.batch import dummy_batch
+from interbert_jax.model.config import make_config
 from interbert_jax.tasks.pretrain import PretrainTask
+from interbert_jax.training import optim, steps
 
 BATCH = 32
 SETTINGS = [("none", 1), ("full", 1), ("dots", 1), ("none", 4)]

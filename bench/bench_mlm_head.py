@@ -13,7 +13,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from interbert_jax.losses import accuracy, cross_entropy
+from interbert_jax.tasks.losses import accuracy, cross_entropy
 
 N, D, V = 160, 64, 30522
 

@@ -30,7 +30,7 @@ MEAN_LENGTH = 10.5  # words, as COCO's captions have
 
 def write_captions(root: pathlib.Path, count: int):
   """Captions whose words have frequencies as in a natural text."""
-  from input_pipeline.store_writer import write_store
+  from input_pipeline.store.store_writer import write_store
 
   rng = np.random.default_rng(0)
   ranks = np.arange(1, VOCABULARY + 1)

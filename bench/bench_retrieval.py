@@ -59,9 +59,9 @@ def plain_scorer(params, images, texts, pairs: int):
   import jax.numpy as jnp
   import numpy as np
 
-  from interbert_jax.config import make_config
-  from interbert_jax.inputs import TextInput, region_input
-  from interbert_jax.model import InterBertForTasks
+  from interbert_jax.model.config import make_config
+  from interbert_jax.model.inputs import TextInput, region_input
+  from interbert_jax.model.interbert import InterBertForTasks
   from interbert_jax.tasks.retrieval import pair_score
 
   model = InterBertForTasks(make_config("base"))
@@ -108,12 +108,12 @@ def main():
   import jax
   import numpy as np
 
-  from interbert_jax import pair_scorer
-  from interbert_jax.config import make_config
-  from interbert_jax.inputs import TextInput, region_input
-  from interbert_jax.model import InterBertForTasks
+  from interbert_jax.model.config import make_config
+  from interbert_jax.model.finetuned import InterBertForTask
+  from interbert_jax.model.inputs import TextInput, region_input
+  from interbert_jax.model.interbert import InterBertForTasks
   from interbert_jax.parallel import make_parallel
-  from interbert_jax.task_model import InterBertForTask
+  from interbert_jax.ranking import pair_scorer
   from interbert_jax.tasks.retrieval import SCORES
 
   # As many shapes as a whole evaluation would have.

@@ -21,9 +21,9 @@ import jax.numpy as jnp
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from interbert_jax import manifest
-from interbert_jax.checkpoint import Checkpoints
-from interbert_jax.steps import TrainState
+from interbert_jax.checkpoints import manifest
+from interbert_jax.checkpoints.checkpoints import Checkpoints
+from interbert_jax.training.steps import TrainState
 
 BASE = 157_021_565  # parameters
 _ROWS = 4096

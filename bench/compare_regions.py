@@ -38,9 +38,9 @@ _CLASSES = (
 
 def compare(folder: pathlib.Path, stored) -> tuple[dict, list]:
   """Returns the numbers, and of each photo what is drawn."""
-  from interbert_jax.vision import boxes, centernet
-  from interbert_jax.vision.efficientnet import load_encoder
   from tools.extract.fetch import find_weights
+  from tools.extract.networks import boxes, centernet
+  from tools.extract.networks.efficientnet import load_encoder
   from tools.extract.photos import open_photo
   from tools.extract.regions import cut_crops, resize_square
 

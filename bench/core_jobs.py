@@ -70,7 +70,7 @@ def _own_core(cores: multiprocessing.Queue, compiled: pathlib.Path) -> None:
 
 def held_out_metrics(config, workdir: pathlib.Path) -> dict[str, float]:
   """Trains in silence, or goes on, and returns what the end measured."""
-  from tools.run_training import run_training
+  from interbert_jax.app.train import run_training
 
   with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
     found = run_training(config, workdir)

@@ -21,8 +21,8 @@ import orbax.checkpoint as ocp
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from interbert_jax.checkpoint import Checkpoints
-from interbert_jax.steps import TrainState
+from interbert_jax.checkpoints.checkpoints import Checkpoints
+from interbert_jax.training.steps import TrainState
 
 KINDS = ("delete", "empty", "truncate", "flip", "flip_end")
 
@@ -92,7 +92,7 @@ class _Lines(logging.Handler):
 def _ours(folder: pathlib.Path, name: str) -> dict[str, bool]:
   """What the training loop does with the checkpoints of a folder."""
   lines = _Lines()
-  logger = logging.getLogger("interbert_jax.checkpoint")
+  logger = logging.getLogger("interbert_jax.checkpoints.checkpoints")
   logger.addHandler(lines)
   logger.propagate = False
   try:

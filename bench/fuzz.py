@@ -4,10 +4,10 @@
   python bench/fuzz.py --seconds=120           # every reader in turn
   python bench/fuzz.py --target=pickle --seconds=600
 
-The suite does a little of the same (tests/test_fuzz.py, whose targets these
-are). A finding is printed with its bytes in base64, and ends the program with
-status 1; put it into a test of the reader. Coverage guides the fuzzer through
-our own modules; the address space is limited, so that a reader that asks for
+The suite does a little of the same (tests/runs/test_fuzz.py, whose targets
+these are). A finding is printed with its bytes in base64, and ends the program
+with status 1; put it into a test of the reader. Coverage guides the fuzzer
+through our own modules; the address space is limited, so that a reader that asks for
 more memory than ROOM is a finding too.
 """
 
@@ -37,7 +37,7 @@ def fuzz_one(name: str, seconds: int):
   import atheris
 
   with atheris.instrument_imports(include=["input_pipeline", "interbert_jax"]):
-    from tests.fuzz_targets import targets
+    from tests.support.fuzz_targets import targets
   target = targets()[name]
   with tempfile.TemporaryDirectory() as folder:
     root = pathlib.Path(folder)
@@ -80,7 +80,7 @@ def main() -> int:
   if args.target:
     fuzz_one(args.target, args.seconds)
     return 0
-  from tests.fuzz_targets import targets
+  from tests.support.fuzz_targets import targets
 
   names, failed = list(targets()), []
   for name in names:

@@ -69,7 +69,7 @@ def ridge(arrays, captions, test: np.ndarray) -> dict[str, float]:
   from sklearn.linear_model import RidgeCV
   from sklearn.preprocessing import normalize
 
-  from interbert_jax.retrieval_metrics import retrieval_metrics
+  from interbert_jax.ranking.retrieval_metrics import retrieval_metrics
 
   image = standardised(arrays, test).mean(1)
   seen = np.setdiff1d(np.arange(len(image)), test)
@@ -87,7 +87,7 @@ def ridge(arrays, captions, test: np.ndarray) -> dict[str, float]:
 
 def write_data(arrays, captions, test: np.ndarray, folder):
   """A region store and captions, as an own data set would be."""
-  from input_pipeline.store_writer import write_store
+  from input_pipeline.store.store_writer import write_store
 
   features = standardised(arrays, test)
   held_out = set(test.tolist())

@@ -27,8 +27,8 @@ from bench.damage import damage_matrix
 from bench.reliability_page import PAGE, tables
 from bench.results_page import put_block
 from bench.survive import Start, quick_start, survive
-from interbert_jax import json_file
-from interbert_jax.run_info import environment
+from interbert_jax.contract import json_file
+from interbert_jax.run.environment import environment
 
 
 def kills(folder: pathlib.Path) -> dict:
@@ -67,7 +67,7 @@ def _last(workdir: pathlib.Path) -> int:
 
 def pod(folder: pathlib.Path) -> dict:
   """Two processes: SIGTERM to one of them, and the death of either."""
-  from tests import test_pod_survival as pod
+  from tests.runs import test_pod_survival as pod
 
   workdir = folder / "stopped"
   processes = pod.start(workdir, 2)
@@ -96,9 +96,9 @@ def pod(folder: pathlib.Path) -> dict:
 
 
 def elastic(folder: pathlib.Path) -> dict:
-  """The run of tests/elastic_run.py."""
+  """The run of tests/support/elastic_run.py."""
   done = subprocess.run(  # nosec B603 # our own script
-    (sys.executable, "-m", "tests.elastic_run", folder / "run"),
+    (sys.executable, "-m", "tests.support.elastic_run", folder / "run"),
     cwd=ROOT,
     env={
       **os.environ,
@@ -146,9 +146,9 @@ def bad_input(folder: pathlib.Path) -> dict:
   """Mistakes of configurations, commands and data, and what is said of them."""
   if "EIGHT_DEVICES" not in os.environ:
     return _elsewhere("bad_input")
-  from tests import bad_input as faults
-  from tests.error_catalogue import CATALOGUE
-  from tests.error_place import Place
+  from tests.support import bad_input as faults
+  from tests.support.error_catalogue import CATALOGUE
+  from tests.support.error_place import Place
 
   sound = Place.write_sound(folder / "sound")
   rows = [row for row in CATALOGUE if row.provoke]
@@ -172,7 +172,7 @@ def bad_input(folder: pathlib.Path) -> dict:
 
 def hostile(folder: pathlib.Path) -> dict:
   """Files that want to run, write or fill something."""
-  from tests.hostile_matrix import run_matrix
+  from tests.support.hostile_matrix import run_matrix
 
   found = run_matrix(folder)
   return {

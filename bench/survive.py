@@ -29,11 +29,11 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from interbert_jax import json_file
-from interbert_jax.checkpoint_params import load_params
-from interbert_jax.metric_writer import read_metrics
-from interbert_jax.run_files import read_starts
-from interbert_jax.run_info import environment
+from interbert_jax.checkpoints.params import load_params
+from interbert_jax.contract import json_file
+from interbert_jax.run.environment import environment
+from interbert_jax.run.metric_writer import read_metrics
+from interbert_jax.training.run_files import read_starts
 
 Command = Callable[[pathlib.Path], Sequence[str]]
 _TIMES = ("time", "seconds", "examples_per_sec", "data_wait_frac")

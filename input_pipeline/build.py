@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from input_pipeline.candidates import CandidateData
-from input_pipeline.errors import DataError
-from input_pipeline.mixture import mixture_data
-from input_pipeline.pretrain import PretrainData
-from input_pipeline.retrieval import retrieval_set
-from input_pipeline.sentences.data import SentenceData
-from input_pipeline.statements import StatementData
-from input_pipeline.vcr import VcrData
-from input_pipeline.vqa import VqaData
+from input_pipeline.tasks.mixture import mixture_data
+from input_pipeline.tasks.pretrain import PretrainData
+from input_pipeline.tasks.retrieval import CandidateData
+from input_pipeline.tasks.retrieval_set import retrieval_set
+from input_pipeline.tasks.statements import StatementData
+from input_pipeline.tasks.text import SentenceData
+from input_pipeline.tasks.vcr import VcrData
+from input_pipeline.tasks.vqa import VqaData
+from interbert_jax.contract.data_errors import DataError
 
 BUILDERS = {
   "pretrain": PretrainData,

@@ -8,7 +8,7 @@ import argparse
 import pathlib
 import sys
 
-from input_pipeline.command import run_command
+from interbert_jax.contract.command import run_command
 
 _EXIT = "exit status: 0 ok (there may be warnings), 1 errors found, 2 not run"
 
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _check(options: argparse.Namespace) -> int:
   from input_pipeline.checks.run import FAST_SAMPLE, Checks, run_checks
-  from input_pipeline.progress import Progress
+  from interbert_jax.contract.progress import Progress
 
   checks = Checks(
     max_regions=options.max_regions,

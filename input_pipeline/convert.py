@@ -7,14 +7,14 @@ import argparse
 import pathlib
 import sys
 
-from input_pipeline.command import run_command
+from interbert_jax.contract.command import run_command
 
 # Everything else is imported when it is needed, so that --help answers at once.
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
   from input_pipeline.conversion import options as known
-  from input_pipeline.schema import ENCODINGS
+  from input_pipeline.store.schema import ENCODINGS
 
   parser = argparse.ArgumentParser(
     prog="python -m input_pipeline.convert",

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.command import run_command
-from input_pipeline.errors import DataError
+from interbert_jax.contract.command import run_command
+from interbert_jax.contract.data_errors import DataError
 
 _CHUNK = 64  # records in memory
 _LMDB_MAP_BYTES = 1 << 40  # sparse: the file is as large as its content
@@ -131,9 +131,9 @@ def export(
   format: str,
 ):
   """Writes a whole store; `output` appears when it is complete."""
-  from input_pipeline.progress import Progress
-  from input_pipeline.region_store import RegionStore
-  from input_pipeline.store_writer import new_directory
+  from input_pipeline.store.region_store import RegionStore
+  from input_pipeline.store.store_writer import new_directory
+  from interbert_jax.contract.progress import Progress
 
   store = RegionStore(store_path)
   output = new_directory(output)

@@ -10,7 +10,7 @@ import argparse
 import pathlib
 import sys
 
-from input_pipeline.command import run_command
+from interbert_jax.contract.command import run_command
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _mine(options: argparse.Namespace):
   from input_pipeline.annotations import load_captions
   from input_pipeline.negatives.page import write_page
-  from input_pipeline.region_store import RegionStore
+  from input_pipeline.store.region_store import RegionStore
 
   store = RegionStore(options.store)
   captions = load_captions(
@@ -127,7 +127,7 @@ def _mine_captions(options: argparse.Namespace, captions):
     mine_captions,
   )
   from input_pipeline.negatives.table import write_table
-  from input_pipeline.progress import Progress
+  from interbert_jax.contract.progress import Progress
 
   rules = SimilarCaptions(
     per_caption=30 if options.per_item is None else options.per_item,
@@ -158,10 +158,10 @@ def _mine_images(options: argparse.Namespace, captions, store):
 
   import numpy as np
 
-  from input_pipeline.errors import DataError
   from input_pipeline.negatives import near_images
   from input_pipeline.negatives.table import write_table
-  from input_pipeline.progress import Progress
+  from interbert_jax.contract.data_errors import DataError
+  from interbert_jax.contract.progress import Progress
 
   rows = store.rows(captions.image_ids)
   count = len(rows)

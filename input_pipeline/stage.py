@@ -10,7 +10,7 @@ import argparse
 import pathlib
 import sys
 
-from input_pipeline.command import run_command
+from interbert_jax.contract.command import run_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,10 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _stage(options: argparse.Namespace):
-  from input_pipeline.progress import Progress
-  from input_pipeline.region_store import RegionStore
-  from input_pipeline.staged_store import STAGED
-  from input_pipeline.staged_writer import stage
+  from input_pipeline.store.region_store import RegionStore
+  from input_pipeline.store.staged_store import STAGED
+  from input_pipeline.store.staged_writer import stage
+  from interbert_jax.contract.progress import Progress
 
   store = RegionStore(options.store)
   store.check_max_regions(options.max_regions)

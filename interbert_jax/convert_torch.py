@@ -1,127 +1,235 @@
-r"""Official (PyTorch) InterBERT weights to Flax parameters and back.
+"""The command line of convert_torch: a weights file to a checkpoint and back.
 
-No torch is needed: a state dict is a plain dict of arrays. From the shell:
-
-  python -m interbert_jax.convert_torch --input=pytorch_model_14.bin \
-      --config=bert_base_6layer_6conect.json --output=checkpoint_dir
-  python -m interbert_jax.convert_torch --input=checkpoint_dir \
-      --output=model.safetensors
-
-The command itself is in `convert_command`.
+It runs on a CPU and needs neither torch nor TensorFlow.
 """
 
+import argparse
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Sequence
 
-import numpy as np
+from absl import logging
 
-from interbert_jax.config import InterBertConfig
-from interbert_jax.errors import CheckpointError
-from interbert_jax.official_names import TIED, TIED_TO, official_tensors
+from interbert_jax.contract.errors import CheckpointError, ConfigError
 
-
-def num_labels(names: Mapping[str, object]) -> int | None:
-  """The answers of a downstream state dict, None for a pretraining one."""
-  head = names.get("vil_prediction.weight")
-  return None if head is None else np.shape(head)[0]
+_WEIGHTS_SUFFIXES = (".npz", ".safetensors", ".bin", ".pt", ".pth")
 
 
-def _is_tied(state_dict: Mapping[str, np.ndarray]) -> bool:
-  return (
-    TIED not in state_dict
-    or TIED_TO not in state_dict
-    or np.array_equal(state_dict[TIED], state_dict[TIED_TO])
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="python -m interbert_jax.convert_torch",
+    description="Converts official InterBERT weights to a checkpoint, or a "
+    "checkpoint to weights for the official code. The input tells which.",
+    allow_abbrev=False,
+  )
+  parser.add_argument(
+    "--input",
+    required=True,
+    type=pathlib.Path,
+    metavar="PATH",
+    help="a weights file (.npz, .safetensors, .bin, .pt, .pth), or a "
+    "checkpoint's step directory, such as runs/a/checkpoints/1000",
+  )
+  parser.add_argument(
+    "--output",
+    required=True,
+    type=pathlib.Path,
+    metavar="PATH",
+    help="what must not exist yet: the checkpoint directory, or the "
+    ".safetensors file",
+  )
+  parser.add_argument(
+    "--config",
+    type=pathlib.Path,
+    metavar="JSON",
+    help="the official configuration that belongs to a weights file",
+  )
+  parser.add_argument(
+    "--optimizer",
+    type=pathlib.Path,
+    metavar="FILE",
+    help="the official optimizer_state_EPOCH.bin that belongs to it; kept in "
+    "the checkpoint directory as optimizer.safetensors",
+  )
+  return parser
+
+
+def _check_input(path: pathlib.Path) -> None:
+  if not path.exists():
+    raise CheckpointError(f"--input={path}: no such file; check the path")
+
+
+def _check_output(path: pathlib.Path) -> None:
+  if os.path.lexists(path):
+    raise CheckpointError(
+      f"--output={path}: exists already; remove it or give another path"
+    )
+  if not path.parent.is_dir():
+    raise CheckpointError(
+      f"--output={path}: no directory {path.parent}; create it first"
+    )
+
+
+def _read_config(path: pathlib.Path):
+  from interbert_jax.model.config import config_from_official
+
+  try:
+    return config_from_official(path)
+  except ConfigError as error:
+    problem = str(error).removeprefix(f"{path}: ")
+    raise ConfigError(f"--config={path}: {problem}") from error
+  # What a file of other things, or values of other types, can lead to.
+  except (OSError, ValueError, TypeError, ArithmeticError) as error:
+    raise ConfigError(
+      f"--config={path}: cannot be read as the official JSON configuration: "
+      f"{error}"
+    ) from error
+
+
+def _count(params) -> int:
+  import jax
+
+  return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def _import_weights(
+  source: pathlib.Path,
+  output: pathlib.Path,
+  config_path: pathlib.Path | None,
+  optimizer: pathlib.Path | None,
+) -> None:
+  """Writes a checkpoint from a weights file."""
+  if config_path is None:
+    raise ConfigError(
+      f"--input={source} is a weights file, which does not tell the model's "
+      "shape; add --config with its official JSON configuration"
+    )
+  if output.suffix in _WEIGHTS_SUFFIXES:
+    raise CheckpointError(
+      f"--output={output}: a weights file becomes a checkpoint directory; "
+      f"give a path that does not end in {output.suffix}"
+    )
+  _check_output(output)
+  config = _read_config(config_path)
+
+  from interbert_jax.weights.official import params_from_torch
+  from interbert_jax.weights.weights_file import read_weights
+
+  state_dict = read_weights(source)
+  try:
+    params = params_from_torch(state_dict, config)
+  except ValueError as error:
+    raise CheckpointError(f"{source} with {config_path}: {error}") from error
+  from interbert_jax.weights.official_optimizer import (
+    read_official_optimizer,
+    write_optimizer,
   )
 
+  moments = optimizer and read_official_optimizer(optimizer, config)
+  print(f"read {source}: {len(state_dict)} tensors", end="")
+  print(f", {_count(params):,} parameters")
+  if moments:
+    steps = sorted({found.step for found in moments.values()})
+    print(f"read {optimizer}: {len(moments)} tensors, updates {steps}")
+  with source.open("rb") as file:
+    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
 
-def check_tied(state_dict: Mapping[str, np.ndarray], path: str) -> None:
-  """Raises CheckpointError where the MLM decoder has weights of its own."""
-  if not _is_tied(state_dict):
-    raise CheckpointError(
-      f"{path}: {TIED} differs from {TIED_TO}, but the MLM head here has no "
-      "matrix of its own; remove one of them from the file"
-    )
+  from interbert_jax.checkpoints.params import save_params
 
-
-def params_from_torch(
-  state_dict: Mapping[str, np.ndarray], config: InterBertConfig
-) -> dict:
-  """Parameters of InterBertForPretraining, or, where the state dict has the
-  downstream heads, of InterBertForTasks.
-
-  Raises:
-    ValueError: listing every tensor that is missing, surplus or misshapen.
-  """
-  from flax import traverse_util  # takes a second, too long for --help
-
-  wanted = {t.name: t for t in official_tensors(config, num_labels(state_dict))}
-  problems = []
-  params = {}
-  for name, tensor in wanted.items():
-    if name not in state_dict:
-      problems.append(f"missing: {name} {tensor.torch_shape}")
-      continue
-    value = np.asarray(state_dict[name])
-    if value.shape != tensor.torch_shape:
-      problems.append(
-        f"misshapen: {name} is {value.shape}, wanted {tensor.torch_shape}"
-      )
-      continue
-    params[tuple(tensor.path.split("/"))] = np.array(
-      tensor.turn(value), np.float32
-    )
-  problems += [
-    f"surplus: {name} {np.shape(state_dict[name])}"
-    for name in state_dict
-    if name not in wanted and name != TIED
-  ]
-  if not _is_tied(state_dict):
-    problems.append(f"untied: {TIED} differs from {TIED_TO}")
-  if problems:
-    raise ValueError(
-      f"these weights do not fit the configuration ({len(problems)} "
-      "differences):\n  " + "\n  ".join(problems)
-    )
-  return traverse_util.unflatten_dict(params)
-
-
-def params_to_torch(
-  params: Mapping, config: InterBertConfig
-) -> dict[str, np.ndarray]:
-  """The official state dict, the tied decoder included.
-
-  Raises:
-    ValueError: listing every parameter that is missing, surplus or misshapen.
-  """
-  from flax import traverse_util  # as above
-
-  flat = traverse_util.flatten_dict(params, sep="/")
-  head = flat.get("answer_head/dense/bias")
-  wanted = {
-    t.path: t
-    for t in official_tensors(config, None if head is None else len(head))
+  meta = {
+    "model": dataclasses.asdict(config),
+    "source": source.name,
+    "source_sha256": sha256,
+    "step": 0,
   }
-  problems = [f"missing: {path}" for path in wanted if path not in flat]
-  problems += [f"surplus: {path}" for path in flat if path not in wanted]
-  problems += [
-    f"misshapen: {path} is {np.shape(flat[path])}, wanted {t.shape}"
-    for path, t in wanted.items()
-    if path in flat and np.shape(flat[path]) != t.shape
-  ]
-  if problems:
-    raise ValueError(
-      f"these parameters do not fit the configuration ({len(problems)} "
-      "differences):\n  " + "\n  ".join(problems)
+  # A directory around it, because Orbax too leaves temporary siblings behind
+  # when it fails; beside the goal, because a rename cannot change file systems.
+  with tempfile.TemporaryDirectory(
+    dir=output.parent, prefix=f".{output.name}.", suffix=".tmp"
+  ) as directory:
+    temporary = pathlib.Path(directory) / output.name
+    save_params(temporary, params, meta)
+    if moments:
+      write_optimizer(temporary, moments)
+    temporary.rename(output)
+  print(f"wrote {output}: a checkpoint for init_from")
+
+
+def _export_weights(
+  source: pathlib.Path,
+  output: pathlib.Path,
+  config_path: pathlib.Path | None,
+  optimizer: pathlib.Path | None,
+) -> None:
+  """Writes a safetensors file from a checkpoint."""
+  if config_path is not None:
+    raise ConfigError(
+      f"--config={config_path}: only for a weights file; the checkpoint "
+      f"{source} knows its own model"
     )
-  state_dict = {}
-  for path, tensor in wanted.items():
-    value = np.asarray(flat[path], np.float32)
-    state_dict[tensor.name] = np.ascontiguousarray(tensor.turn(value))
-  state_dict[TIED] = state_dict[TIED_TO]
-  return state_dict
+  if optimizer is not None:
+    raise ConfigError(
+      f"--optimizer={optimizer}: only for a weights file; leave it out"
+    )
+  if output.suffix != ".safetensors":
+    raise CheckpointError(
+      f"--output={output}: a checkpoint becomes a safetensors file; give a "
+      "path that ends in .safetensors"
+    )
+  _check_output(output)
+
+  from interbert_jax.checkpoints.params import load_params
+  from interbert_jax.model.config import InterBertConfig
+  from interbert_jax.weights.official import params_to_torch
+  from interbert_jax.weights.weights_file import write_safetensors
+
+  params, meta = load_params(source)
+  known = {field.name for field in dataclasses.fields(InterBertConfig)}
+  model = meta.get("model", {})
+  if set(model) != known:
+    raise CheckpointError(
+      f"{source}: the checkpoint's model has other fields than this code's: "
+      f"{sorted(set(model) ^ known)}; convert it with the version that wrote it"
+    )
+  try:
+    state_dict = params_to_torch(params, InterBertConfig(**model))
+  except ValueError as error:
+    raise CheckpointError(f"{source}: {error}") from error
+  print(f"read {source}: {len(state_dict)} tensors", end="")
+  print(f", {_count(params):,} parameters")
+  metadata = {
+    "format": "pt",  # names and layout are torch's
+    "model": json.dumps(model, sort_keys=True),
+    "step": str(meta.get("step", 0)),
+  }
+  write_safetensors(output, state_dict, metadata)
+  print(f"wrote {output}: {output.stat().st_size:,} bytes")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Returns the exit status; INTERBERT_TRACEBACK=1 shows an error's origin."""
+  args = _parser().parse_args(argv)
+  # Only files are rewritten: leave the accelerator to those who train on it.
+  os.environ.setdefault("JAX_PLATFORMS", "cpu")
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  # Orbax warns that the optimiser's state is not read, which is the intention.
+  logging.get_absl_logger().setLevel("ERROR")
+  convert = _export_weights if args.input.is_dir() else _import_weights
+  try:
+    _check_input(args.input)
+    convert(args.input, args.output, args.config, args.optimizer)
+  except (ValueError, OSError) as error:
+    if os.environ.get("INTERBERT_TRACEBACK"):
+      raise
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+  return 0
 
 
 if __name__ == "__main__":
-  from interbert_jax.convert_command import main
-
   sys.exit(main())

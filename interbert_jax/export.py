@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from interbert_jax.errors import CheckpointError
+from interbert_jax.contract.errors import CheckpointError
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,9 +58,9 @@ def _export(args: argparse.Namespace) -> None:
       "first"
     )
 
-  from interbert_jax.checkpoint_params import load_params
-  from interbert_jax.export_folder import write_export
-  from interbert_jax.model_card import read_run
+  from interbert_jax.checkpoints.params import load_params
+  from interbert_jax.weights.export_folder import write_export
+  from interbert_jax.weights.model_card import read_run
 
   ema = not args.noema and (args.checkpoint / "ema").is_dir()
   params, meta = load_params(args.checkpoint, "ema" if ema else "params")

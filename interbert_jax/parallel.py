@@ -16,8 +16,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from interbert_jax.batch_sizes import check_shared
-from interbert_jax.errors import ConfigError
+from interbert_jax.contract.batch_sizes import check_shared
+from interbert_jax.contract.errors import ConfigError
 
 AXIS = "data"
 MODES = ("jit", "pmap")

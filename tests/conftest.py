@@ -38,13 +38,13 @@ _LONGEST = (
   "test_end_to_end",
   "test_configs",
   "test_docs",
-  "test_pretrain_task",
+  "test_pretrain",
   "test_text_runs",
   "test_weight_zero",
-  "test_eval_vcr",
-  "test_eval_vqa",
+  "test_evaluate_vcr",
+  "test_evaluate_vqa",
   "test_ranking_scripts",
-  "test_model",
+  "test_interbert",
 )
 
 

@@ -9,17 +9,17 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import common, finetuning
-from interbert_jax.config import make_config
-from interbert_jax.metric_writer import read_metrics
-from interbert_jax.optim import make_optimizer
-from tests.tiny_data import (
+from interbert_jax.app.train import run_training
+from interbert_jax.model.config import make_config
+from interbert_jax.run.metric_writer import read_metrics
+from interbert_jax.training.optim import make_optimizer
+from tests.support.tiny_data import (
   make_records,
   write_captions,
   write_lines,
   write_tiny_store,
   write_vocab,
 )
-from tools.run_training import run_training
 
 CONFIGS = pathlib.Path(common.__file__).parent
 NAMES = sorted(

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from tests.conftest import ROOT
-from tests.error_catalogue import CATALOGUE
-from tests.error_place import Place
+from tests.support.error_catalogue import CATALOGUE
+from tests.support.error_place import Place
 
 PAGE = (ROOT / "docs/troubleshooting.md").read_text("utf-8")
 QUOTES = {row.quote for row in CATALOGUE}

@@ -23,28 +23,57 @@ DATA_LIBRARIES = (
   "tokenizers",
   "input_pipeline",
 )
-MODEL_LIBRARIES = (
-  "jax",
-  "jaxlib",
-  "flax",
-  "optax",
-  "orbax",
-  "interbert_jax",
-)
-# Joining them is the business of tools/ and of the scripts.
+MODEL_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax")
+# What each package may import of ours; itself always. The order of the rows is
+# the order of the arrows: a row names earlier rows only.
+ALLOWED = {
+  "interbert_jax.contract": "",
+  "interbert_jax.parallel": "contract",
+  "interbert_jax.model": "contract",
+  "interbert_jax.tasks": "contract model",
+  "interbert_jax.run": "contract",
+  "interbert_jax.checkpoints": "contract parallel run",
+  "interbert_jax.weights": "contract model run checkpoints",
+  "interbert_jax.ranking": "contract parallel model tasks",
+  "interbert_jax.evaluation": "contract parallel model tasks run ranking",
+  "interbert_jax.training": "contract parallel model tasks run checkpoints "
+  "weights evaluation",
+  "interbert_jax.convert_torch": "contract model checkpoints weights",
+  "interbert_jax.export": "contract model checkpoints weights",
+  "input_pipeline.annotations": "contract",
+  "input_pipeline.text": "contract",
+  "input_pipeline.formats": "contract",
+  "input_pipeline.store": "contract",
+  "input_pipeline.batches": "contract annotations text store",
+  "input_pipeline.negatives": "contract store",
+  "input_pipeline.catalogues": "contract annotations text store",
+  "input_pipeline.conversion": "contract formats store",
+  "input_pipeline.checks": "contract annotations text store",
+  "input_pipeline.tasks": "contract annotations text store batches negatives",
+  "input_pipeline.build": "contract tasks",
+  "input_pipeline.check": "contract checks",
+  "input_pipeline.convert": "contract formats store conversion",
+  "input_pipeline.export": "contract store",
+  "input_pipeline.mine_negatives": "contract annotations store negatives",
+  "input_pipeline.stage": "contract store",
+  "configs": "",
+  "interbert_jax.app": "interbert_jax input_pipeline configs",
+  "tools": "interbert_jax input_pipeline",
+  "bench": "interbert_jax input_pipeline configs tools",
+}
+# Libraries of the other half. Only interbert_jax/app/ may join the halves.
 FORBIDDEN = {
   "interbert_jax": DATA_LIBRARIES,
   "input_pipeline": (*MODEL_LIBRARIES, "ml_collections"),
-  "configs": (*MODEL_LIBRARIES, *DATA_LIBRARIES[:3], "input_pipeline"),
+  "configs": (*MODEL_LIBRARIES, *DATA_LIBRARIES[:3]),
 }
 
 IMPORT_ALL = """
-import importlib, pkgutil
-import {package} as package
-found = list(pkgutil.walk_packages(package.__path__, "{package}."))
-assert len(found) > 8, found
-for module in found:
-  importlib.import_module(module.name)
+import importlib, pathlib
+for path in sorted(pathlib.Path("{package}").rglob("*.py")):
+  name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+  if not name.startswith("interbert_jax.app"):
+    importlib.import_module(name)
 """
 
 TRAIN_TWO_STEPS = """
@@ -122,27 +151,79 @@ def test_the_data_is_read_without_the_model_libraries(tmp_path):
   assert done.returncode == 0, done.stderr
 
 
+def package_of(module: str) -> str:
+  """The row of ALLOWED that a module of ours belongs to."""
+  first, _, rest = module.partition(".")
+  if first in ("interbert_jax", "input_pipeline") and rest:
+    return f"{first}.{rest.partition('.')[0]}"
+  return first
+
+
 def imported(path: pathlib.Path) -> set[str]:
-  """First names of the modules that a file imports, at any depth in it."""
+  """Full names of what a file imports, at any depth in it."""
   found = set()
   for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
     if isinstance(node, ast.Import):
-      found |= {alias.name.partition(".")[0] for alias in node.names}
+      found |= {alias.name for alias in node.names}
     elif isinstance(node, ast.ImportFrom):
-      found.add((node.module or "").partition(".")[0])
+      found |= {f"{node.module}.{alias.name}" for alias in node.names}
   return found
+
+
+def sources(package: str) -> list[pathlib.Path]:
+  root = ROOT / package.replace(".", "/")
+  return sorted(root.rglob("*.py")) or [root.with_suffix(".py")]
+
+
+def allowed(package: str) -> set[str]:
+  """The rows that a package may import, which all stand above its own."""
+  rows = list(ALLOWED)
+  above = rows[: rows.index(package)]
+  island = package.partition(".")[0]
+  found = {package}
+  for name in ALLOWED[package].split():
+    home = "interbert_jax" if name == "contract" else island
+    matches = [
+      row
+      for row in above
+      if row in (name, f"{home}.{name}") or row.startswith(f"{name}.")
+    ]
+    assert matches, f"{package}: {name} is no row above it"
+    found |= set(matches)
+  return found
+
+
+@pytest.mark.parametrize("package", list(ALLOWED))
+def test_imports_point_one_way(package):
+  files = sources(package)
+  assert files
+  bad = {
+    f"{path}: {name}"
+    for path in files
+    for name in imported(path)
+    if name.partition(".")[0] in {row.partition(".")[0] for row in ALLOWED}
+    and package_of(name) not in allowed(package)
+  }
+  assert bad == set()
+
+
+def test_every_package_has_a_row():
+  for first in ("interbert_jax", "input_pipeline"):
+    for path in (ROOT / first).iterdir():
+      if path.suffix == ".py" or (path / "__init__.py").is_file():
+        assert path.stem == "__init__" or f"{first}.{path.stem}" in ALLOWED
 
 
 @pytest.mark.parametrize("package", list(FORBIDDEN))
 def test_no_file_imports_the_other_half(package):
-  files = sorted((ROOT / package).rglob("*.py"))
-  assert len(files) > 2
   bad = {
-    str(path.relative_to(ROOT)): both
-    for path in files
-    if (both := imported(path) & set(FORBIDDEN[package]))
+    f"{path}: {name}"
+    for path in sources(package)
+    if "app" not in path.relative_to(ROOT).parts
+    for name in imported(path)
+    if name.partition(".")[0] in FORBIDDEN[package]
   }
-  assert bad == {}
+  assert bad == set()
 
 
 HELP = """
@@ -163,12 +244,12 @@ else:
     ("eval_retrieval.py", "  --workdir:"),
     ("eval_pretrain.py", "  --checkpoint:"),
     ("eval_text.py", "  --[no]all:"),
-    ("tools.retention", "--bert"),
+    ("bench.retention", "--bert"),
     ("eval_vcr.py", "  --leaderboard:"),
     ("eval_vqa.py", "  --submission:"),
     ("eval_statements.py", "  --predictions:"),
-    ("eval_kdd.py", "  --queries:"),
-    ("eval_chinese_retrieval.py", "  --pool:"),
+    ("interbert_jax/app/ranking/eval_kdd.py", "  --queries:"),
+    ("interbert_jax/app/ranking/eval_chinese_clip.py", "  --pool:"),
     ("recommend.py", "  --topics:"),
     ("eval_recommendation.py", "  --relevance:"),
     ("tools.sample_data", "--mode"),

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from input_pipeline.errors import DataError
-from input_pipeline.utf8 import decode
+from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.utf8 import decode
 
 _HEAD_BYTES = 1 << 16
 MAX_FILE_BYTES = 4 << 30  # of a file that is one JSON value

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from input_pipeline.checks.report import PLACES_SHOWN, Findings, Place
-from input_pipeline.schema import BOX_SLACK, are_inside, are_ordered
+from input_pipeline.store.schema import BOX_SLACK, are_inside, are_ordered
 
 MAX_BAD_SHARE = 0.01  # of the boxes; more is an error
 # Of all boxes that must fit another convention before it is named.

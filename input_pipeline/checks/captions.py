@@ -10,9 +10,8 @@ import numpy as np
 from input_pipeline.checks.annotation_file import SplitCaptions
 from input_pipeline.checks.report import Findings, Place
 from input_pipeline.checks.statistics import histogram
-from input_pipeline.tokenizer import Tokenizer
+from input_pipeline.text.tokenizer import MAX_UNKNOWN_SHARE, Tokenizer
 
-MAX_UNKNOWN_SHARE = 0.05  # of pieces; a fitting vocabulary has below 1 %
 LONGEST = 512  # positions that BERT has
 LENGTH_BINS = (0, 1, 5, 10, 15, 20, 30, 50, 100, LONGEST)
 # C0 without tab, delete, C1, and the mark of text that was decoded wrongly.

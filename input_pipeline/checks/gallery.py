@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.errors import DataError
+from interbert_jax.contract.data_errors import DataError
 
 _MAX_PIXELS = 100_000_000  # of a photograph: three bytes each
 _LABEL = 40  # characters of a name at a box
@@ -170,7 +170,7 @@ def draw_record(
   """A picture of a record's regions, the caption below."""
   from PIL import Image
 
-  from input_pipeline.drawing import draw_regions
+  from input_pipeline.checks.drawing import draw_regions
 
   width, height = max(record["width"], 1), max(record["height"], 1)
   scale = min(1.0, MAX_SIDE / max(width, height))

@@ -25,11 +25,11 @@ from input_pipeline.checks.splits import (
 )
 from input_pipeline.checks.statistics import Contents, StoreStatistics
 from input_pipeline.checks.store_files import StoreFiles, check_store_files
-from input_pipeline.errors import DataError
-from input_pipeline.progress import Progress
-from input_pipeline.region_store import MANIFEST
-from input_pipeline.staged_store import is_staged
-from input_pipeline.tokenizer import Tokenizer
+from input_pipeline.store.region_store import MANIFEST
+from input_pipeline.store.staged_store import is_staged
+from input_pipeline.text.tokenizer import Tokenizer
+from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.progress import Progress
 
 FAST_SAMPLE = 256  # records; reads below 40 MB of the usual features
 _TEXTS_PER_RECORD = 8  # captions that are looked at for a record of a sample

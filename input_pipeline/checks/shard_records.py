@@ -8,10 +8,10 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from input_pipeline import schema
 from input_pipeline.checks.report import Findings, Place
 from input_pipeline.checks.store_files import StoreFiles
-from input_pipeline.record_faults import diagnose
+from input_pipeline.store import schema
+from input_pipeline.store.record_faults import diagnose
 
 _DAMAGED = (RuntimeError, ValueError, IndexError)  # as array_record says it
 _COPY_AGAIN = "the file is damaged; copy or write the store again"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.shard import Statistics
+from input_pipeline.store.shard import Statistics
 
 REGION_BINS = (0, 1, 10, 20, 36, 50, 100)
 HEAD = 1280  # numbers that an EfficientNet-Lite0 gives first

@@ -8,19 +8,19 @@ import pathlib
 from dataclasses import dataclass
 from typing import Any
 
-from input_pipeline import schema
 from input_pipeline.checks.report import Findings, Place
-from input_pipeline.errors import DataError
-from input_pipeline.json_text import read_json
-from input_pipeline.manifest_fields import broken_fields
-from input_pipeline.region_store import (
+from input_pipeline.store import schema
+from input_pipeline.store.manifest import broken_fields
+from input_pipeline.store.region_store import (
   IMAGE_IDS,
   MANIFEST,
   TFDS_FILES,
   manifest_fingerprint,
 )
-from input_pipeline.schema import Layout
-from input_pipeline.shard import file_sha256
+from input_pipeline.store.schema import Layout
+from input_pipeline.store.shard import file_sha256
+from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.json_text import read_json
 
 _COPY_AGAIN = "copy or write the store again"
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from input_pipeline.errors import DataError
-from input_pipeline.schema import ENCODINGS
-from input_pipeline.shard import COMPRESSION
+from input_pipeline.store.schema import ENCODINGS
+from input_pipeline.store.shard import COMPRESSION
+from interbert_jax.contract.data_errors import DataError
 
 ORDERS = ("score", "stored")
 CLASSES = ("source", "none", "background", "uniform", "one_hot")

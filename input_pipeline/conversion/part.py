@@ -13,14 +13,14 @@ from input_pipeline.conversion.to_record import (
   check_boxes,
   to_record,
 )
-from input_pipeline.errors import DataError
 from input_pipeline.formats.base import ImageRegions, Part
-from input_pipeline.shard import (
+from input_pipeline.store.shard import (
   ShardFacts,
   ShardWriter,
   Statistics,
   write_json,
 )
+from interbert_jax.contract.data_errors import DataError
 
 
 @dataclass

@@ -9,11 +9,11 @@ from typing import Any
 
 from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.to_record import layout_of
-from input_pipeline.errors import DataError
 from input_pipeline.formats.base import Format, Part
 from input_pipeline.formats.directory import walk_files
-from input_pipeline.json_text import read_json
-from input_pipeline.schema import Layout
+from input_pipeline.store.schema import Layout
+from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.json_text import read_json
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from input_pipeline import schema
 from input_pipeline.conversion.part import PartFacts
-from input_pipeline.errors import DataError
-from input_pipeline.schema import Layout
-from input_pipeline.shard import (
+from input_pipeline.store import schema
+from input_pipeline.store.schema import Layout
+from input_pipeline.store.shard import (
   COMPRESSION,
   ShardFacts,
   Statistics,
   file_sha256,
   sync,
 )
+from interbert_jax.contract.data_errors import DataError
 
 
 @dataclass

@@ -25,16 +25,16 @@ from input_pipeline.conversion import repeats
 from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.plan import Plan, make_plan
 from input_pipeline.conversion.to_record import BoxCounts, check_boxes
-from input_pipeline.errors import DataError
 from input_pipeline.formats.base import Format
-from input_pipeline.json_text import read_json
-from input_pipeline.progress import Progress
-from input_pipeline.shard import ShardFacts, write_json
-from input_pipeline.store_writer import (
+from input_pipeline.store.shard import ShardFacts, write_json
+from input_pipeline.store.store_writer import (
   finish_store,
   new_directory,
   publish,
 )
+from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.json_text import read_json
+from interbert_jax.contract.progress import Progress
 
 PLAN = "plan.json"
 CAPTIONS = "captions.jsonl"

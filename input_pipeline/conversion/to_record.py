@@ -10,9 +10,14 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.conversion.options import Options
-from input_pipeline.errors import DataError
 from input_pipeline.formats.base import ImageRegions
-from input_pipeline.schema import PER_REGION, Layout, are_inside, are_ordered
+from input_pipeline.store.schema import (
+  PER_REGION,
+  Layout,
+  are_inside,
+  are_ordered,
+)
+from interbert_jax.contract.data_errors import DataError
 
 # For images whose size nobody knows. Positions are relative to the size, so
 # only the one pixel that the official IoU adds depends on it.

@@ -6,8 +6,8 @@ A format more is one file here and one line in `_MODULES`.
 import importlib
 from pathlib import Path
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats.base import Format
+from interbert_jax.contract.data_errors import DataError
 
 _MODULES = (
   "butd_tsv",

@@ -7,9 +7,9 @@ of ViLBERT's authors (7); ground-truth boxes come in the same columns.
 import pathlib
 from collections.abc import Iterator
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats import tsv_file
 from input_pipeline.formats.base import Format, ImageRegions, Part, each
+from interbert_jax.contract.data_errors import DataError
 
 COLUMNS = (
   "image_id",

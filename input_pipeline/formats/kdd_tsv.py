@@ -7,9 +7,9 @@ top, left, bottom, right; classes are 33 and have no confidence.
 import pathlib
 from collections.abc import Iterator
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats import tsv_file
 from input_pipeline.formats.base import Format, ImageRegions, Part, each
+from interbert_jax.contract.data_errors import DataError
 
 COLUMNS = (
   "product_id",

@@ -7,9 +7,9 @@ probabilities but one confidence a region.
 import pathlib
 from collections.abc import Iterator
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats import tsv_file
 from input_pipeline.formats.base import Format, ImageRegions, Part, each
+from interbert_jax.contract.data_errors import DataError
 
 COLUMNS = (
   "img_id",

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats import directory
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import Format, ImageRegions, Part, each
 from input_pipeline.formats.npz_file import read_npz
+from interbert_jax.contract.data_errors import DataError
 
 _SUFFIX = ".npz"
 _KEYS = {"x", "bbox", "image_h", "image_w"}

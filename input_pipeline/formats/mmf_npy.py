@@ -3,11 +3,11 @@
 import pathlib
 from collections.abc import Iterator
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats import directory, mmf_lmdb
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import Format, ImageRegions, Part, each
 from input_pipeline.formats.npz_file import read_dict, read_npy
+from interbert_jax.contract.data_errors import DataError
 
 _SUFFIX = ".npy"
 _INFO = "_info.npy"

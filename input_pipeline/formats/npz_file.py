@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats.restricted_pickle import load_pickle
-from input_pipeline.npy_header import AGAIN, read_header
+from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.npy_header import AGAIN, read_header
 
 MAX_BYTES = 1 << 30
 MAX_MEMBERS = 1000

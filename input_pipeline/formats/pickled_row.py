@@ -3,11 +3,11 @@
 import pathlib
 from collections.abc import Callable, Iterator
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats import lmdb_file
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import ImageRegions, Part, each
 from input_pipeline.formats.restricted_pickle import load_pickle
+from interbert_jax.contract.data_errors import DataError
 
 
 def pickled_row(value: lmdb_file.Value | DataError) -> Row:

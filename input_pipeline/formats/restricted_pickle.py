@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.errors import DataError
-from input_pipeline.formats.pickle_scan import scan_pickle
-from input_pipeline.plain_dtype import plain_dtype
+from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.pickle_scan import scan_pickle
+from interbert_jax.contract.plain_dtype import plain_dtype
 
 MAX_BYTES = 256 << 20
 MAX_OPCODES = 1 << 20

@@ -8,9 +8,9 @@ import functools
 import pathlib
 from collections.abc import Iterator
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats.base import Format, ImageRegions, Part, count_parts
-from input_pipeline.npy_header import open_npy
+from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.npy_header import open_npy
 
 _SUFFIX = "_ims.npy"
 

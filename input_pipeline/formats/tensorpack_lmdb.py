@@ -8,12 +8,12 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats import lmdb_file
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import Format, ImageRegions, Part, each
 from input_pipeline.formats.msgpack_file import load_msgpack
 from input_pipeline.formats.restricted_pickle import load_pickle
+from interbert_jax.contract.data_errors import DataError
 
 ITEMS = {
   8: (

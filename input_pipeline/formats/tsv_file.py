@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import Part, natural_order
+from interbert_jax.contract.data_errors import DataError
 
 PART_BYTES = 256 << 20
 MAX_LINE_BYTES = 64 << 20

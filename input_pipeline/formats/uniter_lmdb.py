@@ -3,13 +3,13 @@
 import pathlib
 from collections.abc import Iterator
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats import lmdb_file
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import Format, ImageRegions, Part, each
 from input_pipeline.formats.msgpack_file import load_msgpack
 from input_pipeline.formats.npz_file import read_npz
 from input_pipeline.formats.uniter_npz import from_row, read_counts
+from interbert_jax.contract.data_errors import DataError
 
 
 def _detect(path: pathlib.Path) -> str | None:

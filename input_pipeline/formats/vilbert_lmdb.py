@@ -7,11 +7,11 @@ class probabilities are there when they were in the TSV.
 import pathlib
 from collections.abc import Iterator
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats import lmdb_file
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import Format, ImageRegions, Part
 from input_pipeline.formats.pickled_row import first_pickled_row, read_rows
+from interbert_jax.contract.data_errors import DataError
 
 
 def _detect(path: pathlib.Path) -> str | None:

@@ -7,11 +7,11 @@ a shifted argmax, so neither is read; the rows are what counts.
 import pathlib
 from collections.abc import Iterator
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats import directory
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import Format, ImageRegions, Part, each
 from input_pipeline.formats.npz_file import read_dict
+from interbert_jax.contract.data_errors import DataError
 
 _SUFFIX = ".npy"
 

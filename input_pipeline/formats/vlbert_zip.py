@@ -6,7 +6,6 @@ import pathlib
 import zipfile
 from collections.abc import Iterator
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import (
   Format,
@@ -17,6 +16,7 @@ from input_pipeline.formats.base import (
 )
 from input_pipeline.formats.class_layout import with_background
 from input_pipeline.formats.npz_file import read_member
+from interbert_jax.contract.data_errors import DataError
 
 _SUFFIX = ".json"
 _MAX_MEMBER_BYTES = 64 << 20

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import (
   Format,
@@ -19,6 +18,7 @@ from input_pipeline.formats.base import (
   count_parts,
   each,
 )
+from interbert_jax.contract.data_errors import DataError
 
 _MAX_BYTES = 256 << 20
 # Nothing else of a group is read.

@@ -3,11 +3,11 @@
 import pathlib
 from collections.abc import Iterator
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats import lmdb_file, lxmert_tsv
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import Format, ImageRegions, Part
 from input_pipeline.formats.pickled_row import first_pickled_row, read_rows
+from interbert_jax.contract.data_errors import DataError
 
 # Records made from h5 files have its names, and no number of boxes.
 _H5 = {

@@ -6,9 +6,9 @@ Class probabilities have the background in column 0.
 import pathlib
 from collections.abc import Iterator
 
-from input_pipeline.errors import DataError
 from input_pipeline.formats import lxmert_tsv, tsv_file
 from input_pipeline.formats.base import Format, ImageRegions, Part, each
+from interbert_jax.contract.data_errors import DataError
 
 COLUMNS = (*lxmert_tsv.COLUMNS, "cls_prob", "attrs", "classes")
 

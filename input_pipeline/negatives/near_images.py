@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from input_pipeline.errors import DataError
-from input_pipeline.progress import Progress
+from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.progress import Progress
 
 _READ = 256  # images read at a time
 _QUERIES = 1024  # rows of a block of distances

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from input_pipeline.errors import DataError
-from input_pipeline.progress import Progress
+from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.progress import Progress
 
 BLOCK = 4096  # captions compared with the pool at a time
 _ROUNDING = 1e-6  # of float32 similarities

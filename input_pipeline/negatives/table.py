@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.errors import DataError
-from input_pipeline.json_text import read_json
-from input_pipeline.npy_header import open_npy
-from input_pipeline.shard import sync, write_json
+from input_pipeline.store.shard import sync, write_json
+from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.json_text import read_json
+from interbert_jax.contract.npy_header import open_npy
 
 ABOUT = "about.json"
 VERSION = 1

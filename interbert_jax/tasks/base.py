@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import jax
 
-from interbert_jax.batch import ArraySpec
-from interbert_jax.losses import SumWeight
+from interbert_jax.contract.batch import ArraySpec
+from interbert_jax.tasks.losses import SumWeight
 
 Params = Any
 Inputs = Any

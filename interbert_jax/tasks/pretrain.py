@@ -12,22 +12,22 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from interbert_jax import losses, masking, rows
-from interbert_jax.batch import ArraySpec, limited, pretrain_spec
-from interbert_jax.config import InterBertConfig
-from interbert_jax.errors import ConfigError
-from interbert_jax.inputs import (
+from interbert_jax.contract.batch import ArraySpec, limited, pretrain_spec
+from interbert_jax.contract.errors import ConfigError
+from interbert_jax.model.config import InterBertConfig
+from interbert_jax.model.inputs import (
   RegionInput,
   TextInput,
   region_features,
   region_input,
   text_input,
 )
-from interbert_jax.model import (
+from interbert_jax.model.interbert import (
   MATCH,
   MISMATCH,
   InterBertForPretraining,
 )
+from interbert_jax.tasks import losses, masking, rows
 
 
 @struct.dataclass

@@ -13,18 +13,27 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from interbert_jax import losses
-from interbert_jax.batch import CANDIDATES, ArraySpec, encoded_spec, limited
-from interbert_jax.config import InterBertConfig
-from interbert_jax.errors import ConfigError
-from interbert_jax.inputs import (
+from interbert_jax.contract.batch import (
+  CANDIDATES,
+  ArraySpec,
+  encoded_spec,
+  limited,
+)
+from interbert_jax.contract.errors import ConfigError
+from interbert_jax.model.config import InterBertConfig
+from interbert_jax.model.finetuned import (
+  CHOICE_HEAD,
+  MATCH_HEAD,
+  InterBertForTask,
+)
+from interbert_jax.model.inputs import (
   RegionInput,
   TextInput,
   image_input,
   text_input,
 )
-from interbert_jax.model import MATCH, MISMATCH
-from interbert_jax.task_model import CHOICE_HEAD, MATCH_HEAD, InterBertForTask
+from interbert_jax.model.interbert import MATCH, MISMATCH
+from interbert_jax.tasks import losses
 
 LOSSES = ("match", "choice", "triplet")
 # Head and outputs that score a pair, by the loss that trains it.

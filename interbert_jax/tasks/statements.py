@@ -13,17 +13,22 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from interbert_jax import losses
-from interbert_jax.batch import STATEMENTS, ArraySpec, encoded_spec, limited
-from interbert_jax.config import InterBertConfig
-from interbert_jax.errors import ConfigError
-from interbert_jax.inputs import (
+from interbert_jax.contract.batch import (
+  STATEMENTS,
+  ArraySpec,
+  encoded_spec,
+  limited,
+)
+from interbert_jax.contract.errors import ConfigError
+from interbert_jax.model.config import InterBertConfig
+from interbert_jax.model.finetuned import JOINS, InterBertForImages
+from interbert_jax.model.inputs import (
   RegionInput,
   TextInput,
   image_input,
   text_input,
 )
-from interbert_jax.task_model import JOINS, InterBertForImages
+from interbert_jax.tasks import losses
 
 
 @struct.dataclass

@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from interbert_jax import losses
-from interbert_jax.batch import ArraySpec, limited, text_spec
-from interbert_jax.config import InterBertConfig
-from interbert_jax.errors import ConfigError
-from interbert_jax.inputs import TextInput, text_input
-from interbert_jax.task_model import ANSWER_HEAD, InterBertForTask
+from interbert_jax.contract.batch import ArraySpec, limited, text_spec
+from interbert_jax.contract.errors import ConfigError
+from interbert_jax.model.config import InterBertConfig
+from interbert_jax.model.finetuned import ANSWER_HEAD, InterBertForTask
+from interbert_jax.model.inputs import TextInput, text_input
+from interbert_jax.tasks import losses
 
 
 @struct.dataclass

@@ -162,7 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
   """Runs the command; returns its exit status."""
   options = parse_arguments(arguments)
   use_one_core()
-  from input_pipeline.command import run_command
+  from interbert_jax.contract.command import run_command
   from tools.extract.run import extract
 
   def run() -> None:

@@ -96,7 +96,7 @@ def _sha256(path: str | None) -> str:
 
 def load_extractor(settings: Settings) -> Extractor:
   """Loads the networks into this process."""
-  from interbert_jax.vision.efficientnet import load_encoder
+  from tools.extract.networks.efficientnet import load_encoder
 
   encoder = find_weights((ENCODER,))["encoder"]
   if settings.detector == "torchvision":
@@ -114,7 +114,7 @@ def load_extractor(settings: Settings) -> Extractor:
 
 def load_centernet(settings: Settings):
   """Returns CenterNet as a FindBoxes."""
-  from interbert_jax.vision import boxes, centernet
+  from tools.extract.networks import boxes, centernet
 
   detect = centernet.load_detector(find_weights((DETECTOR,))["detector"])
 

@@ -42,7 +42,7 @@ def load_torchvision(settings: Settings) -> FindBoxes:
   check_installed()
   import torch
 
-  from interbert_jax.vision import boxes
+  from tools.extract.networks import boxes
 
   model = _load_model(settings.weights)
 
@@ -79,7 +79,7 @@ def _load_model(path: str | None):
   import torch
   import torchvision
 
-  from interbert_jax import torch_file
+  from interbert_jax.weights import torch_file
 
   # BatchNorm in evaluation mode and an epsilon of 0 is what the published
   # weights were trained and are evaluated with.

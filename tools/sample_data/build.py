@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from input_pipeline.drawing import draw_regions
+from input_pipeline.checks.drawing import draw_regions
 from tools.sample_data.additions import add_missing
 from tools.sample_data.captions_en import captions_en
 from tools.sample_data.captions_zh import captions_zh
@@ -111,7 +111,9 @@ def _write(
   mark: Mapping[str, object],
   say: Callable[[str], None],
 ) -> None:
-  from input_pipeline.store_writer import write_store  # TensorFlow: seconds
+  from input_pipeline.store.store_writer import (
+    write_store,  # TensorFlow: seconds
+  )
 
   source.copy_vocabs(folder)
   _write_json(folder / "classes.json", source.classes)

@@ -141,8 +141,10 @@ def _write_objects(
   mark: Mapping[str, object],
 ) -> None:
   """A region store of the objects: the first regions of the other store."""
-  from input_pipeline.region_store import RegionStore
-  from input_pipeline.store_writer import write_store  # TensorFlow: seconds
+  from input_pipeline.store.region_store import RegionStore
+  from input_pipeline.store.store_writer import (
+    write_store,  # TensorFlow: seconds
+  )
 
   store = RegionStore(folder / "regions")
   rows = store.rows([scene.scene_id for scene in scenes])

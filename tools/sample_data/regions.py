@@ -26,7 +26,7 @@ def cut_crops(scene: Scene) -> np.ndarray:
 
 
 def make_records(scenes: Iterable[Scene], encode: Encoder) -> Iterator[dict]:
-  """Yields one record per scene, in order; see input_pipeline/schema.py."""
+  """Yields one record per scene, in order (input_pipeline/store/schema.py)."""
   scenes = iter(scenes)
   while chunk := list(itertools.islice(scenes, _SCENES_AT_ONCE)):
     crops = np.concatenate([cut_crops(scene) for scene in chunk])

@@ -115,7 +115,7 @@ def load_openmoji(
     packages.PACKAGES, cache=cache, say=say, hint=packages.HINT
   )
   artist = openmoji.make_artist(files, num_objects=num_objects)
-  from interbert_jax.vision.efficientnet import load_encoder
+  from tools.extract.networks.efficientnet import load_encoder
 
   encode = Standardised(load_encoder(files["encoder"]))
   classes = _describe_classes(artist)

@@ -1,0 +1,189 @@
+"""The layouts of GLUE's and CLUE's files, and what each task is scored by.
+
+GLUE: Wang et al. 2018 (arXiv 1804.07461), the files of its download script.
+CLUE: Xu et al. 2020 (arXiv 2004.05986), the files of its repository.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+
+from interbert_jax.contract.data_errors import DataError
+
+OWN = "own"  # the format of users' own files
+
+
+GLUE_FILES = {"train": "train.tsv", "val": "dev.tsv", "test": "test.tsv"}
+CLUE_FILES = {"train": "train.json", "val": "dev.json", "test": "test.json"}
+
+
+@dataclasses.dataclass(frozen=True)
+class SentenceFormat:
+  """Files with a text or two and an answer in each row.
+
+  Attributes:
+    benchmark: whose layout it is; it decides how predictions are written.
+    texts: the columns (or keys) of the texts, one or two.
+    label: the column of the answer.
+    labels: the answers in the order of the classes; empty where the answer is
+      a number.
+    metrics: the official ones; their mean is the task's score.
+    files: split -> file name.
+    predictions: split -> the file that the benchmark's server asks for.
+    second: a further column of text that files may have.
+    index: the column that numbers rows without answers.
+    headerless: the columns of files without a header.
+    twins: split -> the one that is reported beside it.
+    bounds: of an answer that is a number; predictions for the server keep to
+      them.
+  """
+
+  benchmark: str
+  texts: tuple[str, ...]
+  label: str
+  labels: tuple[str, ...]
+  metrics: tuple[str, ...]
+  files: Mapping[str, str]
+  predictions: Mapping[str, str]
+  second: str = ""
+  index: str = "index"
+  headerless: tuple[str, ...] = ()
+  twins: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  bounds: tuple[float, float] | None = None
+
+  @property
+  def is_regression(self) -> bool:
+    return not self.labels
+
+
+def _glue(name: str, texts: Sequence[str], **options) -> SentenceFormat:
+  return SentenceFormat(
+    **{
+      "benchmark": "glue",
+      "texts": tuple(texts),
+      "label": "label",
+      "metrics": ("accuracy",),
+      "files": GLUE_FILES,
+      "predictions": {"test": f"{name}.tsv"},
+      **options,
+    }
+  )
+
+
+def _clue(file: str, texts: Sequence[str], labels: Sequence[str]):
+  return SentenceFormat(
+    benchmark="clue",
+    texts=tuple(texts),
+    label="label",
+    labels=tuple(labels),
+    metrics=("accuracy",),
+    files=CLUE_FILES,
+    predictions=dict(test=file),
+    index="id",
+  )
+
+
+_BINARY = ("0", "1")
+_PAIR = ("sentence1", "sentence2")
+_ENTAILED = ("entailment", "not_entailment")
+# 105 and 111 are no classes of TNEWS.
+_TNEWS = [str(n) for n in range(100, 117) if n not in (105, 111)]
+
+FORMATS = {
+  "cola": _glue(
+    "CoLA",
+    ("sentence",),
+    labels=_BINARY,
+    metrics=("matthews",),
+    headerless=("source", "label", "judgement", "sentence"),
+  ),
+  "sst2": _glue("SST-2", ("sentence",), labels=_BINARY),
+  "mrpc": _glue(
+    "MRPC",
+    ("#1 String", "#2 String"),
+    label="Quality",
+    labels=_BINARY,
+    metrics=("accuracy", "f1"),
+  ),
+  "stsb": _glue(
+    "STS-B",
+    _PAIR,
+    label="score",
+    labels=(),
+    metrics=("pearson", "spearman"),
+    bounds=(0.0, 5.0),
+  ),
+  "qqp": _glue(
+    "QQP",
+    ("question1", "question2"),
+    label="is_duplicate",
+    labels=_BINARY,
+    metrics=("accuracy", "f1"),
+    index="id",
+  ),
+  "mnli": _glue(
+    "MNLI",
+    _PAIR,
+    label="gold_label",
+    labels=("entailment", "neutral", "contradiction"),
+    files=dict(
+      train="train.tsv",
+      val="dev_matched.tsv",
+      val_mm="dev_mismatched.tsv",
+      test="test_matched.tsv",
+      test_mm="test_mismatched.tsv",
+      ax="diagnostic.tsv",
+    ),
+    predictions=dict(test="MNLI-m.tsv", test_mm="MNLI-mm.tsv", ax="AX.tsv"),
+    twins=dict(val="val_mm", test="test_mm"),
+  ),
+  "qnli": _glue("QNLI", ("question", "sentence"), labels=_ENTAILED),
+  "rte": _glue("RTE", _PAIR, labels=_ENTAILED),
+  "wnli": _glue("WNLI", _PAIR, labels=_BINARY),
+  # The names of CLUE 1.1.
+  "tnews": _clue("tnews11_predict.json", ("sentence",), _TNEWS),
+  "afqmc": _clue("afqmc_predict.json", _PAIR, _BINARY),
+}
+
+
+def find_format(name: str, labels: Sequence[str] = ()) -> SentenceFormat:
+  """The format called `name`; `labels` are of users' own files."""
+  if name == OWN:
+    return _own(tuple(labels))
+  if name not in FORMATS:
+    near = difflib.get_close_matches(name, FORMATS, n=1)
+    hint = f"did you mean {near[0]}?" if near else None
+    raise DataError(
+      f"found {name!r}, wanted one of {', '.join(FORMATS)}, {OWN}",
+      field="input.task",
+      hint=hint,
+    )
+  if labels:
+    raise DataError(
+      f"found {tuple(labels)}, but {name} has labels of its own",
+      field="input.labels",
+      hint=f"leave it empty, or set input.task={OWN}",
+    )
+  return FORMATS[name]
+
+
+def _own(labels: tuple[str, ...]) -> SentenceFormat:
+  if len(labels) == 1 or len(set(labels)) < len(labels):
+    raise DataError(
+      f"found {labels}, wanted two or more different ones, or none where the "
+      "answer is a number",
+      field="input.labels",
+    )
+  metrics = ("accuracy",) if labels else ("pearson", "spearman")
+  return SentenceFormat(
+    benchmark=OWN,
+    texts=("text",),
+    second="text_b",
+    label="label",
+    labels=labels,
+    metrics=metrics,
+    # Or the same in JSON lines.
+    files=dict(train="train.tsv", val="val.tsv", test="test.tsv"),
+    predictions=dict(test="predictions.tsv"),
+    index="id",
+  )

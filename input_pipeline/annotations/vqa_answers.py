@@ -1,0 +1,123 @@
+"""Answers of VQA: their normal form, the vocabulary, and scores by votes.
+
+Two people who mean the same rarely write the same. The published rules (VQA,
+"evaluation code" on visualqa.org) make answers comparable: lower case, numbers
+as digits, no articles, contractions with their apostrophe, no punctuation.
+"""
+
+import collections
+import hashlib
+import json
+import pathlib
+import re
+from collections.abc import Iterable, Sequence
+
+from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.json_text import read_json
+from interbert_jax.contract.utf8 import decode
+
+MAX_ANSWERS = 10  # of a question
+_DIGITS = {
+  word: str(number)
+  for number, word in enumerate(
+    "zero one two three four five six seven eight nine ten".split()
+  )
+} | {"none": "0"}
+_ARTICLES = frozenset(("a", "an", "the"))
+# Those that are other words without their apostrophe (its, well, were, ...)
+# are left out: nothing says what was meant.
+_CONTRACTIONS = {
+  word.replace("'", ""): word
+  for word in """
+  ain't aren't can't couldn't couldn't've could've didn't doesn't don't hadn't
+  hadn't've hasn't haven't he'd he'd've he's how'd how's i'd've i'm i've isn't
+  it'd it'd've it'll let's ma'am mightn't mightn't've might've mustn't must've
+  needn't o'clock oughtn't shan't she'd've she's should've shouldn't
+  shouldn't've somebody's someone's something's that'd that's there'd there're
+  there's they'd they'd've they'll they're they've wasn't we'd've we've weren't
+  what'll what're what's what've when's where'd where's where've who'd who'll
+  who's who've why'd why're why's won't would've wouldn't wouldn't've y'all
+  you'd you'd've you'll you're you've
+  """.split()
+}
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d)")
+_PERIOD = re.compile(r"\.(?!\d)")  # a decimal point stays
+# All punctuation but apostrophe, colon (times) and period becomes a space.
+_PUNCTUATION = re.compile(r"[^\w\s'.:]|_")
+
+
+def normal_answer(answer: str) -> str:
+  """The normal form of an answer."""
+  text = _THOUSANDS.sub("", answer.lower())
+  text = _PERIOD.sub("", _PUNCTUATION.sub(" ", text))
+  words = [_DIGITS.get(word, word) for word in text.split()]
+  return " ".join(
+    _CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES
+  )
+
+
+def votes_of(answers: Iterable[str]) -> dict[str, int]:
+  """How many people gave each answer, in normal form, most frequent first."""
+  return dict(collections.Counter(map(normal_answer, answers)).most_common())
+
+
+def soft_score(votes: int) -> float:
+  """What a classifier is trained for: three people are enough."""
+  return min(votes / 3, 1.0)
+
+
+def accuracy(votes: int, people: int) -> float:
+  """The official accuracy of an answer.
+
+  Each person is left out in turn, and the answer held against the others: the
+  mean of min(votes of the others / 3, 1).
+  """
+  without = votes * soft_score(votes - 1) + (people - votes) * soft_score(votes)
+  return without / people
+
+
+def build_vocabulary(answers: Iterable[str], *, min_count: int) -> list[str]:
+  """Answers that are the most frequent one of at least so many questions.
+
+  The most frequent comes first, equally frequent ones by the alphabet. With 9
+  and the questions of train and val together these are the usual 3,129.
+  """
+  counts = collections.Counter(map(normal_answer, answers))
+  kept = [(-n, text) for text, n in counts.items() if n >= min_count and text]
+  return [text for _, text in sorted(kept)]
+
+
+def read_vocabulary(path: str | pathlib.Path) -> list[str]:
+  """Answers of a file: a JSON list, or one a line; in normal form."""
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise DataError("no such file of answers", file=path)
+  if path.suffix == ".json":
+    found = read_json(path)
+    if not isinstance(found, list) or not all(
+      isinstance(answer, str) for answer in found
+    ):
+      raise DataError("wanted a JSON list of answers", file=path)
+  else:
+    text = decode(path.read_bytes(), file=path)
+    found = text.removesuffix("\n").split("\n")
+  place: dict[str, int] = {}
+  for number, answer in enumerate(found, start=1):
+    normal = normal_answer(answer)
+    if not normal:
+      raise DataError(
+        f"found {answer!r}, wanted an answer", file=path, record=number
+      )
+    if place.setdefault(normal, number) != number:
+      raise DataError(
+        f"{answer!r} is {normal!r}, as answer {place[normal]} already",
+        file=path,
+        record=number,
+        hint="an output of the model for each answer once",
+      )
+  return list(place)
+
+
+def vocabulary_sha256(answers: Sequence[str]) -> str:
+  """Outputs of a checkpoint mean these answers and no others."""
+  return hashlib.sha256(json.dumps(list(answers)).encode()).hexdigest()

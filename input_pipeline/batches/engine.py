@@ -1,0 +1,170 @@
+"""From a range of steps to batches, read ahead and in order.
+
+A batch is a function of its step, so the state of the pipeline is one integer
+and a run resumes anywhere at no cost. With TensorFlow a tf.data pipeline runs
+the function; without it threads do, with the same batches.
+"""
+
+import collections
+import concurrent.futures
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from input_pipeline.store.host_tf import host_tensorflow
+from interbert_jax.contract.data_errors import DataError
+
+READERS = 2  # batches read at a time
+PREFETCH = 2  # batches that wait for the device
+
+Batch = dict[str, np.ndarray]
+Signature = Mapping[str, tuple[tuple[int, ...], np.dtype]]
+
+
+def step_batches(
+  first_step: int,
+  last_step: int,
+  *,
+  read: Callable[[int], Batch],
+  signature: Signature,
+  engine: str = "auto",
+) -> Iterator[Batch]:
+  """Yields the batches of steps first_step .. last_step - 1, in order.
+
+  Args:
+    first_step: the first one.
+    last_step: one after the last one.
+    read: step -> batch; runs in several threads at once.
+    signature: shape and dtype of each array of a batch.
+    engine: tf.data or threads; auto is tf.data where TensorFlow is installed.
+  """
+  if engine == "auto":
+    found = importlib.util.find_spec("tensorflow") is not None
+    engine = "tf.data" if found else "threads"
+  if engine not in ENGINES:
+    raise DataError(
+      f"found {engine!r}, wanted auto, {' or '.join(ENGINES)}", field="engine"
+    )
+  return ENGINES[engine](first_step, last_step, read=read, signature=signature)
+
+
+def _tf_data(
+  first_step: int, last_step: int, *, read, signature: Signature
+) -> Iterator[Batch]:
+  tf = host_tensorflow()
+  failures: dict[int, Exception] = {}
+
+  def read_in_order(step):
+    try:
+      batch = read(int(step))
+    except Exception as error:
+      # TensorFlow would print it with a traceback, and pass on its text alone.
+      failures[int(step)] = error
+      batch = {k: np.zeros(shape, d) for k, (shape, d) in signature.items()}
+    # TensorFlow takes aligned arrays as they are: nothing is copied.
+    return [batch[key] for key in signature]
+
+  def load(step):
+    values = tf.numpy_function(
+      read_in_order,
+      [step],
+      [tf.as_dtype(dtype) for _, dtype in signature.values()],
+      stateful=False,
+    )
+    return {
+      key: tf.ensure_shape(value, shape)
+      for (key, (shape, _)), value in zip(
+        signature.items(), values, strict=True
+      )
+    }
+
+  options = tf.data.Options()
+  options.deterministic = True
+  # Nothing is left to tune, and the thread that would do it can take half a
+  # minute to notice that the data has ended.
+  options.autotune.enabled = False
+  dataset = (
+    tf.data.Dataset.range(first_step, last_step)
+    .map(load, num_parallel_calls=READERS)
+    .prefetch(PREFETCH)
+    .with_options(options)
+  )
+  for step, batch in enumerate(dataset.as_numpy_iterator(), first_step):
+    if step in failures:
+      raise failures[step]
+    yield batch
+
+
+def _threads(
+  first_step: int, last_step: int, *, read, signature: Signature
+) -> Iterator[Batch]:
+  del signature  # arrays have their shapes
+  steps = iter(range(first_step, last_step))
+  running: collections.deque = collections.deque()
+  pool = concurrent.futures.ThreadPoolExecutor(READERS, "read")
+  try:
+    while True:
+      while len(running) < READERS + PREFETCH:
+        step = next(steps, None)
+        if step is None:
+          break
+        running.append(pool.submit(read, step))
+      if not running:
+        return
+      yield running.popleft().result()
+  finally:
+    for batch in running:
+      batch.cancel()
+    pool.shutdown(wait=False)
+
+
+ENGINES = {"tf.data": _tf_data, "threads": _threads}
+
+
+def shard_rows(batch_size: int, shard_index: int, shard_count: int) -> slice:
+  """The contiguous rows of the global batch that belong to a shard."""
+  if not 0 <= shard_index < shard_count:
+    raise DataError(
+      f"found {shard_index}, wanted 0 to {shard_count - 1}", field="shard_index"
+    )
+  if batch_size < 1 or batch_size % shard_count:
+    below = batch_size // shard_count * shard_count
+    near = [n for n in (below, below + shard_count) if n > 0]
+    raise DataError(
+      f"found {batch_size}, wanted a multiple of {shard_count} shards",
+      field="batch_size",
+      hint=f"nearest: {' or '.join(map(str, near))}",
+    )
+  rows = batch_size // shard_count
+  return slice(shard_index * rows, (shard_index + 1) * rows)
+
+
+def text_specs(
+  max_text_length: int, *, words: bool
+) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+  """Name -> (shape of an example, dtype) of all that is not regions."""
+  specs = {
+    "text_ids": ((max_text_length,), np.dtype("int32")),
+    "text_length": ((), np.dtype("int32")),
+    "is_match": ((), np.dtype("int32")),
+    "example_id": ((), np.dtype("int32")),
+    "position": ((), np.dtype("int32")),
+    "example_weight": ((), np.dtype("float32")),
+  }
+  if words:
+    specs["text_word_start"] = (max_text_length,), np.dtype(bool)
+  return specs
+
+
+def check_steps(first_step: int, last_step: int, batch_size: int):
+  """Refuses ranges that are none, and positions that int32 cannot hold."""
+  if not 0 <= first_step <= last_step:
+    raise DataError(
+      f"found steps {first_step} to {last_step}, wanted 0 <= first <= last"
+    )
+  if last_step * batch_size >= 2**31:
+    raise DataError(
+      f"{last_step} steps of {batch_size} examples exceed the int32 position",
+      hint="train for less than 2**31 examples",
+    )

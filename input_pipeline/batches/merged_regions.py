@@ -1,0 +1,209 @@
+"""Regions of images from one store, or from two: detected and ground truth.
+
+Dimensions: n images asked for, R region slots, E feature width.
+"""
+
+import math
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.annotations.captions import SHOWN
+from input_pipeline.annotations.image_ids import RULES, match_image_ids
+from input_pipeline.store.bad_records import BadRecords
+from input_pipeline.store.buffers import BufferPool
+from input_pipeline.store.region_arrays import Slots, array_specs
+from input_pipeline.store.region_store import RegionStore
+from interbert_jax.contract.data_errors import (
+  BadRecord,
+  DataError,
+  MissingImages,
+)
+
+
+class MergedRegions:
+  """The regions of some images, cut and padded, and their global feature.
+
+  Args:
+    store: of detected regions.
+    ground_truth: of the regions of the annotated objects; empty for none.
+    names: of each image what it may be called in the stores.
+    max_regions: R. Ground truth gets its places first, detected regions what
+      is left, the first ones of the store.
+    cache_bytes: the images are kept in memory where they take no more.
+    wanted_by: file of the images' names, for messages.
+    rules: how names may differ (image_ids.py).
+    on_bad_record: as of `ImageTexts`.
+  """
+
+  def __init__(
+    self,
+    *,
+    store: str | pathlib.Path,
+    ground_truth: str | pathlib.Path = "",
+    names: Sequence[tuple[str, ...]],
+    max_regions: int,
+    cache_bytes: int = 0,
+    wanted_by: object = None,
+    rules: Mapping[str, Callable[[str], str]] = RULES,
+    on_bad_record: str = "error",
+  ):
+    self._stores = [RegionStore(store)]
+    if ground_truth:
+      self._stores.append(RegionStore(ground_truth))
+    first = self._stores[0]
+    first.check_max_regions(max_regions)
+    self._max_regions = max_regions
+    for other in self._stores[1:]:
+      for field in ("feature_dim", "feature_encoding"):
+        found, wanted = (getattr(s.layout, field) for s in (other, first))
+        if found != wanted:
+          raise DataError(
+            f"found {found}, but {first.directory} has {wanted}",
+            file=other.directory,
+            field=field,
+            hint="both must come from one extractor and conversion",
+          )
+    found_ids = [
+      _find(names, s, wanted_by=wanted_by, rules=rules) for s in self._stores
+    ]
+    self.image_ids = tuple(found_ids[0])
+    self._rows = np.stack(
+      [s.rows(i) for s, i in zip(self._stores, found_ids, strict=True)], 1
+    )
+    E = first.feature_dim
+    self.feature_dim = E
+    self.feature_encoding = first.layout.feature_encoding
+    self.specs = {
+      **array_specs(first.layout, max_regions=max_regions, class_probs=False),
+      "global_features": ((E,), np.dtype("float32")),
+    }
+    self.bad_records = BadRecords(on_bad_record, num_images=len(names))
+    self._pool = BufferPool()
+    self._cache = None
+    image_bytes = sum(
+      math.prod(shape) * dtype.itemsize for shape, dtype in self.specs.values()
+    )
+    if len(names) * image_bytes <= cache_bytes:
+      self._cache = self.images(np.arange(len(names)))
+
+  @property
+  def facts(self) -> dict[str, Any]:
+    """What the arrays depend on."""
+    return {
+      "num_images": len(self.image_ids),
+      "feature_dim": self.feature_dim,
+      "feature_encoding": self.feature_encoding,
+      "num_classes": None,
+      "store_fingerprints": [store.fingerprint for store in self._stores],
+      "max_regions": self._max_regions,
+    }
+
+  def images(self, index: np.ndarray) -> dict[str, np.ndarray]:
+    """Arrays of `specs` [n, ...] of these images [n]."""
+    into = Slots.new(self.specs, len(index), pool=self._pool)
+    if self._cache is not None:
+      into.gather(self._cache, index)
+      return into.arrays
+    for number, rows in enumerate(self._rows[index]):
+      try:
+        records = self.records(rows)
+      except BadRecord as error:
+        self.bad_records.meet(error)
+        into.clear(number)
+        continue
+      into.put(number, _join(records, self._max_regions))
+      into.arrays["global_features"][number] = global_feature(records)
+    return into.arrays
+
+  def records_of(self, image: int) -> list[dict[str, Any]]:
+    """The whole records of an image: detected, ground truth."""
+    return self.records(self._rows[image])
+
+  def records(self, rows: np.ndarray) -> list[dict[str, Any]]:
+    found = [
+      store.record(row) for store, row in zip(self._stores, rows, strict=True)
+    ]
+    sizes = [(record["width"], record["height"]) for record in found]
+    if len(set(sizes)) > 1:
+      raise DataError(
+        f"found an image of {sizes[1][0]} x {sizes[1][1]}, but "
+        f"{self._stores[0].directory} has it as {sizes[0][0]} x {sizes[0][1]}",
+        file=self._stores[1].directory,
+        record=f"image id {found[1]['image_id']!r}",
+        field="width",
+        hint="extract both from the same pictures",
+      )
+    return found
+
+
+def _find(
+  names: Sequence[tuple[str, ...]],
+  store: RegionStore,
+  *,
+  wanted_by: object,
+  rules: Mapping[str, Callable[[str], str]],
+) -> list[str]:
+  """The id in the store of each image."""
+  match = match_image_ids(names, store.image_ids, rules=rules)
+  missing = [n[0] for n, i in zip(names, match.ids, strict=True) if i is None]
+  if missing:
+    raise MissingImages(
+      f"{len(missing)} of {len(names)} images are not in {store.directory}, "
+      f"such as {', '.join(missing[:SHOWN])}",
+      ids=missing,
+      file=wanted_by,
+      hint=f"compared {match.rule}; it has {', '.join(store.image_ids[:3])}, "
+      "...",
+    )
+  if len(set(match.ids)) < len(match.ids):
+    twice = next(i for i in match.ids if match.ids.count(i) > 1)
+    raise DataError(
+      f"several images are {twice!r} of {store.directory}, compared "
+      f"{match.rule}",
+      file=wanted_by,
+    )
+  return match.ids
+
+
+def _join(
+  records: Sequence[Mapping[str, Any]], max_regions: int
+) -> dict[str, Any]:
+  """One record: detected regions as far as there is room, ground truth."""
+  detected, *others = records
+  if not others:
+    return dict(detected)
+  (exact,) = others
+  exact_count = min(exact["num_regions"], max_regions)
+  count = min(detected["num_regions"], max_regions - exact_count)
+  joined = {
+    field: np.concatenate([detected[field][:count], exact[field][:exact_count]])
+    for field in ("features", "boxes", "feature_scale")
+    if field in detected
+  }
+  return {
+    **joined,
+    "num_regions": count + exact_count,
+    "width": detected["width"],
+    "height": detected["height"],
+  }
+
+
+def global_feature(records: Sequence[Mapping[str, Any]]) -> np.ndarray:
+  """[E] float32: the mean of all regions of a store, those cut included.
+
+  Of two stores the official average, in which each counts by its regions and
+  its own global one: (g n + g' n') / (n + n') with n, n' one more than regions.
+  """
+  means, counts = [], []
+  for record in records:
+    features = record["features"].astype(np.float32)
+    if "feature_scale" in record:
+      features *= record["feature_scale"][:, None]
+    means.append(features.mean(axis=0))
+    counts.append(record["num_regions"] + 1)
+  if len(means) == 1:
+    return means[0]
+  return np.average(means, axis=0, weights=counts).astype(np.float32)

@@ -1,0 +1,119 @@
+"""Which items are right for a topic: editors' labels, or a log of clicks.
+
+Lines of {"topic_id", "item_id", "relevance"}, or columns of these separated by
+tabs, with or without a header. Without relevance a line counts 1. A log may
+call it "clicks" and have a line for every view.
+"""
+
+import collections
+import math
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from input_pipeline.annotations.reader import id_of
+from input_pipeline.annotations.source import Source
+from interbert_jax.contract.data_errors import DataError
+
+KINDS = ("labels", "clicks")
+_VALUES = ("relevance", "clicks")
+
+# Topic -> item -> relevance above 0.
+Relevance = dict[str, dict[str, float]]
+
+
+def read_relevance(
+  path: str | pathlib.Path, *, kind: str = "labels", min_clicks: float = 1
+) -> Relevance:
+  """The relevant items of each topic that the file names, even if it has none.
+
+  Args:
+    path: of the file.
+    kind: "labels", one line for each topic and item, whose number is its
+      relevance; "clicks", whose lines are added up: an item is relevant, with
+      1, from min_clicks on.
+    min_clicks: above 0.
+
+  Raises:
+    DataError: a label stands twice, a number is negative or none.
+  """
+  if kind not in KINDS:
+    raise DataError(
+      f"found {kind!r}, wanted {' or '.join(KINDS)}", field="kind"
+    )
+  if not min_clicks > 0:
+    raise DataError(f"found {min_clicks}, wanted above 0", field="min_clicks")
+  found: dict[str, dict[str, float]] = collections.defaultdict(dict)
+  for place, topic, item, value in _rows(Source(pathlib.Path(path))):
+    values = found[topic]
+    if kind == "labels" and item in values:
+      raise DataError(
+        f"found item {item!r} again, wanted one label",
+        file=place,
+        record=f"topic {topic}",
+        hint="a log of single clicks is read as clicks",
+      )
+    values[item] = values.get(item, 0.0) + value
+  if not found:
+    raise DataError("found no lines", file=path)
+  if kind == "clicks":
+    return {
+      topic: {item: 1.0 for item, n in values.items() if n >= min_clicks}
+      for topic, values in found.items()
+    }
+  return {
+    topic: {item: value for item, value in values.items() if value > 0}
+    for topic, values in found.items()
+  }
+
+
+def count_items(relevance: Relevance) -> collections.Counter[str]:
+  """Item -> its relevance, added up over the topics."""
+  counts: collections.Counter[str] = collections.Counter()
+  for values in relevance.values():
+    counts.update(values)
+  return counts
+
+
+def _rows(source: Source) -> Iterator[tuple[str, str, str, float]]:
+  source.check()
+  if source.is_lines_of_json:
+    for place, line in source.objects():
+      ids = [id_of(line, key, place=place) for key in ("topic_id", "item_id")]
+      yield place, *ids, _value(_of_line(line), place)
+    return
+  for number, (place, line) in enumerate(source.lines()):
+    columns = line.split("\t")
+    if number == 0 and columns[:2] == ["topic_id", "item_id"]:
+      if len(columns) > 2 and columns[2] not in _VALUES:
+        raise DataError(
+          f"found the column {columns[2]!r}, wanted relevance or clicks",
+          file=place,
+        )
+      continue
+    if len(columns) not in (2, 3) or not (columns[0] and columns[1]):
+      raise DataError(
+        f"found {line!r:.60}, wanted topic_id, item_id and perhaps relevance, "
+        "separated by tabs",
+        file=place,
+      )
+    value = columns[2] if len(columns) == 3 else 1
+    yield place, columns[0], columns[1], _value(value, place)
+
+
+def _of_line(line: dict[str, Any]) -> Any:
+  return next((line[key] for key in _VALUES if key in line), 1)
+
+
+def _value(found: Any, place: str) -> float:
+  try:
+    value = float(found)
+  except (TypeError, ValueError):
+    value = math.nan
+  if not 0 <= value < math.inf:
+    raise DataError(
+      f"found {found!r:.60}, wanted a number from 0 on",
+      file=place,
+      field="relevance",
+    )
+  return value

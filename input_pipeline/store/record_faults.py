@@ -1,0 +1,86 @@
+"""What is wrong with a record, as (field, found, wanted).
+
+Dimensions: R regions, E feature width.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.store import schema
+from input_pipeline.store.example_proto import decode_example
+from input_pipeline.store.schema import Layout
+
+Fault = tuple[str | None, str, str]
+# What batches hold, of the fields that may be no numbers.
+_FLOATS = ("features", "feature_scale", "boxes", "class_probs")
+# Of the bits of a float16 without and with its sign: infinity, then NaN.
+_INFINITY, _MINUS_INFINITY = 0x7C00, 0xFC00
+
+
+def diagnose(raw: bytes, layout: Layout) -> Fault | None:
+  """(field, found, wanted) of bytes that are no record of the layout."""
+  try:
+    fields = decode_example(raw)
+  except ValueError as e:
+    return None, str(e), "a record"
+  for field in ("image_id", *schema.SCALARS, *layout.arrays):
+    if field not in fields:
+      return field, "no such field", "every field of the store"
+    is_number = isinstance(fields[field], int)
+    if is_number != (field in schema.SCALARS):
+      kind = "a number" if is_number else "bytes"
+      return field, kind, "bytes" if is_number else "a number"
+  try:
+    str(fields["image_id"], "utf-8")
+  except UnicodeDecodeError as e:
+    return "image_id", f"bytes {bytes(fields['image_id']).hex(' ')}", e.reason
+  R = fields["num_regions"]
+  for field, (width, dtype) in layout.arrays.items():
+    found = fields[field].nbytes
+    row = (width or 1) * dtype.itemsize
+    if found != R * row:
+      text = f"{found} bytes for {R} regions{_explain(found, R, row, dtype)}"
+      shape = "one" if width is None else str(width)
+      return field, text, f"{shape} {dtype} a region"
+  return None
+
+
+def _explain(found: int, R: int, row: int, dtype) -> str:
+  """What the number of bytes looks like."""
+  if R and found == 2 * R * row and dtype == "float16":
+    return ", which looks like float32"
+  if found % row == 0:
+    return f", which are {found // row} regions"
+  if R and found % (R * dtype.itemsize) == 0:
+    return f", which are {found // (R * dtype.itemsize)} {dtype} a region"
+  return ""
+
+
+def unusable(record: Mapping[str, Any]) -> Fault | None:
+  """What keeps a parsed record out of a batch, where a 0/0 or NaN would be."""
+  if record["num_regions"] < 1:
+    return "num_regions", "zero regions", "at least one region"
+  for field in ("width", "height"):
+    if not 0 < record[field] < 2**31:
+      return field, str(record[field]), "the size of the image in pixels"
+  for field in _FLOATS:
+    if field in record and not _is_finite(record[field]):
+      values = record[field].reshape(record["num_regions"], -1)
+      bad = ~np.isfinite(values)
+      region = int(bad.any(1).argmax())
+      name = "NaN" if np.isnan(values[region]).any() else "infinity"
+      box = ", ".join(f"{value:.6g}" for value in record["boxes"][region])
+      return field, f"{name} in region {region}, box [{box}]", "numbers"
+  return None
+
+
+def _is_finite(array: np.ndarray) -> bool:
+  if array.dtype != np.float16:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+  # Two maxima of the bits: np.isfinite takes 15 times as long on float16.
+  return bool(
+    array.view(np.int16).max() < _INFINITY
+    and array.view(np.uint16).max() < _MINUS_INFINITY
+  )

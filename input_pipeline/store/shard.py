@@ -1,0 +1,189 @@
+"""One shard of a region store: its file, and what is known about it.
+
+A shard is written whole or not at all: beside its place, then renamed. Its
+facts (counts, checksum, ids, statistics) lie in a JSON file that is written
+after it, so a shard with facts is complete.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.store import schema
+from input_pipeline.store.schema import Layout
+
+COMPRESSION = {"none": "uncompressed", "zstd": "zstd:3"}
+
+
+@dataclass
+class Statistics:
+  """Sums over features and boxes, to be added up over shards."""
+
+  images: int = 0
+  regions: int = 0
+  min_regions: int | None = None
+  max_regions: int | None = None
+  values: int = 0
+  zeros: int = 0
+  total: float = 0.0
+  squares: float = 0.0
+  min: float | None = None
+  max: float | None = None
+  error_squares: float = 0.0  # of 8-bit features: how far values moved
+
+  def add(self, record: Mapping[str, Any], features_RE: np.ndarray):
+    """Counts a record as it is stored, and its features before that."""
+    wide = features_RE.astype(np.float32, copy=False).ravel()
+    moved = 0.0
+    if "feature_scale" in record:
+      scale_R1 = record["feature_scale"][:, None]
+      stored = record["features"].astype(np.float32) * scale_R1
+      moved = float(np.square(stored.ravel() - wide).sum(dtype=np.float64))
+    image = Statistics(
+      images=1,
+      regions=len(features_RE),
+      min_regions=len(features_RE),
+      max_regions=len(features_RE),
+      values=wide.size,
+      zeros=wide.size - int(np.count_nonzero(wide)),
+      total=float(wide.sum(dtype=np.float64)),
+      squares=float(np.square(wide).sum(dtype=np.float64)),
+      min=float(wide.min()),
+      max=float(wide.max()),
+      error_squares=moved,
+    )
+    self.merge(image)
+
+  def merge(self, other: "Statistics"):
+    for name, value in asdict(other).items():
+      mine = getattr(self, name)
+      if mine is None or value is None:
+        value = mine if value is None else value
+      elif name.startswith("min"):
+        value = min(mine, value)
+      elif name.startswith("max"):
+        value = max(mine, value)
+      else:
+        value = mine + value
+      setattr(self, name, value)
+
+  def summary(self) -> dict[str, Any]:
+    """What the manifest says of them."""
+    mean = self.total / self.values
+    variance = max(self.squares / self.values - mean**2, 0.0)
+    moved = (self.error_squares / self.values) ** 0.5
+    rms = (self.squares / self.values) ** 0.5
+    return {
+      # Root mean square, as a share of that of the features.
+      "quantisation_error": moved / rms if rms else 0.0,
+      "feature_statistics": {
+        "mean": mean,
+        "std": variance**0.5,
+        "min": self.min,
+        "max": self.max,
+        "share_of_zeros": self.zeros / self.values,
+      },
+      "regions_per_image": {
+        "min": self.min_regions,
+        "mean": self.regions / self.images,
+        "max": self.max_regions,
+      },
+    }
+
+
+@dataclass
+class ShardFacts:
+  """What is known about a shard; one entry per record in each list."""
+
+  bytes: int = 0
+  sha256: str = ""
+  ids: list[str] = field(default_factory=list)
+  places: list[str] = field(default_factory=list)  # in the source
+  digests: list[str] = field(default_factory=list)  # of the stored bytes
+  statistics: Statistics = field(default_factory=Statistics)
+
+  @property
+  def records(self) -> int:
+    return len(self.ids)
+
+
+class ShardWriter:
+  """Writes records to a file that appears when the `with` block ends well."""
+
+  def __init__(self, path: pathlib.Path, layout: Layout, *, compression: str):
+    self.path = path
+    self.facts = ShardFacts()
+    self._layout = layout
+    self._compression = compression
+
+  def __enter__(self) -> "ShardWriter":
+    from array_record.python import array_record_module
+
+    self._building = self.path.with_name(self.path.name + ".writing")
+    # Group size 1 is what random access wants.
+    options = f"group_size:1,{COMPRESSION[self._compression]}"
+    self._writer = array_record_module.ArrayRecordWriter(
+      str(self._building), options
+    )
+    return self
+
+  def write(
+    self,
+    record: Mapping[str, Any],
+    *,
+    place: str,
+    file: object,
+    index: int | None = None,
+  ):
+    """Checks and appends a record; file and index are for messages."""
+    given = record
+    record = schema.check_record(
+      record, layout=self._layout, file=file, index=index
+    )
+    raw = schema.serialise(record, self._layout)
+    self._writer.write(raw)
+    facts = self.facts
+    facts.ids.append(record["image_id"])
+    facts.places.append(place)
+    facts.digests.append(hashlib.blake2b(raw, digest_size=8).hexdigest())
+    facts.statistics.add(record, np.asarray(given["features"]))
+
+  def __exit__(self, kind, error, trace):
+    self._writer.close()
+    if kind is not None:
+      self._building.unlink(missing_ok=True)
+      return
+    sync(self._building)
+    self.facts.bytes = self._building.stat().st_size
+    self.facts.sha256 = file_sha256(self._building)
+    os.rename(self._building, self.path)
+
+
+def write_json(path: pathlib.Path, content: Any):
+  """Writes a JSON file whole, on the disk when this returns."""
+  building = path.with_name(path.name + ".writing")
+  text = json.dumps(content, indent=1, ensure_ascii=False)
+  building.write_text(text + "\n", "utf-8")
+  sync(building)
+  os.rename(building, path)
+  sync(path.parent)
+
+
+def file_sha256(path: pathlib.Path) -> str:
+  with path.open("rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: pathlib.Path):
+  """Waits until a file or directory is on the disk."""
+  descriptor = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)

@@ -1,0 +1,268 @@
+"""A local copy of a region store for reading at the speed of memory.
+
+Every image takes the same number of bytes, so a batch is a few copies out of
+memory-mapped arrays: no parsing, and nothing but NumPy. The copy is made once,
+on a local disk or in /dev/shm, and belongs to one state of the store.
+
+Dimensions: N images of a shard, R region slots, E feature width, C classes.
+
+  staged.json                      written last; what the copy is of
+  image_ids.txt                    one per row
+  region_features-00000.npy        [N, R, E]; one file per array and shard
+  region_boxes-00000.npy ...       as in a batch (region_arrays.py)
+"""
+
+import functools
+import pathlib
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.store.bad_records import BadRecords
+from input_pipeline.store.buffers import BufferPool
+from input_pipeline.store.manifest import broken_fields, is_count, is_file_name
+from input_pipeline.store.region_arrays import Slots, array_specs
+from input_pipeline.store.region_store import (
+  RegionStore,
+  read_image_ids,
+  rows_of,
+)
+from input_pipeline.store.schema import Layout
+from interbert_jax.contract.data_errors import BadRecord, DataError
+from interbert_jax.contract.json_text import read_json
+from interbert_jax.contract.npy_header import open_npy
+
+STAGED = "staged.json"
+VERSION = 2
+_SMALL = ("num_regions", "image_size")
+
+
+class StagedStore:
+  """Opens a copy; a stand-in for the RegionStore it was made of."""
+
+  def __init__(self, directory: str | pathlib.Path):
+    self.directory = pathlib.Path(directory)
+    self._staged = read_staged(self.directory)
+    self.manifest: dict[str, Any] = self._staged["manifest"]
+    self.layout = Layout.from_manifest(self.manifest)
+    self.fingerprint: str = self.manifest["fingerprint"]
+    self.max_regions: int = self._staged["max_regions"]
+    self.image_ids = read_image_ids(self.directory, self._staged["num_images"])
+    for name, entry in self._staged["files"].items():
+      path = self.directory / name
+      size = path.stat().st_size if path.is_file() else "no file"
+      if size != entry["bytes"]:
+        raise DataError(
+          f"found {size}, {STAGED} says {entry['bytes']} bytes",
+          file=path,
+          hint="remove the directory; it is made again",
+        )
+    self._shards: dict[str, list[np.ndarray]] = {}
+    self._per_shard = self._staged["images_per_shard"]
+
+  def __len__(self) -> int:
+    return self._staged["num_images"]
+
+  @property
+  def feature_dim(self) -> int:
+    return self.layout.feature_dim
+
+  @property
+  def num_classes(self) -> int | None:
+    has = "region_class_probs" in self._staged["arrays"]
+    return self.layout.num_classes if has else None
+
+  def check_max_regions(self, max_regions: int):
+    """Refuses none, and more regions than the copy has."""
+    if not 1 <= max_regions <= self.max_regions:
+      raise DataError(
+        f"found {max_regions}, wanted 1 to the {self.max_regions} staged",
+        file=self.directory,
+        field="max_regions",
+        hint="remove the directory; it is made again",
+      )
+
+  @functools.cached_property
+  def _row_of_id(self) -> dict[str, int]:
+    return {image_id: row for row, image_id in enumerate(self.image_ids)}
+
+  def rows(self, ids: Sequence[str], *, wanted_by: object = None) -> np.ndarray:
+    """The row of each image id, int64; `wanted_by` is a file for messages."""
+    return rows_of(self, self._row_of_id, ids, wanted_by=wanted_by)
+
+  @functools.cached_property
+  def _small(self) -> dict[str, np.ndarray]:
+    """Arrays of a few bytes an image, in memory."""
+    return {name: np.concatenate(self._arrays(name)) for name in _SMALL}
+
+  def _arrays(self, name: str) -> list[np.ndarray]:
+    """The memory-mapped shards of an array."""
+    if name not in self._shards:
+      count = -(-len(self) // self._per_shard)
+      self._shards[name] = [self._open(name, shard) for shard in range(count)]
+    return self._shards[name]
+
+  def _open(self, name: str, shard: int) -> np.ndarray:
+    path = self.directory / f"{name}-{shard:05d}.npy"
+    array = open_npy(path, hint="remove the directory; it is made again")
+    start = shard * self._per_shard
+    rows = min(self._per_shard, len(self) - start)
+    if array.ndim == 0 or len(array) != rows:
+      raise DataError(
+        f"found shape {array.shape}, wanted {rows} images",
+        file=path,
+        hint="remove the directory; it is made again",
+      )
+    return array
+
+  def read_padded(
+    self,
+    rows: np.ndarray,
+    *,
+    max_regions: int,
+    class_probs: bool,
+    pool: BufferPool | None = None,
+    into: Slots | None = None,
+    bad: BadRecords | None = None,
+  ) -> dict[str, np.ndarray]:
+    """As `RegionStore.read_padded`; each byte is copied once.
+
+    Records were looked at as the copy was made; bad ones have no regions.
+    """
+    self.check_max_regions(max_regions)
+    if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+      raise DataError(
+        f"found rows {rows.min()} to {rows.max()}, wanted 0 to {len(self) - 1}",
+        file=self.directory,
+        hint="a copy of a host's share has no images of the others",
+      )
+    for row in rows[self._small["num_regions"][rows] == 0]:
+      error = self._bad(int(row))
+      if bad is None:
+        raise error
+      bad.meet(error)
+    if into is None:
+      specs = array_specs(
+        self.layout, max_regions=max_regions, class_probs=class_probs
+      )
+      into = Slots.new(specs, len(rows), pool=pool)
+    shards, inside = np.divmod(rows, self._per_shard)
+    where = list(
+      zip(into.places.tolist(), shards.tolist(), inside.tolist(), strict=True)
+    )
+    for name, array in into.arrays.items():
+      if name in _SMALL:
+        array[into.places] = self._small[name][rows]
+        continue
+      sources = self._arrays(name)
+      if max_regions == self.max_regions:
+        for place, shard, row in where:
+          array[place] = sources[shard][row]
+      else:
+        for place, shard, row in where:
+          array[place] = sources[shard][row, :max_regions]
+    counts = into.arrays["num_regions"]
+    counts[into.places] = np.minimum(counts[into.places], max_regions)
+    return into.arrays
+
+  def _bad(self, row: int) -> BadRecord:
+    shard, inside = divmod(row, self._per_shard)
+    return BadRecord(
+      "found zero regions, wanted at least one: its record was bad as this "
+      "copy was made",
+      file=self.directory / f"num_regions-{shard:05d}.npy",
+      record=inside,
+      image_id=self.image_ids[row],
+      field="num_regions",
+      hint="put the store right, remove the directory; it is made again",
+    )
+
+  def verify(self):
+    """Reads every file and compares its checksum."""
+    for name, entry in self._staged["files"].items():
+      found = file_crc32(self.directory / name)
+      if found != entry["crc32"]:
+        raise DataError(
+          f"found crc32 {found:08x}, {STAGED} says {entry['crc32']:08x}",
+          file=self.directory / name,
+          hint="the copy is damaged; remove the directory, it is made again",
+        )
+
+
+def file_crc32(path: pathlib.Path) -> int:
+  crc = 0
+  with path.open("rb") as file:
+    while block := file.read(1 << 20):
+      crc = zlib.crc32(block, crc)
+  return crc
+
+
+def read_staged(directory: pathlib.Path) -> dict[str, Any]:
+  """Reads and checks staged.json."""
+  path = directory / STAGED
+  hint = "remove the directory; it is made again"
+  if not path.is_file():
+    raise DataError(
+      f"unfinished or not a staged store: it has no {STAGED}",
+      file=directory,
+      hint=hint,
+    )
+  staged = read_json(path, kind=dict, hint=hint)
+  of = staged.get("of")
+  version = of.get("version") if isinstance(of, dict) else None
+  if version != VERSION:
+    raise DataError(
+      f"found {version}, wanted {VERSION}",
+      file=path,
+      field="version",
+      hint=hint,
+    )
+  if broken := _broken_fields(staged):
+    raise DataError(
+      f"found {staged.get(broken)!r:.60}, wanted what a copy has",
+      file=path,
+      field=broken,
+      hint=hint,
+    )
+  return staged
+
+
+def _broken_fields(staged: Mapping[str, Any]) -> str | None:
+  """A field without which nothing can be read; names are no paths."""
+  for key in ("num_images", "max_regions", "images_per_shard"):
+    if not is_count(staged.get(key), most=1 << 40):
+      return key
+  if not staged["images_per_shard"]:
+    return "images_per_shard"
+  if not isinstance(staged.get("arrays"), list):
+    return "arrays"
+  files = staged.get("files")
+  if not isinstance(files, dict) or not all(
+    is_file_name(name)
+    and isinstance(entry, dict)
+    and is_count(entry.get("bytes"), most=1 << 62)
+    and is_count(entry.get("crc32"), most=1 << 32)
+    for name, entry in files.items()
+  ):
+    return "files"
+  manifest = staged.get("manifest")
+  if (
+    not isinstance(manifest, dict)
+    or broken_fields(manifest)
+    or not isinstance(manifest.get("fingerprint"), str)
+  ):
+    return "manifest"
+  return None
+
+
+def open_store(directory: str | pathlib.Path) -> RegionStore | StagedStore:
+  """The store at a path, staged or not."""
+  return (
+    StagedStore(directory) if is_staged(directory) else RegionStore(directory)
+  )
+
+
+def is_staged(directory: str | pathlib.Path) -> bool:
+  return (pathlib.Path(directory) / STAGED).exists()

@@ -1,0 +1,245 @@
+"""Writes a region store: whole, or not at all."""
+
+import itertools
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from input_pipeline.store import schema
+from input_pipeline.store.host_tf import host_tensorflow
+from input_pipeline.store.region_store import (
+  IMAGE_IDS,
+  MANIFEST,
+  SPLIT,
+  manifest_fingerprint,
+)
+from input_pipeline.store.schema import Layout
+from input_pipeline.store.shard import (
+  ShardFacts,
+  ShardWriter,
+  Statistics,
+  sync,
+  write_json,
+)
+from interbert_jax.contract.data_errors import DataError
+
+NAME = "regions"  # the TFDS name, and the start of the shards' names
+
+
+def write_store(
+  directory: str | pathlib.Path,
+  records: Iterable[Mapping[str, Any]],
+  *,
+  feature_dim: int,
+  num_classes: int | None = None,
+  feature_encoding: str = "float16",
+  optional: tuple[str, ...] = (),
+  source: str,
+  extractor: str,
+  background_class: int | None = None,
+  records_per_shard: int = 1024,
+  compression: str = "none",
+) -> dict[str, Any]:
+  """Writes the records, in their order, and returns the manifest.
+
+  The store is built in a hidden directory beside its place and renamed at the
+  very end, so that no unfinished store ever stands at `directory`.
+
+  Args:
+    directory: must not exist yet.
+    records: see schema.py; regions in descending order of score.
+    feature_dim: E.
+    num_classes: C where records have class_probs.
+    feature_encoding: float16, or 8 bits: uint8, int8.
+    optional: which optional fields of the schema records have.
+    source: format and file the records come from.
+    extractor: the detector that made the features.
+    background_class: the class that means no object, where there is one.
+    records_per_shard: 1024 records of 36 regions are about 150 MB.
+    compression: none (fast) or zstd (smaller where there are many zeros).
+  """
+  directory = new_directory(directory)
+  building = pathlib.Path(
+    tempfile.mkdtemp(
+      prefix=f".{directory.name}.unfinished-", dir=directory.parent
+    )
+  )
+  layout = Layout(feature_dim, num_classes, feature_encoding, optional)
+  try:
+    building.chmod(0o755)  # mkdtemp gives 0o700
+    shards = list(
+      _write_shards(
+        building,
+        records,
+        layout=layout,
+        source=source,
+        records_per_shard=records_per_shard,
+        compression=compression,
+      )
+    )
+    manifest = finish_store(
+      building,
+      shards,
+      num_shards=len(shards),
+      layout=layout,
+      about={
+        "source": source,
+        "extractor": extractor,
+        "background_class": background_class,
+        "region_order": "descending score",
+      },
+    )
+    publish(building, directory)
+  except BaseException:
+    shutil.rmtree(building, ignore_errors=True)
+    raise
+  return manifest
+
+
+def new_directory(directory: str | pathlib.Path) -> pathlib.Path:
+  """The absolute path, whose parent exists and which itself does not."""
+  directory = pathlib.Path(directory).absolute()
+  if directory.exists():
+    raise DataError(
+      "exists already, wanted a new directory",
+      file=directory,
+      hint="remove it or choose another name",
+    )
+  try:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+  except OSError as e:
+    raise DataError(
+      f"cannot be made: {e.strerror}", file=directory.parent
+    ) from None
+  return directory
+
+
+def _write_shards(
+  building: pathlib.Path,
+  records: Iterable[Mapping[str, Any]],
+  *,
+  layout: Layout,
+  source: str,
+  records_per_shard: int,
+  compression: str,
+) -> Iterator[tuple[pathlib.Path, ShardFacts]]:
+  row_of_id: dict[str, int] = {}
+  numbered = enumerate(records)
+  for shard in itertools.count():
+    first = next(numbered, None)
+    if first is None:
+      return
+    path = building / f"shard-{shard}"
+    with ShardWriter(path, layout, compression=compression) as writer:
+      rest = itertools.islice(numbered, records_per_shard - 1)
+      for row, record in itertools.chain([first], rest):
+        writer.write(record, place=f"record {row}", file=source, index=row)
+        image_id = record["image_id"]
+        before = row_of_id.setdefault(image_id, row)
+        if before != row:
+          raise DataError(
+            f"record {before} has this id too",
+            file=source,
+            record=f"{row} (image id {image_id!r})",
+            field="image_id",
+            hint="a store has one record per image",
+          )
+    yield path, writer.facts
+
+
+def finish_store(
+  building: pathlib.Path,
+  shards: Iterable[tuple[pathlib.Path, ShardFacts]],
+  *,
+  num_shards: int,
+  layout: Layout,
+  about: Mapping[str, Any],
+) -> dict[str, Any]:
+  """Names the shards and writes all else; the manifest last.
+
+  Args:
+    building: holds the shards, and becomes the store.
+    shards: path and facts of each, in order, none empty; read once.
+    num_shards: how many there are.
+    layout: of their records.
+    about: what else the manifest says.
+
+  Returns:
+    The manifest.
+  """
+  if not num_shards:
+    raise DataError("found no records", file=about["source"])
+  entries, statistics = [], Statistics()
+  ids = (building / IMAGE_IDS).open("wb")
+  for index, (path, facts) in enumerate(shards):
+    place = building / (
+      f"{NAME}-{SPLIT}.array_record-{index:05d}-of-{num_shards:05d}"
+    )
+    os.rename(path, place)
+    ids.write("".join(f"{i}\n" for i in facts.ids).encode("utf-8"))
+    statistics.merge(facts.statistics)
+    entries.append(
+      {
+        "file": place.name,
+        "records": facts.records,
+        "bytes": facts.bytes,
+        "sha256": facts.sha256,
+      }
+    )
+  ids.close()
+  # TFDS can open the directory from here on, when all shards are complete.
+  _write_tfds_metadata(building, entries, layout=layout, source=about["source"])
+  manifest = {
+    "schema_version": schema.SCHEMA_VERSION,
+    **asdict(layout),
+    "optional": list(layout.optional),
+    "box_convention": "x1, y1, x2, y2 in pixels of the image",
+    **about,
+    "num_images": statistics.images,
+    "shards": entries,
+    **statistics.summary(),
+  }
+  manifest["fingerprint"] = manifest_fingerprint(manifest)
+  # Nothing of the store may reach the disk after its manifest.
+  for path in building.iterdir():
+    sync(path)
+  write_json(building / MANIFEST, manifest)
+  return manifest
+
+
+def publish(building: pathlib.Path, directory: pathlib.Path):
+  """Gives a finished store its name."""
+  os.rename(building, directory)
+  sync(directory.parent)
+
+
+def _write_tfds_metadata(
+  building: pathlib.Path, shards: list[dict], *, layout: Layout, source: str
+):
+  import tensorflow_datasets as tfds
+
+  host_tensorflow()
+  tfds.folder_dataset.write_metadata(
+    data_dir=str(building),
+    features=schema.tfds_features(layout),
+    split_infos=[
+      tfds.core.SplitInfo(
+        name=SPLIT,
+        shard_lengths=[shard["records"] for shard in shards],
+        num_bytes=sum(shard["bytes"] for shard in shards),
+        filename_template=tfds.core.ShardedFileTemplate(
+          data_dir=building,
+          dataset_name=NAME,
+          split=SPLIT,
+          filetype_suffix="array_record",
+        ),
+      )
+    ],
+    description=f"Region features from {source}.",
+    disable_shuffling=True,
+    check_data=False,
+  )

@@ -1,0 +1,63 @@
+"""What eval_statements.py does once its flags are read."""
+
+from interbert_jax.app.tasks.find import TASKS, statements
+from interbert_jax.app.trained_run import TrainedRun
+from interbert_jax.contract import json_file
+from interbert_jax.contract.errors import ConfigError
+from interbert_jax.parallel import Parallel, is_main_process
+
+
+def evaluate_statements(
+  run: TrainedRun,
+  parallel: Parallel,
+  *,
+  split: str,
+  output: str | None = None,
+  predictions: str | None = None,
+) -> dict[str, float]:
+  """Writes what is asked for; returns the metrics of a labelled split."""
+  name = run.config["task"]["name"]
+  if TASKS.get(name) is not statements:
+    known = ", ".join(n for n, module in TASKS.items() if module is statements)
+    raise ConfigError(
+      f"{run.workdir}: a run of task {name!r}, wanted one of {known}"
+    )
+  data = statements.data(run.config, split)
+  info = data.info
+  run.check_vocabulary(info["vocab_sha256"], run.config["input"]["vocab"])
+  task = statements.task(run.config, info, model=run.model)
+  evaluator = statements.evaluator(
+    run.config, task=task, held_out=data, parallel=parallel
+  )
+  logits = evaluator.logits(run.placed_params(parallel))
+  if not is_main_process():
+    return {}
+  if predictions:
+    lines = (
+      f"{key},{data.label_names[label]}\n"
+      for key, label in zip(data.ids, logits.argmax(1), strict=True)
+    )
+    print(json_file.write_text(predictions, "".join(lines)))
+  if not data.is_labelled:
+    print(f"{split} has no labels: no metrics")
+    return {}
+  metrics = evaluator.metrics(logits)
+  path = run.write(
+    output,
+    task=name,
+    split=split,
+    protocol=f"one of {len(data.label_names)} labels",
+    score="highest label logit",
+    score_dtype="float32",
+    metrics=metrics,
+    intervals_95={"accuracy": list(evaluator.interval(logits))},
+    interval_unit="sentence",
+    n_statements=data.num_examples,
+    n_images=info["num_images"],
+    n_truncated_texts=info["num_truncated_texts"],
+    data_fingerprint=info["fingerprint"],
+  )
+  for key, value in metrics.items():
+    print(f"{key}  {100 * value:.1f}")
+  print(path)
+  return metrics

@@ -1,0 +1,342 @@
+"""Several hosts as one: the flags, the joining, and what ends it.
+
+docs/pods.md is for users. Three things are done that JAX leaves open: mistakes
+are one line, processes that never arrive are named before JAX aborts, and a
+process that loses another one says so and does not wait at its exit.
+"""
+
+import atexit
+import contextlib
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from absl import flags
+
+from interbert_jax.app import last_words
+from interbert_jax.contract.errors import ConfigError
+
+# They belong to the script that asks for them, so that its --help lists them.
+flags.disclaim_key_flags()
+
+_GIVEN = ("coordinator_address", "num_processes", "process_id")
+_LEAVE_SECONDS = 3  # for the others to reach the same error
+# What errors of collectives and of the coordination service have in common.
+_LOST = re.compile(
+  r"Gloo|NCCL|heartbeat|[Cc]oordination ?[Ss]ervice|Socket closed"
+  r"|Connection (reset|closed|refused)|UNAVAILABLE|DEADLINE_EXCEEDED"
+)
+
+_about: dict[str, Any] = {}  # of this process, once it has joined others
+_watcher: subprocess.Popen | None = None
+
+
+def define_host_flags() -> None:
+  flags.DEFINE_bool(
+    "distributed",
+    False,
+    "Several hosts: found by themselves on TPU, Slurm and Kubernetes, given by "
+    "the next three flags elsewhere.",
+  )
+  flags.DEFINE_string("coordinator_address", None, "host:port of process 0.")
+  flags.DEFINE_integer("num_processes", None, "How many.")
+  flags.DEFINE_integer("process_id", None, "From 0.")
+  flags.DEFINE_integer(
+    "initialization_timeout", 300, "Seconds to wait for all processes."
+  )
+  flags.DEFINE_integer(
+    "heartbeat_timeout",
+    100,
+    "Seconds without a sign of life after which a process counts as lost.",
+  )
+
+
+def join_plan(
+  *,
+  distributed: bool,
+  coordinator_address: str | None,
+  num_processes: int | None,
+  process_id: int | None,
+  initialization_timeout: int = 300,
+  heartbeat_timeout: int = 100,
+) -> dict[str, Any] | None:
+  """Keywords of `jax.distributed.initialize`, or None to stay alone.
+
+  Raises:
+    ConfigError: flags that cannot be meant.
+  """
+  given = dict(
+    zip(_GIVEN, (coordinator_address, num_processes, process_id), strict=True)
+  )
+  missing = [f"--{name}" for name, value in given.items() if value is None]
+  if len(missing) == len(given):
+    if not distributed:
+      return None
+    given = {}
+  elif missing:
+    raise ConfigError(
+      f"{' and '.join(missing)} missing: --coordinator_address=HOST:PORT, "
+      "--num_processes=N and --process_id=I go together; on TPU, Slurm and "
+      "Kubernetes --distributed alone finds them"
+    )
+  else:
+    _check_given(**given)
+  for name, seconds in (
+    ("initialization_timeout", initialization_timeout),
+    ("heartbeat_timeout", heartbeat_timeout),
+  ):
+    if seconds < 1:
+      raise ConfigError(f"--{name}={seconds}: wanted at least 1 second")
+  return {
+    **given,
+    # Ours is over first, so that we can speak (`_give_up`).
+    "initialization_timeout": initialization_timeout + 60,
+    "heartbeat_timeout_seconds": heartbeat_timeout,
+  }
+
+
+def _check_given(coordinator_address, num_processes, process_id) -> None:
+  host, _, port = coordinator_address.rpartition(":")
+  if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+    raise ConfigError(
+      f"--coordinator_address={coordinator_address}: wanted HOST:PORT, the "
+      "address of process 0 and any port that is free there"
+    )
+  if num_processes < 1:
+    raise ConfigError(f"--num_processes={num_processes}: wanted at least 1")
+  if not 0 <= process_id < num_processes:
+    raise ConfigError(
+      f"--process_id={process_id}: wanted 0 to {num_processes - 1}, a "
+      f"different one for each of the {num_processes} processes"
+    )
+
+
+def cluster(environ: Mapping[str, str], *, tpu: bool) -> str:
+  """What kind of machine this is: tpu, slurm, kubernetes or empty."""
+  if "KUBERNETES_SERVICE_HOST" in environ:
+    return "kubernetes"
+  if "SLURM_JOB_ID" in environ:
+    return "slurm"
+  return "tpu" if tpu else ""
+
+
+def start_command(kind: str, count: int | None) -> str:
+  """How all processes are started, for a message."""
+  number = "N" if count is None else count
+  return {
+    "tpu": "gcloud compute tpus tpu-vm ssh NAME --zone=ZONE --worker=all "
+    '--command "cd interbert-jax && python main.py ... --distributed" '
+    "(launch/tpu_pod.sh start does that)",
+    "slurm": f"srun --ntasks={number} --kill-on-bad-exit=1 python main.py ... "
+    "--distributed (launch/slurm.sh does that)",
+    "kubernetes": "launch/jobset.sh, or launch/xpk.sh create; `kubectl "
+    "get pods` shows which do not run",
+  }.get(
+    kind,
+    f"launch/local.sh {number} python main.py ... on one machine; on several "
+    "the same command on each, with --process_id from 0 to "
+    f"{number if count is None else count - 1}",
+  )
+
+
+def absent_words(
+  *,
+  seconds: int,
+  process: int | None,
+  count: int | None,
+  address: str | None,
+  kind: str,
+  environ: Mapping[str, str],
+) -> str:
+  """What is said when not all processes have arrived."""
+  me = "this process" if process is None else f"this is process {process}"
+  wanted = "all hosts" if count is None else f"all {count} processes"
+  words = f"{wanted} must start, and not all did within {seconds} s; {me}"
+  if address and process != 0:
+    found = "answers" if last_words.answers(address) else "does not answer"
+    words += f", and process 0, at {address}, {found}"
+  words += f".\nThis starts all of them: {start_command(kind, count)}"
+  proxies = sorted(
+    name
+    for name in environ
+    if name.lower().endswith("_proxy") and name.lower() != "no_proxy"
+  )
+  if proxies:
+    words += (
+      f"\n{', '.join(proxies)} {'is' if len(proxies) == 1 else 'are'} set, "
+      "which can keep hosts apart: unset, or add the hosts to no_proxy"
+    )
+  return f"{words}\nTo wait longer: --initialization_timeout=SECONDS"
+
+
+def _is_tpu() -> bool:
+  """As JAX sees it, roughly: the library, and chips."""
+  return importlib.util.find_spec("libtpu") is not None and any(
+    os.path.exists(path) for path in ("/dev/accel0", "/dev/vfio/0")
+  )
+
+
+def _counts(plan: Mapping[str, Any], kind: str) -> dict[str, Any]:
+  """Process, count and address as far as they are known beforehand."""
+  process, count = plan.get("process_id"), plan.get("num_processes")
+  if count is None and kind == "slurm":
+    process, count = (
+      int(value) if (value := os.environ.get(name, "")).isdecimal() else None
+      for name in ("SLURM_PROCID", "SLURM_NTASKS")
+    )
+  return {
+    "process": process,
+    "count": count,
+    "address": plan.get("coordinator_address"),
+  }
+
+
+def join_hosts() -> None:
+  """Before anything else asks JAX for a device; without the flags, nothing."""
+  found = flags.FLAGS
+  if "distributed" not in found:
+    return
+  plan = join_plan(
+    distributed=found.distributed,
+    coordinator_address=found.coordinator_address,
+    num_processes=found.num_processes,
+    process_id=found.process_id,
+    initialization_timeout=found.initialization_timeout,
+    heartbeat_timeout=found.heartbeat_timeout,
+  )
+  if plan is None:
+    return
+  _start_watcher()  # before JAX, so that it is told goodbye after JAX has gone
+  kind = cluster(os.environ, tpu=_is_tpu())
+  known = _counts(plan, kind)
+
+  def give_up():
+    # From a thread: JAX waits in C++, and would end this process from there.
+    words = absent_words(
+      seconds=found.initialization_timeout,
+      kind=kind,
+      environ=os.environ,
+      **known,
+    )
+    print(f"error: {words}", file=sys.stderr)
+    _exit(2)
+
+  timer = threading.Timer(found.initialization_timeout, give_up)
+  timer.daemon = True
+  timer.start()
+  try:
+    import jax
+
+    jax.distributed.initialize(**plan)
+  except ValueError as error:
+    if "should be defined" in str(error) or "must be defined" in str(error):
+      raise ConfigError(_unknown_cluster(kind)) from error
+    raise
+  finally:
+    timer.cancel()
+  _about.update(known, heartbeat=found.heartbeat_timeout)
+  if None in known.values():
+    # What JAX has found; it has no public name.
+    from jax._src.distributed import global_state
+
+    _about.update(
+      process=global_state.process_id,
+      count=global_state.num_processes,
+      address=global_state.coordinator_address,
+    )
+  _tell_watcher(json.dumps(_about))
+
+
+def _unknown_cluster(kind: str) -> str:
+  words = {
+    "slurm": "this is a Slurm job, but not a step of it: start the command "
+    "with srun (launch/slurm.sh does)",
+    "kubernetes": "this is Kubernetes, where JAX wants a Job or JobSet and its "
+    'own extra: pip install "jax[k8s]" (launch/jobset.sh needs neither)',
+  }.get(kind, "no TPU pod, Slurm job or Kubernetes job was found here")
+  return (
+    f"--distributed: {words}. Elsewhere give every process "
+    "--coordinator_address=HOST:PORT --num_processes=N --process_id=I"
+  )
+
+
+def _start_watcher() -> None:
+  global _watcher
+  _watcher = subprocess.Popen(  # nosec B603 # our own script
+    (sys.executable, "-I", "-S", last_words.__file__),
+    stdin=subprocess.PIPE,
+    stdout=subprocess.DEVNULL,
+    text=True,
+    start_new_session=True,
+  )
+  atexit.register(_tell_watcher, last_words.GOODBYE)
+
+
+def _tell_watcher(line: str) -> None:
+  # It may have been killed before us.
+  with contextlib.suppress(OSError, ValueError):
+    _watcher.stdin.write(f"{line}\n")
+    _watcher.stdin.flush()
+
+
+def _exit(status: int) -> None:
+  """Ends this process without waiting for others in JAX's exit."""
+  if _watcher:
+    _tell_watcher(last_words.GOODBYE)
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(status)
+
+
+@contextlib.contextmanager
+def leaving() -> Iterator[None]:
+  """After an error of one process of several, it ends at once.
+
+  JAX's own exit would wait minutes for the others, which wait for this one in
+  a collective. Where all meet the same error they part in peace.
+  """
+  try:
+    yield
+  except SystemExit as stop:
+    if _about and stop.code not in (None, 0):
+      if isinstance(stop.code, str):
+        print(stop.code, file=sys.stderr)
+      _part(stop.code if isinstance(stop.code, int) else 1)
+    raise
+  except Exception as error:
+    if not _about:
+      raise
+    if lost_another(error):
+      if os.environ.get("INTERBERT_TRACEBACK"):
+        traceback.print_exc()
+      cause = str(error).strip().splitlines()[0]
+      words = last_words.lost_words(_about, cause)
+      print(f"error: {words}", file=sys.stderr)
+      _exit(1)
+    traceback.print_exc()
+    _part(1)
+
+
+def lost_another(error: Exception) -> bool:
+  """Whether this error of a collective means that a process is gone."""
+  return not isinstance(error, (OSError, ConfigError)) and bool(
+    _LOST.search(str(error))
+  )
+
+
+def _part(status: int) -> None:
+  """Leaves with the others where they leave too, else alone."""
+  import jax
+
+  leave = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+  sys.stderr.flush()
+  leave.start()
+  leave.join(_LEAVE_SECONDS)
+  _exit(status)

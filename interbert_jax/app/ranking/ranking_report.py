@@ -1,0 +1,188 @@
+"""What a ranking of topics is worth: metrics, intervals, baselines beside."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from input_pipeline.catalogues.relevance_log import Relevance, count_items
+from interbert_jax.app.ranking.ranking_file import RankedTopic
+from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import ConfigError
+from interbert_jax.evaluation.bootstrap import mean_interval
+from interbert_jax.ranking.baselines import popular_list, random_metrics
+from interbert_jax.ranking.metrics import (
+  RankedQuery,
+  counts,
+  coverage,
+  mean_diversity,
+  per_query,
+)
+
+
+class Judged(NamedTuple):
+  """Topics with what is right for them, within the catalogue."""
+
+  topics: list[RankedTopic]
+  relevance: Relevance  # of every topic; without excluded items
+  items: tuple[str, ...]  # the catalogue
+  outside: int  # relevant pairs whose item is not in the catalogue
+  excluded: int  # relevant pairs whose item the topic must not be given
+
+
+def judge(
+  topics: Sequence[RankedTopic],
+  relevance: Relevance,
+  items: Sequence[str],
+  *,
+  ranking: object,
+  log: object,
+) -> Judged:
+  """Joins a ranking with what is right, by ids.
+
+  Raises:
+    DataError: a topic of the log is not ranked, or a ranked item is not in
+      the catalogue.
+  """
+  ranked = {topic.topic_id: topic for topic in topics}
+  missing = [topic for topic in relevance if topic not in ranked]
+  if missing:
+    raise DataError(
+      f"{len(missing)} topics of {log} are not ranked, such as "
+      f"{', '.join(missing[:5])}",
+      file=ranking,
+      hint="rank them too, or leave their lines out of the log",
+    )
+  known = set(items)
+  for topic in topics:
+    strange = [item for item in topic.item_ids if item not in known]
+    if strange:
+      raise DataError(
+        f"found {strange[0]!r}, which is not among the {len(items)} items of "
+        "the catalogue",
+        file=ranking,
+        record=f"topic {topic.topic_id}",
+        hint="--items or --store name the catalogue that was ranked",
+      )
+  outside = excluded = 0
+  kept: Relevance = {}
+  for topic in topics:
+    found = relevance.get(topic.topic_id, {})
+    inside = {item: value for item, value in found.items() if item in known}
+    outside += len(found) - len(inside)
+    kept[topic.topic_id] = {
+      item: value
+      for item, value in inside.items()
+      if item not in topic.excluded
+    }
+    excluded += len(inside) - len(kept[topic.topic_id])
+  return Judged(list(topics), kept, tuple(items), outside, excluded)
+
+
+def queries_of(
+  judged: Judged, lists: Sequence[Sequence[str]]
+) -> list[RankedQuery]:
+  """Each topic's list, looked up."""
+  found = []
+  for topic, items in zip(judged.topics, lists, strict=True):
+    right = judged.relevance[topic.topic_id]
+    found.append(
+      RankedQuery(
+        np.array([right.get(item, 0.0) for item in items]),
+        np.array([*right.values()], np.float64),
+        len(judged.items) - len(topic.excluded),
+      )
+    )
+  return found
+
+
+def popularity_lists(
+  judged: Judged, k: int, history: Relevance | None
+) -> list[list[str]]:
+  """What is popular, per topic: one list but for what it may not contain.
+
+  Items are counted in the history, or where there is none in what is right for
+  the other topics.
+  """
+  log = judged.relevance if history is None else history
+  total = count_items(log)
+  popular = {item: total.get(item, 0.0) for item in judged.items}
+  order = sorted(popular, key=lambda item: (-popular[item], item))
+  return [
+    popular_list(
+      popular,
+      order,
+      log.get(topic.topic_id, {}) if history is None else {},
+      k,
+      set(topic.excluded),
+    )
+    for topic in judged.topics
+  ]
+
+
+def _check_cuts(judged: Judged, cuts: Sequence[int]) -> None:
+  """Lists that were cut before k would be taken for bad ones."""
+  for topic in judged.topics:
+    have = len(topic.item_ids)
+    whole = len(judged.items) - len(topic.excluded)
+    if have < min(max(cuts), whole):
+      raise ConfigError(
+        f"topic {topic.topic_id} has a list of {have} items, too few for "
+        f"metrics at {max(cuts)}; rank more (--top_k) or set --cuts"
+      )
+
+
+def report(
+  judged: Judged,
+  *,
+  cuts: Sequence[int],
+  history: Relevance | None = None,
+  vectors: Mapping[str, np.ndarray] | None = None,
+  samples: int = 1000,
+  seed: int = 0,
+) -> dict[str, Any]:
+  """metrics, intervals_95, baselines and counts.
+
+  Args:
+    history: an earlier log, which popularity is counted in.
+    vectors: of listed items, for diversity; without them there is none.
+    samples: of the bootstrap over topics; 0 for no intervals.
+  """
+  if not cuts or min(cuts) < 1:
+    raise ConfigError(f"cuts are {tuple(cuts)}; wanted numbers from 1 on")
+  _check_cuts(judged, cuts)
+  lists = [topic.item_ids for topic in judged.topics]
+  queries = queries_of(judged, lists)
+  values = per_query(queries, cuts)
+  popular = popularity_lists(judged, max(cuts), history)
+  shown = {"model": lists, "popularity": popular}
+  extras: dict[str, dict[str, float]] = {}
+  for name, found in shown.items():
+    extras[name] = {
+      f"coverage@{k}": coverage(found, k, len(judged.items)) for k in cuts
+    }
+    if vectors is not None and name == "model":
+      extras[name] |= {
+        f"diversity@{k}": mean_diversity(found, k, vectors) for k in cuts
+      }
+  return {
+    "metrics": {name: float(found.mean()) for name, found in values.items()}
+    | extras["model"],
+    "intervals_95": {
+      name: mean_interval(found, samples=samples, seed=seed)
+      for name, found in values.items()
+      if samples
+    },
+    "baselines": {
+      "random": random_metrics(queries, cuts),
+      "popularity": {
+        name: float(found.mean())
+        for name, found in per_query(queries_of(judged, popular), cuts).items()
+      }
+      | extras["popularity"],
+    },
+    **counts(queries),
+    "n_items": len(judged.items),
+    "n_relevant_outside": judged.outside,
+    "n_relevant_excluded": judged.excluded,
+  }

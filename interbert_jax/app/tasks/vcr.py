@@ -1,0 +1,82 @@
+"""VCR: answers and rationales of questions about images."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from input_pipeline.build import build
+from input_pipeline.tasks.vcr import VcrData, check_objectives
+from interbert_jax.app import build as experiment
+from interbert_jax.evaluation.evaluators import Evaluator
+from interbert_jax.evaluation.vcr import NAMES, VcrEvaluator
+from interbert_jax.evaluation.vcr_metrics import BOTH
+from interbert_jax.model.config import InterBertConfig
+from interbert_jax.parallel import Parallel
+from interbert_jax.tasks.vcr import VcrTask
+
+
+def data(
+  config: Mapping[str, Any],
+  split: str,
+  *,
+  objectives: Sequence[str] | None = None,
+) -> VcrData:
+  section = dict(config["input"])
+  del section["train_split"]
+  if objectives is not None:
+    section["objectives"] = tuple(objectives)
+  return build("vcr", split=split, seed=config["seed"], **section)
+
+
+def task(
+  config: Mapping[str, Any],
+  info: Mapping[str, Any],
+  *,
+  model: InterBertConfig | None = None,
+) -> VcrTask:
+  section = dict(config["task"])
+  del section["name"]
+  return VcrTask(
+    config=model or experiment.model_config(config["model"], info),
+    feature_encoding=info["feature_encoding"],
+    **section,
+  )
+
+
+def evaluator(
+  config: Mapping[str, Any],
+  *,
+  task: VcrTask,
+  held_out: VcrData,
+  parallel: Parallel,
+) -> VcrEvaluator:
+  predictor = experiment.predictor(
+    config, held_out, task=task, parallel=parallel
+  )
+  return VcrEvaluator(
+    predictor=predictor,
+    objectives=held_out.objectives,
+    labels=held_out.labels,
+  )
+
+
+def reported(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+  """Names of the metrics that an evaluation gives, by their prefix."""
+  objectives = check_objectives(config["input"]["objectives"])
+  asked = [NAMES[name] for name in objectives if name in NAMES]
+  both = (BOTH,) if len(asked) == len(NAMES) else ()
+  return {config["evals"]["split"]: ("loss", *asked, *both)}
+
+
+def evaluators(
+  config: Mapping[str, Any],
+  *,
+  task: VcrTask,
+  held_out: VcrData,
+  parallel: Parallel,
+) -> dict[str, Evaluator]:
+  """Accuracies of both objectives, and of both together."""
+  return {
+    config["evals"]["split"]: evaluator(
+      config, task=task, held_out=held_out, parallel=parallel
+    )
+  }

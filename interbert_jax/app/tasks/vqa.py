@@ -1,0 +1,66 @@
+"""VQA: answers to questions about images."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from input_pipeline.build import build
+from input_pipeline.tasks.vqa import VqaData
+from interbert_jax.app import build as experiment
+from interbert_jax.evaluation.evaluators import Evaluator
+from interbert_jax.evaluation.vqa import VqaEvaluator
+from interbert_jax.model.config import InterBertConfig
+from interbert_jax.parallel import Parallel
+from interbert_jax.tasks.vqa import VqaTask
+
+
+def data(config: Mapping[str, Any], split: str) -> VqaData:
+  return build("vqa", split=split, seed=config["seed"], **config["input"])
+
+
+def task(
+  config: Mapping[str, Any],
+  info: Mapping[str, Any],
+  *,
+  model: InterBertConfig | None = None,
+) -> VqaTask:
+  section = dict(config["task"])
+  del section["name"]
+  return VqaTask(
+    config=model or experiment.model_config(config["model"], info),
+    num_answers=info["num_answers"],
+    feature_encoding=info["feature_encoding"],
+    **section,
+  )
+
+
+def evaluator(
+  config: Mapping[str, Any],
+  *,
+  task: VqaTask,
+  held_out: VqaData,
+  parallel: Parallel,
+) -> VqaEvaluator:
+  return VqaEvaluator(
+    predictor=experiment.predictor(
+      config, held_out, task=task, parallel=parallel
+    ),
+    answer_ids=held_out.answer_ids,
+    answer_accuracy=held_out.answer_accuracy,
+    answer_types=held_out.answer_types,
+    image_of_question=held_out.image_of_question,
+  )
+
+
+def evaluators(
+  config: Mapping[str, Any],
+  *,
+  task: VqaTask,
+  held_out: VqaData,
+  parallel: Parallel,
+) -> dict[str, Evaluator]:
+  """Official accuracy of the held-out questions."""
+  return {
+    config["evals"]["split"]: evaluator(
+      config, task=task, held_out=held_out, parallel=parallel
+    )
+  }

@@ -1,0 +1,77 @@
+"""The parameters of one checkpoint, read or written by themselves."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+
+from interbert_jax.checkpoints import manifest
+from interbert_jax.checkpoints.claimed_size import check_claimed_size
+from interbert_jax.contract.errors import CheckpointError
+from interbert_jax.run.environment import versions
+
+_SHOWN_FILES = 3  # of those that are damaged
+
+
+def load_params(path, item: str = "params") -> tuple[Any, dict]:
+  """(parameters as NumPy arrays, meta) of a checkpoint's step directory.
+
+  The item is "params" or "ema", the moving average of them.
+  """
+  path = epath.Path(path).absolute()
+  if not (path / "params").is_dir():
+    raise CheckpointError(
+      f"{path}: not a checkpoint; wanted a step directory with 'params' in it"
+    )
+  if not (path / item).is_dir():
+    raise CheckpointError(
+      f"{path}: has no item {item!r}; its run kept no moving average "
+      "(train.ema_decay), so take its parameters (--noema in eval scripts)"
+    )
+  if problems := manifest.damage(path, items=(item, "meta")):
+    raise CheckpointError(
+      f"{path} is damaged: {'; '.join(problems[:_SHOWN_FILES])}; take another "
+      f"step of {path.parent}, or restore it from a copy"
+    )
+  try:
+    with ocp.StandardCheckpointer() as checkpointer:
+      found = checkpointer.metadata(path / item).item_metadata
+      if found is None:
+        raise CheckpointError(
+          f"{path / item}: the list of its arrays cannot be read"
+        )
+      tree = found.tree
+      check_claimed_size(path / item, tree)
+      # A template of NumPy arrays reads on any number of devices.
+      template = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), tree)
+      params = checkpointer.restore(path / item, template)
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
+      meta = checkpointer.restore(path / "meta")
+  except CheckpointError:
+    raise
+  except Exception as error:
+    raise CheckpointError(
+      f"{path}: unreadable: {type(error).__name__}: {error}"
+    ) from error
+  if not isinstance(meta, dict):
+    raise CheckpointError(
+      f"{path}: meta is a {type(meta).__name__}, wanted an object"
+    )
+  return params, meta
+
+
+def save_params(path, params, meta: Mapping[str, Any]) -> None:
+  """Writes a checkpoint with no training state, for `init_from` and eval."""
+  path = epath.Path(path).absolute()
+  with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+    checkpointer.save(
+      path,
+      args=ocp.args.Composite(
+        params=ocp.args.StandardSave(params),
+        meta=ocp.args.JsonSave({**meta, "versions": versions()}),
+      ),
+    )
+  manifest.write_manifest(path)

@@ -1,0 +1,301 @@
+"""The batch: the one thing that passes from the input pipeline to the model.
+
+A batch is a dict of NumPy arrays. Anything that yields such dicts can train or
+evaluate a model; `input_pipeline` is one such source. This file must import
+neither TensorFlow nor the input pipeline.
+
+Dimensions: B examples, L text slots ([CLS] and [SEP] included), R region slots
+(the global region is made on the device, so it is not counted), E feature
+width, C region classes; T texts and I images of an example with candidates.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from interbert_jax.contract.errors import ConfigError
+
+
+class ArraySpec(NamedTuple):
+  shape: tuple[str, ...]  # letters of the legend, or digits
+  dtype: str
+  meaning: str
+  below: int | None = None  # values are 0 or more, and below this
+
+
+PRETRAIN = {
+  "text_ids": ArraySpec(("B", "L"), "int32", "token ids, 0 after text_length"),
+  "text_length": ArraySpec(("B",), "int32", "tokens, special ones included"),
+  "region_features": ArraySpec(
+    ("B", "R", "E"), "float16", "as the detector gave them, 0 after num_regions"
+  ),
+  "region_boxes": ArraySpec(
+    ("B", "R", "4"), "float32", "x1, y1, x2, y2 in pixels of the image"
+  ),
+  "region_class_probs": ArraySpec(
+    ("B", "R", "C"), "float16", "class distribution of each region"
+  ),
+  "num_regions": ArraySpec(("B",), "int32", "real regions, 0 for text only"),
+  "image_size": ArraySpec(("B", "2"), "int32", "width, height in pixels"),
+  "is_match": ArraySpec(("B",), "int32", "1 where text and image belong"),
+  "example_id": ArraySpec(("B",), "int32", "index of the example in its split"),
+  "position": ArraySpec(
+    ("B",), "int32", "index in the run's example order; keys the masks"
+  ),
+  "example_weight": ArraySpec(("B",), "float32", "0 for padding rows"),
+}
+
+
+_PER_TEXT = ("text_ids", "text_length")
+_PER_IMAGE = ("region_features", "region_boxes", "num_regions", "image_size")
+
+# Texts and images to be told from each other; the first of each belong
+# together.
+CANDIDATES = (
+  {
+    key: PRETRAIN[key]._replace(shape=("B", "T", *PRETRAIN[key].shape[1:]))
+    for key in _PER_TEXT
+  }
+  | {
+    key: PRETRAIN[key]._replace(shape=("B", "I", *PRETRAIN[key].shape[1:]))
+    for key in _PER_IMAGE
+  }
+  | {key: PRETRAIN[key] for key in ("example_id", "position", "example_weight")}
+)
+
+_PER_EXAMPLE = ("example_id", "position", "example_weight")
+_GLOBAL = ArraySpec(
+  ("B", "E"), "float32", "of the global region: of all, those cut included"
+)
+_LABEL = ArraySpec(("B",), "int32", "the right one; 0 where nobody knows")
+
+# Texts of an image, one of which is right: multiple choice.
+CHOICES = (
+  {key: CANDIDATES[key] for key in _PER_TEXT}
+  | {key: PRETRAIN[key] for key in _PER_IMAGE}
+  | {
+    "second_start": ArraySpec(
+      ("B", "T"), "int32", "first token of the second text: type 1 from there"
+    ),
+    "global_features": _GLOBAL,
+    "objective": ArraySpec(("B",), "int32", "which question is asked"),
+    "label": _LABEL,
+  }
+  | {key: PRETRAIN[key] for key in _PER_EXAMPLE}
+)
+
+# Questions with answers of a vocabulary; places behind the last are 0.
+ANSWERS = (
+  {key: PRETRAIN[key] for key in (*_PER_TEXT, *_PER_IMAGE)}
+  | {
+    "global_features": _GLOBAL,
+    "answer_ids": ArraySpec(("B", "10"), "int32", "answers that people gave"),
+    "answer_scores": ArraySpec(("B", "10"), "float32", "targets of these"),
+    "answer_accuracy": ArraySpec(
+      ("B", "10"), "float32", "official accuracy of these"
+    ),
+  }
+  | {key: PRETRAIN[key] for key in _PER_EXAMPLE}
+)
+
+# A text about I images, and its label.
+STATEMENTS = (
+  {key: PRETRAIN[key] for key in _PER_TEXT}
+  | {key: CANDIDATES[key] for key in _PER_IMAGE}
+  | {
+    "global_features": _GLOBAL._replace(shape=("B", "I", "E")),
+    "label": _LABEL,
+  }
+  | {key: PRETRAIN[key] for key in _PER_EXAMPLE}
+)
+
+
+# One text or two, without an image.
+TEXTS = {
+  "text_ids": PRETRAIN["text_ids"],
+  "text_types": ArraySpec(
+    ("B", "L"), "int32", "1 in a second text and the [SEP] after it"
+  ),
+  "text_length": PRETRAIN["text_length"],
+  "label": ArraySpec(("B",), "int32", "class; 0 where there is no answer"),
+  **{
+    key: PRETRAIN[key] for key in ("example_id", "position", "example_weight")
+  },
+}
+
+
+FEATURE_ENCODINGS = ("float16", "uint8", "int8")
+
+
+def pretrain_spec(
+  feature_encoding: str = "float16", *, word_starts: bool = False
+) -> dict[str, ArraySpec]:
+  """PRETRAIN, or a form of it.
+
+  With features in 8 bits there is a scale per region, by which the device
+  multiplies them; for whole-word masking the batch says where words begin.
+  """
+  spec = encoded_spec(PRETRAIN, feature_encoding)
+  if word_starts:
+    spec["text_word_start"] = ArraySpec(
+      ("B", "L"), "bool", "where a word begins; never at special tokens"
+    )
+  return spec
+
+
+def text_spec(*, label_dtype: str = "int32") -> dict[str, ArraySpec]:
+  """TEXTS, with labels that are classes (int32) or numbers (float32)."""
+  return {**TEXTS, "label": TEXTS["label"]._replace(dtype=label_dtype)}
+
+
+def limited(
+  spec: Mapping[str, ArraySpec], **below: int
+) -> dict[str, ArraySpec]:
+  """A contract with limits of some values (`check_values`)."""
+  limits = {k: spec[k]._replace(below=below[k]) for k in below}
+  return {**spec, **limits}
+
+
+def encoded_spec(
+  spec: Mapping[str, ArraySpec], feature_encoding: str
+) -> dict[str, ArraySpec]:
+  """A contract with its features in another encoding."""
+  if feature_encoding not in FEATURE_ENCODINGS:
+    raise ValueError(
+      f"feature_encoding {feature_encoding!r}; wanted "
+      f"{', '.join(FEATURE_ENCODINGS)}"
+    )
+  spec = dict(spec)
+  if feature_encoding != "float16":
+    features = spec["region_features"]
+    spec["region_features"] = features._replace(dtype=feature_encoding)
+    spec["region_feature_scale"] = ArraySpec(
+      features.shape[:-1], "float32", "of the features, 0 after num_regions"
+    )
+  return spec
+
+
+def check_batch(
+  batch: Mapping[str, np.ndarray],
+  spec: Mapping[str, ArraySpec] = PRETRAIN,
+  *,
+  dims: Mapping[str, int] | None = None,
+) -> dict[str, int]:
+  """Checks keys, shapes and dtypes of a batch; returns its dimensions.
+
+  Args:
+    batch: the arrays.
+    spec: what they should be.
+    dims: sizes that some letters must have, such as {"E": 2048}.
+
+  Raises:
+    ValueError: naming every key that is missing, surplus or of another shape
+      or dtype than wanted.
+  """
+  problems = [f"{key}: missing" for key in spec if key not in batch]
+  problems += [
+    f"{key}: not in the contract" for key in batch if key not in spec
+  ]
+  sizes = dict(dims or {})
+  for key, want in spec.items():
+    if key not in batch:
+      continue
+    array = batch[key]
+    ok = len(array.shape) == len(want.shape) and str(array.dtype) == want.dtype
+    if ok:
+      for letter, size in zip(want.shape, array.shape, strict=True):
+        wanted = int(letter) if letter.isdigit() else sizes.get(letter, size)
+        sizes.setdefault(letter, size)
+        ok = ok and size == wanted
+    if not ok:
+      shape = ", ".join(
+        s if s.isdigit() or s not in sizes else f"{s}={sizes[s]}"
+        for s in want.shape
+      )
+      problems.append(
+        f"{key}: expected ({shape}) {want.dtype}, got "
+        f"{tuple(array.shape)} {array.dtype}"
+      )
+  if problems:
+    raise ValueError("bad batch:\n  " + "\n  ".join(problems))
+  return {k: v for k, v in sizes.items() if not k.isdigit()}
+
+
+def check_values(
+  batch: Mapping[str, np.ndarray], spec: Mapping[str, ArraySpec]
+):
+  """Refuses ids and labels that a device would silently take for others.
+
+  Raises:
+    ConfigError: naming key, example, value and limit.
+  """
+  for key, want in spec.items():
+    if want.below is None:
+      continue
+    array = np.asarray(batch[key])
+    if array.min() < 0 or array.max() >= want.below:
+      bad = (array < 0) | (array >= want.below)
+      place = np.unravel_index(bad.argmax(), array.shape)
+      example = int(batch["example_id"][place[0]])
+      raise ConfigError(
+        f"{key} of example {example}: found {array[place]}, wanted 0 to "
+        f"{want.below - 1}; data and model are not of each other"
+      )
+
+
+def dummy_batch(
+  spec: Mapping[str, ArraySpec] = PRETRAIN,
+  *,
+  dims: Mapping[str, int],
+  vocab_size: int,
+  seed: int = 0,
+) -> dict[str, np.ndarray]:
+  """Random but valid arrays for initialisation, tests and benchmarks."""
+  rng = np.random.default_rng(seed)
+  size = {"4": 4, "2": 2, **dims}
+  B, L, R, C = size["B"], size["L"], size.get("R", 1), size.get("C", 1)
+  texts, images = (
+    math.prod(size[letter] for letter in spec[key].shape) if key in spec else B
+    for key in ("text_length", "num_regions")
+  )
+  text_length = rng.integers(min(3, L), L + 1, texts)
+  num_regions = rng.integers(1, R + 1, images)
+  text_ids = rng.integers(min(5, vocab_size - 1), vocab_size, (texts, L))
+  text_ids[np.arange(L) >= text_length[:, None]] = 0
+  real_NR = np.arange(R) < num_regions[:, None]
+  corner = rng.uniform(0, 300, (images, R, 2))
+  boxes = np.concatenate(
+    [corner, corner + rng.uniform(20, 300, (images, R, 2))], -1
+  )
+  probs = rng.dirichlet(np.full(C, 0.1), (images, R))
+  arrays = {
+    "text_ids": text_ids,
+    "text_length": text_length,
+    "text_word_start": (np.arange(L) > 0)
+    & (np.arange(L) < text_length[:, None] - 1),
+    "text_types": np.zeros((texts, L)),
+    "label": np.arange(B) % 2,
+    "region_features": np.maximum(
+      rng.normal(size=(images, R, size.get("E", 1))), 0
+    ),
+    "region_feature_scale": np.ones((images, R)),
+    "region_boxes": boxes,
+    "region_class_probs": probs,
+    "num_regions": num_regions,
+    "image_size": np.full((images, 2), (640, 640)),
+    "is_match": rng.integers(0, 2, B),
+    "example_id": np.arange(B),
+    "position": np.arange(B),
+    "example_weight": np.ones(B),
+  }
+  for key in ("region_features", "region_boxes", "region_class_probs"):
+    arrays[key] = arrays[key] * real_NR[..., None]
+  found = {}
+  for key, want in spec.items():
+    shape = [int(s) if s.isdigit() else size[s] for s in want.shape]
+    # Zeros are valid labels, ids and scores.
+    array = arrays.get(key, np.zeros(shape))
+    found[key] = array.astype(want.dtype).reshape(shape)
+  return found

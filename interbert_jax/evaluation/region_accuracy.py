@@ -1,0 +1,100 @@
+"""Classes of masked regions with their text, with an empty one, with none.
+
+The same regions are masked in all three, and no word is: what the numbers
+differ in is what the text tells of the regions.
+
+Dimensions: B examples, L text slots.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from interbert_jax.contract.errors import ConfigError
+from interbert_jax.model.inputs import TextInput, text_input
+from interbert_jax.model.interbert import InterBertForPretraining
+from interbert_jax.parallel import Parallel
+from interbert_jax.tasks import losses, metrics, rows
+from interbert_jax.tasks.pretrain import PretrainTask
+
+_EVAL_SEED = 0  # of the masks
+# The whole text; [CLS] [SEP] alone; the model without its text path.
+TEXTS = ("text", "empty_text", "no_text")
+
+
+def text_of(batch: Mapping[str, jax.Array], kind: str) -> TextInput | None:
+  """The text of a batch as one of TEXTS."""
+  if kind == "no_text":
+    return None
+  ids_BL, length_B = batch["text_ids"], batch["text_length"]
+  if kind == "empty_text":
+    # The [SEP] at the end moves to where the text began.
+    sep_B1 = jnp.take_along_axis(ids_BL, length_B[:, None] - 1, axis=1)
+    ids_BL = jnp.concatenate([ids_BL[:, :1], sep_B1], axis=1)
+    length_B = jnp.full_like(length_B, 2)
+  return text_input(ids_BL, length_B)
+
+
+def region_step(
+  params,
+  batch: Mapping[str, jax.Array],
+  key: jax.Array,
+  *,
+  task: PretrainTask,
+) -> dict[str, losses.SumWeight]:
+  """mrm_acc of matching pairs, by what is there of the text."""
+  inputs = task.prepare(batch, key, train=False)
+  labels = jnp.argmax(inputs.mrm_classes, -1)
+  found = {}
+  for kind in TEXTS:
+
+    def outputs(model: InterBertForPretraining, kind=kind):
+      encoded = model.encode(text_of(batch, kind), inputs.regions)
+      # Slot 0 is the global region, which is never masked.
+      hidden = rows.take_rows(encoded.regions[:, 1:], inputs.mrm_rows)
+      return model.region_outputs(hidden)
+
+    found[f"mrm_acc_{kind}"] = losses.accuracy(
+      task.model.apply({"params": params}, method=outputs),
+      labels,
+      inputs.mrm_rows.weights_GK,
+    )
+  return found
+
+
+class RegionAccuracy:
+  """Share of masked regions whose class is found, with and without text.
+
+  Args:
+    task: that predicts region classes.
+    batches: called for each run; yields padded batches of this process, of
+      pairs that match.
+  """
+
+  def __init__(
+    self,
+    *,
+    task: PretrainTask,
+    parallel: Parallel,
+    batches: Callable[[], Iterable[Mapping[str, np.ndarray]]],
+  ):
+    if task.config.region_target == "features":
+      raise ConfigError(
+        "this model predicts no region classes (task.mrm_loss=features), so "
+        "there is no accuracy with and without text"
+      )
+    self._parallel = parallel
+    self._batches = batches
+    self._step = parallel.compile_eval(
+      functools.partial(region_step, task=task)
+    )
+
+  def run(self, params) -> dict[str, float]:
+    key = jax.random.key(_EVAL_SEED)
+    return metrics.mean_over(
+      jax.device_get(self._step(params, self._parallel.put_rows(batch), key))
+      for batch in self._batches()
+    )

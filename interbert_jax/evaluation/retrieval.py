@@ -1,0 +1,143 @@
+"""Retrieval in both directions: all pairs of a set, or of parts of it.
+
+Dimensions: T texts, I images.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from interbert_jax.contract.errors import ConfigError
+from interbert_jax.model.config import InterBertConfig
+from interbert_jax.model.finetuned import InterBertForTask
+from interbert_jax.parallel import Parallel
+from interbert_jax.ranking import retrieval_metrics
+from interbert_jax.ranking.pair_scorer import PairScorer
+from interbert_jax.ranking.score_tiles import ScoreTiles
+
+
+class RetrievalEvaluator:
+  """Scores every text with every image and ranks both.
+
+  Args:
+    score: the head that scores a pair and its outputs (tasks/retrieval.py).
+    images: region_features [I, R, E], region_boxes [I, R, 4], image_size
+      [I, 2] and num_regions [I].
+    texts: text_ids [T, L], text_length [T] and image_of_text [T].
+    pairs_per_step: pairs scored at once, over all devices.
+  """
+
+  def __init__(
+    self,
+    *,
+    config: InterBertConfig,
+    score: tuple[str, int],
+    parallel: Parallel,
+    images: Mapping[str, np.ndarray],
+    texts: Mapping[str, np.ndarray],
+    pairs_per_step: int,
+  ):
+    self.image_of_text = np.asarray(texts["image_of_text"])
+    self.num_images = len(images["num_regions"])
+    self._images = images
+    self._scorer = PairScorer(
+      model=InterBertForTask(config, *score),
+      parallel=parallel,
+      texts=texts,
+      pairs_per_step=pairs_per_step,
+    )
+
+  def part(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the images first .. last - 1 and of their texts."""
+    return (
+      np.arange(first, last),
+      np.flatnonzero(
+        (self.image_of_text >= first) & (self.image_of_text < last)
+      ),
+    )
+
+  def counts(self, parts: list[tuple[int, int]] | None = None):
+    """How many images, texts and pairs are scored, of all parts together."""
+    found = [
+      (len(images), len(texts))
+      for images, texts in (
+        self.part(*p) for p in parts or [(0, self.num_images)]
+      )
+    ]
+    return {
+      "n_images": sum(images for images, _ in found),
+      "n_texts": sum(texts for _, texts in found),
+      "n_pairs_scored": sum(images * texts for images, texts in found),
+    }
+
+  def scores(
+    self,
+    params,
+    part: tuple[int, int] | None = None,
+    *,
+    tiles: ScoreTiles | None = None,
+    advance: Callable[[int], None] = lambda pairs: None,
+  ) -> np.ndarray:
+    """[T, I] float32 score of every text with every image of a part."""
+    images, texts = self.part(*(part or (0, self.num_images)))
+    return self._scorer.scores(
+      params,
+      self._images,
+      text_rows=texts,
+      image_rows=images,
+      tiles=tiles,
+      advance=advance,
+    )
+
+  def image_of_text_in(self, part: tuple[int, int]) -> np.ndarray:
+    """Of a part's texts the images, counted from the part's first one."""
+    images, texts = self.part(*part)
+    return self.image_of_text[texts] - images[0]
+
+  def run(self, params) -> dict[str, float]:
+    return retrieval_metrics.retrieval_metrics(
+      self.scores(params), self.image_of_text
+    )
+
+
+def protocol_parts(
+  protocol: str, num_images: int, part_images: int
+) -> tuple[str, list[tuple[int, int]]]:
+  """(the protocol's name in results, its parts as ranges of images).
+
+  Args:
+    protocol: "all", every pair of the split; "first", of its first part_images
+      images; "folds", of each of its parts of part_images images by itself
+      (COCO 1K five-fold: 5,000 images in parts of 1,000).
+    num_images: of the split.
+    part_images: of a part.
+  """
+  if protocol == "all":
+    return "all_pairs", [(0, num_images)]
+  if protocol not in ("first", "folds"):
+    raise ConfigError(f"protocol {protocol!r}; wanted all, first or folds")
+  if not 1 <= part_images <= num_images:
+    raise ConfigError(
+      f"parts of {part_images} images; the split has {num_images}: set "
+      "--part_images to no more"
+    )
+  if protocol == "first":
+    return f"first_{part_images}", [(0, part_images)]
+  if num_images % part_images:
+    raise ConfigError(
+      f"{num_images} images cannot be cut into equal parts of {part_images}; "
+      "set --part_images to a divisor"
+    )
+  count = num_images // part_images
+  return f"{count}_folds_of_{part_images}", [
+    (n * part_images, (n + 1) * part_images) for n in range(count)
+  ]
+
+
+def mean_metrics(found: list[Mapping[str, Any]]) -> dict[str, float]:
+  """Of several parts the mean of each metric, and the sum of their ties."""
+  mean = {
+    key: float(np.mean([part[key] for part in found])) for key in found[0]
+  }
+  return {**mean, "n_ties": int(sum(part["n_ties"] for part in found))}

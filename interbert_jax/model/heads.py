@@ -1,0 +1,71 @@
+"""Heads on top of the two streams. Logits are float32.
+
+Dimensions: N rows (any leading shape), D hidden, P pooled, V vocabulary.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from interbert_jax.model.config import InterBertConfig
+from interbert_jax.model.layers import dense, layer_norm
+
+
+class Transform(nn.Module):
+  """Dense, exact GELU and LayerNorm in front of a decoder."""
+
+  config: InterBertConfig
+
+  @nn.compact
+  def __call__(self, hidden_ND: jax.Array) -> jax.Array:
+    c = self.config
+    hidden_ND = dense(c.hidden_size, c.initializer_range, c.dtype, "dense")(
+      hidden_ND
+    )
+    return layer_norm("norm")(nn.gelu(hidden_ND, approximate=False))
+
+
+class MlmHead(nn.Module):
+  """Transform and the output bias; the matrix is the word embedding's."""
+
+  config: InterBertConfig
+
+  @nn.compact
+  def __call__(self, hidden_ND: jax.Array, attend) -> jax.Array:
+    """`attend` maps [..., D] to word scores [..., V]."""
+    bias_V = self.param(
+      "bias", nn.initializers.zeros, (self.config.vocab_size,)
+    )
+    logits_NV = attend(Transform(self.config, name="transform")(hidden_ND))
+    # bias_V for every row, as an outer product with ones: its gradient is then
+    # a matrix product instead of a sum over the rows, which makes the head's
+    # gradient 1.3 times as fast on a CPU (bench/bench_mlm_head.py).
+    ones_N = jnp.ones(hidden_ND.shape[:-1])
+    return logits_NV + jnp.einsum("...,v->...v", ones_N, bias_V)
+
+
+class RegionHead(nn.Module):
+  """Region classes (logits) or the region's own feature."""
+
+  config: InterBertConfig
+  outputs: int
+
+  @nn.compact
+  def __call__(self, hidden_ND: jax.Array) -> jax.Array:
+    c = self.config
+    hidden_ND = Transform(c, name="transform")(hidden_ND)
+    out = dense(self.outputs, c.initializer_range, c.dtype, "decoder")
+    return out(hidden_ND).astype(jnp.float32)
+
+
+class LinearHead(nn.Module):
+  """One linear layer in float32: matching, choices, single-stream logits."""
+
+  config: InterBertConfig
+  features: int
+
+  @nn.compact
+  def __call__(self, inputs_NP: jax.Array) -> jax.Array:
+    return dense(
+      self.features, self.config.initializer_range, jnp.float32, "dense"
+    )(inputs_NP.astype(jnp.float32))

@@ -1,0 +1,244 @@
+"""Scores of every text with every image, at the least cost that is exact.
+
+The plain way pads every pair to the largest shape and passes it through the
+whole model. Here regions are embedded once per image; texts and images go in
+groups of like length (length_buckets.py); and the model computes nothing that
+the score does not read (task_model.py). bench/bench_retrieval.py measures what
+that saves.
+
+Dimensions: T texts, I images; c texts and i images of a step, P = c * i pairs;
+L text slots, R region slots, D hidden.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from interbert_jax.model.finetuned import InterBertForTask
+from interbert_jax.model.inputs import image_input, text_input
+from interbert_jax.parallel import Parallel
+from interbert_jax.ranking.length_buckets import Bucket, length_buckets
+from interbert_jax.ranking.score_tiles import ScoreTiles, Tile
+from interbert_jax.tasks.retrieval import pair_score
+
+# Images whose embeddings are held at once, and pairs between two saves.
+_BLOCK = 64
+_TILE_PAIRS = 1 << 15
+# Another shape costs a compilation, which so many pairs make up for.
+_PAIRS_PER_SHAPE = 20_000
+_MAX_BUCKETS = 4
+
+_IMAGE_KEYS = ("region_features", "region_boxes", "image_size", "num_regions")
+
+
+def embed_images(params, images: Mapping[str, jax.Array], *, model):
+  """Embeddings [i, R, D] and mask [i, R]."""
+  return model.apply(
+    {"params": params}, image_input(images), method="embed_regions"
+  )
+
+
+def score_block(params, regions, ids_cL, length_c, *, model, spread):
+  """[c, i] float32: `pair_score` of c texts with i embedded images."""
+  text = model.apply(
+    {"params": params}, text_input(ids_cL, length_c), method="embed_text"
+  )
+  c, i = len(ids_cL), len(regions[0])
+
+  def of_pairs(x, shape):
+    return spread(jnp.broadcast_to(x, shape).reshape(c * i, *shape[2:]))
+
+  text_P = [of_pairs(x[:, None], (c, i, *x.shape[1:])) for x in text]
+  regions_P = [of_pairs(x[None], (c, i, *x.shape[1:])) for x in regions]
+  logits_PO = model.apply(
+    {"params": params}, text_P, regions_P, method="logits_of_embedded"
+  )
+  return pair_score(logits_PO).reshape(c, i)
+
+
+def step_shape(
+  pairs_per_step: int, num_images: int, num_texts: Sequence[int]
+) -> tuple[int, int]:
+  """(texts, images) of a step, whose product is pairs_per_step.
+
+  The shape that fills up least: `num_images` and each of the groups of
+  `num_texts` are cut into equal steps, the last one with some of them twice.
+  """
+
+  def computed(images: int) -> tuple[int, int]:
+    texts = pairs_per_step // images
+    whole = sum(_steps_of(count, texts) * texts for count in num_texts)
+    return _steps_of(num_images, images) * images * whole, -images
+
+  images = min(
+    (i for i in range(1, _BLOCK + 1) if pairs_per_step % i == 0), key=computed
+  )
+  return pairs_per_step // images, images
+
+
+def _steps_of(count: int, size: int) -> int:
+  return -(-count // size)
+
+
+class PairScorer:
+  """Scores texts with images.
+
+  Args:
+    model: with the head that scores.
+    parallel: the devices; pairs are spread over them.
+    texts: text_ids [T, L] and text_length [T], on the host.
+    pairs_per_step: pairs scored at once, over all devices.
+    bucket_images: whether images go in groups of like length too. Every call
+      with other images may then be compiled anew.
+  """
+
+  def __init__(
+    self,
+    *,
+    model: InterBertForTask,
+    parallel: Parallel,
+    texts: Mapping[str, np.ndarray],
+    pairs_per_step: int,
+    bucket_images: bool = True,
+  ):
+    parallel.check_batch_size(pairs_per_step, name="evals.pairs_per_step")
+    self._parallel = parallel
+    self._texts = {
+      key: np.asarray(texts[key]) for key in ("text_ids", "text_length")
+    }
+    self.num_texts = len(self._texts["text_length"])
+    self._pairs_per_step = pairs_per_step
+    self._bucket_images = bucket_images
+    self._embed = parallel.compile_eval(
+      functools.partial(embed_images, model=model)
+    )
+    self._score = parallel.compile_eval(
+      functools.partial(score_block, model=model, spread=parallel.spread_rows)
+    )
+
+  def scores(
+    self,
+    params,
+    images: Mapping[str, np.ndarray],
+    *,
+    text_rows: np.ndarray | None = None,
+    image_rows: np.ndarray | None = None,
+    tiles: ScoreTiles | None = None,
+    advance: Callable[[int], None] = lambda pairs: None,
+  ) -> np.ndarray:
+    """[T, I] float32.
+
+    Args:
+      images: region_features [I, R, E], region_boxes [I, R, 4], image_size
+        [I, 2] and num_regions [I], on the host.
+      text_rows, image_rows: which texts and images, by number; None for all.
+      tiles: where finished parts are kept and found again.
+      advance: called with the number of pairs that have just been scored.
+    """
+    if text_rows is None:
+      text_rows = np.arange(self.num_texts)
+    if image_rows is None:
+      image_rows = np.arange(len(images["num_regions"]))
+    out = np.full((len(text_rows), len(image_rows)), np.nan, np.float32)
+    waiting: list[tuple[Tile, list]] = []
+
+    def finish(tile: Tile, parts: list):
+      found = np.concatenate(jax.device_get(parts))
+      put(tile, found[: len(tile.texts), : len(tile.images)])
+
+    def put(tile: Tile, found: np.ndarray):
+      out[np.ix_(tile.texts, tile.images)] = found
+      if tiles:
+        tiles.write(tile, found)
+      advance(found.size)
+
+    for regions, block in self._tiles(params, images, text_rows, image_rows):
+      for tile in block:
+        known = None
+        if tiles:
+          shape = len(tile.texts), len(tile.images)
+          known = self._parallel.from_main(tiles.read(tile), shape)
+        if known is not None:
+          out[np.ix_(tile.texts, tile.images)] = known
+          advance(known.size)
+          continue
+        parts = self._start(params, regions(), tile, text_rows)
+        # One tile behind: the device has work while this one is fetched.
+        waiting.append((tile, parts))
+        if len(waiting) > 1:
+          finish(*waiting.pop(0))
+    for tile, parts in waiting:
+      finish(tile, parts)
+    return out
+
+  def _tiles(
+    self,
+    params,
+    images: Mapping[str, np.ndarray],
+    text_rows: np.ndarray,
+    image_rows: np.ndarray,
+  ) -> Iterator[tuple[Callable, list[Tile]]]:
+    """Of each block of images: what embeds it, once, and its tiles."""
+    shapes = len(text_rows) * len(image_rows) / _PAIRS_PER_SHAPE
+    most = int(np.clip(shapes**0.5, 1, _MAX_BUCKETS))
+    by_text = length_buckets(self._texts["text_length"][text_rows], most)
+    if self._bucket_images:
+      by_image = length_buckets(images["num_regions"][image_rows], most)
+    else:
+      slots = images["region_features"].shape[1]
+      by_image = [Bucket(np.arange(len(image_rows)), slots)]
+    counts = [len(bucket.items) for bucket in by_text]
+    for bucket in by_image:
+      c, i = step_shape(self._pairs_per_step, len(bucket.items), counts)
+      texts_per_tile = max(1, _TILE_PAIRS // (c * i)) * c
+      for group in _groups(bucket.items, i):
+        rows = image_rows[_filled(group, i)]
+        block = {
+          key: images[key][rows, : bucket.length]
+          if key in ("region_features", "region_boxes")
+          else images[key][rows]
+          for key in _IMAGE_KEYS
+        }
+        embed = functools.lru_cache(
+          lambda block=block: self._embed(
+            params, self._parallel.put_replicated(block)
+          )
+        )
+        yield (
+          embed,
+          [
+            Tile(texts, group, length, _steps(texts, c))
+            for items, length in by_text
+            for texts in _groups(items, texts_per_tile)
+          ],
+        )
+
+  def _start(self, params, regions, tile: Tile, text_rows: np.ndarray) -> list:
+    """Sends the steps of a tile to the devices."""
+    parts = []
+    for texts in tile.steps:
+      rows = text_rows[texts]
+      ids_cL, length_c = self._parallel.put_replicated(
+        (
+          self._texts["text_ids"][rows, : tile.length],
+          self._texts["text_length"][rows],
+        )
+      )
+      parts.append(self._score(params, regions, ids_cL, length_c))
+    return parts
+
+
+def _groups(items: np.ndarray, size: int) -> list[np.ndarray]:
+  return [items[a : a + size] for a in range(0, len(items), size)]
+
+
+def _filled(items: np.ndarray, size: int) -> np.ndarray:
+  """The items, and the last one again up to the size."""
+  return items[np.minimum(np.arange(size), len(items) - 1)]
+
+
+def _steps(texts: np.ndarray, size: int) -> list[np.ndarray]:
+  return [_filled(group, size) for group in _groups(texts, size)]

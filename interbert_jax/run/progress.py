@@ -1,0 +1,122 @@
+"""The progress of a run, for people: one line, rewritten on a terminal."""
+
+import sys
+from collections.abc import Mapping
+
+from interbert_jax.run.activity import Activity
+
+# What a step costs, on the average.
+_OF_STEPS = ("data", "step", "save")
+
+
+def duration(seconds: float) -> str:
+  minutes, seconds = divmod(int(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f"{hours}h{minutes:02}m"
+  return f"{minutes}m{seconds:02}s" if minutes else f"{seconds}s"
+
+
+def _training(seconds: Mapping[str, float]) -> float:
+  return sum(seconds[name] for name in _OF_STEPS)
+
+
+class Progress:
+  """Speed, ETA and the progress line.
+
+  The clock starts when the first step has ended, so that compilation counts
+  towards neither, and stands still during evaluations.
+
+  Args:
+    activity: of the loop; tells the time.
+    start_step: of this start of the run.
+    total_steps: of the whole run.
+    batch_size: global.
+    silent: prints nothing.
+  """
+
+  def __init__(
+    self,
+    activity: Activity,
+    *,
+    start_step: int,
+    total_steps: int,
+    batch_size: int,
+    silent: bool = False,
+  ):
+    self._activity = activity
+    self._silent = silent
+    self._total = total_steps
+    self._batch_size = batch_size
+    self._first: int | None = None
+    self._last = start_step
+    self._began = self._before = activity.seconds
+    self._terminal = sys.stderr.isatty()
+
+  def first_step(self, step: int) -> None:
+    """The first step has ended: from now on the clock runs."""
+    self._first = self._last = step
+    self._began = self._before = self._activity.seconds
+
+  def measure(self, step: int) -> dict[str, float]:
+    """Speed since the last call, and the run's seconds, all its starts'."""
+    now = self._activity.seconds
+    seconds = _training(now) - _training(self._before)
+    out = {"seconds": round(sum(now.values()), 3)}
+    if step > self._last and seconds > 0:
+      waited = now["data"] - self._before["data"]
+      out |= {
+        "examples_per_sec": (step - self._last) * self._batch_size / seconds,
+        "data_wait_frac": waited / seconds,
+      }
+    self._last, self._before = step, now
+    return out
+
+  def line(self, step: int, values: Mapping[str, float]) -> str:
+    share = 100 * step / self._total
+    parts = [f"step {step:,}/{self._total:,} ({share:.1f}%)"]
+    if "loss" in values:
+      terms = " ".join(
+        f"{name.removesuffix('_loss')} {values[name]:.3f}"
+        for name in ("mlm_loss", "mrm_loss", "itm_loss")
+        if name in values
+      )
+      parts.append(f"loss {values['loss']:.3f}" + (f" [{terms}]" * bool(terms)))
+    if "lr" in values:
+      parts.append(f"lr {values['lr']:.1e}")
+    if "examples_per_sec" in values:
+      parts.append(
+        f"| {values['examples_per_sec']:.0f} ex/s data "
+        f"{100 * values['data_wait_frac']:.0f}%"
+      )
+    if self._first is not None and step > self._first:
+      seconds = _training(self._activity.seconds) - _training(self._began)
+      per_step = seconds / (step - self._first)
+      parts.append(f"| ETA {duration(per_step * (self._total - step))}")
+    return " ".join(parts)
+
+  def show(self, step: int, values: Mapping[str, float]) -> None:
+    """The line of a step; on a terminal the next one takes its place."""
+    self._print(self.line(step, values), stays=step == self._total)
+
+  def show_evaluation(
+    self, step: int, values: Mapping[str, float], seconds: float
+  ) -> None:
+    """The losses, accuracies and recalls of an evaluation."""
+    shown = " ".join(
+      f"{name} {value:.3f}"
+      for name, value in values.items()
+      if name.endswith(("loss", "_acc", "recall@1", "recall@10", "score"))
+    )
+    self.message(f"eval at step {step:,} ({seconds:.0f}s): {shown}")
+
+  def message(self, text: str) -> None:
+    """A line that stays."""
+    self._print(text, stays=True)
+
+  def _print(self, text: str, *, stays: bool) -> None:
+    if self._silent:
+      return
+    start = "\r\x1b[2K" if self._terminal else ""
+    end = "\n" if stays or not self._terminal else ""
+    print(f"{start}{text}", end=end, file=sys.stderr, flush=True)

@@ -1,0 +1,212 @@
+"""Which tokens and regions are hidden, decided on the device.
+
+Every rule is a function of one example and its key, mapped over the batch
+with `jax.vmap`: what is masked in an example does not depend on the batch it
+sits in, nor on the number of devices.
+
+Dimensions: L text slots, R region slots (without the global region), V words.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from interbert_jax.contract.errors import ConfigError
+from interbert_jax.model import boxes
+
+
+@dataclasses.dataclass(frozen=True)
+class TextMasking:
+  """How tokens are chosen, and what is put in their place.
+
+  rule:
+    "token": each token with probability `rate` (BERT: 0.15).
+    "span": one span per caption, the official code's --span_mask: nothing in
+      captions of up to 3 word pieces, else a start uniform on 0..n and a
+      length uniform on 1..n, cut at the end. Masks 1/3 + 1/(6n) on average.
+    "segment": the paper's masked segment modeling: each token is an anchor
+      with probability `rate` (paper: 0.1) and starts a segment whose length
+      is i + 1 with probability `segment_length_probs[i]` (paper: mean 3).
+  whole_word: every rule counts words instead of word pieces, and the pieces of
+    a word are chosen together. Batches then say where words begin.
+  """
+
+  rule: str = "segment"
+  rate: float = 0.1
+  segment_length_probs: tuple[float, ...] = (0.0, 0.0, 1.0)
+  mask_prob: float = 0.8  # of a chosen token: replaced by [MASK]
+  random_prob: float = 0.1  # replaced by any word, else left as it is
+  whole_word: bool = False
+  mask_id: int = 103
+
+  def __post_init__(self):
+    if self.rule not in ("token", "span", "segment"):
+      raise ConfigError(
+        f"text masking rule {self.rule!r}; wanted token, span or segment"
+      )
+    if abs(sum(self.segment_length_probs) - 1) > 1e-6:
+      raise ConfigError(
+        f"segment_length_probs {self.segment_length_probs} must sum to 1"
+      )
+    if self.mask_prob + self.random_prob > 1 + 1e-6:
+      raise ConfigError(
+        f"text masking has mask_prob {self.mask_prob} and random_prob "
+        f"{self.random_prob}; wanted a sum of at most 1"
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class RegionMasking:
+  """How regions are chosen; the features of the chosen ones are zeroed.
+
+  rule:
+    "region": each region with probability `rate` (official code without
+      --span_mask: 0.15, of which `zero_prob` 0.9 are zeroed).
+    "iou_group": each region is an anchor with probability `rate` and takes
+      every region with an IoU of at least `min_iou` along (official code with
+      --span_mask: 0.1, 0.4 and 1.0; paper: 0.15 and 0.4).
+  """
+
+  rule: str = "iou_group"
+  rate: float = 0.15
+  min_iou: float = 0.4
+  zero_prob: float = 1.0  # of a chosen region, else left as it is
+
+  def __post_init__(self):
+    if self.rule not in ("region", "iou_group"):
+      raise ConfigError(
+        f"region masking rule {self.rule!r}; wanted region or iou_group"
+      )
+
+
+def example_keys(key: jax.Array, position_B: jax.Array) -> jax.Array:
+  """One key per example, from its place in the run's example order."""
+  return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, position_B)
+
+
+def hides_words(keys_B: jax.Array) -> jax.Array:
+  """[B] bool: whether words are hidden of a pair, else regions; a fair coin.
+
+  Masks are drawn from the two halves that these keys are split into, which are
+  the same as their numbers 0 and 1.
+  """
+  return jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, 2)))(
+    keys_B
+  )
+
+
+def _chosen_span(key: jax.Array, length: int, num_pieces: jax.Array):
+  start_key, length_key = jax.random.split(key)
+  start = jax.random.randint(start_key, (), 0, num_pieces + 1)
+  span = jax.random.randint(length_key, (), 1, jnp.maximum(num_pieces, 1) + 1)
+  piece_L = jnp.arange(length) - 1  # slot 0 is [CLS]
+  inside_L = (piece_L >= start) & (piece_L < start + span)
+  return inside_L & (num_pieces > 3)
+
+
+def _chosen_segments(key: jax.Array, length: int, rules: TextMasking):
+  anchor_key, length_key = jax.random.split(key)
+  anchor_L = jax.random.bernoulli(anchor_key, rules.rate, (length,))
+  # [CLS] is no word: a segment that started there would run into the caption.
+  anchor_L = anchor_L & (jnp.arange(length) > 0)
+  probs = jnp.array(rules.segment_length_probs)
+  size_L = 1 + jax.random.choice(length_key, len(probs), (length,), p=probs)
+  offset_LL = jnp.arange(length)[None, :] - jnp.arange(length)[:, None]
+  reached_LL = (offset_LL >= 0) & (offset_LL < size_L[:, None])
+  return jnp.any(reached_LL & anchor_L[:, None], axis=0)
+
+
+def choose_tokens(
+  key: jax.Array,
+  length: int,
+  text_length: jax.Array,
+  rules: TextMasking,
+  *,
+  word_start_L: jax.Array | None = None,
+) -> jax.Array:
+  """[L] bool; never [CLS], [SEP] or padding."""
+  slot_L = jnp.arange(length)
+  maskable_L = (slot_L > 0) & (slot_L < text_length - 1)
+  if not rules.whole_word:
+    return _chosen_units(key, length, text_length - 2, rules) & maskable_L
+  # The slots of a text of words without pieces: word 1 in slot 1, ...
+  word_L = jnp.cumsum(word_start_L & maskable_L)
+  chosen_L = _chosen_units(key, length, word_L[-1], rules)
+  return chosen_L[word_L] & maskable_L
+
+
+def _chosen_units(key: jax.Array, length: int, units: jax.Array, rules):
+  """[L] bool: word pieces or words, the first of them in slot 1."""
+  if rules.rule == "token":
+    return jax.random.bernoulli(key, rules.rate, (length,))
+  if rules.rule == "span":
+    return _chosen_span(key, length, units)
+  return _chosen_segments(key, length, rules)
+
+
+def mask_tokens(
+  key: jax.Array,
+  text_ids_L: jax.Array,
+  text_length: jax.Array,
+  *,
+  vocab_size: int,
+  rules: TextMasking,
+  word_start_L: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+  """Masks one caption; `word_start_L` is needed for whole words.
+
+  Returns:
+    ids [L] with the chosen tokens replaced, and weights [L] float32, 1 where
+    a token was chosen; the labels are the ids given.
+  """
+  choose_key, kind_key, word_key = jax.random.split(key, 3)
+  shape = text_ids_L.shape
+  chosen_L = choose_tokens(
+    choose_key, shape[0], text_length, rules, word_start_L=word_start_L
+  )
+  kind_L = jax.random.uniform(kind_key, shape)
+  # Uniform over the whole vocabulary, special tokens included, as officially.
+  word_L = jax.random.randint(word_key, shape, 0, vocab_size, text_ids_L.dtype)
+  new_L = jnp.where(
+    kind_L < rules.mask_prob,
+    rules.mask_id,
+    jnp.where(kind_L < rules.mask_prob + rules.random_prob, word_L, text_ids_L),
+  )
+  masked_L = jnp.where(chosen_L, new_L, text_ids_L).astype(text_ids_L.dtype)
+  return masked_L, chosen_L.astype(jnp.float32)
+
+
+def iou_groups(
+  anchors_R: jax.Array, boxes_R4: jax.Array, num_regions: jax.Array, min_iou
+) -> jax.Array:
+  """[R] bool: regions that overlap an anchor, the anchors included."""
+  real_R = jnp.arange(len(anchors_R)) < num_regions
+  close_RR = boxes.pairwise_iou(boxes_R4) >= min_iou
+  close_RR = close_RR & real_R[:, None] & real_R[None, :]
+  return jnp.any(close_RR & anchors_R[:, None], axis=0) | (anchors_R & real_R)
+
+
+def mask_regions(
+  key: jax.Array,
+  boxes_R4: jax.Array,
+  num_regions: jax.Array,
+  *,
+  rules: RegionMasking,
+) -> tuple[jax.Array, jax.Array]:
+  """Masks the regions of one image.
+
+  Returns:
+    zeroed [R] bool, the regions whose feature is to be zeroed, and weights
+    [R] float32, 1 where the region is to be predicted.
+  """
+  choose_key, zero_key = jax.random.split(key)
+  slots = boxes_R4.shape[0]
+  chosen_R = jax.random.bernoulli(choose_key, rules.rate, (slots,))
+  if rules.rule == "iou_group":
+    chosen_R = iou_groups(chosen_R, boxes_R4, num_regions, rules.min_iou)
+  chosen_R = chosen_R & (jnp.arange(slots) < num_regions)
+  zeroed_R = chosen_R & jax.random.bernoulli(
+    zero_key, rules.zero_prob, (slots,)
+  )
+  return zeroed_R, chosen_R.astype(jnp.float32)

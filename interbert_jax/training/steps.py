@@ -1,0 +1,186 @@
+"""The pure steps. They know no device; `parallel.py` compiles them.
+
+With `axis_name=None` a step sees the global batch (jit over a mesh); with a
+name it sees one device's part and adds over that axis (pmap). Losses are sums
+over the global batch divided by global weights, so both give the same numbers.
+
+Dimensions: B examples, M micro-batches.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from interbert_jax.contract.batch_sizes import check_parts
+from interbert_jax.tasks.base import Task
+from interbert_jax.tasks.losses import SumWeight
+from interbert_jax.training import param_groups
+
+
+@struct.dataclass
+class TrainState:
+  step: jax.Array  # steps behind us, skipped ones included
+  params: Any
+  opt_state: Any
+  ema: Any  # moving average of params; None without one
+  skipped: jax.Array  # steps whose loss or gradient was not finite
+  skipped_in_a_row: jax.Array  # the last ones of them
+
+
+def init_state(
+  params, tx: optax.GradientTransformation, *, with_ema: bool = False
+) -> TrainState:
+  """The state before the first step."""
+  zero = jnp.zeros((), jnp.int32)
+  return TrainState(
+    step=zero,
+    params=params,
+    opt_state=tx.init(params),
+    ema=params if with_ema else None,
+    skipped=zero,
+    skipped_in_a_row=zero,
+  )
+
+
+def _total(tree, axis_name: str | None):
+  return tree if axis_name is None else jax.lax.psum(tree, axis_name)
+
+
+def micro_batches(
+  batch: Mapping[str, jax.Array], count: int, *, group_size: int
+) -> dict[str, jax.Array]:
+  """[B, ...] to [M, B / M, ...]: every M-th group of a task's examples.
+
+  Whole groups, so that the heads' rows are those of the large batch; every
+  M-th, so that on a batch spread over devices no example leaves its device.
+  """
+  size = len(next(iter(batch.values())))
+  check_parts(size, count, group_size=group_size)
+
+  def split(x):
+    x = x.reshape(-1, count, group_size, *x.shape[1:]).swapaxes(0, 1)
+    return x.reshape(count, -1, *x.shape[3:])
+
+  return {key: split(value) for key, value in batch.items()}
+
+
+def gradients(
+  params,
+  batch: Mapping[str, jax.Array],
+  key: jax.Array,
+  step: jax.Array,
+  *,
+  task: Task,
+  dropout: bool = True,
+  accumulate_steps: int = 1,
+  axis_name: str | None = None,
+) -> tuple[Any, dict[str, SumWeight]]:
+  """Gradient of the total loss over the global batch, and its metrics.
+
+  Masks depend on `key` and every example's position only; dropout depends on
+  `key`, the step and, under pmap, the device. With `accumulate_steps` the
+  batch passes in so many parts, each with its own dropout: the memory of one
+  part, and the gradient of the whole.
+  """
+  mask_key, dropout_key = jax.random.split(key)
+  dropout_key = jax.random.fold_in(dropout_key, step)
+  if axis_name is not None:
+    dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(axis_name))
+  inputs = task.prepare(batch, mask_key, train=True)
+  # Of all parts: a part knows only its own.
+  weights = _total(task.weights(inputs), axis_name)
+
+  def partial_loss(params, inputs, dropout_key):
+    sums, metrics = task.losses(
+      params, inputs, dropout_key=dropout_key if dropout else None
+    )
+    terms = [
+      task.loss_weights[name] * value / jnp.maximum(weights[name], 1.0)
+      for name, value in sums.items()
+    ]
+    return sum(terms), metrics
+
+  value_and_grad = jax.value_and_grad(partial_loss, has_aux=True)
+  if accumulate_steps == 1:
+    found = value_and_grad(params, inputs, dropout_key)
+  else:
+
+    def of_part(part):
+      batch, dropout_key = part
+      inputs = task.prepare(batch, mask_key, train=True)
+      return value_and_grad(params, inputs, dropout_key)
+
+    def add(total, part):
+      return jax.tree.map(jnp.add, total, of_part(part)), None
+
+    parts = (
+      micro_batches(batch, accumulate_steps, group_size=task.group_size),
+      jax.random.split(dropout_key, accumulate_steps),
+    )
+    shapes = jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], parts))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    found, _ = jax.lax.scan(add, zeros, parts)
+
+  # Gradients are added over devices, never the loss: that would leave every
+  # device with the gradient of its own part only.
+  (loss, metrics), grads = _total(found, axis_name)
+  return grads, {"loss": (loss, jnp.ones(())), **metrics}
+
+
+def train_step(
+  state: TrainState,
+  batch: Mapping[str, jax.Array],
+  key: jax.Array,
+  *,
+  task: Task,
+  tx: optax.GradientTransformation,
+  frozen: Collection[str] = (),
+  ema_decay: float | None = None,
+  dropout: bool = True,
+  accumulate_steps: int = 1,
+  axis_name: str | None = None,
+) -> tuple[TrainState, dict[str, SumWeight]]:
+  """One update, or none where the loss or the gradient is not finite.
+
+  `state` is donated by the compiled step. Of a skipped step nothing remains
+  but its number and the counters: its metrics have weight 0.
+  """
+  grads, metrics = gradients(
+    state.params,
+    batch,
+    key,
+    state.step,
+    task=task,
+    dropout=dropout,
+    accumulate_steps=accumulate_steps,
+    axis_name=axis_name,
+  )
+  grads = param_groups.zero_at(grads, frozen)
+  norm, one = optax.tree.norm(grads), jnp.ones(())
+  metrics["grad_norm"] = (norm, one)
+  finite = jnp.isfinite(metrics["loss"][0]) & jnp.isfinite(norm)
+
+  updates, opt_state = optax.with_extra_args_support(tx).update(
+    grads, state.opt_state, state.params, step=state.step
+  )
+  params = optax.apply_updates(state.params, updates)
+  ema = state.ema
+  if ema is not None:
+    # The official average: it starts as a copy, so there is no bias.
+    ema = jax.tree.map(lambda e, p: e + (1 - ema_decay) * (p - e), ema, params)
+  new = state.replace(params=params, opt_state=opt_state, ema=ema)
+  # Chosen value by value: a product with 0 would keep a NaN.
+  new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
+  metrics = jax.tree.map(lambda x: jnp.where(finite, x, 0.0), metrics)
+  new = new.replace(
+    step=state.step + 1,
+    skipped=state.skipped + ~finite,
+    skipped_in_a_row=jnp.where(finite, 0, state.skipped_in_a_row + 1),
+  )
+  metrics["skipped"] = (new.skipped, one)
+  metrics["skipped_in_a_row"] = (new.skipped_in_a_row, one)
+  return new, metrics

@@ -1,0 +1,209 @@
+"""A model as a folder to share: tensors, JSON, vocabulary, card, checksums.
+
+The tensors are in model.safetensors under the paths of our parameter tree,
+joined by dots. Nothing in the folder can run code, and Orbax is not needed to
+read it.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+
+from interbert_jax.contract import json_file
+from interbert_jax.contract.errors import CheckpointError, ConfigError
+from interbert_jax.model.config import (
+  InterBertConfig,
+  checked_config,
+  official_config,
+)
+from interbert_jax.weights import model_card
+from interbert_jax.weights.official import params_to_torch
+from interbert_jax.weights.source import Source, read_tensors
+from interbert_jax.weights.vocab_match import vocab_hashes
+from interbert_jax.weights.weights_file import write_safetensors
+
+FORMAT, VERSION = "interbert-jax", 1
+WEIGHTS, CONFIG, VOCAB = "model.safetensors", "config.json", "vocab.txt"
+CARD, SUMS = "README.md", "SHA256SUMS"
+OFFICIAL_WEIGHTS, OFFICIAL_CONFIG = "official.safetensors", "official.json"
+# Of a checkpoint's meta, what belongs to the parameters.
+_KEPT = (
+  "step",
+  "ema",
+  "data_fingerprint",
+  "batch_size",
+  "seed",
+  "source",
+  "versions",
+)
+
+
+def model_of(recorded: Mapping[str, Any], *, path) -> InterBertConfig:
+  """The model that a checkpoint or an export recorded."""
+  known = {field.name for field in dataclasses.fields(InterBertConfig)}
+  if not isinstance(recorded, Mapping):
+    raise CheckpointError(
+      f"{path}: its model is a {type(recorded).__name__}, wanted an object"
+    )
+  if set(recorded) != known:
+    raise CheckpointError(
+      f"{path}: its model has other fields than this code's: "
+      f"{sorted(set(recorded) ^ known)}; read it with the version that wrote it"
+    )
+  try:
+    return checked_config(recorded, name=str(path))
+  except ConfigError as error:
+    raise CheckpointError(str(error)) from error
+
+
+def write_export(
+  output: pathlib.Path,
+  params: Mapping[str, Any],
+  meta: Mapping[str, Any],
+  *,
+  vocab: pathlib.Path,
+  run: model_card.RunFacts,
+  official: bool = False,
+) -> None:
+  """Writes the folder; it appears whole or not at all.
+
+  Args:
+    output: what must not exist yet.
+    params, meta: of a checkpoint.
+    vocab: its vocabulary.
+    run: what the card says about the training.
+    official: adds the official state dict and JSON configuration.
+  """
+  model = model_of(meta.get("model", {}), path="the checkpoint")
+  words, sha256 = _vocabulary(vocab, meta.get("vocab_sha256"), model)
+  flat = traverse_util.flatten_dict(params, sep=".")
+  facts = {
+    "format": FORMAT,
+    "format_version": VERSION,
+    "model_type": "interbert",
+    "model": dataclasses.asdict(model),
+    "vocab_sha256": sha256,
+    **{key: meta[key] for key in _KEPT if key in meta},
+  }
+  with tempfile.TemporaryDirectory(
+    dir=output.parent, prefix=f".{output.name}.", suffix=".tmp"
+  ) as directory:
+    folder = pathlib.Path(directory) / output.name
+    folder.mkdir()
+    write_safetensors(folder / WEIGHTS, flat, {"format": "flax"})
+    json_file.write_json(folder / CONFIG, facts)
+    (folder / VOCAB).write_bytes(words)
+    if official:
+      state_dict = params_to_torch(params, model)
+      write_safetensors(folder / OFFICIAL_WEIGHTS, state_dict, {"format": "pt"})
+      json_file.write_json(folder / OFFICIAL_CONFIG, official_config(model))
+    # Not of the card, in which the user fills in the licence.
+    sums = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+    json_file.write_text(
+      folder / SUMS, "".join(f"{v}  {k}\n" for k, v in sums.items())
+    )
+    count = sum(np.size(value) for value in flat.values())
+    card = model_card.render(
+      model, facts, run=run, num_params=count, weights_sha256=sums[WEIGHTS]
+    )
+    json_file.write_text(folder / CARD, card)
+    folder.rename(output)
+
+
+def _vocabulary(
+  path: pathlib.Path, recorded: str | None, model: InterBertConfig
+) -> tuple[bytes, str]:
+  """(content, sha256), in the form whose hash the checkpoint knows."""
+  if not path.is_file():
+    raise CheckpointError(f"--vocab={path}: no such file; check the path")
+  data = path.read_bytes()
+  bare = data.removesuffix(b"\n")
+  size = bare.count(b"\n") + 1
+  if size != model.vocab_size:
+    raise CheckpointError(
+      f"--vocab={path}: has {size} lines, the model {model.vocab_size} words; "
+      "name the vocabulary that it was trained with"
+    )
+  if not recorded:
+    return data, hashlib.sha256(data).hexdigest()
+  for form in (data, bare, bare + b"\n"):
+    if hashlib.sha256(form).hexdigest() == recorded:
+      return form, recorded
+  raise CheckpointError(
+    f"--vocab={path}: has sha256 {vocab_hashes(path)[0][:12]}, the "
+    f"checkpoint was trained with {recorded[:12]}; name that vocabulary"
+  )
+
+
+def _sha256(path: pathlib.Path) -> str:
+  with path.open("rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_export(path: pathlib.Path) -> bool:
+  """Whether a directory has our config.json."""
+  try:
+    facts = json_file.read_object(path / CONFIG)
+  except (OSError, ValueError):
+    return False
+  return facts.get("format") == FORMAT
+
+
+def _facts(folder: pathlib.Path) -> dict[str, Any]:
+  """config.json, after the checksums of all files that are read."""
+  try:
+    facts = json_file.read_object(folder / CONFIG)
+  except ValueError as error:
+    raise CheckpointError(str(error)) from error
+  if not isinstance(facts.get("model"), dict):
+    raise CheckpointError(f"{folder / CONFIG}: has no object model")
+  if facts.get("format_version") != VERSION:
+    raise CheckpointError(
+      f"{folder / CONFIG}: format_version is {facts.get('format_version')!r}, "
+      f"this code reads {VERSION}; use the version that wrote it"
+    )
+  sums = folder / SUMS
+  if sums.is_file():
+    for line in sums.read_text("utf-8", "replace").splitlines():
+      wanted, _, name = line.partition("  ")
+      # Only names that are in the folder: a line must not lead out of it.
+      if name not in (WEIGHTS, CONFIG, VOCAB) or not (folder / name).is_file():
+        continue
+      if (found := _sha256(folder / name)) != wanted:
+        raise CheckpointError(
+          f"{folder / name}: has sha256 {found[:12]}, {SUMS} says "
+          f"{wanted[:12]}; it was changed or damaged: fetch it again"
+        )
+  return facts
+
+
+def export_source(
+  path: pathlib.Path, file: pathlib.Path, tensors: Mapping[str, np.ndarray]
+) -> Source:
+  """Tensors of an export under our paths; `path` is the folder or the file."""
+  values = {
+    name.replace(".", "/"): (name, value) for name, value in tensors.items()
+  }
+  folder = path if path.is_dir() else path.parent
+  if not is_export(folder):
+    return Source(
+      values,
+      notes=(f"no {CONFIG} of an export beside {file}: heads unchecked",),
+    )
+  facts = _facts(folder)
+  return Source(
+    values, vocab_sha256=facts.get("vocab_sha256"), model=facts["model"]
+  )
+
+
+def load_export(folder: pathlib.Path) -> tuple[dict, dict]:
+  """(parameters, meta), as `load_params` of the checkpoint."""
+  facts = _facts(folder)
+  flat = read_tensors(folder / WEIGHTS)
+  return traverse_util.unflatten_dict(flat, sep="."), facts

@@ -1,0 +1,295 @@
+"""The one way to start a run from given weights, of whatever kind.
+
+`read_init` finds out what `path` is, reads it, and says of every parameter of
+the model whether it is from there or stays random.
+"""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from etils import epath
+from flax import traverse_util
+
+from interbert_jax.checkpoints.params import load_params
+from interbert_jax.contract.errors import CheckpointError, ConfigError
+from interbert_jax.model.config import InterBertConfig, config_from_official
+from interbert_jax.weights import export_folder, hf_bert
+from interbert_jax.weights.init_report import InitReport
+from interbert_jax.weights.official import check_tied, num_labels
+from interbert_jax.weights.official_names import TIED, official_tensors
+from interbert_jax.weights.source import (
+  Source,
+  check_format,
+  find_weights,
+  guess_format,
+  is_checkpoint,
+  read_tensors,
+)
+from interbert_jax.weights.vocab_match import check_vocabulary
+
+# The downstream model keeps the pretraining model under this name.
+_INNER = "pretraining/"
+# Shapes do not tell these, and other values make another function.
+_SAME_FIELDS = (
+  "num_interaction_layers",  # an official file has them in one list with others
+  "num_heads",
+  "region_num_heads",
+  "fusion",
+)
+
+
+def read_init(
+  path: str,
+  wanted,
+  *,
+  config: InterBertConfig,
+  vocab_sha256: str | None = None,
+  format: str = "auto",
+  layers: Sequence[int] = (),
+  region_layers: Sequence[int] = (),
+  vocab: str = "",
+  skip: Sequence[str] = (),
+  ema: bool = False,
+) -> tuple[Any, InitReport]:
+  """Parameters to start from.
+
+  Args:
+    path: a checkpoint's step directory, an export folder, a directory with a
+      Hugging Face BERT, or a weights file (ours, official, a BERT's).
+    wanted: the model's parameters, as arrays or shapes.
+    config: the model.
+    vocab_sha256: of the vocabulary in use.
+    format: one of `init_source.FORMATS` where "auto" guesses wrong.
+    layers, region_layers: of a BERT, see `hf_bert.bert_source`.
+    vocab: the vocabulary of the weights; empty for the one kept with them.
+    skip: beginnings of parameters' paths that stay random.
+    ema: takes a checkpoint's moving average instead of its parameters.
+
+  Returns:
+    (a tree like `wanted`, None where a parameter stays random; the report)
+
+  Raises:
+    CheckpointError: listing everything that does not fit.
+    ConfigError: for options that make no sense.
+  """
+  check_format(format)
+  format, source = _read(path, config, format, layers, region_layers, ema)
+  note = check_vocabulary(
+    pathlib.Path(path),
+    wanted=vocab_sha256,
+    recorded=source.vocab_sha256,
+    file=vocab,
+  )
+  _check_model(path, source.model, config)
+  flat = traverse_util.flatten_dict(wanted, sep="/")
+  found, report = _fit(
+    source, {k: tuple(v.shape) for k, v in flat.items()}, path=path, skip=skip
+  )
+  notes = source.notes if note is None else (*source.notes, note)
+  return (
+    traverse_util.unflatten_dict({k: found.get(k) for k in flat}, sep="/"),
+    InitReport(str(path), format, **report, notes=notes),
+  )
+
+
+def _read(
+  path, config, format, layers, region_layers, ema
+) -> tuple[str, Source]:
+  """(what it is, its tensors)."""
+  if format == "checkpoint" or (
+    format == "auto" and is_checkpoint(epath.Path(path))
+  ):
+    format, source = "checkpoint", _checkpoint_source(path, ema)
+  else:
+    folder = pathlib.Path(path)
+    file = find_weights(folder)
+    tensors = read_tensors(file)
+    if format == "auto":
+      format = guess_format(tensors, file)
+    if ema:
+      raise ConfigError(
+        f"init.ema is for a checkpoint of a run; {path} is taken as format "
+        f"{format!r}: leave it out"
+      )
+    if format == "bert":
+      notes = hf_bert.check_bert_config(
+        hf_bert.read_bert_config(folder),
+        config,
+        path=folder,
+        with_regions=bool(region_layers),
+      )
+      try:
+        source = hf_bert.bert_source(
+          tensors, config, layers=layers, region_layers=region_layers
+        )
+      except ValueError as error:
+        raise type(error)(f"{path}: {error}") from error
+      return format, Source(**{**vars(source), "notes": tuple(notes)})
+    if format == "official":
+      source = _official_source(path, tensors, config)
+    else:
+      source = export_folder.export_source(folder, file, tensors)
+  if layers or region_layers:
+    raise ConfigError(
+      f"init.layers and init.region_layers are for a BERT; {path} is taken as "
+      f"format {format!r}: leave them empty, or set init.format"
+    )
+  return format, source
+
+
+def _checkpoint_source(path: str, ema: bool) -> Source:
+  params, meta = load_params(path, "ema" if ema else "params")
+  flat = traverse_util.flatten_dict(params, sep="/")
+  return Source(
+    {name: (name, value) for name, value in flat.items()},
+    vocab_sha256=meta.get("vocab_sha256"),
+    model=meta.get("model") or {},
+  )
+
+
+def _official_source(
+  path: str, tensors: Mapping[str, np.ndarray], config: InterBertConfig
+) -> Source:
+  check_tied(tensors, path)
+  known = {t.name: t for t in official_tensors(config, num_labels(tensors))}
+  values = {
+    # A surplus tensor keeps its name, which no parameter has.
+    known[name].path if name in known else name: (
+      name,
+      known[name].turn(value) if name in known else value,
+    )
+    for name, value in tensors.items()
+    if name != TIED
+  }
+  unused = {TIED: "the word embeddings themselves"} if TIED in tensors else {}
+  model = _official_model(pathlib.Path(path))
+  if model:
+    return Source(values, unused, model=model)
+  note = (
+    f"no official config.json beside {path}, and the file does not say where "
+    f"its interaction layers end: taken as {config.num_interaction_layers} of "
+    f"them, then {config.num_text_layers} text layers; heads unchecked"
+  )
+  return Source(values, unused, notes=(note,))
+
+
+def _official_model(path: pathlib.Path) -> dict[str, Any]:
+  """The fields of an official configuration beside the weights, if any."""
+  file = (path if path.is_dir() else path.parent) / "config.json"
+  if not file.is_file():
+    return {}
+  try:
+    return dataclasses.asdict(config_from_official(file))
+  except ConfigError:  # something else's configuration
+    return {}
+
+
+def _check_model(
+  path: str, recorded: Mapping[str, Any], config: InterBertConfig
+) -> None:
+  changed = [
+    f"{name} is {recorded[name]!r} there and {getattr(config, name)!r} here"
+    for name in _SAME_FIELDS
+    if name in recorded and recorded[name] != getattr(config, name)
+  ]
+  if changed:
+    raise CheckpointError(
+      f"{path} was made with another model: {'; '.join(changed)}; set "
+      "config.model as it was"
+    )
+
+
+def _head(path: str) -> str:
+  """The part of the model that may come and go as a whole."""
+  return path.removeprefix(_INNER).partition("/")[0]
+
+
+# Parts of the encoder that a model of one modality does without.
+_OPTIONAL = re.compile(
+  r"encoder/((?:region|text)_(?:embeddings|encoder|pooler))/"
+)
+
+
+def _stream(path: str) -> str:
+  """The part of the encoder that may come and go as a whole; "" for others."""
+  found = _OPTIONAL.match(path.removeprefix(_INNER))
+  return found[1] if found else ""
+
+
+def _fit(
+  source: Source,
+  wanted: Mapping[str, tuple[int, ...]],
+  *,
+  path: str,
+  skip: Sequence[str],
+) -> tuple[dict[str, np.ndarray], dict[str, dict[str, str]]]:
+  """Arrays by path, and the three groups of the report."""
+  values = _move(source.values, wanted)
+  heads = {_head(name) for name in wanted}
+  streams = {"", *map(_stream, wanted)}
+  found, loaded, random = {}, {}, {}
+  unused = dict(source.unused)
+  problems = []
+  for name, (theirs, value) in values.items():
+    if name.startswith(tuple(skip)):
+      unused[theirs] = "init.skip names its parameter"
+    elif name in wanted:
+      value = np.asarray(value)
+      if value.shape != wanted[name]:
+        problems.append(
+          f"misshapen: {name} is {value.shape}, wanted {wanted[name]}"
+          + (f" (from {theirs})" if theirs != name else "")
+        )
+        continue
+      value = np.array(value, np.float32)
+      if not np.isfinite(value).all():
+        count = value.size - np.isfinite(value).sum()
+        problems.append(f"not finite: {count} values of {theirs}")
+      found[name], loaded[name] = value, theirs
+    elif _stream(name) not in streams:
+      unused[theirs] = "the model has no such stream"
+    elif source.is_whole and (_head(name) in heads or "/" not in name):
+      problems.append(f"surplus: {theirs} {np.shape(value)}")
+    else:
+      unused[theirs] = "the model has no such head"
+  given = {_head(name) for name in values}
+  reasons = sorted(source.missing.items(), key=lambda item: -len(item[0]))
+  for name, shape in wanted.items():
+    bare = name.removeprefix(_INNER)
+    if name in values and not name.startswith(tuple(skip)):
+      continue
+    if name.startswith(tuple(skip)):
+      random[name] = "init.skip names it"
+    elif source.is_whole and (_head(name) in given or _head(name) == "encoder"):
+      problems.append(f"missing: {name} {shape}")
+    else:
+      whys = (why for start, why in reasons if bare.startswith(start))
+      random[name] = next(whys, "the file has no such head")
+  if problems:
+    raise CheckpointError(
+      f"{path} does not fit the model ({len(problems)} differences):\n  "
+      + "\n  ".join(problems)
+      + "\nset config.model by these weights, or let parameters start at "
+      "random by the beginnings of their paths: "
+      "--config.init.skip=\"('region_head/decoder',)\""
+    )
+  if not found:
+    raise CheckpointError(
+      f"{path}: nothing would be loaded; init.skip is {tuple(skip)}"
+    )
+  return found, {"loaded": loaded, "random": random, "unused": unused}
+
+
+def _move(values, wanted):
+  """Between the pretraining model and the downstream model around it."""
+  outside = any(name.startswith(_INNER) for name in wanted)
+  inside = any(name.startswith(_INNER) for name in values)
+  if outside == inside:
+    return values
+  if inside:
+    return {name.removeprefix(_INNER): value for name, value in values.items()}
+  return {_INNER + name: value for name, value in values.items()}

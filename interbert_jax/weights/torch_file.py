@@ -1,0 +1,158 @@
+"""Reads files of torch.save without PyTorch and without running their code.
+
+A torch file is a pickle plus raw storages, in a zip archive or, before torch
+1.6, one after another. The pickle is read by `torch_pickle`; what does not fit
+into the file it came in is a ValueError, before `torch_resolver` makes arrays.
+"""
+
+import os
+import zipfile
+from typing import Any
+
+from interbert_jax.weights.file_format import LEGACY_MAGIC, detect_format
+from interbert_jax.weights.torch_pickle import MAX_PICKLE_BYTES, scan, unpickle
+from interbert_jax.weights.torch_resolver import Resolver
+
+_LEGACY_PROTOCOL = 1001
+
+
+def load_torch_file(path: str | os.PathLike[str]) -> Any:
+  """Returns the object in a .bin, .pt or .pth file, tensors as NumPy arrays.
+
+  Dicts, lists, tuples, sets and argparse.Namespace come back as they are,
+  ordered dicts as dicts, parameters as arrays. Arrays are C-contiguous copies.
+
+  Raises:
+    ValueError: the file is missing, of another format, damaged, or holds
+      something other than tensors and plain values.
+  """
+  path = os.fspath(path)
+  found = detect_format(path)
+  if found == "torch zip":
+    return _load_zip(path)
+  if found == "torch legacy":
+    return _load_legacy(path)
+  raise ValueError(
+    f"{path}: expected a file of torch.save (.bin, .pt, .pth), "
+    f"but it looks like {found}"
+  )
+
+
+def _load_zip(path: str) -> Any:
+  file_size = os.path.getsize(path)
+  try:
+    with zipfile.ZipFile(path) as archive:
+      members = {info.filename: info for info in archive.infolist()}
+      if len(members) != len(archive.infolist()):
+        raise ValueError(f"{path}: two members of the zip have the same name")
+      if any(info.compress_type for info in members.values()):
+        raise ValueError(
+          f"{path}: a compressed zip archive, which torch.save never writes; "
+          "save the weights again with torch.save"
+        )
+      # Members may also claim the same bytes, or bytes that are not there.
+      total = sum(info.file_size for info in members.values())
+      if total > file_size:
+        raise ValueError(
+          f"{path}: the members of the zip claim {total} bytes, the file has "
+          f"{file_size}: download it again"
+        )
+      return _load_members(path, archive, members, file_size)
+  except (zipfile.BadZipFile, RuntimeError, OSError, EOFError) as error:
+    raise ValueError(
+      f"{path}: damaged zip archive ({error}); download it again"
+    ) from error
+
+
+def _load_members(path, archive, members, file_size) -> Any:
+  tables = [
+    name
+    for name in members
+    if name.count("/") == 1 and name.endswith("/data.pkl")
+  ]
+  if len(tables) != 1:
+    raise ValueError(f"{path}: expected one data.pkl, found {sorted(tables)}")
+  root = tables[0].removesuffix("data.pkl")
+  byteorder = root + "byteorder"
+  if byteorder in members and archive.read(byteorder).strip() != b"little":
+    raise ValueError(
+      f"{path}: written on a big-endian machine; save it on a little-endian one"
+    )
+  if members[tables[0]].file_size > MAX_PICKLE_BYTES:
+    raise ValueError(
+      f"{path}: {tables[0]} has {members[tables[0]].file_size} bytes, more "
+      f"than {MAX_PICKLE_BYTES}: save model.state_dict() alone"
+    )
+  data = archive.read(tables[0])
+  scan(data, 0, path, tables[0])
+  tree, storages = unpickle(data, path, tables[0])
+  contents = {}
+  for key, storage in storages.items():
+    name = f"{root}data/{key}"
+    found = members[name].file_size if name in members else None
+    expected = storage.numel * storage.dtype.itemsize
+    if found != expected:
+      raise ValueError(
+        f"{path}: expected {expected} bytes in member {name}, found "
+        f"{'no such member' if found is None else found}; the file is damaged: "
+        "download it again"
+      )
+    contents[key] = archive.read(name)
+  return Resolver(path, contents, file_size).resolve(tree)
+
+
+def _load_legacy(path: str) -> Any:
+  file_size = os.path.getsize(path)
+  with open(path, "rb") as file:
+    head = file.read(MAX_PICKLE_BYTES)
+    parts = []
+    end = 0
+    for part in (
+      "the magic number",
+      "the protocol version",
+      "the system information",
+      "the object",
+      "the list of storages",
+    ):
+      start, end = end, scan(head, end, path, part)
+      parts.append(unpickle(head[start:end], path, part))
+    (magic, _), (protocol, _), (system, _), (tree, storages), (keys, _) = parts
+    if magic != LEGACY_MAGIC or protocol != _LEGACY_PROTOCOL:
+      raise ValueError(
+        f"{path}: expected torch magic number {LEGACY_MAGIC:#x} and protocol "
+        f"{_LEGACY_PROTOCOL}, found {magic!r:.80} and {protocol!r:.80}"
+      )
+    if type(system) is not dict or system.get("little_endian") is not True:
+      raise ValueError(
+        f"{path}: written on a big-endian machine; save it on a little-endian "
+        "one"
+      )
+    if (
+      type(keys) is not list
+      or not all(type(key) is str for key in keys)
+      or sorted(keys) != sorted(storages)
+    ):
+      raise ValueError(
+        f"{path}: the list of storages does not match the tensors; the file "
+        "is damaged: download it again"
+      )
+    del head
+    file.seek(end)
+    contents = {}
+    for key in keys:
+      storage = storages[key]
+      count = int.from_bytes(file.read(8), "little")
+      expected = storage.numel * storage.dtype.itemsize
+      left = file_size - file.tell()
+      if expected > left:
+        raise ValueError(
+          f"{path}: expected {expected} bytes for storage {key!r}, only {left} "
+          f"of {file_size} are left; the file is truncated: download it again"
+        )
+      if count != storage.numel:
+        raise ValueError(
+          f"{path}: storage {key!r} has {count} elements, its tensors expect "
+          f"{storage.numel}; the file is damaged: download it again"
+        )
+      contents[key] = file.read(expected)
+  return Resolver(path, contents, file_size).resolve(tree)

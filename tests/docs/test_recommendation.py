@@ -1,0 +1,74 @@
+"""The commands of docs/recommendation.md: files and flags that there are."""
+
+import json
+import re
+import shlex
+
+import pytest
+
+from tests.conftest import ROOT
+from tools.sample_data import sources
+from tools.sample_data.ranking_files import add_ranking_files
+
+TEXT = (ROOT / "docs" / "recommendation.md").read_text("utf-8")
+SCRIPTS = (
+  "recommend.py",
+  "eval_recommendation.py",
+  "interbert_jax/app/ranking/eval_kdd.py",
+  "interbert_jax/app/ranking/eval_chinese_clip.py",
+)
+
+
+def commands() -> list[list[str]]:
+  """Words of each command that runs a script of this page."""
+  blocks = re.findall(r"```(?:bash)?\n(.*?)```", TEXT, re.DOTALL)
+  lines = "".join(blocks).replace("\\\n", " ").splitlines()
+  words = [shlex.split(line) for line in lines if line.startswith("python")]
+  words = [w[:1] + w[2:] if w[1] == "-m" else w for w in words]
+  return [w for w in words if w[1] in SCRIPTS]
+
+
+def flags_of(script: str) -> set[str]:
+  if not script.endswith(".py"):
+    script = script.replace(".", "/") + ".py"
+  source = (ROOT / script).read_text() + (
+    ROOT / "interbert_jax/app/eval_flags.py"
+  ).read_text()
+  return set(re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', source))
+
+
+def test_every_flag_is_known():
+  assert {words[1] for words in commands()} == set(SCRIPTS)
+  for words in commands():
+    named = {word[2:].partition("=")[0] for word in words[2:]}
+    assert named <= flags_of(words[1]), words
+  of_page = set(re.findall(r"`--(\w+)", TEXT)) - {"mode"}
+  every = set().union(*map(flags_of, SCRIPTS))
+  assert {name.removeprefix("no") for name in of_page} <= every
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("sample")
+  (folder / "classes.json").write_text(
+    json.dumps(sources.load_shapes().classes)
+  )
+  lines = [
+    json.dumps({"image_id": f"{split}_00000", "captions": ["一"]})
+    for split in ("train", "val", "test")
+  ]
+  (folder / "captions_zh.jsonl").write_text("\n".join(lines))
+  numbers = {"train": 1, "val": 1, "test": 1}
+  add_ranking_files(folder, {"scenes": numbers, "seed": 0})
+  return folder
+
+
+def test_every_file_of_the_sample_is_there(sample):
+  named = set(re.findall(r"\$SAMPLE/([\w./]+)", TEXT))
+  assert len(named) > 5
+  assert [name for name in named if not (sample / name).is_file()] == []
+
+
+def test_links_lead_somewhere():
+  for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+    assert (ROOT / "docs" / target).exists(), target

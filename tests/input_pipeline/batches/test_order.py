@@ -1,0 +1,111 @@
+"""The order of examples and the mismatched captions."""
+
+import numpy as np
+import pytest
+
+from input_pipeline.batches.order import (
+  ExampleOrder,
+  check_mismatches,
+  pair_captions,
+)
+from interbert_jax.contract.data_errors import DataError
+
+IMAGE_OF_TEXT = np.repeat(np.arange(5, dtype=np.int32), [1, 5, 2, 3, 1])
+GOLDEN_ORDER = [2, 4, 3, 6, 5, 0, 1, 7, 1, 3, 7, 6, 0, 4, 2, 5]
+GOLDEN_CAPTIONS = [10, 7, 8, 8, 4, 6, 6, 7, 8, 0, 1, 0, 0, 11, 2, 3]
+GOLDEN_MATCH = [0, 0, 0, 0, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1, 1]
+
+
+def test_each_epoch_holds_every_example_once():
+  order = ExampleOrder(7, seed=3)
+  batches = [order.examples(np.arange(s * 4, s * 4 + 4)) for s in range(7)]
+  epochs = np.concatenate(batches).reshape(4, 7)
+  for epoch in epochs:
+    assert sorted(epoch) == list(range(7))
+  assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_order_is_a_function_of_seed_and_position():
+  positions = np.random.default_rng(0).permutation(70)
+  order = ExampleOrder(7, seed=3)
+  whole = order.examples(np.arange(70))
+  np.testing.assert_array_equal(order.examples(positions), whole[positions])
+  other = ExampleOrder(7, seed=4).examples(np.arange(70))
+  assert not np.array_equal(whole, other)
+
+
+def test_order_stays_what_it_was():
+  # A run resumed under another NumPy must go on in the same order.
+  order = ExampleOrder(8, seed=0).examples(np.arange(16))
+  assert order.tolist() == GOLDEN_ORDER
+  captions, is_match = pair(np.arange(16), np.arange(16) % 12, seed=0)
+  assert captions.tolist() == GOLDEN_CAPTIONS
+  assert is_match.astype(int).tolist() == GOLDEN_MATCH
+
+
+def test_bad_sizes_are_refused():
+  with pytest.raises(DataError, match="found 0 examples"):
+    ExampleOrder(0, seed=0)
+  with pytest.raises(DataError, match="seed: found -1"):
+    ExampleOrder(3, seed=-1)
+
+
+def pair(positions, own, *, seed=0, mismatch_prob=0.5):
+  return pair_captions(
+    positions,
+    own,
+    image_of_text=IMAGE_OF_TEXT,
+    seed=seed,
+    mismatch_prob=mismatch_prob,
+  )
+
+
+def test_mismatches_are_other_images_captions_at_the_given_rate():
+  positions = np.arange(60_000)
+  own = positions % 12
+  captions, is_match = pair(positions, own, mismatch_prob=0.3)
+  same_image = IMAGE_OF_TEXT[captions] == IMAGE_OF_TEXT[own]
+  np.testing.assert_array_equal(same_image, is_match)
+  np.testing.assert_array_equal(captions[is_match], own[is_match])
+  assert abs(is_match.mean() - 0.7) < 0.01
+
+
+@pytest.mark.parametrize("own", [0, 3, 6, 11])
+@pytest.mark.parametrize("mismatch_prob", [0.2, 1])
+def test_mismatches_are_uniform_over_other_captions(own, mismatch_prob):
+  n = 40_000
+  captions, is_match = pair(
+    np.arange(n), np.full(n, own), mismatch_prob=mismatch_prob
+  )
+  others = np.flatnonzero(IMAGE_OF_TEXT != IMAGE_OF_TEXT[own])
+  counts = np.bincount(captions[~is_match], minlength=12)[others]
+  expected = (~is_match).sum() / len(others)
+  chi_square = ((counts - expected) ** 2 / expected).sum()
+  assert counts.sum() == (~is_match).sum()
+  assert chi_square < 31  # 10 degrees of freedom at most: p > 0.0005
+
+
+def test_pairs_depend_on_seed_and_position_only():
+  positions, own = np.arange(300), np.arange(300) % 12
+  whole, _ = pair(positions, own)
+  part, _ = pair(positions[100:130], own[100:130])
+  np.testing.assert_array_equal(whole[100:130], part)
+  assert not np.array_equal(whole, pair(positions, own, seed=1)[0])
+  captions, is_match = pair(positions, own, mismatch_prob=0)
+  assert is_match.all() and np.array_equal(captions, own)
+
+
+def test_a_single_image_has_no_mismatch():
+  with pytest.raises(DataError, match="captions of a single image"):
+    check_mismatches(1, 0.5, file="caps.jsonl")
+  with pytest.raises(DataError, match="mismatch_prob: found 1.5"):
+    check_mismatches(4, 1.5, file="caps.jsonl")
+  check_mismatches(1, 0.0, file="caps.jsonl")
+  captions, is_match = pair_captions(
+    np.arange(4),
+    np.arange(4),
+    image_of_text=np.zeros(4, np.int32),
+    seed=0,
+    mismatch_prob=0,
+  )
+  assert is_match.all() and captions.tolist() == [0, 1, 2, 3]

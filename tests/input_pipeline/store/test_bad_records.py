@@ -1,0 +1,357 @@
+"""A record that cannot be used leaves its place, and nothing else changes."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from configs import common
+from input_pipeline.batches.engine import step_batches
+from input_pipeline.build import build
+from input_pipeline.store.bad_records import BadRecords
+from input_pipeline.store.region_store import RegionStore
+from interbert_jax.app.build import held_out_batches
+from interbert_jax.contract.data_errors import BadRecord, DataError
+from interbert_jax.parallel import make_parallel
+from tests.conftest import ROOT
+from tests.support import bad_input, tiny_questions
+from tests.support.tiny_data import (
+  make_record,
+  write_captions,
+  write_lines,
+  write_tiny_store,
+  write_vocab,
+)
+
+
+def bad(number, reason="found NaN"):
+  return BadRecord(
+    reason, file="store/shard-0", record=number, image_id=f"im{number}"
+  )
+
+
+def test_each_is_said_once_and_written_once(tmp_path, capsys):
+  met = BadRecords("skip", num_images=300)
+  met.meet(bad(1))
+  met.log_to(tmp_path / "run" / "bad.jsonl")
+  for number in (2, 1, 2):
+    met.meet(bad(number))
+  assert len(met) == 2
+  said = capsys.readouterr().err.splitlines()
+  assert [line.split(": ")[2] for line in said] == [
+    "record 1 (image id 'im1')",
+    "record 2 (image id 'im2')",
+  ]
+  path = tmp_path / "run" / "bad.jsonl"
+  rows = bad_input.read_rows(path)
+  assert rows[0] == {
+    "file": "store/shard-0",
+    "record": 1,
+    "image_id": "im1",
+    "field": None,
+    "reason": "found NaN",
+  }
+  # Killed in the middle of a line, and started again.
+  path.write_text(path.read_text() + '{"file": "sto')
+  again = BadRecords("skip", num_images=300)
+  again.log_to(path)
+  again.meet(bad(2))
+  again.meet(bad(3))
+  assert [row["record"] for row in bad_input.read_rows(path)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("num_images", "most"), [(8, 1), (250, 2), (300, 3)])
+def test_too_many_end_the_run(num_images, most):
+  met = BadRecords("skip", num_images=num_images)
+  for number in range(most):
+    met.meet(bad(number))
+    met.meet(bad(number))
+  with pytest.raises(DataError, match=rf"{most + 1} of .* at most {most} \(1%"):
+    met.meet(bad(most))
+
+
+def test_policies():
+  with pytest.raises(DataError, match="record 4 .*found NaN.*=skip leaves"):
+    BadRecords("error", num_images=300).meet(bad(4))
+  with pytest.raises(DataError, match="found 'ignore', wanted error or skip"):
+    BadRecords("ignore", num_images=300)
+
+
+@pytest.mark.parametrize("engine", ["tf.data", "threads"])
+def test_batches_before_it_are_read(engine):
+  def read(step):
+    if step >= 3:
+      raise bad(step)
+    return {"x": np.full(2, step, np.int32)}
+
+  signature = {"x": ((2,), np.dtype("int32"))}
+  found = []
+  with pytest.raises(BadRecord, match="record 3 "):
+    for batch in step_batches(
+      0, 9, read=read, signature=signature, engine=engine
+    ):
+      found.append(batch["x"][0])
+  assert found == [0, 1, 2]
+
+
+def test_tensorflow_says_nothing_of_it():
+  code = """
+import numpy as np
+from input_pipeline.errors import DataError
+from input_pipeline.pipeline import step_batches
+
+def read(step):
+  raise DataError("found NaN")
+
+signature = {"x": ((2,), np.dtype("int32"))}
+try:
+  next(step_batches(0, 9, read=read, signature=signature, engine="tf.data"))
+except DataError as error:
+  print(error)
+"""
+  done = subprocess.run(
+    (sys.executable, "-c", code),
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"},
+  )
+  assert done.stdout == "found NaN\n"
+  assert "Traceback" not in done.stderr
+
+
+# Each task's data over a store that was spoilt as asked for.
+
+
+def captions(root):
+  write_vocab(root / "vocab.txt")
+  return {
+    "store": root / "regions",
+    "annotations": write_captions(root / "captions.jsonl"),
+    "vocab": root / "vocab.txt",
+    "split": "train",
+    "seed": 3,
+    "max_regions": 4,
+    "max_text_length": 7,
+  }
+
+
+def images_of_captions(root):
+  write_tiny_store(
+    root / "regions", [make_record(f"im{i}", seed=i) for i in range(11)]
+  )
+  return captions(root), "im5"
+
+
+def images_of_vcr(root):
+  options = tiny_questions.write_vcr(root)[0]
+  return {**options, "split": "train", "images": ""}, "im6"
+
+
+def images_of_vqa(root):
+  return {**tiny_questions.write_vqa(root), "split": "train"}, "106"
+
+
+def images_of_sentences(root):
+  names = [f"nlvr2_train-7-{i}-img{k}" for i in range(4) for k in (0, 1)]
+  write_tiny_store(
+    root / "regions", [make_record(n, seed=i) for i, n in enumerate(names)]
+  )
+  lines = [
+    {"identifier": f"train-7-{i}-{k}", "sentence": "a red dog", "label": "True"}
+    for i in range(4)
+    for k in range(2)
+  ]
+  write_lines(root / "train.jsonl", lines)
+  return {
+    **captions(root),
+    "annotations": root,
+    "format": "nlvr2",
+  }, "nlvr2_train-7-2-img1"
+
+
+def corpora(options):
+  """A corpus beside another one of text."""
+  root = options["annotations"].parent
+  (root / "text.txt").write_text("a dog runs\nthe cat sits\n")
+  own = {key: options.pop(key) for key in ("store", "annotations")}
+  return {
+    **options,
+    "corpora": {
+      "pairs": common.corpus(**{k: str(v) for k, v in own.items()}),
+      "text": common.corpus(text=str(root / "text.txt")),
+    },
+    "stage_dir": "",
+    "shares": 1,
+    "word_boundaries": "",
+  }
+
+
+def same(options):
+  return options
+
+
+def staged(options):
+  return {**options, "stage_dir": options["store"].parent / "staged"}
+
+
+DATA = {
+  "pretrain": (images_of_captions, same),
+  "pretrain staged": (images_of_captions, staged),
+  "pretrain in memory": (
+    images_of_captions,
+    lambda options: {**options, "cache_bytes": 1 << 30},
+  ),
+  "mixture": (images_of_captions, corpora),
+  "candidates": (
+    images_of_captions,
+    lambda options: {**options, "random_texts": 1, "random_images": 2},
+  ),
+  "vcr": (images_of_vcr, same),
+  "vcr in memory": (
+    images_of_vcr,
+    lambda options: {**options, "cache_bytes": 1 << 30},
+  ),
+  "vqa": (images_of_vqa, same),
+  "statements": (images_of_sentences, same),
+}
+
+
+def spoil(directory, image_id):
+  """Puts NaN into a feature of an image; returns where it stood."""
+  store = RegionStore(directory)
+  records = store.read(range(len(store)))
+  row = store.image_ids.index(image_id)
+  records[row]["features"] = bad_input.put((0, 1), np.nan)(
+    records[row]["features"]
+  )
+  shutil.rmtree(directory)
+  bad_input.write_faulty_store(directory, records)
+  return row
+
+
+def batches(data):
+  return list(data.train_batches(0, 6, batch_size=4))
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_its_examples_have_weight_0_and_others_stay(name, tmp_path, capsys):
+  make_files, change = DATA[name]
+  options, image_id = make_files(tmp_path)
+  kind = name.split()[0]
+  sound = batches(build(kind, **change(dict(options))))
+  row = spoil(tmp_path / "regions", image_id)
+  if name == "pretrain staged":
+    shutil.rmtree(tmp_path / "staged")
+  with pytest.raises(DataError, match=f"image id '{image_id}'.*features.*NaN"):
+    batches(build(kind, **change(dict(options))))
+  if name == "pretrain staged":
+    assert not (tmp_path / "staged").exists()
+
+  capsys.readouterr()
+  skipping = {**change(dict(options)), "on_bad_record": "skip"}
+  data = build(kind, **skipping)
+  found = batches(data)
+  said = capsys.readouterr().err
+  assert said.count("left out: ") == 1 and f"record {row} " in said
+  seen = 0
+  for got, want in zip(found, sound, strict=True):
+    out = (got["example_weight"] == 0) & (want["example_weight"] == 1)
+    seen += out.sum()
+    for key in want.keys() - {"example_weight"}:
+      np.testing.assert_array_equal(got[key][~out], want[key][~out], key)
+      if not key.startswith(("region_", "num_regions", "image_size", "global")):
+        np.testing.assert_array_equal(got[key], want[key], key)
+    for key in got:
+      assert np.isfinite(got[key]).all()
+    if out.any():
+      counts = got["num_regions"].reshape(len(out), -1)
+      assert (counts[out] == 0).any(axis=1).all()
+      assert (got["image_size"] > 0).all()
+  assert seen, "no batch has the image"
+  if name == "pretrain staged":  # opened again, not copied again
+    reopened = build(kind, **skipping)
+    np.testing.assert_array_equal(
+      [b["example_weight"] for b in batches(reopened)],
+      [b["example_weight"] for b in found],
+    )
+    assert len(reopened.bad_records) == 1
+    with pytest.raises(DataError, match="bad as this copy was made"):
+      batches(build(kind, **change(dict(options))))
+
+
+@pytest.mark.parametrize("split", ["val", "train"])
+def test_evaluation_does_not_skip(split, tmp_path):
+  """Found as the data is read into memory, and later."""
+  options, _ = images_of_captions(tmp_path)
+  spoil(tmp_path / "regions", "im9" if split == "val" else "im5")
+  for cache_bytes in (1 << 30, 0):
+    data = build(
+      "pretrain",
+      **{**options, "split": split, "cache_bytes": cache_bytes},
+      on_bad_record="skip",
+    )
+    files = bad_input.open_files(tmp_path)
+    files.config.evals.batch_size = 8
+    with pytest.raises(DataError, match="image id 'im[59]'.*NaN"):
+      list(held_out_batches(files.config, data, parallel=make_parallel())())
+
+
+def test_evaluation_says_so_before_training(tmp_path):
+  options, _ = images_of_captions(tmp_path)
+  spoil(tmp_path / "regions", "im9")
+  files = bad_input.open_files(tmp_path)
+  files.config.input.update(
+    store=str(options["store"]), on_bad_record="skip", cache_bytes=1 << 30
+  )
+  said, error = bad_input.begin_training(files, data_checks="off")
+  assert error is DataError and "error: " in said and "'im9'" in said
+
+
+def test_a_run_goes_on_without_it(tmp_path):
+  """With the checks of its beginning on, which find it too."""
+  files = bad_input.sound_files(tmp_path)
+  bad_input.flipped_record(files)
+  files.config.input.on_bad_record = "skip"
+  said, error = bad_input.begin_training(files)
+  assert error is None
+  assert "warning  D1 " in said and said.count("left out: ") == 1
+  (row,) = bad_input.read_rows(tmp_path / "workdir" / "bad_records.jsonl")
+  assert row["reason"].startswith("not readable: ")
+  assert row["file"] == str(files.shard(1))
+  assert (row["record"], row["image_id"], row["field"]) == (1, "im6", None)
+
+
+def test_all_missing_ids_are_in_a_file(tmp_path):
+  wanted = [f"no{i}" for i in range(12)]
+  for policy in ("error", "skip"):
+    root = tmp_path / policy
+    root.mkdir()
+    files = bad_input.sound_files(root)
+    bad_input.lines(extra=bad_input.STRANGERS)(files)
+    files.config.input.captions.on_missing = policy
+    _, error = bad_input.begin_training(files)
+    assert error is (DataError if policy == "error" else None)
+    found = (root / "workdir" / "missing_ids.txt").read_text().split()
+    assert found == wanted
+
+
+def test_nothing_is_said_of_data_that_is_used_whole(tmp_path):
+  said, error = bad_input.begin_training(bad_input.sound_files(tmp_path))
+  assert error is None and "data: " not in said
+  assert not (tmp_path / "workdir").exists()
+
+
+def test_a_run_with_too_many_ends(tmp_path):
+  files = bad_input.sound_files(tmp_path)
+  bad_input.flipped_record(files)
+  path = files.shard(0)
+  bad_input.flip(path, path.read_bytes().index(b"im2"))
+  files.config.input.on_bad_record = "skip"
+  said, error = bad_input.begin_training(files)
+  assert error is DataError
+  assert "2 of 8 images cannot be used, wanted at most 1 (1%)" in said
+  assert len(bad_input.read_rows(tmp_path / "workdir/bad_records.jsonl")) == 2

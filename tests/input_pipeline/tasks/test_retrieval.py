@@ -1,0 +1,314 @@
+"""Candidates of captions: what is drawn, how often, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from input_pipeline.annotations import load_captions
+from input_pipeline.build import build
+from input_pipeline.negatives.table import write_table
+from interbert_jax.contract.batch import CANDIDATES, check_batch
+from tests.support.tiny_data import (
+  make_records,
+  write_captions,
+  write_lines,
+  write_tiny_store,
+  write_vocab,
+)
+
+IMAGES = 8
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+  root = tmp_path_factory.mktemp("candidates")
+  write_tiny_store(root / "regions", make_records(11))
+  return {
+    "store": root / "regions",
+    "annotations": write_captions(root / "captions.jsonl", train=IMAGES),
+    "vocab": write_vocab(root / "vocab.txt"),
+    "split": "train",
+    "max_regions": 4,
+    "max_text_length": 7,
+    "seed": 3,
+  }
+
+
+@pytest.fixture(scope="module")
+def near(files, tmp_path_factory):
+  """Of image i the images i + 1 and i + 2 are near; of the last one only 0."""
+  rows = np.stack([(np.arange(IMAGES) + k) % IMAGES for k in (1, 2)], 1)
+  rows[-1] = 0, -1
+  captions = load_captions(files["annotations"], "train")
+  path = tmp_path_factory.mktemp("near") / "near"
+  write_table(
+    path,
+    [(rows.astype(np.int32), np.zeros(rows.shape))],
+    kind="images",
+    fingerprint=captions.images_sha256,
+    items=IMAGES,
+    per_item=2,
+    about={},
+  )
+  return path
+
+
+def test_batches_keep_the_contract(files):
+  data = build("candidates", **files, random_texts=2, random_images=3)
+  batch = next(iter(data.train_batches(0, 1, batch_size=4)))
+  dims = check_batch(batch, CANDIDATES)
+  assert dims["T"] == data.info["texts_per_example"] == 3
+  assert dims["I"] == data.info["images_per_example"] == 4
+
+
+def test_an_example_is_its_caption_and_image_as_stored(files):
+  data = build("candidates", **files)
+  plain = build("pretrain", **files, mismatch_prob=0.0)
+  own = np.array([5, 0, 9])
+  found, wanted = data.rows(own, own), plain.rows(own, own)
+  for key in ("text_ids", "text_length", "region_features", "region_boxes"):
+    np.testing.assert_array_equal(found[key][:, 0], wanted[key])
+
+
+def test_candidates_are_of_other_images_and_uniform(files, near):
+  data = build(
+    "candidates", **files, random_texts=2, hard_texts=1, near_images=near
+  )
+  image_of_text = data.captions.image_of_text
+  N = len(image_of_text)
+  own = np.full(30_000, 4)  # one of several captions of its image
+  texts, images = data.choose(np.arange(len(own)), own)
+  assert (texts[:, 0] == 4).all() and (images[:, 0] == image_of_text[4]).all()
+  others = np.flatnonzero(image_of_text != image_of_text[4])
+  for column in (1, 2):
+    counts = np.bincount(texts[:, column], minlength=N)
+    assert set(np.flatnonzero(counts)) == set(others)
+    spread = counts[others] / (len(own) / len(others))
+    assert 0.9 < spread.min() and spread.max() < 1.1
+  counts = np.bincount(images[:, 1], minlength=IMAGES)
+  assert counts[image_of_text[4]] == 0
+  rest = np.delete(counts, image_of_text[4]) / (len(own) / (IMAGES - 1))
+  assert 0.9 < rest.min() and rest.max() < 1.1
+  # Two random texts of a position are drawn by themselves.
+  assert abs(np.mean(texts[:, 1] == texts[:, 2]) - 1 / len(others)) < 0.01
+  near_ones = set(image_of_text[texts[:, 3]])
+  assert near_ones == {image_of_text[4] + 1, image_of_text[4] + 2}
+
+
+def test_images_with_fewer_near_ones(files, near):
+  data = build(
+    "candidates", **files, hard_texts=1, random_images=0, near_images=near
+  )
+  last = int(np.flatnonzero(data.captions.image_of_text == IMAGES - 1)[0])
+  texts, images = data.choose(np.arange(200), np.full(200, last))
+  assert set(data.captions.image_of_text[texts[:, 2]]) == {0}
+  assert images.shape == (200, 1)
+
+
+def test_batches_depend_on_the_step_alone(files, near):
+  options = {**files, "hard_texts": 1, "near_images": near}
+  whole = list(build("candidates", **options).train_batches(0, 6, batch_size=4))
+  data = build("candidates", **options, cache_bytes=1 << 30, engine="threads")
+  for shard in range(2):
+    parts = data.train_batches(
+      3, 6, batch_size=4, shard_index=shard, shard_count=2
+    )
+    for got, want in zip(parts, whole[3:], strict=True):
+      for key in want:
+        np.testing.assert_array_equal(
+          got[key], want[key][2 * shard : 2 * shard + 2]
+        )
+  ids = np.concatenate([batch["example_id"] for batch in whole])
+  first = data.info["num_examples"]
+  assert sorted(ids[:first]) == list(range(first))
+
+
+def test_evaluation_sees_every_caption_once(files):
+  data = build("candidates", **files)
+  batches = list(data.eval_batches(batch_size=4))
+  weights = np.concatenate([b["example_weight"] for b in batches])
+  ids = np.concatenate([b["example_id"] for b in batches])
+  assert ids[weights > 0].tolist() == list(range(data.info["num_examples"]))
+
+
+def test_hard_texts_want_near_images(files):
+  with pytest.raises(ValueError, match=r"near_images.*mine_negatives"):
+    build("candidates", **files, hard_texts=1)
+
+
+def test_near_images_of_another_split_are_refused(files, near):
+  options = {**files, "split": "val"}
+  with pytest.raises(ValueError, match="negatives of other images"):
+    build("candidates", **options, hard_texts=1, near_images=near)
+
+
+def test_every_option_changes_the_fingerprint(files, near):
+  base = build("candidates", **files).info
+  json.dumps(base)
+  for change in (
+    {"seed": 4},
+    {"random_texts": 2},
+    {"random_images": 2},
+    {"hard_texts": 1, "near_images": near},
+    {"max_regions": 3},
+  ):
+    other = build("candidates", **{**files, **change}).info
+    assert other["fingerprint"] != base["fingerprint"], change
+
+
+def write_topics(path, *, images=6):
+  """Topics of several images each, and a caption of every image's own."""
+  return write_lines(
+    path,
+    [
+      {
+        "image_id": f"im{i}",
+        "split": "train",
+        "captions": [
+          "a dog" if i % 2 else "A  Dog",  # one text, in two spellings
+          *(["the cat"] if i < 3 else []),
+          f"{'un ' * i}red man",
+        ][i == images - 1 :],  # the last image has no dog
+      }
+      for i in range(images)
+    ],
+  )
+
+
+@pytest.fixture(scope="module")
+def topics(files, tmp_path_factory):
+  return write_topics(tmp_path_factory.mktemp("topics") / "topics.jsonl")
+
+
+def same_words(data, index):
+  return " ".join(data.captions.texts[index].lower().split())
+
+
+def test_shared_captions_are_nobodys_negatives(files, topics):
+  data = build(
+    "candidates",
+    **{**files, "annotations": topics},
+    random_texts=3,
+    random_images=2,
+  )
+  image_of_text = data.captions.image_of_text
+  said = [set() for _ in range(6)]
+  for text, image in enumerate(image_of_text):
+    said[image].add(same_words(data, text))
+  N = len(image_of_text)
+  own = np.tile(np.arange(N), 400)
+  texts, images = data.choose(np.arange(len(own)), own)
+  for row in range(len(own)):
+    image = image_of_text[own[row]]
+    for text in texts[row, 1:]:
+      assert same_words(data, text) not in said[image]
+    for other in images[row, 1:]:
+      assert same_words(data, own[row]) not in said[other]
+  # All that are left are drawn, each as often: of image 0 the four captions
+  # that it has not, and of "the cat" the three images without one.
+  first = same_words(data, 0)
+  assert first == "a dog"
+  of_image = image_of_text[own] == 0
+  counts = np.bincount(texts[of_image, 1:].ravel(), minlength=N)
+  right = [t for t in range(N) if same_words(data, t) not in said[0]]
+  assert np.flatnonzero(counts).tolist() == right
+  share = counts[right] / counts.sum() * len(right)
+  assert 0.85 < share.min() and share.max() < 1.15
+  cat = [t for t in range(N) if same_words(data, t) == "the cat"]
+  counts = np.bincount(images[np.isin(own, cat), 1:].ravel(), minlength=6)
+  assert counts[:3].sum() == 0
+  share = counts[3:] / counts.sum() * 3
+  assert 0.85 < share.min() and share.max() < 1.15
+  # "a dog" leaves a single image, which draws of the others must find.
+  dogs = np.flatnonzero([same_words(data, t) == "a dog" for t in own])
+  assert set(images[dogs, 1:].ravel()) == {5}
+
+
+def test_what_is_left_where_redrawing_is_in_vain(files, topics, monkeypatch):
+  monkeypatch.setattr("input_pipeline.tasks.retrieval._REDRAWS", 1)
+  data = build("candidates", **{**files, "annotations": topics})
+  N = len(data.captions.texts)
+  said = [set() for _ in range(6)]
+  for text, image in enumerate(data.captions.image_of_text):
+    said[image].add(same_words(data, text))
+  own = np.tile(np.arange(N), 50)
+  texts, images = data.choose(np.arange(len(own)), own)
+  for row in range(len(own)):
+    image = data.captions.image_of_text[own[row]]
+    assert same_words(data, texts[row, 1]) not in said[image]
+    assert same_words(data, own[row]) not in said[images[row, 1]]
+
+
+def test_redrawn_candidates_depend_on_the_position_alone(files, topics):
+  data = build("candidates", **{**files, "annotations": topics})
+  own = np.arange(14) % data.info["num_examples"]
+  position = np.arange(14)
+  whole = data.choose(position, own)
+  for part in (slice(0, 5), slice(5, 14)):
+    some = data.choose(position[part], own[part])
+    for got, want in zip(some, whole, strict=True):
+      np.testing.assert_array_equal(got, want[part])
+
+
+def test_near_images_that_share_a_caption(files, topics, tmp_path):
+  """All images near to image 0 are of its topic, but for one caption each."""
+  captions = load_captions(topics, "train")
+  path = tmp_path / "near"
+  near = np.array([[1, 2], [0, 2], [0, 1], [0, 1], [0, 1], [0, 1]], np.int32)
+  write_table(
+    path,
+    [(near, np.zeros(near.shape))],
+    kind="images",
+    fingerprint=captions.images_sha256,
+    items=6,
+    per_item=2,
+    about={},
+  )
+  data = build(
+    "candidates",
+    **{**files, "annotations": topics},
+    random_texts=0,
+    hard_texts=1,
+    near_images=path,
+  )
+  texts, _ = data.choose(np.arange(300), np.zeros(300, int))
+  assert {same_words(data, t) for t in texts[:, 1]} == {
+    "un red man",
+    "un un red man",
+  }
+
+
+def test_a_caption_of_all_images_is_refused(files, tmp_path):
+  images = [
+    {"image_id": f"im{i}", "split": "train", "captions": ["a dog", *more]}
+    for i, more in enumerate([[], ["red"], ["man"]])
+  ]
+  options = {**files, "annotations": write_lines(tmp_path / "c.jsonl", images)}
+  with pytest.raises(ValueError, match="found 'a dog' for all 3 images"):
+    build("candidates", **options)
+  build("candidates", **options, random_images=0)
+  images[0]["captions"] += ["red", "man"]
+  images[1]["captions"] = ["red"]  # "a dog" is no longer said of all
+  options["annotations"] = write_lines(tmp_path / "d.jsonl", images)
+  with pytest.raises(ValueError, match="image im0: found that every caption"):
+    build("candidates", **options)
+  build("candidates", **options, random_texts=0)
+
+
+def test_captions_that_nobody_shares_are_drawn_as_before(files, tmp_path):
+  """The bits of runs that were begun before there were shared ones."""
+  lines = [
+    {
+      "image_id": f"im{i}",
+      "split": "train",
+      "captions": [f"{'un ' * i}{word}" for word in ("dog", "cat")],
+    }
+    for i in range(6)
+  ]
+  options = {**files, "annotations": write_lines(tmp_path / "c.jsonl", lines)}
+  data = build("candidates", **options, random_texts=2, random_images=2)
+  assert "shared_captions" not in data.info
+  texts, images = data.choose(np.arange(4), 3 * np.arange(4))
+  assert texts.tolist() == [[0, 5, 10], [3, 7, 10], [6, 2, 4], [9, 4, 2]]
+  assert images.tolist() == [[0, 2, 5], [1, 5, 2], [3, 0, 4], [4, 3, 3]]

@@ -1,0 +1,158 @@
+"""Batches of sentences: packing, truncation, order, and the contract."""
+
+import json
+
+import numpy as np
+import pytest
+
+from input_pipeline.build import build
+from input_pipeline.text.pack import kept_lengths
+from interbert_jax.contract.batch import check_batch, text_spec
+from tests.support import sentence_files as files
+from tests.support.tiny_data import VOCAB, WORDS, write_vocab
+
+ROWS = 11
+CLS, SEP = VOCAB.index("[CLS]"), VOCAB.index("[SEP]")
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory):
+  root = tmp_path_factory.mktemp("sentences")
+  rng = np.random.default_rng(0)
+
+  def words():
+    return " ".join(rng.choice(WORDS, rng.integers(1, 6)))
+
+  for task, label in (("rte", "entailment"), ("stsb", 2.5)):
+    rows = [
+      {"sentence1": words(), "sentence2": words(), "label": label, "score": n}
+      for n in range(ROWS)
+    ]
+    rows[3] |= {"sentence1": "the dogs sits", "sentence2": "a man on a red cat"}
+    for split in ("train", "dev"):
+      files.write_tsv(root / task / f"{split}.tsv", files.columns(task), rows)
+  return {
+    "task": "rte",
+    "directory": root / "rte",
+    "split": "train",
+    "vocab": write_vocab(root / "vocab.txt"),
+    "max_text_length": 9,
+    "seed": 3,
+  }
+
+
+def ids(text):
+  return [VOCAB.index(word) for word in text.split()]
+
+
+def test_a_pair_in_its_slots(options):
+  row = np.array([3])
+  wide = build("sentences", **{**options, "max_text_length": 16}).rows(row, row)
+  first, second = ids("the dog ##s sits"), ids("a man on a red cat")
+  whole = [CLS, *first, SEP, *second, SEP]
+  assert wide["text_length"].tolist() == [len(whole)]
+  assert wide["text_ids"][0].tolist() == [*whole, 0, 0, 0]
+  assert wide["text_types"][0].tolist() == [0] * 6 + [1] * 7 + [0] * 3
+  # Six slots for pieces: three of each.
+  cut = build("sentences", **options).rows(row, row)
+  assert cut["text_ids"][0].tolist() == [CLS, *first[:3], SEP, *second[:3], SEP]
+  assert cut["text_types"][0].tolist() == [0] * 5 + [1] * 4
+  assert cut["text_length"].tolist() == [9]
+
+
+def longest_first(first, second, room):
+  """BERT's loop, piece by piece."""
+  while first + second > room:
+    if first > second:
+      first -= 1
+    else:
+      second -= 1
+  return first, second
+
+
+def test_truncation_is_that_of_the_loop():
+  first, second = (x.ravel() for x in np.mgrid[0:12, 0:12])
+  for max_length in (5, 6, 9, 12):
+    kept = kept_lengths([first, second], max_length)
+    wanted = [
+      longest_first(a, b, max_length - 3)
+      for a, b in zip(first, second, strict=True)
+    ]
+    np.testing.assert_array_equal(np.stack(kept, 1), wanted)
+  (alone,) = kept_lengths([first], 9)
+  np.testing.assert_array_equal(alone, np.minimum(first, 7))
+
+
+def test_truncated_examples_are_counted(options, capsys):
+  texts = build("sentences", **options).sentences.texts
+  lengths = [[len(text.split()) for text in column] for column in texts]
+  total = np.sum(lengths, 0)
+  total[3] += 1  # "dogs" is two pieces
+  data = build("sentences", **options)
+  assert data.info["num_truncated_texts"] == (total > 6).sum() > 0
+  assert (
+    f"{(total > 6).sum()} of 11 examples are cut" in capsys.readouterr().err
+  )
+
+
+@pytest.mark.parametrize(
+  ("task", "dtype"), [("rte", "int32"), ("stsb", "float32")]
+)
+def test_batches_keep_the_contract(options, task, dtype):
+  directory = options["directory"].parent / task
+  data = build("sentences", **{**options, "task": task, "directory": directory})
+  batch = next(iter(data.train_batches(0, 1, batch_size=4)))
+  dims = check_batch(batch, text_spec(label_dtype=dtype))
+  assert dims == {"B": 4, "L": 9}
+  if task == "stsb":
+    np.testing.assert_array_equal(batch["label"], batch["example_id"])
+
+
+def test_batches_depend_on_the_step_alone(options):
+  whole = list(build("sentences", **options).train_batches(0, 6, batch_size=4))
+  data = build("sentences", **options, engine="threads")
+  for shard in range(2):
+    parts = data.train_batches(
+      3, 6, batch_size=4, shard_index=shard, shard_count=2
+    )
+    for got, want in zip(parts, whole[3:], strict=True):
+      for key in want:
+        np.testing.assert_array_equal(
+          got[key], want[key][2 * shard : 2 * shard + 2]
+        )
+  found = np.concatenate([batch["example_id"] for batch in whole])
+  assert sorted(found[:ROWS]) == list(range(ROWS))
+  assert found[:ROWS].tolist() != found[ROWS : 2 * ROWS].tolist()
+
+
+def test_evaluation_sees_every_row_once(options):
+  data = build("sentences", **{**options, "split": "val"})
+  batches = list(data.eval_batches(batch_size=4))
+  weights = np.concatenate([b["example_weight"] for b in batches])
+  found = np.concatenate([b["example_id"] for b in batches])
+  assert len(weights) == 12
+  assert found[weights > 0].tolist() == list(range(ROWS))
+
+
+def test_every_option_changes_the_fingerprint(options):
+  base = build("sentences", **options).info
+  json.dumps(base)
+  for change in (
+    {"seed": 4},
+    {"max_text_length": 8},
+    {"task": "stsb", "directory": options["directory"].parent / "stsb"},
+  ):
+    other = build("sentences", **{**options, **change}).info
+    assert other["fingerprint"] != base["fingerprint"], change
+
+
+def test_a_vocabulary_of_another_language(options, tmp_path, capsys):
+  vocab = write_vocab(tmp_path / "vocab.txt", [*VOCAB[:5], "a", "the"])
+  build("sentences", **{**options, "vocab": vocab})
+  assert "of the pieces are unknown" in capsys.readouterr().err
+
+
+def test_room_for_a_piece_of_each(options):
+  build("sentences", **{**options, "max_text_length": 5})
+  with pytest.raises(ValueError, match="max_text_length: found 4, wanted .*5"):
+    build("sentences", **{**options, "max_text_length": 4})

@@ -1,0 +1,224 @@
+"""How processes join, and what is said when one is missing or lost."""
+
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from interbert_jax.app import hosts, last_words
+from interbert_jax.contract.errors import ConfigError
+from interbert_jax.run.shared_workdir import local_path
+from tests.conftest import ROOT
+from tests.support.pod import environment, finish, start_pod
+
+GIVEN = {
+  "coordinator_address": "10.0.0.1:1234",
+  "num_processes": 4,
+  "process_id": 3,
+}
+NOTHING = dict.fromkeys(GIVEN)
+
+
+def free_port() -> int:
+  with socket.socket() as found:
+    found.bind(("127.0.0.1", 0))
+    return found.getsockname()[1]
+
+
+def start(process: int, port: int, *words) -> subprocess.Popen:
+  return subprocess.Popen(
+    [
+      *(sys.executable, "-m", "tests.support.pod_command"),
+      *(f"--coordinator_address=127.0.0.1:{port}", "--num_processes=2"),
+      *(f"--process_id={process}", *words),
+    ],
+    cwd=ROOT,
+    env=environment(),
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def test_without_flags_a_process_stays_alone():
+  assert hosts.join_plan(distributed=False, **NOTHING) is None
+
+
+def test_a_cluster_is_asked_and_flags_are_passed_on():
+  times = {"initialization_timeout": 7, "heartbeat_timeout": 9}
+  plan = hosts.join_plan(distributed=True, **NOTHING, **times)
+  # JAX waits longer than we do, since it ends the process without a word.
+  assert plan.pop("initialization_timeout") > 7
+  assert plan == {"heartbeat_timeout_seconds": 9}
+  for distributed in (True, False):
+    plan = hosts.join_plan(distributed=distributed, **GIVEN, **times)
+    assert GIVEN.items() <= plan.items()
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"process_id": None}, "--process_id missing: --coordinator_address=HOST"),
+    (
+      {"coordinator_address": None, "num_processes": None},
+      "--coordinator_address and --num_processes missing",
+    ),
+    ({"process_id": 4}, "--process_id=4: wanted 0 to 3, a different one"),
+    ({"process_id": -1}, "--process_id=-1: wanted 0 to 3"),
+    ({"num_processes": 0}, "--num_processes=0: wanted at least 1"),
+    ({"coordinator_address": "host"}, "address=host: wanted HOST:PORT"),
+    ({"coordinator_address": ":80"}, "address=:80: wanted HOST:PORT"),
+    ({"coordinator_address": "a:70000"}, "address=a:70000: wanted HOST:PORT"),
+    ({"heartbeat_timeout": 0}, "--heartbeat_timeout=0: wanted at least 1"),
+  ],
+)
+def test_mistakes_in_the_flags(changes, message):
+  with pytest.raises(ConfigError) as caught:
+    hosts.join_plan(distributed=False, **{**GIVEN, **changes})
+  assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  ("environ", "tpu", "wanted"),
+  [
+    ({}, True, "gcloud compute tpus tpu-vm ssh NAME --zone=ZONE --worker=all"),
+    ({"SLURM_JOB_ID": "7"}, False, "srun --ntasks=4 --kill-on-bad-exit=1"),
+    ({"KUBERNETES_SERVICE_HOST": "x"}, False, "launch/jobset.sh, or"),
+    ({}, False, "launch/local.sh 4 python main.py"),
+  ],
+)
+def test_the_command_that_starts_all(environ, tpu, wanted):
+  words = hosts.absent_words(
+    seconds=300,
+    process=0,
+    count=4,
+    address=None,
+    kind=hosts.cluster(environ, tpu=tpu),
+    environ={**environ, "HTTPS_PROXY": "http://x", "no_proxy": "y"},
+  )
+  assert "all 4 processes must start, and not all did within 300 s" in words
+  assert wanted in words
+  assert "HTTPS_PROXY is set, which can keep hosts apart" in words
+
+
+def test_one_of_two_alone():
+  """L5: our message and status, not JAX's abort."""
+  port = free_port()
+  began = time.monotonic()
+  alone = [start(n, port + n, "--initialization_timeout=2") for n in (0, 1)]
+  errors = [process.communicate(timeout=60)[1] for process in alone]
+  assert [process.returncode for process in alone] == [2, 2], errors
+  assert time.monotonic() - began < 15
+  for n, words in enumerate(errors):
+    assert "error: all 2 processes must start" in words
+    assert f"this is process {n}" in words
+    assert "launch/local.sh 2 python" in words
+  assert f"127.0.0.1:{port + 1}, does not answer" in errors[1]
+
+
+@pytest.mark.parametrize(
+  ("environ", "message"),
+  [
+    ({}, "--distributed: no TPU pod, Slurm job or Kubernetes job was found"),
+    ({"SLURM_JOB_ID": "7"}, "a Slurm job, but not a step of it"),
+  ],
+)
+def test_nothing_that_could_be_asked(environ, message):
+  done = subprocess.run(
+    (sys.executable, "-m", "tests.support.pod_command", "--distributed"),
+    cwd=ROOT,
+    env={**environment(), **environ},
+    capture_output=True,
+    text=True,
+    timeout=60,
+  )
+  assert done.returncode == 2
+  assert message in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("action", ["kill", "kill_asleep"])
+def test_a_killed_process_is_named_by_the_other(action, victim):
+  """C8: in a collective, and between two."""
+  port = free_port()
+  words = (f"--action={action}", f"--victim={victim}", "--heartbeat_timeout=4")
+  pair = [start(n, port, *words) for n in (0, 1)]
+  errors = [process.communicate(timeout=60)[1] for process in pair]
+  assert pair[victim].returncode == -9, errors
+  other = 1 - victim
+  assert pair[other].returncode not in (0, 2)
+  (line,) = (
+    line for line in errors[other].splitlines() if line.startswith("error: ")
+  )
+  assert line.startswith(f"error: process {other} of 2 stops: ")
+  if victim == 0:
+    assert f"process 0 (at 127.0.0.1:{port}) is gone" in line
+  else:
+    assert "process 1" in line.split(";")[0]
+  assert "Start all 2 again with the same command" in line
+
+
+def test_one_process_with_a_mistake_does_not_wait_for_the_other():
+  port = free_port()
+  words = ("--action=mistake", "--victim=1", "--heartbeat_timeout=60")
+  began = time.monotonic()
+  pair = [start(n, port, *words) for n in (0, 1)]
+  errors = [process.communicate(timeout=60)[1] for process in pair]
+  assert time.monotonic() - began < 30
+  assert pair[1].returncode == 2, errors
+  assert "error: a wrong key" in errors[1] and "stops" not in errors[1]
+  assert pair[0].returncode == 1
+  assert "process 0 of 2 stops: process 1 is gone; JAX says" in errors[0]
+
+
+def test_a_workdir_of_each_host_is_refused(tmp_path):
+  for n in (0, 1):
+    (tmp_path / str(n)).mkdir()
+  words = ("-m", "tests.support.pod_command", f"--workdir={tmp_path}")
+  finish(start_pod(2, *words))
+  assert {path.name for path in tmp_path.iterdir()} == {"0", "1"}
+  pod = start_pod(2, *words[:2], f"{words[2]}/{{process}}")
+  _, errors = pod.communicate(timeout=60)
+  assert pod.returncode == 2
+  assert errors.count("the workdir is not one directory for all 2") == 2
+  assert "it is not to be seen by process 1 (" in errors
+
+
+def test_errors_that_mean_a_lost_process():
+  for text in (
+    "UNKNOWN: Gloo AllGather failed: Connection reset by peer",
+    "UNAVAILABLE: Failed to send RPC to coordination service",
+  ):
+    assert hosts.lost_another(RuntimeError(text))
+    assert hosts.lost_another(ValueError(text))
+  assert not hosts.lost_another(ValueError("shapes differ"))
+  assert not hosts.lost_another(OSError("Connection reset by peer"))
+  assert not hosts.lost_another(ConfigError("heartbeat"))
+
+
+def test_last_words_are_spoken_unless_told_goodbye():
+  for told, spoken in (
+    ("", ""),
+    (
+      '{"process": 1, "count": 3, "address": "", "heartbeat": 5}\n',
+      "unhealthy",
+    ),
+    ('{"process": 1}\ngoodbye\n', ""),
+  ):
+    done = subprocess.run(
+      (sys.executable, last_words.__file__),
+      input=told,
+      capture_output=True,
+      text=True,
+    )
+    assert bool(done.stderr) == bool(spoken)
+    assert spoken in done.stderr
+
+
+def test_addresses_are_no_workdir(tmp_path):
+  assert local_path(tmp_path, name="--workdir") == tmp_path
+  with pytest.raises(
+    ConfigError, match="--workdir is gs://b/run: wanted a dir"
+  ):
+    local_path("gs://b/run", name="--workdir")

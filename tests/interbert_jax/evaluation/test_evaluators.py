@@ -1,0 +1,218 @@
+"""Evaluators against one pair at a time, and against one big batch."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from interbert_jax.evaluation.evaluators import LossEvaluator
+from interbert_jax.evaluation.retrieval import RetrievalEvaluator
+from interbert_jax.model.inputs import TextInput, region_input
+from interbert_jax.parallel import make_parallel
+from interbert_jax.ranking.retrieval_metrics import retrieval_metrics
+from interbert_jax.tasks.retrieval import SCORES
+from tests.support.tiny_task import tiny_batch, tiny_task
+
+EXAMPLES = 13
+NUM_IMAGES = 3
+IMAGE_OF_TEXT = np.array([0, 0, 1, 2, 2])
+
+
+@pytest.fixture(scope="module")
+def task():
+  # In training these few rows would drop most of the masked slots.
+  return tiny_task(mlm_rows=0.5, mrm_rows=0.5)
+
+
+@pytest.fixture(scope="module")
+def params(task):
+  """Weights larger than fresh ones, so that outputs differ visibly."""
+  init = jax.jit(
+    functools.partial(task.init, jax.random.key(0), tiny_batch(batch_size=1))
+  )
+  fresh = jax.device_get(init())
+  return jax.tree.map(lambda x: 5 * x if x.ndim > 1 else x, fresh)
+
+
+@pytest.fixture(scope="module")
+def sides():
+  """Three images and five texts."""
+  images, texts = tiny_batch(1, NUM_IMAGES), tiny_batch(2, len(IMAGE_OF_TEXT))
+  keys = ("region_features", "region_boxes", "image_size", "num_regions")
+  return (
+    {key: images[key] for key in keys},
+    {
+      "text_ids": texts["text_ids"],
+      "text_length": texts["text_length"],
+      "image_of_text": IMAGE_OF_TEXT,
+    },
+  )
+
+
+@pytest.fixture(scope="module")
+def retrieval(task, sides):
+  """Evaluators that score 8 and 16 of the 15 pairs at once."""
+  images, texts = sides
+  return {
+    size: RetrievalEvaluator(
+      config=task.config,
+      score=SCORES["match"],
+      parallel=make_parallel(),
+      images=images,
+      texts=texts,
+      pairs_per_step=size,
+    )
+    for size in (8, 16)
+  }
+
+
+@pytest.fixture(scope="module")
+def scores(retrieval, params):
+  return {size: ev.scores(params) for size, ev in retrieval.items()}
+
+
+def test_scores_equal_one_pair_at_a_time(task, params, sides, scores):
+  images, texts = sides
+
+  @jax.jit
+  def forward(ids, mask, features, boxes, size, count):
+    return task.model.apply(
+      {"params": params},
+      TextInput(ids, mask),
+      region_input(features, boxes, size, count),
+    )["match_logits"]
+
+  def score(text, image):
+    ids = texts["text_ids"][text : text + 1]
+    mask = np.arange(ids.shape[1])[None] < texts["text_length"][text]
+    image_inputs = [array[image : image + 1] for array in images.values()]
+    match, mismatch = np.asarray(forward(ids, mask, *image_inputs))[0]
+    return match - mismatch
+
+  wanted = [
+    [score(t, i) for i in range(NUM_IMAGES)] for t in range(len(IMAGE_OF_TEXT))
+  ]
+  assert np.ptp(wanted, axis=0).min() > 0.01
+  assert np.ptp(wanted, axis=1).min() > 0.01
+  np.testing.assert_allclose(scores[8], wanted, atol=1e-5)
+
+
+def test_scores_do_not_depend_on_pairs_per_step(scores):
+  assert scores[8].shape == scores[16].shape == (5, 3)
+  assert scores[8].dtype == np.float32
+  np.testing.assert_allclose(scores[8], scores[16], atol=1e-6)
+
+
+def test_retrieval_metrics_and_counts(retrieval, params, scores):
+  evaluator = retrieval[8]
+  assert evaluator.run(params) == retrieval_metrics(scores[8], IMAGE_OF_TEXT)
+  assert evaluator.counts() == {
+    "n_images": 3,
+    "n_texts": 5,
+    "n_pairs_scored": 15,
+  }
+
+
+def test_pairs_that_devices_cannot_share(task, sides):
+  images, texts = sides
+  with pytest.raises(ValueError, match="evals.pairs_per_step is 12"):
+    RetrievalEvaluator(
+      config=task.config,
+      score=SCORES["match"],
+      parallel=make_parallel(),
+      images=images,
+      texts=texts,
+      pairs_per_step=12,
+    )
+
+
+def padded_batches(batch_size, *, garbage=False):
+  """The 13 examples in batches; rows beyond them have weight 0."""
+  rows = -(-EXAMPLES // batch_size) * batch_size
+  whole = tiny_batch(0, 16)
+  for key, array in whole.items():
+    whole[key] = array[np.minimum(np.arange(rows), 15)]
+  whole["example_weight"][EXAMPLES:] = 0
+  for key in whole:
+    if key != "example_weight":
+      whole[key][EXAMPLES:] = whole[key][EXAMPLES - 1]
+  if garbage:
+    rng = np.random.default_rng(0)
+    for key, most in (
+      ("text_ids", 120),
+      ("text_length", 11),
+      ("num_regions", 7),
+      ("is_match", 2),
+      ("position", 2**31 - 1),
+      ("example_id", 2**31 - 1),
+    ):
+      whole[key][EXAMPLES:] = rng.integers(0, most, whole[key][13:].shape)
+    whole["region_features"][EXAMPLES:] = np.nan
+    whole["region_boxes"][EXAMPLES:] = -1e9
+    whole["region_class_probs"][EXAMPLES:] = np.inf
+  return [
+    {key: array[start : start + batch_size] for key, array in whole.items()}
+    for start in range(0, rows, batch_size)
+  ]
+
+
+@pytest.fixture(scope="module")
+def evaluate(task, params):
+  """Runs the evaluator of a number of devices over some batches."""
+  given = {}
+
+  @functools.cache
+  def evaluator(devices):
+    parallel = make_parallel(devices=jax.devices()[:devices])
+    return LossEvaluator(
+      task=task, parallel=parallel, batches=lambda: given["batches"]
+    ), parallel.put_replicated(params)
+
+  def run(batches, devices=8):
+    given["batches"] = batches
+    found, placed = evaluator(devices)
+    return found.run(placed)
+
+  return run
+
+
+@pytest.fixture(scope="module")
+def in_one_batch(evaluate):
+  """All 13 examples at once, without padding, on one device."""
+  batch = {k: v[:EXAMPLES] for k, v in padded_batches(16)[0].items()}
+  return evaluate([batch], devices=1)
+
+
+@pytest.mark.parametrize(
+  ("batch_size", "devices"), [(8, 8), (16, 8), (1, 1), (7, 1), (64, 1)]
+)
+def test_losses_equal_those_of_one_batch(
+  evaluate, in_one_batch, batch_size, devices
+):
+  found = evaluate(padded_batches(batch_size), devices=devices)
+  assert found == {
+    k: pytest.approx(v, rel=1e-5) for k, v in in_one_batch.items()
+  }
+
+
+def test_what_is_measured(in_one_batch):
+  losses = [in_one_batch[f"{name}_loss"] for name in ("mlm", "mrm", "itm")]
+  assert min(losses) > 0
+  assert in_one_batch["loss"] == pytest.approx(sum(losses))
+  batch = tiny_batch(0)
+  wanted = batch["is_match"][:EXAMPLES].mean()
+  assert in_one_batch["match_rate"] == pytest.approx(wanted)
+
+
+def test_evaluation_drops_no_masked_slot(in_one_batch):
+  assert 0.05 < in_one_batch["mlm_rate"] < 1
+  assert 0.05 < in_one_batch["mrm_rate"] < 1
+  assert in_one_batch["mlm_dropped"] == in_one_batch["mrm_dropped"] == 0
+
+
+@pytest.mark.parametrize("batch_size", [8, 16])
+def test_padding_rows_count_for_nothing(evaluate, batch_size):
+  """Bit for bit, whatever stands in them."""
+  clean = evaluate(padded_batches(batch_size))
+  assert evaluate(padded_batches(batch_size, garbage=True)) == clean

@@ -1,0 +1,149 @@
+"""Accuracies, intervals and the leaderboard's file of VCR."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import log_loss, top_k_accuracy_score
+
+from interbert_jax.evaluation import bootstrap, vcr_metrics
+from interbert_jax.evaluation.vcr_leaderboard import (
+  HEADER,
+  read_leaderboard,
+  write_leaderboard,
+)
+
+
+def test_both_must_be_right_for_the_same_question():
+  answers = np.array([[3.0, 1, 0, 0], [0, 5, 1, 1], [2, 0, 1, 1], [0, 0, 0, 9]])
+  rationales = np.array(
+    [[0.0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 4, 0], [0, 1, 0, 0]]
+  )
+  found = vcr_metrics.vcr_metrics(
+    {"Q->A": answers, "QA->R": rationales},
+    {"Q->A": np.array([0, 1, 1, 3]), "QA->R": np.array([1, 2, 2, 0])},
+  )
+  # Answers: right, right, wrong, right; rationales: right, wrong, right, wrong.
+  assert found["Q->A"] == 0.75 and found["QA->R"] == 0.5
+  assert found["Q->AR"] == 0.25
+
+
+def test_against_scikit_learn():
+  rng = np.random.default_rng(0)
+  scores, labels = rng.normal(size=(50, 4)), rng.integers(0, 4, 50)
+  found = vcr_metrics.vcr_metrics({"Q->A": scores}, {"Q->A": labels})
+  assert found.keys() == {"loss", "Q->A"}
+  assert found["Q->A"] == top_k_accuracy_score(labels, scores, k=1)
+  wanted = log_loss(labels, vcr_metrics.probabilities(scores))
+  np.testing.assert_allclose(found["loss"], wanted, rtol=1e-10)
+
+
+def test_ties_count_by_chance():
+  scores = np.array([[1.0, 1, 0, 0], [1, 1, 1, 1], [2, 2, 0, 0]])
+  hits = vcr_metrics.hits(scores, np.array([1, 0, 3]))
+  np.testing.assert_array_equal(hits, [0.5, 0.25, 0])
+  assert vcr_metrics.num_ties({"a": scores, "b": np.eye(4)}) == 3
+
+
+def test_the_interval_is_that_of_the_binomial():
+  """The mean of drawn zeros and ones is a binomial share."""
+  values = np.repeat([1.0, 0.0], [150, 250])
+  low, high = bootstrap.mean_interval(values)
+  wanted = np.array(stats.binom(400, 150 / 400).interval(0.95)) / 400
+  np.testing.assert_allclose((low, high), wanted, atol=0.006)
+  assert bootstrap.mean_interval(values) == (low, high)
+
+
+def scores_of(count, seed=0):
+  return np.random.default_rng(seed).normal(size=(count, 5, 4))
+
+
+def test_the_leaderboard_file(tmp_path):
+  ids = ["test-10", "test-2", "test-0"]
+  scores = scores_of(3)
+  path = write_leaderboard(tmp_path / "vcr.csv", ids, scores)
+  lines = path.read_text().splitlines()
+  assert lines[0] == (
+    "annot_id,answer_0,answer_1,answer_2,answer_3,"
+    + ",".join(
+      f"rationale_conditioned_on_a{a}_{r}" for a in range(4) for r in range(4)
+    )
+  )
+  # By number, not by letters.
+  assert [line.split(",")[0] for line in lines[1:]] == [
+    "test-0",
+    "test-2",
+    "test-10",
+  ]
+  found_ids, found = read_leaderboard(path, ids)
+  assert found_ids == ["test-0", "test-2", "test-10"]
+  np.testing.assert_allclose(found.sum(-1), 1)
+  exp = np.exp(scores[2, 3])  # of test-0, given answer 2
+  np.testing.assert_allclose(found[0, 3], exp / exp.sum())
+  np.testing.assert_array_equal(
+    found.argsort(-1), scores[[2, 1, 0]].argsort(-1)
+  )
+
+
+@pytest.mark.parametrize(
+  ("spoil", "words"),
+  [
+    (
+      lambda rows: [["annot_id", *rows[0][2:], "x"], *rows[1:]],
+      "vcr.csv:1: column 2 of the header: found 'answer_1', wanted 'answer_0'",
+    ),
+    (
+      lambda rows: [[*rows[0], "more"], *rows[1:]],
+      "column 22 of the header: found 'more', wanted its end",
+    ),
+    (lambda rows: rows[1:], "column 1 of the header: found 'test-0'"),
+    (lambda rows: [rows[0], rows[1][:-1]], ":2: found 20 columns, wanted 21"),
+    (
+      lambda rows: [*rows, rows[1]],
+      ":4: annot_id 'test-0' stands on line 2 already",
+    ),
+    (
+      lambda rows: [rows[0], rows[2], rows[1]],
+      ":3: annot_id 'test-0' after 'test-1', wanted ascending",
+    ),
+    (
+      lambda rows: [*rows[:2], [*rows[2][:-1], "nan"]],
+      ":3: rationale_conditioned_on_a3_3: found 'nan', wanted a finite",
+    ),
+    (
+      lambda rows: [*rows[:2], [rows[2][0], "yes", *rows[2][2:]]],
+      ":3: answer_0: found 'yes', wanted a finite number",
+    ),
+    (
+      lambda rows: [*rows[:2], ["q1", *rows[2][1:]]],
+      ":3: annot_id 'q1', wanted such as 'test-0'",
+    ),
+    (
+      lambda rows: rows[:2],
+      "1 questions missing, such as 'test-1'; 0 that are not asked",
+    ),
+    (
+      lambda rows: [*rows, ["test-7", *rows[1][1:]]],
+      "0 questions missing; 1 that are not asked, such as 'test-7'",
+    ),
+  ],
+)
+def test_files_that_the_server_would_refuse(tmp_path, spoil, words):
+  ids = ["test-0", "test-1"]
+  path = write_leaderboard(tmp_path / "vcr.csv", ids, scores_of(2))
+  rows = [line.split(",") for line in path.read_text().splitlines()]
+  assert len(rows[0]) == len(HEADER) == 21
+  path.write_text("".join(",".join(row) + "\n" for row in spoil(rows)))
+  with pytest.raises(ValueError, match=words):
+    read_leaderboard(path, ids)
+
+
+def test_nothing_is_written_of_bad_scores(tmp_path):
+  scores = scores_of(2)
+  scores[1, 4, 2] = np.nan
+  with pytest.raises(ValueError, match="wanted a finite number"):
+    write_leaderboard(tmp_path / "vcr.csv", ["test-0", "test-1"], scores)
+  with pytest.raises(ValueError, match="stands on line 2 already"):
+    write_leaderboard(tmp_path / "vcr.csv", ["test-0"] * 2, scores_of(2))
+  with pytest.raises(ValueError, match=r"wanted \[N, 5, 4\]"):
+    write_leaderboard(tmp_path / "vcr.csv", ["test-0"], scores_of(2))
+  assert not list(tmp_path.iterdir())

@@ -1,0 +1,222 @@
+"""All pairs in buckets and tiles against one pair at a time."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from interbert_jax.evaluation.retrieval import (
+  RetrievalEvaluator,
+  mean_metrics,
+  protocol_parts,
+)
+from interbert_jax.model.config import make_config
+from interbert_jax.model.finetuned import InterBertForTask
+from interbert_jax.model.inputs import TextInput, region_input
+from interbert_jax.parallel import make_parallel
+from interbert_jax.ranking import pair_scorer
+from interbert_jax.ranking.pair_scorer import PairScorer, step_shape
+from interbert_jax.ranking.score_tiles import ScoreTiles
+from interbert_jax.tasks.retrieval import SCORES, pair_score
+from tests.support.tiny_task import DIMS, VOCAB, tiny_batch
+
+T, I = 13, 6
+CONFIG = make_config(
+  "tiny",
+  vocab_size=VOCAB,
+  region_feature_dim=DIMS["E"],
+  num_region_classes=DIMS["C"],
+)
+MODEL = InterBertForTask(CONFIG, *SCORES["match"])
+
+
+@pytest.fixture(scope="module")
+def sides():
+  images, texts = tiny_batch(1, I), tiny_batch(2, T)
+  keys = ("region_features", "region_boxes", "image_size", "num_regions")
+  return (
+    {key: images[key] for key in keys},
+    {
+      "text_ids": texts["text_ids"],
+      "text_length": texts["text_length"],
+      "image_of_text": np.sort(np.arange(T) % I),
+    },
+  )
+
+
+@pytest.fixture(scope="module")
+def params():
+  """Weights larger than fresh ones, so that outputs differ visibly."""
+  batch = tiny_batch(batch_size=1)
+
+  def init():
+    mask = jnp.ones(batch["text_ids"].shape, bool)
+    regions = region_input(
+      batch["region_features"],
+      batch["region_boxes"],
+      batch["image_size"],
+      batch["num_regions"],
+    )
+    text = TextInput(batch["text_ids"], mask)
+    return MODEL.init(jax.random.key(0), text, regions)["params"]
+
+  fresh = jax.device_get(jax.jit(init)())
+  return jax.tree.map(lambda x: 5 * x if x.ndim > 1 else x, fresh)
+
+
+@pytest.fixture(scope="module")
+def plain(params, sides):
+  """[T, I] scores of pairs one by one, at full size, all slots computed."""
+  images, texts = sides
+
+  @jax.jit
+  def score(ids, length, features, boxes, size, count):
+    mask = jnp.arange(ids.shape[1]) < length[:, None]
+
+    def forward(model):
+      encoded = model.encoder(
+        TextInput(ids, mask), region_input(features, boxes, size, count)
+      )
+      assert encoded.text.shape[1] == ids.shape[1]
+      return model._head(encoded, deterministic=True)
+
+    return pair_score(MODEL.apply({"params": params}, method=forward))
+
+  out = np.zeros((T, I), np.float32)
+  for t, i in np.ndindex(T, I):
+    out[t, i] = score(
+      texts["text_ids"][t : t + 1],
+      texts["text_length"][t : t + 1],
+      *(array[i : i + 1] for array in images.values()),
+    )[0]
+  return out
+
+
+@pytest.fixture
+def small(monkeypatch):
+  """Buckets and tiles that these few pairs already fill several of."""
+  monkeypatch.setattr(pair_scorer, "_PAIRS_PER_SHAPE", 8)
+  monkeypatch.setattr(pair_scorer, "_TILE_PAIRS", 16)
+  monkeypatch.setattr(pair_scorer, "_BLOCK", 4)
+  monkeypatch.setattr(pair_scorer, "_MAX_BUCKETS", 2)
+
+
+@pytest.fixture(scope="module")
+def scorer(sides):
+  _, texts = sides
+  return PairScorer(
+    model=MODEL,
+    parallel=make_parallel(),
+    texts=texts,
+    pairs_per_step=8,
+  )
+
+
+def test_equal_to_the_plain_way(small, sides, scorer, params, plain):
+  seen = []
+  found = scorer.scores(params, sides[0], advance=seen.append)
+  assert found.dtype == np.float32 and sum(seen) == T * I and len(seen) > 4
+  assert np.ptp(plain) > 0.1
+  np.testing.assert_allclose(found, plain, atol=1e-5)
+
+
+def test_a_part_of_texts_and_images(small, sides, scorer, params, plain):
+  rows = np.array([2, 3, 9]), np.array([1, 4])
+  found = scorer.scores(params, sides[0], text_rows=rows[0], image_rows=rows[1])
+  np.testing.assert_allclose(found, plain[np.ix_(*rows)], atol=1e-5)
+
+
+class Killed(Exception):
+  pass
+
+
+def test_a_killed_run_goes_on(small, sides, scorer, params, tmp_path):
+  """The second run finds what the first wrote and computes only the rest."""
+  whole = scorer.scores(params, sides[0])
+  done = []
+
+  def stop_at_the_third(pairs):
+    done.append(pairs)
+    if len(done) == 3:
+      raise Killed
+
+  with pytest.raises(Killed):
+    scorer.scores(
+      params,
+      sides[0],
+      tiles=ScoreTiles(tmp_path, "run"),
+      advance=stop_at_the_third,
+    )
+  files = sorted(tmp_path.rglob("*.f32"))
+  assert len(files) == 3
+  damaged = bytearray(files[0].read_bytes())
+  damaged[-1] ^= 1  # the tile is done again
+  files[0].write_bytes(damaged)
+  again = ScoreTiles(tmp_path, "run")
+  np.testing.assert_array_equal(
+    scorer.scores(params, sides[0], tiles=again), whole
+  )
+  assert again.found == 2
+  other = ScoreTiles(tmp_path, "another checkpoint")
+  scorer.scores(params, sides[0], tiles=other)
+  assert other.found == 0
+  again.remove()
+  assert not again.folder.exists() and other.folder.exists()
+
+
+def test_steps_fill_up_as_little_as_can_be():
+  # 1,000 images in 16 steps of 64 would be 1,024, in 20 of 50 none twice.
+  assert step_shape(400, 1000, [5000]) == (8, 50)
+  # Of equal ones that with most images, which are embedded once a step.
+  assert step_shape(512, 1024, [5120]) == (8, 64)
+  # 67 images as 68 instead of 128, 250 texts as 256.
+  assert step_shape(512, 67, [250, 250]) == (128, 4)
+  assert step_shape(8, 3, [12]) == (2, 4)
+  assert step_shape(97, 1000, [5000]) == (97, 1)
+
+
+def test_folds_are_ranked_by_themselves(scorer, sides, params, plain):
+  images, texts = sides
+  evaluator = RetrievalEvaluator(
+    config=CONFIG,
+    score=SCORES["match"],
+    parallel=make_parallel(),
+    images=images,
+    texts=texts,
+    pairs_per_step=8,
+  )
+  name, parts = protocol_parts("folds", I, 2)
+  assert name == "3_folds_of_2" and parts == [(0, 2), (2, 4), (4, 6)]
+  owner = texts["image_of_text"]
+  assert evaluator.counts(parts) == {
+    "n_images": 6,
+    "n_texts": 13,
+    "n_pairs_scored": 26,
+  }
+  rows = np.flatnonzero((owner >= 2) & (owner < 4))
+  np.testing.assert_allclose(
+    evaluator.scores(params, parts[1]), plain[rows, 2:4], atol=1e-5
+  )
+  assert evaluator.image_of_text_in(parts[1]).tolist() == [
+    image - 2 for image in owner[rows]
+  ]
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    (("folds", 10, 3), "10 images cannot be cut into equal parts of 3"),
+    (("first", 10, 11), "parts of 11 images; the split has 10"),
+    (("some", 10, 5), "wanted all, first or folds"),
+  ],
+)
+def test_protocols_that_do_not_fit(arguments, message):
+  with pytest.raises(ValueError, match=message):
+    protocol_parts(*arguments)
+
+
+def test_names_of_protocols():
+  assert protocol_parts("all", 7, 1000) == ("all_pairs", [(0, 7)])
+  assert protocol_parts("first", 7, 3) == ("first_3", [(0, 3)])
+  found = mean_metrics([{"r": 0.5, "n_ties": 1}, {"r": 1.0, "n_ties": 2}])
+  assert found == {"r": 0.75, "n_ties": 3}

@@ -1,0 +1,318 @@
+"""SNLI-VE and NLVR2: files, two images a sentence, metrics, a whole run."""
+
+import jax
+import numpy as np
+import pytest
+
+from configs import finetune_nlvr2, finetune_snli_ve
+from input_pipeline.build import build
+from interbert_jax.app.evaluate.statements import evaluate_statements
+from interbert_jax.app.train import run_training
+from interbert_jax.app.trained_run import TrainedRun
+from interbert_jax.contract.batch import STATEMENTS, check_batch, dummy_batch
+from interbert_jax.contract.data_errors import DataError
+from interbert_jax.evaluation.statements import StatementEvaluator
+from interbert_jax.model.config import make_config
+from interbert_jax.model.finetuned import ANSWER_HEAD, InterBertForTask
+from interbert_jax.model.inputs import RegionInput
+from interbert_jax.parallel import make_parallel
+from interbert_jax.tasks.statements import StatementTask
+from tests.support.result_schema import read_result
+from tests.support.scripts import run_script
+from tests.support.tiny_data import (
+  make_record,
+  write_lines,
+  write_tiny_store,
+  write_vocab,
+)
+from tests.support.tiny_questions import words_of
+from tests.support.tiny_task import DIMS, NO_DROPOUT, VOCAB
+
+PAIRS = [(split, i) for split in ("train", "dev") for i in range(4)]
+
+
+def nlvr2_line(split, pair, number, *, label="True"):
+  return {
+    "identifier": f"{split}-7-{pair}-{number}",
+    "sentence": "a red dog sits on the man",
+    "label": label,
+    "synset": "dog",
+  }
+
+
+@pytest.fixture(scope="module")
+def nlvr2(tmp_path_factory):
+  root = tmp_path_factory.mktemp("nlvr2")
+  names = [f"{split}-7-{i}-img{k}" for split, i in PAIRS for k in (0, 1)]
+  records = [
+    make_record(f"nlvr2_{n}", regions=2 + i % 3, seed=i)
+    for i, n in enumerate(names)
+  ]
+  write_tiny_store(root / "regions", records)
+  folder = root / "annotations"
+  folder.mkdir()
+  for split in ("train", "dev"):
+    lines = [
+      nlvr2_line(split, pair, number, label=str(pair % 2 == number))
+      for pair in range(4)
+      for number in range(2)
+    ]
+    write_lines(folder / f"{split}.json", lines)
+  return {
+    "format": "nlvr2",
+    "store": root / "regions",
+    "annotations": folder,
+    "split": "dev",
+    "vocab": write_vocab(root / "vocab.txt"),
+    "seed": 3,
+    "max_regions": 4,
+    "max_text_length": 8,
+  }, {record["image_id"]: record for record in records}
+
+
+def test_a_sentence_has_two_images_in_their_order(nlvr2):
+  files, records = nlvr2
+  data = build("statements", **files)
+  assert data.num_examples == 8 and data.info["images_per_example"] == 2
+  (batch,) = data.eval_batches(batch_size=16)
+  assert check_batch(batch, STATEMENTS)["I"] == 2
+  assert batch["example_weight"].sum() == 8
+  for k in range(2):
+    record = records[f"nlvr2_dev-7-1-img{k}"]
+    count = len(record["features"])
+    np.testing.assert_array_equal(
+      batch["region_features"][2, k, :count], record["features"]
+    )
+    np.testing.assert_allclose(
+      batch["global_features"][2, k],
+      record["features"].astype(np.float64).mean(0),
+      rtol=1e-4,
+    )
+  assert batch["label"][:8].tolist() == [1, 0, 0, 1, 1, 0, 0, 1]
+  assert words_of(batch["text_ids"][0], batch["text_length"][0]) == (
+    "[CLS] a red dog sits on the [SEP]".split()
+  )
+  # The same sentence, other images.
+  assert data.groups[0] == data.groups[2] == "dev-7--0" != data.groups[1]
+
+
+def test_batches_depend_on_the_step_alone(nlvr2):
+  files = {**nlvr2[0], "split": "train"}
+  whole = list(build("statements", **files).train_batches(0, 4, batch_size=4))
+  data = build("statements", **files, cache_bytes=1 << 30, engine="threads")
+  for got, want in zip(
+    data.train_batches(2, 4, batch_size=4, shard_index=1, shard_count=2),
+    whole[2:],
+    strict=True,
+  ):
+    for key in want:
+      np.testing.assert_array_equal(got[key], want[key][2:])
+  ids = np.concatenate([batch["example_id"] for batch in whole])
+  assert sorted(ids[:8]) == list(range(8))
+
+
+def snli_line(number, **changes):
+  return {
+    "Flickr30K_ID": "100",
+    "pairID": f"100.jpg#{number}r1n",
+    "gold_label": "neutral",
+    "sentence1": "a man",
+    "sentence2": "the dog runs",
+    **changes,
+  }
+
+
+@pytest.fixture(scope="module")
+def snli_ve(tmp_path_factory):
+  root = tmp_path_factory.mktemp("snli_ve")
+  write_tiny_store(
+    root / "regions", [make_record(str(i), seed=i) for i in (100, 101)]
+  )
+  return {
+    "format": "snli_ve",
+    "store": root / "regions",
+    "annotations": root,
+    "split": "dev",
+    "vocab": write_vocab(root / "vocab.txt"),
+    "seed": 0,
+    "max_regions": 4,
+    "max_text_length": 8,
+  }
+
+
+def test_hypotheses_of_flickr30k(snli_ve):
+  lines = [
+    snli_line(0),
+    snli_line(1, gold_label="entailment", Flickr30K_ID="101"),
+    {**snli_line(2, gold_label="contradiction"), "Flikr30kID": "101.jpg"},
+  ]
+  path = snli_ve["annotations"] / "snli_ve_dev.jsonl"
+  write_lines(path, lines[:2])
+  data = build("statements", **snli_ve)
+  batch = data.rows(np.arange(2), np.arange(2))
+  assert batch["label"].tolist() == [1, 0]
+  assert batch["region_boxes"].shape == (2, 1, 4, 4)
+  assert words_of(batch["text_ids"][0], 5) == "[CLS] the dog runs [SEP]".split()
+  write_lines(path, lines[2:])  # as the first release spells it
+  assert build("statements", **snli_ve).labels.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+  ("lines", "words"),
+  [
+    ([snli_line(0), snli_line(0)], "found id '100.jpg#0r1n' again, first at"),
+    (
+      [snli_line(0, gold_label="-")],
+      "dev.jsonl:1: field gold_label: found '-', wanted one of entailment",
+    ),
+    ([snli_line(0, sentence2="")], "field sentence2: found ''"),
+    ([snli_line(0, Flickr30K_ID="9")], "1 of 1 images are not in .*such as 9"),
+    ([], "record dev: found no statements"),
+  ],
+)
+def test_bad_lines(snli_ve, lines, words):
+  write_lines(snli_ve["annotations"] / "snli_ve_dev.jsonl", lines)
+  with pytest.raises(DataError, match=words):
+    build("statements", **snli_ve)
+
+
+def test_files_and_identifiers(nlvr2, tmp_path):
+  options = {**nlvr2[0], "annotations": tmp_path}
+  with pytest.raises(DataError, match="found none of dev.jsonl, dev.json"):
+    build("statements", **options)
+  write_lines(tmp_path / "dev.jsonl", [{**nlvr2_line("dev", 0, 0)}])
+  line = {**nlvr2_line("dev", 0, 0), "identifier": "dev-7-0"}
+  write_lines(tmp_path / "dev.jsonl", [line])
+  with pytest.raises(DataError, match="identifier: found 'dev-7-0', wanted"):
+    build("statements", **options)
+
+
+B = 3
+CONFIG = make_config(
+  "tiny",
+  vocab_size=VOCAB,
+  region_feature_dim=DIMS["E"],
+  num_region_classes=DIMS["C"],
+  num_interaction_layers=1,
+  **NO_DROPOUT,
+)
+
+
+@pytest.mark.parametrize("join", ["concatenate", "sum"])
+def test_two_images_against_each_by_itself(join):
+  """The head on both vectors is the sum of heads on each."""
+  task = StatementTask(CONFIG, num_labels=2, num_images=2, join=join)
+  batch = dummy_batch(
+    STATEMENTS, dims={**DIMS, "B": B, "I": 2}, vocab_size=VOCAB, seed=1
+  )
+  batch["label"] = np.array([1, 0, 1], np.int32)
+  batch["example_weight"] = np.array([1, 1, 0], np.float32)
+  single = InterBertForTask(CONFIG, ANSWER_HEAD, 2)
+
+  @jax.jit
+  def run():
+    params = task.init(jax.random.key(0), batch)
+    inputs = task.prepare(batch, jax.random.key(0), train=True)
+    (sums, metrics) = task.losses(params, inputs)
+    parts = []
+    for k in range(2):
+      head = params[ANSWER_HEAD]["dense"]
+      if join == "concatenate":
+        kernel = head["kernel"].reshape(2, -1, 2)[k]
+      else:
+        kernel = head["kernel"]
+      own = {
+        **params,
+        ANSWER_HEAD: {"dense": {"kernel": kernel, "bias": head["bias"] / 2}},
+      }
+      regions = jax.tree.map(lambda x, k=k: x[k::2], inputs.regions)
+      assert isinstance(regions, RegionInput)
+      parts.append(single.apply({"params": own}, inputs.text, regions))
+    return task.outputs(params, inputs), sum(parts), sums, metrics
+
+  found, wanted, sums, metrics = jax.device_get(run())
+  np.testing.assert_allclose(found, wanted, atol=1e-6)
+  log_sum = np.log(np.exp(wanted).sum(1))
+  loss = (log_sum - wanted[np.arange(B), batch["label"]])[:2].sum()
+  np.testing.assert_allclose(sums["label_loss"], loss, rtol=1e-5)
+  hits = (wanted.argmax(1) == batch["label"])[:2].sum()
+  assert metrics["accuracy"] == (hits, 2)
+
+
+def test_unknown_joins():
+  with pytest.raises(
+    ValueError, match="task.join is 'mean'; wanted one of con"
+  ):
+    StatementTask(CONFIG, num_labels=2, join="mean")
+
+
+class Known:
+  """A predictor whose logits are known."""
+
+  def __init__(self, labels):
+    self.logits = np.eye(2)[labels]
+
+  def run(self, params):
+    return self.logits
+
+
+def test_consistency_wants_all_of_a_sentence():
+  labels = np.array([0, 1, 1, 0, 1])
+  groups = ["a", "b", "a", "b", "c"]
+  evaluator = StatementEvaluator(
+    predictor=Known([0, 1, 0, 0, 1]), labels=labels, groups=groups
+  )
+  # Of a one is wrong; all of b and c are right.
+  assert evaluator.run(None) == {
+    "accuracy": 0.8,
+    "consistency": pytest.approx(2 / 3),
+  }
+  alone = StatementEvaluator(
+    predictor=Known([0, 1, 0, 0, 1]), labels=labels, groups=list("abcde")
+  )
+  assert alone.run(None) == {"accuracy": 0.8}
+
+
+def test_a_run_from_the_files_to_the_predictions(nlvr2, tmp_path):
+  files, _ = nlvr2
+  config = finetune_nlvr2.get_config("runlocal")
+  for key in set(files) - {"split", "seed", "format"}:
+    value = files[key]
+    config.input[key] = value if isinstance(value, int) else str(value)
+  config.model.hidden_size = 32
+  config.model.num_interaction_layers = 1
+  config.model.mlp_dim = 32
+  config.model.region_mlp_dim = 32
+  config.model.pooler_dim = 32
+  config.train.batch_size = 8
+  config.train.steps = 2
+  config.evals.batch_size = 8
+  config.checkpoint.save_every = 2
+  logged = run_training(config, tmp_path / "run")
+  run = TrainedRun(str(tmp_path / "run"), checkpoint="best", changes=[])
+  path = tmp_path / "dev.csv"
+  found = evaluate_statements(
+    run, make_parallel(), split="dev", predictions=str(path)
+  )
+  assert {f"dev/{k}": v for k, v in found.items()} == {
+    k: pytest.approx(v) for k, v in logged.items()
+  }
+  rows = [line.split(",") for line in path.read_text().splitlines()]
+  wanted = [str(pair % 2 == n) for pair in range(4) for n in range(2)]
+  assert rows[0][0] == "dev-7-0-0" and len(rows) == 8
+  hits = [row[1] == label for row, label in zip(rows, wanted, strict=True)]
+  assert found["accuracy"] == np.mean(hits)
+  told = run_script("eval_statements.py", f"--workdir={tmp_path / 'run'}")
+  assert told.stdout.splitlines()[-1].endswith("run/eval/nlvr2_dev_2.json")
+  result = read_result(tmp_path / "run/eval/nlvr2_dev_2.json")
+  assert result["metrics"] == {k: pytest.approx(v) for k, v in found.items()}
+  assert result["n_images"] == 8
+  run.config["task"]["name"] = "vqa"
+  with pytest.raises(ValueError, match="'vqa', wanted one of snli_ve, nlvr2"):
+    evaluate_statements(run, make_parallel(), split="dev")
+
+
+def test_both_tasks_share_their_settings():
+  one, two = finetune_snli_ve.get_config(), finetune_nlvr2.get_config()
+  assert set(one.input) == set(two.input)
+  assert (one.task.name, two.task.name) == ("snli_ve", "nlvr2")

@@ -1,0 +1,128 @@
+"""The loss and the accuracy of VQA against dense targets."""
+
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from interbert_jax.contract.batch import ANSWERS, dummy_batch
+from interbert_jax.evaluation import bootstrap
+from interbert_jax.evaluation.vqa import VqaEvaluator
+from interbert_jax.model.config import make_config
+from interbert_jax.tasks.vqa import VqaTask
+from tests.support.tiny_task import DIMS, NO_DROPOUT, VOCAB
+
+B, A = 4, 7
+CONFIG = make_config(
+  "tiny",
+  vocab_size=VOCAB,
+  region_feature_dim=DIMS["E"],
+  num_region_classes=DIMS["C"],
+  num_interaction_layers=1,
+  **NO_DROPOUT,
+)
+TASK = VqaTask(CONFIG, num_answers=A)
+
+
+def make_batch():
+  found = dummy_batch(ANSWERS, dims={**DIMS, "B": B}, vocab_size=VOCAB, seed=1)
+  ids, scores, accuracy = (np.zeros((B, 10)) for _ in range(3))
+  ids[0, :3], scores[0, :3], accuracy[0, :3] = [5, 0, 2], [1, 1 / 3, 2 / 3], 0.5
+  ids[1, 0], scores[1, 0], accuracy[1, 0] = 6, 1, 0.9
+  # The third question has no answer of the vocabulary.
+  ids[3, 0], scores[3, 0], accuracy[3, 0] = 1, 1, 1
+  return {
+    **found,
+    "answer_ids": ids.astype(np.int32),
+    "answer_scores": scores.astype(np.float32),
+    "answer_accuracy": accuracy.astype(np.float32),
+    "example_weight": np.array([1, 1, 1, 0], np.float32),
+  }
+
+
+BATCH = make_batch()
+
+
+def test_the_loss_is_binary_cross_entropy_summed_over_answers():
+  params = jax.jit(functools.partial(TASK.init, jax.random.key(0)))(BATCH)
+  params = jax.tree.map(lambda x: 5 * x if x.ndim > 1 else x, params)
+
+  @jax.jit
+  def run(params, batch):
+    inputs = TASK.prepare(batch, jax.random.key(0), train=True)
+    logits = TASK.logits(params, inputs)
+    out = TASK.outputs(params, inputs)
+    return TASK.losses(params, inputs), TASK.weights(inputs), logits, out
+
+  (sums, metrics), weights, logits, out = jax.device_get(run(params, BATCH))
+  dense = np.zeros((B, A))
+  for row in range(B):
+    for answer, score in zip(
+      BATCH["answer_ids"][row], BATCH["answer_scores"][row], strict=True
+    ):
+      dense[row, answer] += score
+  wanted = optax.sigmoid_binary_cross_entropy(logits, dense).sum(1)
+  np.testing.assert_allclose(sums["answer_loss"], wanted[:3].sum(), rtol=1e-5)
+  assert sums.keys() == weights.keys() == TASK.loss_weights.keys()
+  assert weights["answer_loss"] == 3
+  best = logits.argmax(1)
+  np.testing.assert_array_equal(out[:, 0], best)
+  np.testing.assert_array_equal(out[:, 1], logits.max(1))
+  accuracy = 0.5 * (best[0] in (5, 0, 2)) + 0.9 * (best[1] == 6)
+  np.testing.assert_allclose(metrics["accuracy"], (accuracy, 3))
+
+
+class Known:
+  """A predictor whose answers are known."""
+
+  def __init__(self, answers):
+    self.answers = np.stack([answers, np.zeros(len(answers))], 1)
+
+  def run(self, params):
+    return self.answers
+
+
+def test_accuracies_by_kind():
+  evaluator = VqaEvaluator(
+    predictor=Known([5, 6, 0, 0]),
+    answer_ids=BATCH["answer_ids"],
+    answer_accuracy=BATCH["answer_accuracy"],
+    answer_types=["other", "yes/no", "other", "number"],
+    image_of_question=np.array([0, 0, 1, 2]),
+  )
+  found = evaluator.run(None)
+  assert found == {
+    "accuracy": pytest.approx((0.5 + 0.9) / 4),
+    "accuracy_number": 0,
+    "accuracy_other": 0.25,
+    "accuracy_yes/no": pytest.approx(0.9),
+  }
+  # Answer 0 stands in the empty places too, and counts nothing there.
+  np.testing.assert_allclose(evaluator.accuracies(np.zeros(4)), [0.5, 0, 0, 0])
+
+
+def test_what_belongs_together_is_drawn_together():
+  """Ten equal values an image: the interval of the images' means."""
+  rng = np.random.default_rng(0)
+  of_image = rng.integers(0, 2, 40).astype(float)
+  values, groups = of_image.repeat(10), np.arange(40).repeat(10)
+  shuffled = rng.permutation(len(values))
+  found = bootstrap.mean_interval(values[shuffled], groups=groups[shuffled])
+  assert found == bootstrap.mean_interval(of_image)
+  low, high = bootstrap.mean_interval(values)
+  assert high - low < 0.5 * (found[1] - found[0])
+
+
+def test_questions_of_an_image_are_drawn_together():
+  """One image is all right and one all wrong: any share may come out."""
+  N = 20
+  evaluator = VqaEvaluator(
+    predictor=Known(np.zeros(N, int)),
+    answer_ids=np.repeat([[0], [1]], N // 2, axis=0),
+    answer_accuracy=np.ones((N, 1)),
+    answer_types=["other"] * N,
+    image_of_question=np.repeat([7, 9], N // 2),
+  )
+  assert evaluator.interval(evaluator.answers(None)) == (0.0, 1.0)

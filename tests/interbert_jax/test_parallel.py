@@ -1,0 +1,114 @@
+"""Any number of devices, layout and parts: the same raw gradients.
+
+Compared before the optimiser, since AdamW would hide a wrong scale.
+"""
+
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from interbert_jax.parallel import make_parallel
+from interbert_jax.training import steps
+from tests.support.tiny_task import BATCH, tiny_batch, tiny_task
+
+# Momentum SGD: the first update is minus the gradient, and there is optimiser
+# state to shard.
+TX = optax.sgd(1.0, momentum=0.9)
+SETUPS = [
+  ("jit", "replicated", 8, 1),
+  ("jit", "zero1", 8, 1),
+  ("jit", "fsdp", 8, 1),
+  ("pmap", "replicated", 8, 1),
+  # In parts of one group of every device; test_steps.py has pmap.
+  ("jit", "zero1", 2, 4),
+]
+
+
+def one_step(mode, sharding, num_devices, accumulate=1, *, task, batch):
+  parallel = make_parallel(
+    mode=mode, sharding=sharding, devices=jax.devices()[:num_devices]
+  )
+  key = jax.random.key(0)
+  state = parallel.init(
+    lambda: steps.init_state(task.init(key, tiny_batch(batch_size=1)), TX)
+  )
+  before = jax.device_get(parallel.eval_params(state))
+  step = parallel.compile_train_step(
+    functools.partial(
+      steps.train_step, task=task, tx=TX, accumulate_steps=accumulate
+    ),
+    state,
+  )
+  state, metrics = step(state, parallel.put(batch), key)
+  after = jax.device_get(parallel.eval_params(state))
+  return {
+    "gradients": jax.tree.map(lambda a, b: a - b, before, after),
+    "metrics": parallel.fetch(metrics),
+    "state": state,
+  }
+
+
+@pytest.fixture(scope="module")
+def task():
+  return tiny_task(dropout=False)
+
+
+@pytest.fixture(scope="module")
+def batch():
+  # Examples of weight 0 and unequal counts: a mean of means would differ.
+  batch = tiny_batch()
+  batch["example_weight"][BATCH // 2 + 1 :: 3] = 0
+  return batch
+
+
+@pytest.fixture(scope="module")
+def single(task, batch):
+  return one_step("jit", "replicated", 1, task=task, batch=batch)
+
+
+@pytest.mark.parametrize(("mode", "sharding", "devices", "parts"), SETUPS)
+def test_raw_gradients_are_equal(
+  single, task, batch, mode, sharding, devices, parts
+):
+  found = one_step(mode, sharding, devices, parts, task=task, batch=batch)
+  scale = max(np.abs(x).max() for x in jax.tree.leaves(single["gradients"]))
+  assert scale > 0.1
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6 * scale),
+    found["gradients"],
+    single["gradients"],
+  )
+  for name, (value, weight) in single["metrics"].items():
+    assert found["metrics"][name][0] == pytest.approx(value, rel=1e-5), name
+    # Under pmap the weight of a mean over devices stays that of one.
+    assert found["metrics"][name][1] == pytest.approx(weight), name
+
+
+def test_optimiser_state_is_spread(task, batch):
+  found = one_step("jit", "zero1", 8, task=task, batch=batch)
+  largest = max(jax.tree.leaves(found["state"].opt_state), key=lambda x: x.size)
+  shard = largest.addressable_shards[0].data
+  assert shard.size == largest.size // 8
+  params = jax.tree.leaves(found["state"].params)
+  assert all(x.is_fully_replicated for x in params)
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ({"mode": "shard"}, "parallel.mode is 'shard'"),
+    ({"sharding": "zero3"}, "parallel.sharding is 'zero3'"),
+    ({"mode": "pmap", "sharding": "zero1"}, "needs parallel.mode 'jit'"),
+  ],
+)
+def test_unknown_settings(options, message):
+  with pytest.raises(ValueError, match=message):
+    make_parallel(**options)
+
+
+def test_batches_that_cannot_be_shared():
+  with pytest.raises(ValueError, match=r"train.batch_size is 12.*\[8, 16\]"):
+    make_parallel().check_batch_size(12, name="train.batch_size")

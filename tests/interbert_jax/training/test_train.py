@@ -1,0 +1,296 @@
+"""The loop: it learns, it resumes bit for bit, and it writes what it says."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import optax
+import pytest
+from flax.traverse_util import flatten_dict
+from tensorboard.backend.event_processing.event_accumulator import (
+  EventAccumulator,
+)
+
+from interbert_jax.checkpoints.checkpoints import Checkpoints
+from interbert_jax.evaluation.evaluators import LossEvaluator
+from interbert_jax.parallel import make_parallel
+from interbert_jax.run.metric_writer import read_metrics
+from interbert_jax.training import steps
+from interbert_jax.training.resume import find_start
+from interbert_jax.training.train import train_and_evaluate
+from interbert_jax.weights.weights_file import write_safetensors
+from tests.support.bert_weights import make_bert
+from tests.support.line_task import LineTask, train_line
+from tests.support.tiny_task import (
+  BATCH,
+  DIMS,
+  VOCAB,
+  tiny_batch,
+  tiny_batches,
+  tiny_task,
+)
+
+OPTIM = {
+  "lr": 1e-3,
+  "warmup_steps": 2,
+  "weight_decay": 0.01,
+  "clip_norm": 1.0,
+  "b1": 0.9,
+  "b2": 0.999,
+  "eps": 1e-6,
+}
+CHECKPOINT = {
+  "save_every": 4,
+  "keep_latest": 2,
+  "best_metric": "val/loss",
+  "best_mode": "min",
+}
+
+
+class Killed(Exception):
+  pass
+
+
+def train(workdir, *, total_steps=8, seen=None, kill_at=None, **changes):
+  """A run of the loop on NumPy batches, perhaps killed before a step."""
+  task = changes.pop("task", None) or tiny_task()
+  parallel = make_parallel(**changes.pop("parallel", {}))
+
+  def batches(first, last):
+    for step, batch in zip(
+      range(first, last), tiny_batches(first, last, seen=seen), strict=True
+    ):
+      if step == kill_at:
+        raise Killed
+      yield batch
+
+  options = {
+    "meta": {"model": {}, "data": "a", "batch_size": BATCH},
+    "optim_config": OPTIM,
+    "checkpoint_config": CHECKPOINT,
+    "eval_every": 4,
+    **changes,
+  }
+  return train_and_evaluate(
+    workdir=workdir,
+    task=task,
+    parallel=parallel,
+    train_batches=batches,
+    evaluators={
+      "val": LossEvaluator(
+        task=task,
+        parallel=parallel,
+        batches=lambda: [tiny_batch(1000), tiny_batch(1001)],
+      )
+    },
+    dims=DIMS,
+    resume_keys=("data", "batch_size"),
+    seed=0,
+    batch_size=BATCH,
+    total_steps=total_steps,
+    log_every=2,
+    **options,
+  )
+
+
+def saved(workdir, step):
+  with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:
+    return checkpoints.load_params(step)[0]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("straight")
+  seen = {}
+  final = train(workdir, seen=seen)
+  return workdir, seen, final
+
+
+def test_resumed_run_equals_straight_run(straight, tmp_path, capsys):
+  """8 steps = 4 + kill + the rest: parameters, ids and metrics."""
+  workdir, seen, final = straight
+  resumed_seen = {}
+  # The loop reads ahead, so it dies while step 6 waits for its batch.
+  with pytest.raises(Killed):
+    train(tmp_path, seen=resumed_seen, kill_at=6)
+  resumed_seen = {k: v for k, v in resumed_seen.items() if k < 4}
+  assert train(tmp_path, seen=resumed_seen) == final
+  assert "from the checkpoint of step 4" in capsys.readouterr().err
+  jax.tree.map(
+    np.testing.assert_array_equal, saved(tmp_path, 8), saved(workdir, 8)
+  )
+  assert resumed_seen == seen
+  timing = {"time", "seconds", "examples_per_sec", "data_wait_frac"}
+  rows = [
+    [
+      {k: v for k, v in row.items() if k not in timing}
+      for row in read_metrics(d)
+    ]
+    for d in (tmp_path, workdir)
+  ]
+  assert rows[0] == rows[1]
+
+
+def test_a_finished_run_is_left_alone(straight, capsys):
+  workdir, _, _ = straight
+  before = (workdir / "metrics.jsonl").read_bytes()
+  seen = {}
+  train(workdir, seen=seen)
+  assert seen == {}
+  assert (workdir / "metrics.jsonl").read_bytes() == before
+  assert "already trained to step 8" in capsys.readouterr().err
+
+
+def test_what_is_written(straight):
+  workdir, _, final = straight
+  rows = read_metrics(workdir)
+  losses = [row for row in rows if "loss" in row]
+  assert [row["step"] for row in losses] == [2, 4, 6, 8]
+  assert {"mlm_loss", "mrm_loss", "itm_loss", "lr", "grad_norm"} <= set(
+    losses[0]
+  )
+  evals = [row for row in rows if "val/loss" in row]
+  assert [row["step"] for row in evals] == [4, 8]
+  assert evals[-1]["val/mlm_loss"] == final["val/mlm_loss"]
+  assert losses[-1]["lr"] == pytest.approx(1e-3 / 6)  # the last of 6 descents
+  environment = json.loads((workdir / "env.json").read_text())
+  assert environment["versions"]["jax"] == jax.__version__
+  assert (workdir / "plots/loss.png").read_bytes().startswith(b"\x89PNG")
+  events = EventAccumulator(str(workdir))
+  events.Reload()
+  assert {"loss", "lr", "val/loss"} <= set(events.Tags()["scalars"])
+  assert [e.step for e in events.Scalars("loss")] == [2, 4, 6, 8]
+
+
+def test_eight_examples_are_learnt(tmp_path):
+  """A model that does not learn is a bug: overfits one batch."""
+  task = tiny_task(dropout=False, mrm_weight=0.0)
+  batch = tiny_batch(0)
+
+  def batches(first, last):
+    # The same masks too: the position never changes.
+    yield from [batch] * (last - first)
+
+  parallel = make_parallel()
+  train_and_evaluate(
+    workdir=tmp_path,
+    task=task,
+    parallel=parallel,
+    train_batches=batches,
+    evaluators={},
+    dims=DIMS,
+    meta={},
+    resume_keys=(),
+    seed=0,
+    batch_size=BATCH,
+    total_steps=150,
+    log_every=10,
+    eval_every=0,
+    optim_config={**OPTIM, "lr": 1e-2, "warmup_steps": 10},
+    checkpoint_config={**CHECKPOINT, "save_every": 1000},
+  )
+  rows = read_metrics(tmp_path)
+  losses = [row["loss"] for row in rows if "loss" in row]
+  assert losses[0] > 4
+  assert losses[-1] < 0.2
+
+
+def test_changed_data_is_refused(straight):
+  workdir, _, _ = straight
+  with pytest.raises(ValueError, match="data: 'a' before, 'b' now"):
+    train(workdir, meta={"data": "b", "batch_size": BATCH})
+
+
+def test_changed_model_is_refused(straight):
+  workdir, _, _ = straight
+  with pytest.raises(ValueError, match=r"region_head/decoder/kernel is"):
+    train(
+      workdir, task=tiny_task(region_target="features", mrm_loss="features")
+    )
+
+
+def test_too_few_steps_are_refused(straight):
+  workdir, _, _ = straight
+  with pytest.raises(ValueError, match="at step 8, beyond the 4 steps"):
+    train(workdir, total_steps=4, optim_config={**OPTIM, "warmup_steps": 0})
+
+
+def test_init_from_takes_the_parameters(tmp_path):
+  """Of another run, whose model is a line here."""
+  meta = {"model": dataclasses.asdict(LineTask().config)}
+  train_line(tmp_path / "first", total_steps=2, meta=meta)
+  train_line(
+    tmp_path / "second",
+    total_steps=1,
+    meta=meta,
+    init_from=str(tmp_path / "first/checkpoints/2"),
+    optim_config={**OPTIM, "lr": 0.0, "warmup_steps": 0},
+  )
+  first = saved(tmp_path / "first", 2)
+  jax.tree.map(
+    np.testing.assert_array_equal, saved(tmp_path / "second", 1), first
+  )
+  report = json.loads((tmp_path / "second/init_report.json").read_text())
+  assert report["format"] == "checkpoint"
+  assert report["counts"] == {
+    "loaded": len(jax.tree.leaves(first)),
+    "random": 0,
+    "unused": 0,
+  }
+
+
+def test_init_from_a_bert_leaves_the_rest_random(tmp_path):
+  bert = make_bert(5, hidden=32, mlp=64, words=VOCAB, rows=64)
+  write_safetensors(tmp_path / "model.safetensors", bert)
+  task, parallel = tiny_task(), make_parallel()
+
+  def init_fn():
+    params = task.init(jax.random.key(0), tiny_batch(batch_size=1))
+    return steps.init_state(params, optax.identity())
+
+  with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+    start = find_start(
+      checkpoints,
+      init_fn,
+      parallel=parallel,
+      meta={},
+      resume_keys=(),
+      init_from=str(tmp_path),
+      init_options={"config": task.config, "layers": (4, 0, 2)},
+    )
+  report = start.origin
+  assert (start.step, report.format) == (0, "bert")
+  fresh = flatten_dict(parallel.init(init_fn).params, sep="/")
+  found = flatten_dict(start.state.params, sep="/")
+  assert found.keys() == report.loaded.keys() | report.random.keys()
+  for name, value in found.items():
+    wanted = fresh[name]
+    if name in report.loaded:
+      wanted = bert[report.loaded[name]]
+      wanted = wanted.T if name.endswith("kernel") else wanted
+    np.testing.assert_array_equal(value, wanted, name)
+
+
+def test_a_batch_outside_the_contract_is_refused(tmp_path):
+  def wrong(first, last):
+    yield {**tiny_batch(), "text_ids": np.zeros((BATCH, 12), np.int32)}
+
+  with pytest.raises(ValueError, match=r"text_ids: expected \(B=16, L=10\)"):
+    train_and_evaluate(
+      workdir=tmp_path,
+      task=tiny_task(),
+      parallel=make_parallel(),
+      train_batches=wrong,
+      evaluators={},
+      dims=DIMS,
+      meta={},
+      resume_keys=(),
+      seed=0,
+      batch_size=BATCH,
+      total_steps=1,
+      log_every=1,
+      eval_every=0,
+      optim_config={**OPTIM, "warmup_steps": 0},
+      checkpoint_config=CHECKPOINT,
+    )

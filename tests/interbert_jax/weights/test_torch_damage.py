@@ -1,0 +1,225 @@
+"""Torch files with wrong sizes, damaged files, and files of other formats."""
+
+import pickle
+import random
+import zipfile
+
+import numpy as np
+import pytest
+
+from interbert_jax.weights.torch_file import load_torch_file
+from tests.support.torch_refusal import refused
+from tests.support.torch_writer import (
+  WRITERS,
+  Storage,
+  Tensor,
+  pickle_tree,
+  view,
+  whole,
+  write_legacy,
+  write_zip,
+)
+
+
+@pytest.fixture(params=WRITERS)
+def write(request):
+  return WRITERS[request.param]
+
+
+@pytest.fixture
+def path(tmp_path):
+  return tmp_path / "weights.bin"
+
+
+# Sizes.
+
+
+@pytest.mark.parametrize(
+  "tensor",
+  [
+    view(0, 6, 0, (7,), (1,)),
+    view(0, 6, 1, (6,), (1,)),
+    view(0, 6, 0, (2, 3), (4, 1)),
+    view(0, 6, 6, (), ()),
+    view(0, 6, 0, (1 << 61,), (1 << 61,)),
+  ],
+)
+def test_refuses_views_beyond_the_storage(write, path, tensor):
+  write(path, {"w": tensor})
+  refused(path, "storage '0' has 6")
+
+
+@pytest.mark.parametrize(
+  "shape, strides",
+  [((-1,), (1,)), ((2,), (-1,)), ((2,), (1, 1)), ((1.0,), (1,))],
+)
+def test_refuses_strange_shapes(write, path, shape, strides):
+  write(path, {"w": view(0, 6, 0, shape, strides)})
+  refused(path, "a tensor with")
+
+
+def test_refuses_negative_offset(write, path):
+  write(path, {"w": view(0, 6, -1, (2,), (1,))})
+  refused(path, "offset -1")
+
+
+def test_refuses_impossible_empty_shape(write, path):
+  write(path, {"w": view(0, 6, 0, (0, 1 << 61), (1, 1))})
+  refused(path, "impossible shape")
+
+
+@pytest.mark.parametrize(
+  "shape, strides",
+  [((1 << 40,), (0,)), ((3, 3), (1, 1)), ((2, 6), (0, 1))],
+)
+def test_refuses_overlap(write, path, shape, strides):
+  write(path, {"w": view(0, 6, 0, shape, strides)})
+  refused(path, "more than once")
+
+
+def test_refuses_many_views_of_one_storage(write, path):
+  storage = Storage(0, np.zeros(1 << 16, np.float32))
+  tree = [Tensor(storage, 0, (1 << 16,), (1,)) for _ in range(500)]
+  write(path, tree)
+  refused(path, "more than 16 times")
+
+
+def test_refuses_storage_that_the_file_lacks(write, path):
+  storage = Storage(0, np.zeros(4, np.float32))
+  storage.numel = 1 << 50
+  write(path, {"w": Tensor(storage, 0, (4,), (1,))})
+  refused(path, f"expected {1 << 52} bytes")
+
+
+def test_refuses_storage_declared_twice(write, path):
+  tree = [whole(0, np.zeros(4, np.float32)), whole(0, np.zeros(5, np.float32))]
+  write(path, tree)
+  refused(path, "two ways")
+
+
+def test_refuses_missing_member(path):
+  data, _ = pickle_tree({"w": whole(0, np.zeros(4, np.float32))})
+  write_zip(path, data=data)
+  refused(path, "archive/data/0", "no such member")
+
+
+def test_refuses_other_count_in_legacy_file(path):
+  write_legacy(path, {"w": whole(0, np.zeros(4, np.float32))})
+  content = path.read_bytes()
+  path.write_bytes(content[:-24] + (3).to_bytes(8, "little") + content[-16:])
+  refused(path, "has 3 elements", "expect 4")
+
+
+def test_refuses_compressed_bomb(path):
+  with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    archive.writestr("archive/data.pkl", pickle.dumps({}, 2))
+    archive.writestr("archive/data/0", bytes(1 << 24))
+  refused(path, "a compressed zip")
+
+
+def test_refuses_members_larger_than_the_file(path):
+  with zipfile.ZipFile(path, "w") as archive:
+    archive.writestr("archive/data.pkl", pickle.dumps({}, 2))
+    archive.writestr("archive/data/0", b"1234")
+    member = archive.getinfo("archive/data/0")
+    member.file_size = member.compress_size = 1 << 30
+  refused(path, f"claim {(1 << 30) + 6} bytes")
+
+
+def test_refuses_two_members_of_one_name(path):
+  with pytest.warns(UserWarning, match="Duplicate name"):
+    write_zip(path, {}, extra=[("archive/version", b"4")])
+  refused(path, "same name")
+
+
+def test_refuses_two_tables(path):
+  write_zip(path, {}, extra=[("other/data.pkl", b"\x80\x02}.")])
+  refused(path, "expected one data.pkl")
+
+
+# Damage and other formats.
+
+
+def test_refuses_every_cut(write, path):
+  write(path, {"w": whole(0, np.arange(3, dtype=np.float32))})
+  content = path.read_bytes()
+  load_torch_file(path)
+  for size in range(len(content)):
+    path.write_bytes(content[:size])
+    refused(path)
+
+
+def test_says_what_truncation_cut_off(path):
+  tree = {"w": whole("key", np.arange(3, dtype=np.float32))}
+  write_legacy(path, tree)
+  content = path.read_bytes()
+  path.write_bytes(content[:-5])
+  refused(path, "expected 12 bytes for storage 'key'", "only 7", "truncated")
+  path.write_bytes(content[:-60])
+  refused(path, "expected a whole pickle", "truncated")
+  write_zip(path, tree)
+  path.write_bytes(path.read_bytes()[:-1])
+  refused(path, "table of contents", "truncated")
+
+
+def test_damage_is_a_value_error(write, path):
+  write(path, {"w": whole(0, np.ones(3, np.float32)), "n": {"a": [1]}})
+  content = path.read_bytes()
+  chance = random.Random(0)
+  refusals = 0
+  for _ in range(300):
+    damaged = bytearray(content)
+    damaged[chance.randrange(len(content))] = chance.randrange(256)
+    path.write_bytes(damaged)
+    try:
+      load_torch_file(path)
+    except ValueError as error:
+      assert str(path) in str(error)
+      refusals += 1
+  assert refusals > 100
+
+
+def test_refuses_big_endian(path):
+  write_zip(path, {}, byteorder=b"big")
+  refused(path, "big-endian")
+  write_legacy(path, {}, little_endian=False)
+  refused(path, "big-endian")
+
+
+def test_refuses_torchscript(path):
+  write_zip(path, {}, extra=[("archive/constants.pkl", b"")])
+  refused(path, "TorchScript")
+
+
+@pytest.mark.parametrize(
+  "content, meaning",
+  [
+    (b"", "empty file"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "git lfs"),
+    (b"\x02\x00\x00\x00\x00\x00\x00\x00{}", "safetensors"),
+    (b"<!DOCTYPE html><html>", "HTML"),
+    (b"Not found\n", "text file"),
+    (b"\x93NUMPY\x01\x00", ".npy"),
+    (b"\x89HDF\r\n\x1a\n", "HDF5"),
+    (b"\x1f\x8b\x08\x00", "gzip"),
+    (bytes(257) + b"ustar\x00", "tar archive"),
+    (pickle.dumps({"w": 1}, 2), "plain pickle"),
+    (b"\x00\x01\x02\x03", "bytes 00010203"),
+  ],
+)
+def test_says_what_the_file_is(path, content, meaning):
+  path.write_bytes(content)
+  refused(path, "looks like", meaning)
+
+
+def test_names_other_archives(path):
+  np.savez(path.with_suffix(".npz"), w=np.ones(2))
+  refused(path.with_suffix(".npz"), "npz")
+  with zipfile.ZipFile(path, "w") as archive:
+    archive.writestr("readme.txt", "hello")
+  refused(path, "readme.txt")
+
+
+def test_refuses_directory_and_missing_file(tmp_path):
+  refused(tmp_path, "is a directory")
+  refused(tmp_path / "absent.bin", "no such file")

@@ -1,0 +1,60 @@
+"""A workdir of any task, with a checkpoint of random weights."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+
+from interbert_jax.app import build as experiment
+from interbert_jax.app.tasks.find import find_task
+from interbert_jax.checkpoints import params as checkpoint_params
+from interbert_jax.contract import json_file
+from interbert_jax.contract.batch import dummy_batch
+
+
+def set_tiny(config, files):
+  """A configuration of one layer over the files of a task's tests."""
+  for key in set(files) - {"split", "seed", "format"}:
+    value = files[key]
+    config.input[key] = value if isinstance(value, int) else str(value)
+  config.model.hidden_size = 32
+  config.model.num_interaction_layers = 1
+  config.evals.batch_size = 8
+  config.checkpoint.best_metric = ""
+  return config
+
+
+def save_random_run(workdir, config, *, step=2):
+  """Nothing is compiled; weights are large enough for scores to differ."""
+  found = find_task(config)
+  info = found.data(config, config.input.train_split).info
+  task = found.task(config, info)
+  example = dummy_batch(
+    task.batch_spec,
+    dims={**experiment.batch_dims(task, info), "B": 1},
+    vocab_size=task.config.vocab_size,
+  )
+  shapes = jax.eval_shape(
+    functools.partial(task.init, jax.random.key(0), example)
+  )
+  rng = np.random.default_rng(0)
+  params = jax.tree.map(
+    lambda x: (
+      rng.normal(0, 0.1, x.shape).astype(np.float32)
+      if x.ndim > 1
+      else np.ones(x.shape, np.float32)
+    ),
+    shapes,
+  )
+  checkpoint_params.save_params(
+    workdir / "checkpoints" / str(step),
+    params,
+    {
+      "model": dataclasses.asdict(task.config),
+      "step": step,
+      **{k: info[k] for k in ("vocab_sha256", "answers_sha256") if k in info},
+    },
+  )
+  json_file.write_json(workdir / "config.json", config.to_dict())
+  return workdir

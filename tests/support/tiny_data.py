@@ -1,0 +1,84 @@
+"""A small store, captions and vocabulary for the data tests."""
+
+import json
+
+import numpy as np
+
+E, C = 6, 5
+WORDS = "a dog cat man red on runs sits the".split()
+VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "##s", "un"]
+# A shape of InterBERT that compiles as fast as any.
+TINY_MODEL = {
+  "hidden_size": 16,
+  "num_interaction_layers": 1,
+  "num_text_layers": 1,
+  "num_region_layers": 1,
+  "num_heads": 2,
+  "region_num_heads": 2,
+  "mlp_dim": 16,
+  "region_mlp_dim": 16,
+  "pooler_dim": 16,
+}
+
+
+def make_record(image_id, *, regions=3, seed=0, class_probs=True):
+  rng = np.random.default_rng(seed)
+  corner = rng.uniform(0, 50, (regions, 2))
+  size = rng.uniform(5, 40, (regions, 2))
+  record = {
+    "image_id": image_id,
+    "width": 100 + seed,
+    "height": 90,
+    "features": rng.normal(size=(regions, E)).astype(np.float16),
+    "boxes": np.concatenate([corner, corner + size], 1).astype(np.float32),
+  }
+  if class_probs:
+    probs = rng.dirichlet(np.ones(C), regions)
+    record["class_probs"] = probs.astype(np.float16)
+  return record
+
+
+def make_records(count, **options):
+  """Images im0, im1, ... with 1 to 7 regions."""
+  return [
+    make_record(f"im{i}", regions=1 + i % 7, seed=i, **options)
+    for i in range(count)
+  ]
+
+
+def write_tiny_store(directory, records, *, num_classes=C, **options):
+  from input_pipeline.store.store_writer import write_store
+
+  return write_store(
+    directory,
+    records,
+    feature_dim=E,
+    num_classes=num_classes,
+    source="random",
+    extractor="none",
+    **options,
+  )
+
+
+def write_vocab(path, tokens=VOCAB):
+  path.write_bytes("".join(f"{token}\n" for token in tokens).encode())
+  return path
+
+
+def write_lines(path, images):
+  lines = [json.dumps(image, ensure_ascii=False) for image in images]
+  path.write_bytes("".join(f"{line}\n" for line in lines).encode())
+  return path
+
+
+def write_captions(path, *, train=8, val=3):
+  """Images from im0 on with 1 to 3 captions of 1 to 5 words."""
+  rng = np.random.default_rng(0)
+  images = []
+  for i in range(train + val):
+    captions = [
+      " ".join(rng.choice(WORDS, rng.integers(1, 6))) for _ in range(1 + i % 3)
+    ]
+    split = "train" if i < train else "val"
+    images.append({"image_id": f"im{i}", "split": split, "captions": captions})
+  return write_lines(path, images)

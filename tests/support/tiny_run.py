@@ -1,0 +1,75 @@
+"""A workdir of a tiny model with random weights, over tiny_data's files."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+
+from configs import common, finetuning
+from input_pipeline.text.tokenizer import Tokenizer
+from interbert_jax.checkpoints import params as checkpoint_params
+from interbert_jax.contract import json_file
+from interbert_jax.contract.batch import CANDIDATES, dummy_batch
+from interbert_jax.model.config import make_config
+from interbert_jax.tasks.retrieval import RetrievalTask
+from tests.support.tiny_data import (
+  E,
+  make_records,
+  write_tiny_store,
+  write_vocab,
+)
+from tests.support.tiny_task import NO_DROPOUT
+
+L, R = 9, 4
+
+
+def write_run(root, *, images=11, step=7, seed=0):
+  """The workdir; its store has im0, im1, ..."""
+  write_tiny_store(root / "regions", make_records(images))
+  vocab = Tokenizer(write_vocab(root / "vocab.txt"))
+  model = make_config(
+    "tiny",
+    vocab_size=vocab.vocab_size,
+    region_feature_dim=E,
+    num_region_classes=5,
+    hidden_size=32,
+    num_interaction_layers=1,
+    **NO_DROPOUT,
+  )
+  dims = {"B": 1, "T": 1, "I": 1, "L": L, "R": R, "E": E}
+  example = dummy_batch(CANDIDATES, dims=dims, vocab_size=vocab.vocab_size)
+  task = RetrievalTask(model)
+  shapes = jax.eval_shape(
+    functools.partial(task.init, jax.random.key(0)), example
+  )
+  rng = np.random.default_rng(seed)
+  # Larger than fresh ones, so that scores differ visibly; nothing is compiled.
+  params = jax.tree.map(
+    lambda x: (
+      rng.normal(0, 0.1, x.shape).astype(np.float32)
+      if x.ndim > 1
+      else np.ones(x.shape, np.float32)
+    ),
+    shapes,
+  )
+  workdir = root / "workdir"
+  checkpoint_params.save_params(
+    workdir / "checkpoints" / str(step),
+    params,
+    {
+      "model": dataclasses.asdict(model),
+      "vocab_sha256": vocab.sha256,
+      "step": step,
+    },
+  )
+  config = finetuning.retrieval(common.base_config())
+  config.input.store = str(root / "regions")
+  config.input.annotations = str(root / "captions.jsonl")
+  config.input.vocab = str(root / "vocab.txt")
+  config.input.max_regions = R
+  config.input.max_text_length = L
+  config.evals.pairs_per_step = 16
+  config.checkpoint.best_metric = ""
+  json_file.write_json(workdir / "config.json", config.to_dict())
+  return workdir

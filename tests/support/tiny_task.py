@@ -1,0 +1,50 @@
+"""A tiny pretraining task and NumPy batches for the training tests."""
+
+import numpy as np
+
+from interbert_jax.contract.batch import dummy_batch
+from interbert_jax.model.config import make_config
+from interbert_jax.tasks.pretrain import PretrainTask
+
+DIMS = {"L": 10, "R": 6, "E": 16, "C": 9}
+VOCAB = 120
+BATCH = 16
+NO_DROPOUT = {
+  "hidden_dropout": 0.0,
+  "attention_dropout": 0.0,
+  "region_hidden_dropout": 0.0,
+  "region_attention_dropout": 0.0,
+  "pooled_dropout": 0.0,
+}
+
+
+def tiny_task(*, dropout=True, region_target="classes", model=None, **options):
+  config = make_config(
+    "tiny",
+    vocab_size=VOCAB,
+    region_feature_dim=DIMS["E"],
+    num_region_classes=DIMS["C"],
+    region_target=region_target,
+    **({} if dropout else NO_DROPOUT),
+    **(model or {}),
+  )
+  options = {"group_size": 2, "mlm_rows": 10, "mrm_rows": 10, **options}
+  return PretrainTask(config, **options)
+
+
+def tiny_batch(step=0, batch_size=BATCH):
+  """The batch of a step: other examples at every step, always the same."""
+  batch = dummy_batch(
+    dims={**DIMS, "B": batch_size}, vocab_size=VOCAB, seed=step
+  )
+  position = np.arange(batch_size, dtype=np.int32) + step * batch_size
+  return {**batch, "position": position, "example_id": position % 37}
+
+
+def tiny_batches(first_step, last_step, *, seen=None):
+  """Yields the batches of the steps; records their example ids in `seen`."""
+  for step in range(first_step, last_step):
+    batch = tiny_batch(step)
+    if seen is not None:
+      seen[step] = batch["example_id"].tolist()
+    yield batch
