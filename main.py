@@ -15,7 +15,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from interbert_jax.app import command_line, hosts
-from interbert_jax.run.shared_workdir import local_path
+from interbert_jax.run.workdir import local_path
 
 FLAGS = flags.FLAGS
 _CONFIG = config_flags.DEFINE_config_file(

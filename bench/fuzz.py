@@ -7,8 +7,8 @@
 The suite does a little of the same (tests/runs/test_fuzz.py, whose targets
 these are). A finding is printed with its bytes in base64, and ends the program
 with status 1; put it into a test of the reader. Coverage guides the fuzzer
-through our own modules; the address space is limited, so that a reader that asks for
-more memory than ROOM is a finding too.
+through our own modules; the address space is limited, so that a reader that
+asks for more memory than ROOM is a finding too.
 """
 
 import argparse

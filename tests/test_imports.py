@@ -77,10 +77,10 @@ for path in sorted(pathlib.Path("{package}").rglob("*.py")):
 """
 
 TRAIN_TWO_STEPS = """
-from interbert_jax.checkpoint_params import load_params
+from interbert_jax.checkpoints.params import load_params
 from interbert_jax.parallel import make_parallel
-from interbert_jax.train import train_and_evaluate
-from tests.tiny_task import BATCH, DIMS, tiny_batches, tiny_task
+from interbert_jax.training.train import train_and_evaluate
+from tests.support.tiny_task import BATCH, DIMS, tiny_batches, tiny_task
 
 workdir = sys.argv[1]
 train_and_evaluate(
@@ -108,8 +108,8 @@ assert load_params(workdir + "/checkpoints/2")[1]["step"] == 2
 
 MAKE_A_BATCH = """
 import pathlib
-from input_pipeline.pretrain import PretrainData
-from tests import tiny_data
+from input_pipeline.tasks.pretrain import PretrainData
+from tests.support import tiny_data
 
 root = pathlib.Path(sys.argv[1])
 tiny_data.write_tiny_store(root / "store", tiny_data.make_records(11))

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.npy_header import plain_dtype
 from interbert_jax.contract.pickle_scan import scan_pickle
-from interbert_jax.contract.plain_dtype import plain_dtype
 
 MAX_BYTES = 256 << 20
 MAX_OPCODES = 1 << 20

@@ -14,7 +14,7 @@ from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.evaluation.results import params_fingerprint, write_result
 from interbert_jax.parallel import Parallel
 from interbert_jax.run.redact import redact_config
-from interbert_jax.run.shared_workdir import local_path
+from interbert_jax.run.workdir import local_path
 from interbert_jax.weights.export_folder import is_export, load_export, model_of
 
 

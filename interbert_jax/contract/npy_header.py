@@ -7,6 +7,7 @@ writer nothing and the reader everything.
 
 import math
 import pathlib
+import re
 import warnings
 from typing import BinaryIO
 
@@ -73,3 +74,21 @@ def open_npy(path: pathlib.Path, *, hint: str = AGAIN) -> np.ndarray:
     return np.memmap(path, dtype, "r", start, shape, order)
   except (OSError, EOFError, ValueError, TypeError) as e:
     raise DataError(f"not readable as npy: {e}", file=path, hint=hint) from None
+
+
+# b1 is bool; S3 and U3 are text of three characters.
+_CODE = re.compile(r"[<>|=]?(?:[fiu](?:1|2|4|8|16)|b1|\?|[SU]\d{1,9})")
+
+
+def plain_dtype(code: object) -> np.dtype:
+  """The dtype of a code such as "<f4".
+
+  Raises:
+    ValueError: it is no such code.
+  """
+  if not isinstance(code, str) or not _CODE.fullmatch(code):
+    raise ValueError(f"dtype {code!r:.40}")
+  try:
+    return np.dtype(code)
+  except TypeError as e:  # i16, f1
+    raise ValueError(f"dtype {code!r}: {e}") from None

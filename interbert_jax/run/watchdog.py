@@ -7,7 +7,7 @@ import threading
 import time
 
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.run.activity import Activity
+from interbert_jax.run.progress import Activity
 
 ABORTED = 70  # the exit status of a run that the watchdog has ended
 

@@ -10,7 +10,7 @@ from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.parallel import Parallel
 from interbert_jax.training import steps
 from interbert_jax.weights.init_from import read_init
-from interbert_jax.weights.init_report import InitReport
+from interbert_jax.weights.source import InitReport
 
 # Settings, or beginnings of their names, that may change between two starts of
 # a run: no step computes anything else under them, or their data is compared

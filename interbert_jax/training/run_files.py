@@ -8,7 +8,7 @@ from typing import Any
 from interbert_jax.contract import json_file
 from interbert_jax.run import environment as run_info
 from interbert_jax.training.resume import Start
-from interbert_jax.weights.init_report import InitReport
+from interbert_jax.weights.source import InitReport
 
 _STARTS = "starts.jsonl"
 

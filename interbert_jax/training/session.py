@@ -12,11 +12,10 @@ from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.parallel import Parallel
 from interbert_jax.run import nonfinite
-from interbert_jax.run.activity import ACTIVITIES, Activity
 from interbert_jax.run.example_log import ExampleLog
 from interbert_jax.run.metric_writer import MetricWriter
 from interbert_jax.run.preemption import Preempted, StopSignals
-from interbert_jax.run.progress import Progress, duration
+from interbert_jax.run.progress import ACTIVITIES, Activity, Progress, duration
 from interbert_jax.tasks import metrics
 from interbert_jax.training import plots
 from interbert_jax.training.optim import Optimizer

@@ -21,21 +21,24 @@ from interbert_jax.contract.batch_sizes import check_accumulation
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.parallel import Parallel, is_main_process, wait_for_all
-from interbert_jax.run.activity import Activity
 from interbert_jax.run.example_log import ExampleLog
 from interbert_jax.run.metric_writer import MetricWriter
 from interbert_jax.run.nonfinite import SkippedSteps
 from interbert_jax.run.preemption import StopSignals
-from interbert_jax.run.progress import Progress
+from interbert_jax.run.progress import Activity, Progress
 from interbert_jax.run.redact import redact_config
-from interbert_jax.run.shared_workdir import check_shared
 from interbert_jax.run.watchdog import Watchdog
-from interbert_jax.run.workdir import check_workdir, locked, move_contents
+from interbert_jax.run.workdir import (
+  check_shared,
+  check_workdir,
+  locked,
+  move_contents,
+)
 from interbert_jax.tasks.base import Task
 from interbert_jax.training import optim, run_files, steps
 from interbert_jax.training.resume import find_start
 from interbert_jax.training.session import EvaluationLeft, Session
-from interbert_jax.weights.init_report import InitReport
+from interbert_jax.weights.source import InitReport
 
 TrainBatches = Callable[[int, int], Iterator[Mapping[str, np.ndarray]]]
 

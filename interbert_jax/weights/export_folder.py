@@ -24,8 +24,7 @@ from interbert_jax.model.config import (
 )
 from interbert_jax.weights import model_card
 from interbert_jax.weights.official import params_to_torch
-from interbert_jax.weights.source import Source, read_tensors
-from interbert_jax.weights.vocab_match import vocab_hashes
+from interbert_jax.weights.source import Source, read_tensors, vocab_hashes
 from interbert_jax.weights.weights_file import write_safetensors
 
 FORMAT, VERSION = "interbert-jax", 1

@@ -18,18 +18,18 @@ from interbert_jax.checkpoints.params import load_params
 from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.model.config import InterBertConfig, config_from_official
 from interbert_jax.weights import export_folder, hf_bert
-from interbert_jax.weights.init_report import InitReport
 from interbert_jax.weights.official import check_tied, num_labels
 from interbert_jax.weights.official_names import TIED, official_tensors
 from interbert_jax.weights.source import (
+  InitReport,
   Source,
   check_format,
+  check_vocabulary,
   find_weights,
   guess_format,
   is_checkpoint,
   read_tensors,
 )
-from interbert_jax.weights.vocab_match import check_vocabulary
 
 # The downstream model keeps the pretraining model under this name.
 _INNER = "pretraining/"

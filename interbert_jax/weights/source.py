@@ -6,6 +6,7 @@ The last three are a weights file or a directory with one in it.
 """
 
 import dataclasses
+import hashlib
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -113,3 +114,103 @@ def check_format(format: str) -> None:
     raise ConfigError(
       f"init.format is {format!r}; wanted auto or one of {FORMATS}"
     )
+
+
+# Names shown of each group; the whole report is in init_report.json.
+_SHOWN = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class InitReport:
+  """Three groups: every parameter is in one of the first two.
+
+  Attributes:
+    path: where the weights are.
+    format: what they are, one of `init_source.FORMATS`.
+    loaded: our path -> the name in the file.
+    random: our path -> why it starts at random.
+    unused: name in the file -> why nothing took it.
+    notes: what could not be checked, and what differs by choice.
+  """
+
+  path: str
+  format: str
+  loaded: dict[str, str]
+  random: dict[str, str]
+  unused: dict[str, str]
+  notes: tuple[str, ...] = ()
+
+  def __str__(self) -> str:
+    return f"{self.path} ({self.format})"
+
+  def lines(self) -> list[str]:
+    """Counts and first names, for people."""
+    lines = [f"weights: {len(self.loaded)} tensors loaded from {self}"]
+    for title, group in (
+      ("start at random", self.random),
+      ("in the file are unused", self.unused),
+    ):
+      if group:
+        first = ", ".join(list(group)[:_SHOWN])
+        more = ", ..." if len(group) > _SHOWN else ""
+        lines.append(f"  {len(group)} {title}: {first}{more}")
+    return lines + [f"  note: {note}" for note in self.notes]
+
+  def to_json(self) -> dict[str, Any]:
+    groups = ("loaded", "random", "unused")
+    counts = {name: len(getattr(self, name)) for name in groups}
+    return {"counts": counts, **dataclasses.asdict(self)}
+
+
+def vocab_hashes(path: pathlib.Path) -> tuple[str, ...]:
+  """sha256 of the file, then without and with one final newline."""
+  data = path.read_bytes()
+  bare = data.removesuffix(b"\n")
+  return tuple(
+    hashlib.sha256(form).hexdigest() for form in (data, bare, bare + b"\n")
+  )
+
+
+def check_vocabulary(
+  path: pathlib.Path,
+  *,
+  wanted: str | None,
+  recorded: str | None,
+  file: str,
+) -> str | None:
+  """Refuses weights of another vocabulary.
+
+  Args:
+    path: the weights, a file or a directory.
+    wanted: sha256 of the vocabulary in use.
+    recorded: sha256 that was kept with the weights.
+    file: the vocabulary of the weights, or empty: then the recorded hash
+      counts, and where there is none, a vocab.txt beside the weights.
+
+  Returns:
+    What could not be checked, or None.
+  """
+  if file:
+    named = pathlib.Path(file)
+    if not named.is_file():
+      raise ConfigError(f"init.vocab={file}: no such file; check the path")
+    name, found = file, vocab_hashes(named)
+  elif recorded:
+    name, found = f"the vocabulary of {path}", (recorded,)
+  else:
+    beside = (path if path.is_dir() else path.parent) / "vocab.txt"
+    if not beside.is_file():
+      return (
+        f"no vocab.txt beside {path} and no hash in it: only the number of "
+        "words was compared; name its vocabulary with init.vocab"
+      )
+    name, found = str(beside), vocab_hashes(beside)
+  if not wanted:
+    return "the vocabulary in use has no known hash: only its size was compared"
+  if wanted not in found:
+    raise CheckpointError(
+      f"{name} has sha256 {found[0][:12]}, input.vocab has {wanted[:12]}: "
+      "the same ids would be other words; train with the vocabulary of the "
+      "weights, or start from weights of yours"
+    )
+  return None

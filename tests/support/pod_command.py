@@ -20,7 +20,7 @@ def main(argv) -> None:
   from jax.experimental import multihost_utils
 
   from interbert_jax.contract.errors import ConfigError
-  from interbert_jax.run.shared_workdir import check_shared
+  from interbert_jax.run.workdir import check_shared
 
   me = jax.process_index()
   if FLAGS.workdir:

@@ -16,7 +16,7 @@ from interbert_jax.model.config import make_config
 from interbert_jax.ranking import retrieval_metrics
 from interbert_jax.run import nonfinite
 from interbert_jax.training import steps
-from interbert_jax.weights import vocab_match
+from interbert_jax.weights import source
 from interbert_jax.weights.init_from import read_init
 from tests.support.error_row import calling, elsewhere
 
@@ -46,7 +46,7 @@ def _other_weights(place):
 
 
 def _another_vocabulary(place):
-  vocab_match.check_vocabulary(
+  source.check_vocabulary(
     place.root / "7", wanted="a" * 64, recorded="b" * 64, file=""
   )
 

@@ -114,7 +114,7 @@ def test_an_interrupted_conversion_goes_on(tmp_path, monkeypatch):
 KILLED = """
 import sys
 from input_pipeline.conversion.run import convert
-from tests.seed_format import FORMAT
+from tests.support.seed_format import FORMAT
 if __name__ == "__main__":
   convert(sys.argv[1], FORMAT, sys.argv[2], workers=2)
 """

@@ -100,8 +100,8 @@ def test_batches_before_it_are_read(engine):
 def test_tensorflow_says_nothing_of_it():
   code = """
 import numpy as np
-from input_pipeline.errors import DataError
-from input_pipeline.pipeline import step_batches
+from interbert_jax.contract.data_errors import DataError
+from input_pipeline.batches.engine import step_batches
 
 def read(step):
   raise DataError("found NaN")

@@ -118,7 +118,7 @@ blocked = ("tensorflow", "tensorflow_datasets", "array_record", "jax")
 sys.modules.update(dict.fromkeys(blocked))
 find = importlib.util.find_spec
 importlib.util.find_spec = lambda n, *a: None if n in blocked else find(n, *a)
-from input_pipeline.pretrain import PretrainData
+from input_pipeline.tasks.pretrain import PretrainData
 root, copy = map(pathlib.Path, sys.argv[1:])
 data = PretrainData(
   store=copy, annotations=root / "captions.jsonl", vocab=root / "vocab.txt",

@@ -9,7 +9,7 @@ import pytest
 
 from interbert_jax.app import hosts, last_words
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.run.shared_workdir import local_path
+from interbert_jax.run.workdir import local_path
 from tests.conftest import ROOT
 from tests.support.pod import environment, finish, start_pod
 

@@ -1,4 +1,4 @@
-"""recommend.py, eval_recommendation.py, eval_kdd and eval_chinese_clip.
+"""The commands that rank: recommend, eval_recommendation, eval_kdd, MUGE.
 
 As commands, on tiny files; what they compute is tested in test_recommendation.
 """

@@ -262,7 +262,7 @@ def test_it_needs_no_tensorflow_and_no_time():
   code = """
 import sys, time
 from configs import pretrain_en_large
-from tools.validate import validate
+from interbert_jax.app.settings.validate import validate
 config = pretrain_en_large.get_config()
 began = time.monotonic()
 validate(config, devices=8, hosts=1)

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import (
 )
 from tensorboard.summary.writer import event_file_writer
 
-from interbert_jax.run import activity
+from interbert_jax.run import progress
 from interbert_jax.run.metric_writer import MetricWriter, read_metrics
 from interbert_jax.run.progress import Progress, duration
 from interbert_jax.training.plots import plot_losses
@@ -138,20 +138,20 @@ def test_duration(seconds, text):
 def clock(monkeypatch):
   now = types.SimpleNamespace(seconds=1000.0)
   fake = types.SimpleNamespace(monotonic=lambda: now.seconds)
-  monkeypatch.setattr(activity, "time", fake)
+  monkeypatch.setattr(progress, "time", fake)
   return now
 
 
 def make_progress(doing=None, **changes):
   return Progress(
-    doing or activity.Activity(),
+    doing or progress.Activity(),
     **{"start_step": 0, "total_steps": 2000, "batch_size": 64, **changes},
   )
 
 
 def test_speed_and_eta_by_hand(clock):
   """After the first step: 20 steps in 10 s, then 30 s of evaluation."""
-  doing = activity.Activity()
+  doing = progress.Activity()
   found = make_progress(doing)
   doing.begin("compile")
   clock.seconds += 500  # compilation counts towards nothing
@@ -179,7 +179,7 @@ def test_speed_and_eta_by_hand(clock):
 
 
 def test_a_line_by_hand(clock):
-  doing = activity.Activity()
+  doing = progress.Activity()
   found = make_progress(doing, total_steps=20_000)
   doing.begin("step")
   found.first_step(200)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.run.activity import Activity
+from interbert_jax.run.progress import Activity
 from interbert_jax.run.watchdog import ABORTED, Watchdog
 from tests.conftest import ROOT
 from tests.support.line_task import train_line
@@ -34,8 +34,8 @@ def test_a_hang_is_shown_with_all_stacks(tmp_path, capfd):
 
 ABORT = """
 import sys, time
-from tests.line_task import train_line
-from tests.test_watchdog import a_loader_that_hangs
+from tests.support.line_task import train_line
+from tests.interbert_jax.run.test_watchdog import a_loader_that_hangs
 train_line(sys.argv[1], total_steps=6, watchdog_seconds=0.5,
   watchdog_abort=True, before_batch=a_loader_that_hangs)
 """

@@ -16,7 +16,7 @@ from tests.support.line_task import train_line
 
 HOLD = """
 import pathlib, sys, time
-from interbert_jax.workdir import locked
+from interbert_jax.run.workdir import locked
 with locked(pathlib.Path(sys.argv[1])):
   print("held", flush=True)
   time.sleep(60)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from interbert_jax.training import optim, steps
-from interbert_jax.training.bert_adam import clip_per_parameter
+from interbert_jax.training.optim import clip_per_parameter
 from tests.support.line_task import OPTIM, LineTask, line_batch
 from tests.support.tiny_task import tiny_batch, tiny_task
 
