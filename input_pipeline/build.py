@@ -10,7 +10,7 @@ from input_pipeline.tasks.statements import StatementData
 from input_pipeline.tasks.text import SentenceData
 from input_pipeline.tasks.vcr import VcrData
 from input_pipeline.tasks.vqa import VqaData
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 BUILDERS = {
   "pretrain": PretrainData,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from interbert_jax.contract.command import run_command
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 _CHUNK = 64  # records in memory
 _LMDB_MAP_BYTES = 1 << 40  # sparse: the file is as large as its content

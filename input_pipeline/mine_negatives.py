@@ -160,7 +160,7 @@ def _mine_images(options: argparse.Namespace, captions, store):
 
   from input_pipeline.negatives import near_images
   from input_pipeline.negatives.table import write_table
-  from interbert_jax.contract.data_errors import DataError
+  from interbert_jax.contract.errors import DataError
   from interbert_jax.contract.progress import Progress
 
   rows = store.rows(captions.image_ids)

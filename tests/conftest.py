@@ -17,6 +17,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 import pathlib
 
@@ -60,12 +61,16 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-  """Two tests with the same step compile it once, in any worker."""
+  """Two tests with the same step compile it once, in any worker.
+
+  JAX_COMPILATION_CACHE_DIR keeps what is compiled for the next run of tests.
+  """
+  if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    return
   base = tmp_path_factory.getbasetemp()
   if "PYTEST_XDIST_WORKER" in os.environ:
     base = base.parent  # of this run, and common to its workers
   jax.config.update("jax_compilation_cache_dir", str(base / "compiled"))
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from input_pipeline.annotations.reader import ImageCaptions, Reader, text_of
 from input_pipeline.annotations.source import Source
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 def _detect(source: Source) -> str | None:

@@ -8,7 +8,7 @@ import numpy as np
 from input_pipeline.annotations.captions import Captions
 from input_pipeline.annotations.reader import ImageCaptions, Reader
 from input_pipeline.annotations.source import Source, is_split
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 class Collected:

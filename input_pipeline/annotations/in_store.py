@@ -8,7 +8,7 @@ import numpy as np
 from input_pipeline.annotations.captions import SHOWN, Captions
 from input_pipeline.annotations.collected import Collected
 from input_pipeline.annotations.image_ids import match_image_ids
-from interbert_jax.contract.data_errors import DataError, MissingImages
+from interbert_jax.contract.errors import DataError, MissingImages
 
 
 def in_store(

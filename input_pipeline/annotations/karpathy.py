@@ -14,7 +14,7 @@ from input_pipeline.annotations.reader import (
   value_of,
 )
 from input_pipeline.annotations.source import Source
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 def _detect(source: Source) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from input_pipeline.annotations.reader import ImageCaptions, Reader
 from input_pipeline.annotations.source import Source
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 _COLUMNS = ("product_id", "query", "query_id")
 

@@ -8,7 +8,7 @@ from input_pipeline.annotations.captions import Captions
 from input_pipeline.annotations.collected import Collected
 from input_pipeline.annotations.in_store import in_store
 from input_pipeline.annotations.readers import find_reader
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 POLICIES = ("error", "skip")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.utf8 import decode
 
 PERSON = "person"

@@ -17,7 +17,7 @@ from input_pipeline.annotations import (
 )
 from input_pipeline.annotations.reader import Reader
 from input_pipeline.annotations.source import Source
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 READERS: dict[str, Reader] = {
   module.READER.name: module.READER

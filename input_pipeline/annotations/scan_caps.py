@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from input_pipeline.annotations.reader import ImageCaptions, Reader
 from input_pipeline.annotations.source import Source
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 PER_IMAGE = 5
 _SUFFIX = "_caps.txt"

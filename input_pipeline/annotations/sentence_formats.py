@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 OWN = "own"  # the format of users' own files
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from input_pipeline.annotations.sentence_formats import OWN, SentenceFormat
 from input_pipeline.annotations.source import Source
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 ON_BAD_ROW = ("error", "skip")
 

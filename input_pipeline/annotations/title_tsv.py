@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from input_pipeline.annotations.reader import ImageCaptions, Reader
 from input_pipeline.annotations.source import Source
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 _HEADERS = {"id", "item_id", "image_id", "product_id", "img_id"}
 

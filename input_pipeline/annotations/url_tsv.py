@@ -14,7 +14,7 @@ import numpy as np
 
 from input_pipeline.annotations.reader import ImageCaptions, Reader
 from input_pipeline.annotations.source import Source
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 _SCHEMES = ("http://", "https://")
 _HEADERS = (("caption", "url"), ("url", "caption"))

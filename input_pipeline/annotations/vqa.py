@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from input_pipeline.annotations.reader import id_of, objects_of, value_of
 from input_pipeline.annotations.source import Source
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 @dataclass(frozen=True)

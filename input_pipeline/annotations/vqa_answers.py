@@ -12,7 +12,7 @@ import pathlib
 import re
 from collections.abc import Iterable, Sequence
 
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.json_text import read_json
 from interbert_jax.contract.utf8 import decode
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from input_pipeline.store.host_tf import host_tensorflow
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 READERS = 2  # batches read at a time
 PREFETCH = 2  # batches that wait for the device

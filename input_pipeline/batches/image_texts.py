@@ -27,7 +27,7 @@ from input_pipeline.text.tokenizer import (
   check_max_length,
   pack_word_starts,
 )
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 class DataSource(NamedTuple):

@@ -16,7 +16,7 @@ from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.store.buffers import BufferPool
 from input_pipeline.store.region_arrays import Slots, array_specs
 from input_pipeline.store.region_store import RegionStore
-from interbert_jax.contract.data_errors import (
+from interbert_jax.contract.errors import (
   BadRecord,
   DataError,
   MissingImages,

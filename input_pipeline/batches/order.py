@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 # Streams of the position hash: independent draws at one position.
 IS_MATCH, CAPTION = 0x9FB21C651E98DF25, 0xD6E8FEB86659FD93

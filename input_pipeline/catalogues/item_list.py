@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from input_pipeline.annotations.reader import id_of
 from input_pipeline.annotations.source import Source
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 class Item(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any
 
 from input_pipeline.annotations.reader import id_of
 from input_pipeline.annotations.source import Source
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 KINDS = ("labels", "clicks")
 _VALUES = ("relevance", "clicks")

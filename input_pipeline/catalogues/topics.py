@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from input_pipeline.annotations.reader import id_of, value_of
 from input_pipeline.annotations.source import Source
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 class Topic(NamedTuple):

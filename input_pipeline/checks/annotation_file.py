@@ -15,7 +15,7 @@ from input_pipeline.annotations.image_ids import (
 from input_pipeline.annotations.source import Source
 from input_pipeline.annotations.vcr import read_vcr
 from input_pipeline.checks.report import Findings, Place
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 # What readers say -> the case it is.
 _CASES = (

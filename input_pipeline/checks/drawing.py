@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 _INK = (30, 34, 42)
 _PAPER = (255, 255, 255)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 _MAX_PIXELS = 100_000_000  # of a photograph: three bytes each
 _LABEL = 40  # characters of a name at a box

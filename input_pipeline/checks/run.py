@@ -28,7 +28,7 @@ from input_pipeline.checks.store_files import StoreFiles, check_store_files
 from input_pipeline.store.region_store import MANIFEST
 from input_pipeline.store.staged_store import is_staged
 from input_pipeline.text.tokenizer import Tokenizer
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.progress import Progress
 
 FAST_SAMPLE = 256  # records; reads below 40 MB of the usual features

@@ -11,7 +11,7 @@ import functools
 
 from input_pipeline.conversion.part import convert_part
 from input_pipeline.conversion.plan import Plan
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 def beam_runner(options: str = ""):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from input_pipeline.store.schema import ENCODINGS
 from input_pipeline.store.shard import COMPRESSION
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 ORDERS = ("score", "stored")
 CLASSES = ("source", "none", "background", "uniform", "one_hot")

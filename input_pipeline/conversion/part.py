@@ -20,7 +20,7 @@ from input_pipeline.store.shard import (
   Statistics,
   write_json,
 )
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 @dataclass

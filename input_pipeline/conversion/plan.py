@@ -12,7 +12,7 @@ from input_pipeline.conversion.to_record import layout_of
 from input_pipeline.formats.base import Format, Part
 from input_pipeline.formats.directory import walk_files
 from input_pipeline.store.schema import Layout
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.json_text import read_json
 
 

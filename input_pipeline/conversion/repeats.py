@@ -21,7 +21,7 @@ from input_pipeline.store.shard import (
   file_sha256,
   sync,
 )
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 @dataclass

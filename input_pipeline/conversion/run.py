@@ -32,7 +32,7 @@ from input_pipeline.store.store_writer import (
   new_directory,
   publish,
 )
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.json_text import read_json
 from interbert_jax.contract.progress import Progress
 

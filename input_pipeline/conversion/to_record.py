@@ -17,7 +17,7 @@ from input_pipeline.store.schema import (
   are_inside,
   are_ordered,
 )
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 # For images whose size nobody knows. Positions are relative to the size, so
 # only the one pixel that the official IoU adds depends on it.

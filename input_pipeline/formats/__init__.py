@@ -7,7 +7,7 @@ import importlib
 from pathlib import Path
 
 from input_pipeline.formats.base import Format
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 _MODULES = (
   "butd_tsv",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 _MAX_NUMBERS = 1 << 24  # in a list: 100 regions of 160,000
 

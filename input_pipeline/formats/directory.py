@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Iterator
 
 from input_pipeline.formats.base import Part, count_parts
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 _LOOK_AT = 1000  # entries that `first_file` looks at
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from input_pipeline.formats.base import Part, count_parts, natural_order
 from input_pipeline.formats.msgpack_file import load_msgpack
 from input_pipeline.formats.restricted_pickle import load_pickle
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.json_text import parse_json
 
 MAX_VALUE_BYTES = 256 << 20

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from input_pipeline.formats import tsv_file
 from input_pipeline.formats.base import Format, ImageRegions, Part, each
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 COLUMNS = (
   "img_id",

@@ -13,7 +13,7 @@ from input_pipeline.formats import directory
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import Format, ImageRegions, Part, each
 from input_pipeline.formats.npz_file import read_npz
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 _SUFFIX = ".npz"
 _KEYS = {"x", "bbox", "image_h", "image_w"}

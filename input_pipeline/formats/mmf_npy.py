@@ -7,7 +7,7 @@ from input_pipeline.formats import directory, mmf_lmdb
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import Format, ImageRegions, Part, each
 from input_pipeline.formats.npz_file import read_dict, read_npy
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 _SUFFIX = ".npy"
 _INFO = "_info.npy"

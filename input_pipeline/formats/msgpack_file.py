@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.npy_header import plain_dtype
 
 MAX_BYTES = 256 << 20

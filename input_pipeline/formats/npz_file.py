@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.formats.restricted_pickle import load_pickle
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.npy_header import AGAIN, read_header
 
 MAX_BYTES = 1 << 30

@@ -7,7 +7,7 @@ from input_pipeline.formats import lmdb_file
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import ImageRegions, Part, each
 from input_pipeline.formats.restricted_pickle import load_pickle
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 def pickled_row(value: lmdb_file.Value | DataError) -> Row:

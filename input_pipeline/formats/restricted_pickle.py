@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.npy_header import plain_dtype
 from interbert_jax.contract.pickle_scan import scan_pickle
 

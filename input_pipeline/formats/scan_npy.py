@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Iterator
 
 from input_pipeline.formats.base import Format, ImageRegions, Part, count_parts
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.npy_header import open_npy
 
 _SUFFIX = "_ims.npy"

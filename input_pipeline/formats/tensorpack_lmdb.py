@@ -13,7 +13,7 @@ from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import Format, ImageRegions, Part, each
 from input_pipeline.formats.msgpack_file import load_msgpack
 from input_pipeline.formats.restricted_pickle import load_pickle
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 ITEMS = {
   8: (

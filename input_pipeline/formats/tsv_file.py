@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import Part, natural_order
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 PART_BYTES = 256 << 20
 MAX_LINE_BYTES = 64 << 20

@@ -9,7 +9,7 @@ from input_pipeline.formats.base import Format, ImageRegions, Part, each
 from input_pipeline.formats.msgpack_file import load_msgpack
 from input_pipeline.formats.npz_file import read_npz
 from input_pipeline.formats.uniter_npz import from_row, read_counts
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 def _detect(path: pathlib.Path) -> str | None:

@@ -11,7 +11,7 @@ from input_pipeline.formats import directory
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import Format, ImageRegions, Part, each
 from input_pipeline.formats.npz_file import read_dict
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 _SUFFIX = ".npy"
 

@@ -15,7 +15,7 @@ import numpy as np
 from input_pipeline.formats import tsv_file
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import Format, ImageRegions, Part, each
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 GEOMETRY = 6  # numbers after the features: x1, y1, x2, y2, w, h
 _COLUMNS = tuple(range(3, 9))

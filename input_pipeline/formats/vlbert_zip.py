@@ -16,7 +16,7 @@ from input_pipeline.formats.base import (
 )
 from input_pipeline.formats.class_layout import with_background
 from input_pipeline.formats.npz_file import read_member
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 _SUFFIX = ".json"
 _MAX_MEMBER_BYTES = 64 << 20

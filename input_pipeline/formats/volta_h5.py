@@ -18,7 +18,7 @@ from input_pipeline.formats.base import (
   count_parts,
   each,
 )
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 _MAX_BYTES = 256 << 20
 # Nothing else of a group is read.

@@ -7,7 +7,7 @@ from input_pipeline.formats import lmdb_file, lxmert_tsv
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import Format, ImageRegions, Part
 from input_pipeline.formats.pickled_row import first_pickled_row, read_rows
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 # Records made from h5 files have its names, and no number of boxes.
 _H5 = {

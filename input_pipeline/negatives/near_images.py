@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.progress import Progress
 
 _READ = 256  # images read at a time

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from input_pipeline.negatives.table import NegativeTable
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 SHOWN = 8  # candidates of an item
 

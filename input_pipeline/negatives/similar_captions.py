@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.progress import Progress
 
 BLOCK = 4096  # captions compared with the pool at a time

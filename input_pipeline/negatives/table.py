@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.store.shard import sync, write_json
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.json_text import read_json
 from interbert_jax.contract.npy_header import open_npy
 

@@ -9,7 +9,7 @@ import pathlib
 import sys
 import threading
 
-from interbert_jax.contract.data_errors import BadRecord, DataError
+from interbert_jax.contract.errors import BadRecord, DataError
 
 POLICIES = ("error", "skip")
 MAX_SHARE = 0.01  # of the images; one may always be left out

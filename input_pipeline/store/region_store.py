@@ -27,7 +27,7 @@ from input_pipeline.store.quantise import dequantise
 from input_pipeline.store.region_arrays import Slots, array_specs
 from input_pipeline.store.schema import Layout
 from input_pipeline.store.shard import file_sha256
-from interbert_jax.contract.data_errors import (
+from interbert_jax.contract.errors import (
   BadRecord,
   DataError,
   MissingImages,

@@ -33,7 +33,7 @@ import numpy as np
 
 from input_pipeline.store.example_proto import decode_example, encode_example
 from input_pipeline.store.quantise import STEPS, dequantise, quantise
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 SCHEMA_VERSION = 2
 BOX_SLACK = 1.0  # pixels by which a box may leave the image: rounding

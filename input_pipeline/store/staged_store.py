@@ -30,7 +30,7 @@ from input_pipeline.store.region_store import (
   rows_of,
 )
 from input_pipeline.store.schema import Layout
-from interbert_jax.contract.data_errors import BadRecord, DataError
+from interbert_jax.contract.errors import BadRecord, DataError
 from interbert_jax.contract.json_text import read_json
 from interbert_jax.contract.npy_header import open_npy
 

@@ -21,7 +21,7 @@ from input_pipeline.store.staged_store import (
   file_crc32,
   read_staged,
 )
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.progress import Progress
 
 IMAGES_PER_SHARD = 4096

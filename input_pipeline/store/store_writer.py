@@ -25,7 +25,7 @@ from input_pipeline.store.shard import (
   sync,
   write_json,
 )
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 NAME = "regions"  # the TFDS name, and the start of the shards' names
 

@@ -21,7 +21,7 @@ from input_pipeline.store.buffers import BufferPool
 from input_pipeline.store.region_arrays import Slots
 from input_pipeline.tasks.pretrain import PretrainData
 from input_pipeline.tasks.text_corpus import TextCorpus
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 _WEIGHT_STEPS = 1 << 20  # to which weights are rounded
 # Corpora may differ in these; all else they must agree in.

@@ -24,7 +24,7 @@ from input_pipeline.negatives.table import open_table
 from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.store.region_arrays import Slots
 from input_pipeline.text.tokenizer import Tokenizer
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 # Streams of the position hash; those of further draws follow one by one.
 _TEXT, _IMAGE = 0x8EBC6AF09C88C6E3, 0x589965CC75374CC3

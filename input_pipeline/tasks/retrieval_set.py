@@ -16,7 +16,7 @@ from input_pipeline.annotations import load_captions
 from input_pipeline.store.quantise import dequantise
 from input_pipeline.store.staged_store import open_store
 from input_pipeline.text.tokenizer import Tokenizer
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 @dataclass(frozen=True)

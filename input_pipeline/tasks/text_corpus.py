@@ -13,7 +13,7 @@ from input_pipeline.annotations.source import Source
 from input_pipeline.batches.engine import text_specs
 from input_pipeline.store.region_arrays import Slots
 from input_pipeline.text.tokenizer import Tokenizer, pack_word_starts
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 class TextCorpus:

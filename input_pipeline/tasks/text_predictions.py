@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from input_pipeline.tasks.text import SentenceData
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 def write_predictions(

@@ -38,7 +38,7 @@ from input_pipeline.text.pairs import (
   pack_pairs,
 )
 from input_pipeline.text.tokenizer import Tokenizer, TokenTable
-from interbert_jax.contract.data_errors import BadRecord, DataError
+from interbert_jax.contract.errors import BadRecord, DataError
 
 ANSWER, RATIONALE = "answer", "rationale"
 # Rationales of the right answer, and of each of the four.

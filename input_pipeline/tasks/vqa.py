@@ -18,7 +18,7 @@ from input_pipeline.batches.image_texts import DataSource
 from input_pipeline.batches.merged_regions import MergedRegions
 from input_pipeline.batches.reader import BatchReader, fingerprint
 from input_pipeline.text.tokenizer import Tokenizer, check_max_length
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 class VqaData:

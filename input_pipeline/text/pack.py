@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from input_pipeline.text.tokenizer import Tokenizer, TokenTable
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 def kept_lengths(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from input_pipeline.text.tokenizer import Tokenizer
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 _SPECIAL = 3  # [CLS] and two [SEP]
 

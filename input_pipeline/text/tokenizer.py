@@ -13,7 +13,7 @@ import numpy as np
 import tokenizers
 
 from input_pipeline.text.words import find_segmenter
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.utf8 import decode
 
 _UNKNOWN = "[UNK]"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tokenizers
 
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 # (text, its pieces) -> [pieces] bool, true where a word begins.
 Segmenter = Callable[[str, tokenizers.Encoding], np.ndarray]

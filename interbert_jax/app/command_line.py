@@ -18,6 +18,7 @@ from absl import app, flags, logging
 
 from interbert_jax.app import hosts
 from interbert_jax.contract import file_error
+from interbert_jax.contract.errors import UserError
 
 USER_ERROR, BUG, INTERRUPTED = 2, 1, 130  # the last as a shell gives it
 
@@ -79,24 +80,11 @@ def _near(argv: Sequence[str]) -> str:
   return f" ({hint}README.md lists the configurations)"
 
 
-def _user_errors() -> tuple[type[Exception], ...]:
-  """The errors that a user's data or settings cause."""
-  found: list[type[Exception]] = []
-  for module, names in (
-    ("interbert_jax.contract.errors", ("ConfigError", "CheckpointError")),
-    ("interbert_jax.contract.data_errors", ("DataError",)),
-  ):
-    # Only what the command has imported can have been raised.
-    if module in sys.modules:
-      found += [getattr(sys.modules[module], name) for name in names]
-  return tuple(found)
-
-
 def explain(error: BaseException) -> tuple[str, int] | None:
   """(message, exit status) of an error that is no bug."""
   if isinstance(error, KeyboardInterrupt):
     return "interrupted", INTERRUPTED
-  if isinstance(error, _user_errors()):
+  if isinstance(error, UserError):
     return str(error), USER_ERROR
   if isinstance(error, OSError) and (words := file_error.describe(error)):
     return words, USER_ERROR

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from interbert_jax.contract import file_error
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import UserError
 
 
 def run_command(main: Callable[[], int | None]) -> int:
@@ -18,7 +18,7 @@ def run_command(main: Callable[[], int | None]) -> int:
   except BrokenPipeError:  # the reader of our output, such as head, has left
     sys.stderr.close()
     return 1
-  except (DataError, OSError) as error:
+  except (UserError, OSError) as error:
     words = str(error)
     if isinstance(error, OSError):
       words = file_error.describe(error)

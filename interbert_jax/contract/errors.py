@@ -1,9 +1,80 @@
-"""Errors a user can cause: one clear message, no traceback needed."""
+"""Errors that a user can cause: one clear message, no traceback needed."""
+
+from collections.abc import Sequence
+from typing import Any
 
 
-class ConfigError(ValueError):
+class UserError(ValueError):
+  """What a user's settings, files or data cause; a command ends with 2."""
+
+
+class ConfigError(UserError):
   """A configuration that cannot be run."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
   """A checkpoint that cannot be used."""
+
+
+class DataError(UserError):
+  """Data that cannot be used; the message names file, record and field."""
+
+  def __init__(
+    self,
+    problem: str,
+    *,
+    file: object = None,
+    record: object = None,
+    field: str | None = None,
+    hint: str | None = None,
+  ):
+    where = [
+      f"{name} {value}"
+      for name, value in (("record", record), ("field", field))
+      if value is not None
+    ]
+    parts = [str(file)] if file is not None else []
+    parts += [", ".join(where)] if where else []
+    parts += [problem]
+    super().__init__(": ".join(parts) + (f" ({hint})" if hint else ""))
+
+
+class BadRecord(DataError):
+  """A record of a region store that cannot be used.
+
+  Attributes:
+    facts: file, record, image_id, field and reason, as JSON.
+  """
+
+  def __init__(
+    self,
+    reason: str,
+    *,
+    file: object,
+    record: int,
+    image_id: str,
+    field: str | None = None,
+    hint: str = "the file is damaged; copy or write the store again",
+  ):
+    super().__init__(
+      reason,
+      file=file,
+      record=f"{record} (image id {image_id!r})",
+      field=field,
+      hint=hint,
+    )
+    self.facts: dict[str, Any] = {
+      "file": str(file),
+      "record": record,
+      "image_id": image_id,
+      "field": field,
+      "reason": reason,
+    }
+
+
+class MissingImages(DataError):
+  """Texts of images that a store lacks; `ids` are all of these."""
+
+  def __init__(self, problem: str, *, ids: Sequence[str], **about: Any):
+    super().__init__(problem, **about)
+    self.ids = tuple(ids)

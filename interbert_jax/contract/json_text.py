@@ -4,7 +4,7 @@ import json
 import pathlib
 from typing import Any
 
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 MAX_BYTES = 256 << 20  # of a file that describes others: a manifest, sizes
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 AGAIN = "the file is damaged or truncated; copy or extract it again"
 _MAX_HEADER = 10_000

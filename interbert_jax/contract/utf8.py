@@ -1,6 +1,6 @@
 """Text of files that should be UTF-8."""
 
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 def decode(

@@ -24,8 +24,7 @@ from input_pipeline import check
 from input_pipeline.store import schema, shard
 from input_pipeline.store.region_store import manifest_fingerprint
 from interbert_jax.app import train as run_training
-from interbert_jax.contract.data_errors import DataError
-from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.errors import ConfigError, DataError
 from interbert_jax.training import train
 from tests.support.tiny_data import (
   TINY_MODEL,

@@ -32,8 +32,7 @@ from input_pipeline.formats.restricted_pickle import load_pickle
 from input_pipeline.store import schema
 from input_pipeline.store.region_store import MANIFEST, read_manifest
 from interbert_jax.contract import json_file
-from interbert_jax.contract.data_errors import DataError
-from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.errors import ConfigError, DataError
 from interbert_jax.contract.npy_header import open_npy
 from interbert_jax.model.config import config_from_official
 from interbert_jax.weights.weights_file import read_weights

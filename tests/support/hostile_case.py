@@ -5,8 +5,11 @@ import pathlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from interbert_jax.contract.data_errors import DataError
-from interbert_jax.contract.errors import CheckpointError, ConfigError
+from interbert_jax.contract.errors import (
+  CheckpointError,
+  ConfigError,
+  DataError,
+)
 from tools.packages import PackageError
 
 # What a reader promises; ValueError itself for those below a command.

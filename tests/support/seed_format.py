@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from input_pipeline.formats.base import Format, Part
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tests.support.corpus import make_image
 
 PER_PART = 4

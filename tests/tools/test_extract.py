@@ -11,7 +11,7 @@ from PIL import Image
 
 from input_pipeline.conversion import run as conversion_run
 from input_pipeline.store.region_store import RegionStore
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tests.support import fake_extractor
 from tools.extract import __main__ as command
 from tools.extract import fetch, photos

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tools.extract.models import describe_models
 from tools.extract.photos import Photo
 from tools.extract.run import extract

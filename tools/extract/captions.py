@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Sequence
 
 from input_pipeline.annotations import list_splits, load_captions
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 NAME = "captions.jsonl"
 

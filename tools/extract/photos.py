@@ -10,7 +10,7 @@ from typing import NamedTuple
 from PIL import Image, ImageOps
 
 from input_pipeline.formats.directory import walk_files
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MAX_PIXELS = 100_000_000  # three bytes each; larger ones are no photographs

@@ -14,7 +14,7 @@ import numpy as np
 
 from input_pipeline.conversion.plan import stamp_files
 from input_pipeline.formats.base import Format, ImageRegions, Part, count_parts
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tools.extract.models import FEATURE_DIM, Models, load_extractor
 from tools.extract.photos import Photo, list_photos, open_photo
 from tools.extract.regions import Extractor

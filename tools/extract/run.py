@@ -9,7 +9,7 @@ from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.run import convert, name_changes
 from input_pipeline.formats.base import Format
 from input_pipeline.store.region_store import MANIFEST, RegionStore
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tools.extract.captions import NAME, match_captions, write_captions
 from tools.extract.models import Models, describe_models, load_extractor
 from tools.extract.photos import image_id_of, list_photos

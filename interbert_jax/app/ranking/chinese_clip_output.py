@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from interbert_jax.contract import json_file
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 PLACES = 10
 KEYS = {

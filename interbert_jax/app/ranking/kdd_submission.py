@@ -16,7 +16,7 @@ import numpy as np
 
 from input_pipeline.annotations.kdd_queries import KddQuery
 from interbert_jax.contract import json_file
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.ranking.metrics import RankedQuery, ndcg
 
 PLACES = 5

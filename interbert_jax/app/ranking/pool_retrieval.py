@@ -13,7 +13,7 @@ from input_pipeline.catalogues.catalogue import Catalogue
 from interbert_jax.app.ranking import chinese_clip_output, scoring
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.evaluation.bootstrap import mean_interval
 from interbert_jax.parallel import Parallel
 from interbert_jax.ranking import pool_ranks

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from input_pipeline.annotations.reader import id_of
 from input_pipeline.annotations.source import Source
 from interbert_jax.contract import json_file
-from interbert_jax.contract.data_errors import DataError
-from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.errors import ConfigError, DataError
 
 _COLUMNS = ("topic_id", "rank", "item_id", "score")
 FORMATS = (".jsonl", ".csv")

@@ -7,8 +7,7 @@ import numpy as np
 
 from input_pipeline.catalogues.relevance_log import Relevance, count_items
 from interbert_jax.app.ranking.ranking_file import RankedTopic
-from interbert_jax.contract.data_errors import DataError
-from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.errors import ConfigError, DataError
 from interbert_jax.evaluation.bootstrap import mean_interval
 from interbert_jax.ranking.baselines import popular_list, random_metrics
 from interbert_jax.ranking.metrics import (

@@ -23,8 +23,7 @@ from interbert_jax.app.settings import data as data_checks
 from interbert_jax.app.tasks.find import find_task
 from interbert_jax.checkpoints import checkpoints as checkpoint
 from interbert_jax.contract import batch_sizes
-from interbert_jax.contract.data_errors import DataError
-from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.errors import ConfigError, DataError
 from interbert_jax.run import nonfinite
 from interbert_jax.training import optim, param_groups, schedules, train
 from interbert_jax.weights.source import check_format

@@ -19,8 +19,7 @@ from input_pipeline.checks.splits import MISSING_IDS
 from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.contract import json_file
-from interbert_jax.contract.data_errors import DataError, MissingImages
-from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.errors import ConfigError, DataError, MissingImages
 
 
 class CaptionData(Protocol):

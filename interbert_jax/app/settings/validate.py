@@ -12,8 +12,7 @@ import jax
 from interbert_jax.app.settings import keys as config_keys
 from interbert_jax.app.settings import ranges as config_ranges
 from interbert_jax.app.settings.checks import CHECKS, Machine, Refused
-from interbert_jax.contract.data_errors import DataError
-from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.errors import ConfigError, DataError
 
 
 def validate(

@@ -8,7 +8,7 @@ import pytest
 
 from input_pipeline.annotations import READERS, list_splits, load_captions
 from input_pipeline.annotations.kdd_queries import read_kdd_queries
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 def dump(path, content):

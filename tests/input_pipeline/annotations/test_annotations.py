@@ -10,7 +10,7 @@ from input_pipeline.annotations import (
   load_captions,
   source,
 )
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tests.support.tiny_data import write_lines
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from input_pipeline.annotations import load_captions
 from input_pipeline.annotations.vcr import read_vcr, read_vcr_metadata
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 QUESTION = {
   "movie": "3015_CHARLIE_ST_CLOUD",

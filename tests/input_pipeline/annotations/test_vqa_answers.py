@@ -5,7 +5,7 @@ import json
 import pytest
 
 from input_pipeline.annotations import vqa_answers
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from input_pipeline.batches.order import (
   check_mismatches,
   pair_captions,
 )
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 IMAGE_OF_TEXT = np.repeat(np.arange(5, dtype=np.int32), [1, 5, 2, 3, 1])
 GOLDEN_ORDER = [2, 4, 3, 6, 5, 0, 1, 7, 1, 3, 7, 6, 0, 4, 2, 5]

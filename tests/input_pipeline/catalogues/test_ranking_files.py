@@ -19,8 +19,7 @@ from interbert_jax.app.ranking.ranking_file import (
   read_ranking,
   write_ranking,
 )
-from interbert_jax.contract.data_errors import DataError
-from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.errors import ConfigError, DataError
 from tests.support.tiny_data import write_lines
 
 

@@ -13,7 +13,7 @@ from input_pipeline.store import schema
 from input_pipeline.store.region_store import manifest_fingerprint
 from input_pipeline.store.store_writer import write_store
 from input_pipeline.text.tokenizer import Tokenizer
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tests.support.bad_input import (
   caption_lines,
   flip,

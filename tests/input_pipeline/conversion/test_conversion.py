@@ -18,7 +18,7 @@ from input_pipeline.conversion.plan import make_plan
 from input_pipeline.conversion.run import convert
 from input_pipeline.formats.base import ImageRegions
 from input_pipeline.store.region_store import RegionStore
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tests.conftest import ROOT
 from tests.support.corpus import C, E, make_image
 from tests.support.seed_format import FORMAT, write_seeds

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.formats import FORMATS
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tests.support import format_writers as write
 from tests.support.corpus import make_corpus
 

@@ -11,7 +11,7 @@ from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.run import convert
 from input_pipeline.formats import FORMATS, find_format, uniter_npz
 from input_pipeline.store.region_store import RegionStore
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tests.support import format_writers as write
 from tests.support.corpus import make_corpus
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.formats.restricted_pickle import load_pickle
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 
 PROTOCOLS = range(6)
 

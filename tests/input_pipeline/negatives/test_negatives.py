@@ -16,7 +16,7 @@ from input_pipeline.negatives.similar_captions import (
 from input_pipeline.negatives.table import open_table, write_table
 from input_pipeline.store.region_store import RegionStore
 from input_pipeline.tasks.pretrain import PretrainData
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tests.support.tiny_data import (
   VOCAB,
   make_record,

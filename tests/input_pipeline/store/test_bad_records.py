@@ -14,7 +14,7 @@ from input_pipeline.build import build
 from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.store.region_store import RegionStore
 from interbert_jax.app.build import held_out_batches
-from interbert_jax.contract.data_errors import BadRecord, DataError
+from interbert_jax.contract.errors import BadRecord, DataError
 from interbert_jax.parallel import make_parallel
 from tests.conftest import ROOT
 from tests.support import bad_input, tiny_questions
@@ -100,7 +100,7 @@ def test_batches_before_it_are_read(engine):
 def test_tensorflow_says_nothing_of_it():
   code = """
 import numpy as np
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from input_pipeline.batches.engine import step_batches
 
 def read(step):

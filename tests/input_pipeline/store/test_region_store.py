@@ -7,7 +7,7 @@ import pytest
 
 from input_pipeline.store import schema, store_writer
 from input_pipeline.store.region_store import RegionStore
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tests.support.tiny_data import (
   C,
   E,

@@ -13,7 +13,7 @@ from input_pipeline.store.region_store import RegionStore
 from input_pipeline.store.staged_store import StagedStore, open_store
 from input_pipeline.store.staged_writer import stage
 from input_pipeline.tasks.pretrain import PretrainData
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tests.conftest import ROOT
 from tests.input_pipeline.tasks.test_pretrain import assert_same_batches
 from tests.support.tiny_data import (

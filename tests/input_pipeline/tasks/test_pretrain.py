@@ -9,7 +9,7 @@ import pytest
 from input_pipeline.build import build
 from input_pipeline.tasks.pretrain import PretrainData
 from interbert_jax.contract.batch import PRETRAIN, check_batch
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tests.support.tiny_data import (
   VOCAB,
   C,

@@ -14,7 +14,7 @@ from input_pipeline.build import build
 from input_pipeline.tasks.vcr import ANSWER, RATIONALES_OF
 from input_pipeline.text.pairs import kept_lengths
 from interbert_jax.contract.batch import CHOICES, check_batch
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tests.support.tiny_data import make_record, write_tiny_store
 from tests.support.tiny_questions import vcr_question, words_of, write_vcr
 

@@ -7,7 +7,7 @@ import pytest
 
 from input_pipeline.build import build
 from interbert_jax.contract.batch import ANSWERS, check_batch
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tests.support.tiny_questions import vqa_files, words_of, write_vqa
 
 

@@ -5,7 +5,7 @@ import pytest
 from tokenizers import BertWordPieceTokenizer
 
 from input_pipeline.text.tokenizer import Tokenizer
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tests.support.tiny_data import VOCAB, write_vocab
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from input_pipeline.tasks.pretrain import PretrainData
 from input_pipeline.text.tokenizer import Tokenizer, pack_word_starts
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from tests.support.tiny_data import (
   VOCAB,
   make_records,

@@ -12,8 +12,11 @@ import pytest
 from interbert_jax.app import command_line
 from interbert_jax.app.build import read_run_config
 from interbert_jax.contract.command import run_command
-from interbert_jax.contract.data_errors import DataError
-from interbert_jax.contract.errors import CheckpointError, ConfigError
+from interbert_jax.contract.errors import (
+  CheckpointError,
+  ConfigError,
+  DataError,
+)
 from tests.conftest import ROOT
 from tests.support.error_place import Place
 
@@ -65,7 +68,7 @@ def test_a_mistake_shows_where_it_came_from(how):
 # A command whose work is PROGRAM.
 COMMAND = """
 import os, signal, sys
-from tools import command_line
+from interbert_jax.app import command_line
 
 def main(argv):
   {program}

@@ -10,7 +10,7 @@ from interbert_jax.app.evaluate.statements import evaluate_statements
 from interbert_jax.app.train import run_training
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.batch import STATEMENTS, check_batch, dummy_batch
-from interbert_jax.contract.data_errors import DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.evaluation.statements import StatementEvaluator
 from interbert_jax.model.config import make_config
 from interbert_jax.model.finetuned import ANSWER_HEAD, InterBertForTask
