@@ -9,6 +9,7 @@ import pathlib
 import sys
 
 from interbert_jax.contract.command import run_command
+from interbert_jax.contract.files import write_text
 
 _EXIT = "exit status: 0 ok (there may be warnings), 1 errors found, 2 not run"
 
@@ -123,11 +124,10 @@ def _check(options: argparse.Namespace) -> int:
 def _write(path: pathlib.Path, report):
   from input_pipeline.checks.splits import MISSING_IDS
 
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(report.to_json(), "utf-8")
+  write_text(path, report.to_json())
   if report.missing_ids:
     lines = "".join(f"{image_id}\n" for image_id in report.missing_ids)
-    path.with_name(MISSING_IDS).write_text(lines, "utf-8")
+    write_text(path.with_name(MISSING_IDS), lines)
 
 
 def _draw(options: argparse.Namespace, checked) -> pathlib.Path:

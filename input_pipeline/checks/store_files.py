@@ -18,9 +18,9 @@ from input_pipeline.store.region_store import (
   manifest_fingerprint,
 )
 from input_pipeline.store.schema import Layout
-from input_pipeline.store.shard import file_sha256
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.json_text import read_json
+from interbert_jax.contract.files import file_sha256
+from interbert_jax.contract.json_file import read_json
 
 _COPY_AGAIN = "copy or write the store again"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from input_pipeline.formats.base import Format, ImageRegions, Part, count_parts
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.npy_header import open_npy
+from interbert_jax.contract.numpy_files import open_npy
 
 _SUFFIX = "_ims.npy"
 

@@ -16,7 +16,7 @@ from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import Format, ImageRegions, Part, each
 from input_pipeline.formats.npz_file import read_npz
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.json_text import read_json
+from interbert_jax.contract.json_file import read_json
 
 KEYS = {"norm_bb", "features", "conf", "soft_labels"}
 

@@ -1,7 +1,6 @@
 """VL-BERT's zip: a JSON per image, arrays in base64."""
 
 import functools
-import json
 import pathlib
 import zipfile
 from collections.abc import Iterator
@@ -15,8 +14,9 @@ from input_pipeline.formats.base import (
   each,
 )
 from input_pipeline.formats.class_layout import with_background
-from input_pipeline.formats.npz_file import read_member
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.json_file import parse_json
+from interbert_jax.contract.numpy_files import read_member
 
 _SUFFIX = ".json"
 _MAX_MEMBER_BYTES = 64 << 20
@@ -69,15 +69,7 @@ def _decode(path: str, member: zipfile.ZipInfo) -> ImageRegions:
   archive, _ = _open(path)
   place = f"{path}@/{member.filename}"
   data = read_member(archive, member, file=path, max_bytes=_MAX_MEMBER_BYTES)
-  try:
-    content = json.loads(data)
-  except (ValueError, RecursionError) as e:
-    raise DataError(f"not JSON: {e}", file=place) from None
-  if not isinstance(content, dict):
-    raise DataError(
-      f"found {type(content).__name__}, wanted an object", file=place
-    )
-  row = Row(content, place=place)
+  row = Row(parse_json(data, file=place, kind=dict), place=place)
   row.image_id = pathlib.PurePosixPath(member.filename).stem
   width, height = row.size("image_w", "image_h")
   R = row.count("num_boxes")

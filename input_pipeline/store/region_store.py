@@ -10,9 +10,7 @@ Dimensions: B images, R region slots, E feature width, C region classes.
 
 import bisect
 import functools
-import hashlib
 import itertools
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,14 +24,13 @@ from input_pipeline.store.manifest import broken_fields
 from input_pipeline.store.quantise import dequantise
 from input_pipeline.store.region_arrays import Slots, array_specs
 from input_pipeline.store.schema import Layout
-from input_pipeline.store.shard import file_sha256
 from interbert_jax.contract.errors import (
   BadRecord,
   DataError,
   MissingImages,
 )
-from interbert_jax.contract.json_text import read_json
-from interbert_jax.contract.utf8 import decode
+from interbert_jax.contract.files import decode, facts_sha256, file_sha256
+from interbert_jax.contract.json_file import read_json
 
 SPLIT = "images"
 MANIFEST = "manifest.json"
@@ -365,4 +362,4 @@ def read_manifest(directory: pathlib.Path) -> dict[str, Any]:
 def manifest_fingerprint(manifest: dict[str, Any]) -> str:
   """Hash over everything else in the manifest, shard checksums included."""
   rest = {k: v for k, v in manifest.items() if k != "fingerprint"}
-  return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+  return facts_sha256(rest)

@@ -201,8 +201,8 @@ def test_vinvl_rows(column, value, words, tmp_path):
 def test_vinvl_predictions(tmp_path):
   folder = write.vinvl_tsv(CORPUS, tmp_path)
   for value, words in (
-    (b"{", "not JSON"),
-    (b"[]", "found list, wanted an object"),
+    (b"{", "not readable as JSON"),
+    (b"[]", "found list in JSON, wanted an object"),
     (b'{"image_h": 3}', "field image_w: missing; the record has image_h"),
   ):
     module_of(FORMATS["vinvl_tsv"])._sizes.cache_clear()
@@ -506,10 +506,10 @@ def rewrite_zip(path, change):
 @pytest.mark.parametrize(
   ("change", "words"),
   [
-    (lambda d: b"[]", ["found list, wanted an object"]),
-    (lambda d: d[:-9], ["not JSON"]),
-    (lambda d: b"[" * 100_000, ["not JSON"]),
-    (lambda d: b"\xff", ["not JSON"]),
+    (lambda d: b"[]", ["found list in JSON, wanted an object"]),
+    (lambda d: d[:-9], ["not readable as JSON"]),
+    (lambda d: b"[" * 100_000, ["not readable as JSON"]),
+    (lambda d: b"\xff", ["not readable as JSON"]),
     (lambda d: json.dumps({"image_w": 3}).encode(), ["field image_h: missing"]),
     (lambda d: bytes(70 << 20), ["found 73400320 bytes, the limit is"]),
   ],
