@@ -70,7 +70,7 @@ def test_mistakes_in_the_flags(changes, message):
   [
     ({}, True, "gcloud compute tpus tpu-vm ssh NAME --zone=ZONE --worker=all"),
     ({"SLURM_JOB_ID": "7"}, False, "srun --ntasks=4 --kill-on-bad-exit=1"),
-    ({"KUBERNETES_SERVICE_HOST": "x"}, False, "launch/jobset.sh, or"),
+    ({"KUBERNETES_SERVICE_HOST": "x"}, False, "launch/jobset.yaml, or"),
     ({}, False, "launch/local.sh 4 python main.py"),
   ],
 )
