@@ -4,14 +4,12 @@ Each half runs with the other half's libraries blocked.
 """
 
 import ast
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.scripts import environment, run_python
 
 DATA_LIBRARIES = (
   "tensorflow",
@@ -127,15 +125,7 @@ assert batch["region_features"].shape == (8, 4, tiny_data.E)
 def run_without(blocked, code, *arguments):
   """Runs Python code in a process where some packages cannot be imported."""
   block = f"import sys\nsys.modules.update(dict.fromkeys({blocked}))\n"
-  return subprocess.run(
-    (sys.executable, "-c", block + code, *map(str, arguments)),
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    timeout=300,
-    # One device: the step compiles in half the time.
-    env={**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"},
-  )
+  return run_python("-c", block + code, *arguments, env=environment())
 
 
 def test_the_model_trains_without_the_data_libraries(tmp_path):

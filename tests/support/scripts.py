@@ -28,14 +28,15 @@ def environment() -> dict[str, str]:
 
 
 def run_python(*arguments, env=None, cwd=ROOT) -> subprocess.CompletedProcess:
-  """`python ARGUMENTS` with this process's environment, and `env` on top."""
+  """`python ARGUMENTS` with `env` on top of this environment; None removes."""
+  env = {**os.environ, **(env or {})}
   return subprocess.run(
     (sys.executable, *map(str, arguments)),
     cwd=cwd,
     capture_output=True,
     text=True,
     timeout=LIMIT,
-    env={**os.environ, **(env or {})},
+    env={key: value for key, value in env.items() if value is not None},
   )
 
 

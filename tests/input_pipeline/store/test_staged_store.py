@@ -2,8 +2,6 @@
 
 import json
 import multiprocessing
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,8 +12,8 @@ from input_pipeline.store.staged_store import StagedStore, open_store
 from input_pipeline.store.staged_writer import stage
 from input_pipeline.tasks.pretrain import PretrainData
 from interbert_jax.contract.errors import DataError
-from tests.conftest import ROOT
 from tests.input_pipeline.tasks.test_pretrain import assert_same_batches
+from tests.support.scripts import run_python
 from tests.support.tiny_data import (
   make_records,
   write_captions,
@@ -132,13 +130,7 @@ print(batch["example_id"].tolist(), batch["region_features"].tobytes().hex())
 def test_a_copy_needs_no_tensorflow(root, tmp_path):
   data = make_data(root, stage_dir=tmp_path / "copy")
   batch = next(data.train_batches(7, 8, batch_size=4))
-  done = subprocess.run(
-    (sys.executable, "-c", WITHOUT_TENSORFLOW, root, tmp_path / "copy"),
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    timeout=120,
-  )
+  done = run_python("-c", WITHOUT_TENSORFLOW, root, tmp_path / "copy")
   assert done.returncode == 0, done.stderr
   features = batch["region_features"].tobytes().hex()
   assert done.stdout.strip() == f"{batch['example_id'].tolist()} {features}"

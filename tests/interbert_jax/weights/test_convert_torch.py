@@ -6,8 +6,6 @@ import hashlib
 import json
 import os
 import pathlib
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -20,7 +18,6 @@ from interbert_jax.convert_torch import main
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.weights.official import params_from_torch, params_to_torch
 from interbert_jax.weights.weights_file import read_weights, write_safetensors
-from tests.conftest import ROOT
 from tests.support.official_weights import (
   DECODER,
   VARIANTS,
@@ -28,6 +25,7 @@ from tests.support.official_weights import (
   read_official,
   same,
 )
+from tests.support.scripts import run_python
 from tests.support.torch_writer import WRITERS, Parameter, Storage, whole
 
 
@@ -235,15 +233,7 @@ def test_traceback_on_request(folder, monkeypatch):
 
 
 def shell(*command):
-  env = {k: v for k, v in os.environ.items() if k != "JAX_PLATFORMS"}
-  return subprocess.run(
-    [sys.executable, *map(str, command)],
-    cwd=ROOT,
-    env=env,
-    capture_output=True,
-    text=True,
-    timeout=300,
-  )
+  return run_python(*command, env={"JAX_PLATFORMS": None})
 
 
 def test_help_imports_no_jax():
