@@ -235,7 +235,6 @@ class RunSettings(Settings):
     CheckpointSettings, "which steps are kept"
   )
   evals: EvalSettings = setting(EvalSettings, "evaluation as the run trains")
-  # An error in the data ends the run before it begins.
   data_checks: str = setting(
     "error",
     "what an error in the sample of the data that is checked first leads to: "
