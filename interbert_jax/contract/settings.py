@@ -220,7 +220,30 @@ def _of_type(cls: type[Settings], name: str, kind: Any, value: Any) -> Any:
     if not isinstance(value, Mapping):
       raise ConfigError(f"{key_of(cls, name)} is {value!r}; wanted a section")
     return read(kind, value)
+  if typing.get_origin(kind) is dict:
+    return _named_sections(cls, name, typing.get_args(kind)[1], value)
   return _tuples(value)
+
+
+def _named_sections(
+  cls: type[Settings], name: str, kind: type[S], value: Any
+) -> dict[str, S]:
+  """Settings by names that users give, such as `input.corpora`."""
+  if not isinstance(value, Mapping):
+    raise ConfigError(f"{key_of(cls, name)} is {value!r}; wanted a section")
+  sections, problems = {}, []
+  for key, section in value.items():
+    place = f"{key_of(cls, name)}.{key}"
+    if not isinstance(section, Mapping):
+      problems.append(f"{place} is {section!r}; wanted a section")
+      continue
+    try:
+      sections[key] = read(kind, section)
+    except ConfigError as error:
+      problems.append(str(error).replace(f"{kind.section}.", f"{place}."))
+  if problems:
+    raise ConfigError("\n".join(problems))
+  return sections
 
 
 def _tuples(value: Any) -> Any:
