@@ -76,7 +76,7 @@ def _check_output(path: pathlib.Path) -> None:
 
 
 def _read_config(path: pathlib.Path):
-  from interbert_jax.model.config import config_from_official
+  from interbert_jax.weights.official_config import config_from_official
 
   try:
     return config_from_official(path)

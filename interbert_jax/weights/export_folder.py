@@ -17,13 +17,13 @@ from flax import traverse_util
 
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import CheckpointError, ConfigError
-from interbert_jax.model.config import (
-  InterBertConfig,
+from interbert_jax.model.config import InterBertConfig
+from interbert_jax.weights import model_card
+from interbert_jax.weights.official import params_to_torch
+from interbert_jax.weights.official_config import (
   checked_config,
   official_config,
 )
-from interbert_jax.weights import model_card
-from interbert_jax.weights.official import params_to_torch
 from interbert_jax.weights.source import Source, read_tensors, vocab_hashes
 from interbert_jax.weights.weights_file import write_safetensors
 

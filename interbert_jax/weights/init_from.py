@@ -16,9 +16,10 @@ from flax import traverse_util
 
 from interbert_jax.checkpoints.params import load_params
 from interbert_jax.contract.errors import CheckpointError, ConfigError
-from interbert_jax.model.config import InterBertConfig, config_from_official
+from interbert_jax.model.config import InterBertConfig
 from interbert_jax.weights import export_folder, hf_bert
 from interbert_jax.weights.official import check_tied, num_labels
+from interbert_jax.weights.official_config import config_from_official
 from interbert_jax.weights.official_names import TIED, official_tensors
 from interbert_jax.weights.source import (
   InitReport,

@@ -16,7 +16,6 @@ import pytest
 
 from configs import common
 from interbert_jax.model import boxes
-from interbert_jax.model.config import config_from_official
 from interbert_jax.model.inputs import RegionInput, TextInput, region_input
 from interbert_jax.model.interbert import (
   InterBertForPretraining,
@@ -26,6 +25,7 @@ from interbert_jax.tasks import masking, rows
 from interbert_jax.tasks.pretrain import PretrainInputs, PretrainTask
 from interbert_jax.training import optim, steps
 from interbert_jax.weights.official import params_from_torch, params_to_torch
+from interbert_jax.weights.official_config import config_from_official
 
 # Of the largest value of the tensor: float32 rounding through four layers.
 TOLERANCE = 1e-5

@@ -16,11 +16,11 @@ from interbert_jax.checkpoints import params as checkpoint_params
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.contract.json_file import dumps, write_json
 from interbert_jax.export import main
-from interbert_jax.model.config import config_from_official
 from interbert_jax.weights import export_folder
 from interbert_jax.weights.export_folder import load_export
 from interbert_jax.weights.init_from import read_init
 from interbert_jax.weights.official import params_from_torch
+from interbert_jax.weights.official_config import config_from_official
 from interbert_jax.weights.weights_file import read_weights
 from tests.conftest import ROOT
 from tests.support.official_weights import VARIANTS, read_official, same
