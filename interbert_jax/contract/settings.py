@@ -77,17 +77,12 @@ class Settings:
   section: ClassVar[str] = ""
 
   def __post_init__(self):
-    kinds = types_of(type(self))
     problems = [
       problem
-      for field in dataclasses.fields(self)
-      for kind, may_be_none in [kinds[field.name]]
+      for name, (kind, rule) in rules_of(type(self)).items()
       if (
         problem := _mistake(
-          _key(self.section, field.name),
-          kind,
-          getattr(self, field.name),
-          {**field.metadata, "may_be_none": may_be_none},
+          _key(self.section, name), kind, getattr(self, name), rule
         )
       )
     ]
@@ -114,6 +109,19 @@ def types_of(cls: type[Settings]) -> dict[str, tuple[Any, bool]]:
   return types_of_fields
 
 
+@functools.cache
+def rules_of(cls: type[Settings]) -> dict[str, tuple[Any, dict[str, Any]]]:
+  """Of each field its type, and its metadata with `may_be_none`."""
+  kinds = types_of(cls)
+  return {
+    field.name: (
+      kinds[field.name][0],
+      {**field.metadata, "may_be_none": kinds[field.name][1]},
+    )
+    for field in dataclasses.fields(cls)
+  }
+
+
 def is_section(kind: Any) -> bool:
   """Whether a field of this type has settings of its own."""
   return isinstance(kind, type) and issubclass(kind, Settings)
@@ -134,30 +142,41 @@ def _mistake(key: str, kind: Any, value: Any, rule: Mapping[str, Any]) -> str:
   Args:
     key: the full name of the setting.
     kind: its type.
-    value: found.
-    rule: the metadata of its field, and whether it may be None.
+    value: its value.
+    rule: see `rules_of`.
   """
-  outer = typing.get_origin(kind) or kind
+  outer, choices = typing.get_origin(kind) or kind, rule.get("choices")
   if outer not in _WORDS or (value is None and rule["may_be_none"]):
     return ""  # sections look at their fields themselves
-  item = typing.get_args(kind)[:1] if outer is tuple else ()
-  item = item if item and item[0] in _WORDS else ()
-  fits = _fits(value, outer)
-  fits = fits and all(_fits(x, item[0]) for x in value if item)
-  numbers = value if isinstance(value, tuple) else (value,)
-  fits = fits and all(_in_range(x, rule) for x in numbers)
-  choices = rule.get("choices")
-  if fits and (not choices or value in choices):
+  items = value if isinstance(value, tuple) else (value,)
+  if (
+    _fits(value, outer)
+    and all(_fits(x, _item(kind)) for x in items)
+    and all(_in_range(x, rule) for x in items)
+    and (not choices or value in choices)
+  ):
     return ""
-  wanted = _WORDS[outer] + "".join(f", each of it {_WORDS[x]}" for x in item)
-  if choices:
-    wanted = f"one of {', '.join(choices)}"
-  elif words := _range_words(rule):
-    wanted = words if outer is float else f"{wanted}, {words}"
   near = difflib.get_close_matches(str(value), choices or (), n=1)
   hint = f"; did you mean {near[0]}?" if near else ""
-  none = ", or None" if rule["may_be_none"] else ""
-  return f"{key} is {value!r}; wanted {wanted}{none}{hint}"
+  return f"{key} is {value!r}; wanted {wanted(kind, rule)}{hint}"
+
+
+def _item(kind: Any) -> Any:
+  """The type of what a tuple holds; of what is no tuple its own."""
+  return (*typing.get_args(kind), kind)[0]
+
+
+def wanted(kind: Any, rule: Mapping[str, Any]) -> str:
+  """The values that a setting may have, in words; see `_mistake`."""
+  outer, choices = typing.get_origin(kind) or kind, rule.get("choices")
+  words = _WORDS[outer]
+  if choices:
+    words = f"one of {', '.join(choices)}"
+  if outer is tuple and _item(kind) in _WORDS:
+    words += f", each of it {_WORDS[_item(kind)]}"
+  if limits := _range_words(rule):
+    words = limits if outer is float else f"{words}, {limits}"
+  return f"{words}, or None" if rule["may_be_none"] else words
 
 
 def _range_words(rule: Mapping[str, Any]) -> str:
@@ -176,7 +195,9 @@ def _range_words(rule: Mapping[str, Any]) -> str:
   )
 
 
-def _fits(value: Any, kind: type) -> bool:
+def _fits(value: Any, kind: Any) -> bool:
+  if kind not in _WORDS:
+    return True
   if isinstance(value, bool) or kind is bool:
     return isinstance(value, bool) and kind is bool
   if kind is float:
@@ -194,19 +215,6 @@ def _in_range(value: Any, rule: Mapping[str, Any]) -> bool:
     and (rule.get("above") is None or value > rule["above"])
     and (rule.get("below") is None or value < rule["below"])
   )
-
-
-def defaults(cls: type[Settings]) -> dict[str, Any]:
-  """The value of each field where nobody sets one; sections are dicts."""
-  values = {}
-  for field in dataclasses.fields(cls):
-    if is_section(field.default_factory):
-      values[field.name] = defaults(field.default_factory)
-    elif field.default_factory is not dataclasses.MISSING:
-      values[field.name] = field.default_factory()
-    else:
-      values[field.name] = field.default
-  return values
 
 
 def read(
@@ -237,17 +245,15 @@ def read_fields(
   """(the fields that are sound, what is wrong with the others); see `read`."""
   section = cls.section if section is None else section
   fields, problems = {}, []
-  rules = {field.name: field.metadata for field in dataclasses.fields(cls)}
-  kinds = types_of(cls)
+  rules = rules_of(cls)
   for name in sorted(values.keys() - rules.keys(), key=str):
     near = difflib.get_close_matches(str(name), list(rules), n=1)
     hint = f"did you mean {_key(section, near[0])}?" if near else "remove it"
     problems.append(f"{_key(section, name)} is no key; {hint}")
   for name in (name for name in rules if name in values):
-    key, (kind, may_be_none) = _key(section, name), kinds[name]
+    key, (kind, rule) = _key(section, name), rules[name]
     try:
       value = _of_type(key, kind, values[name])
-      rule = {**rules[name], "may_be_none": may_be_none}
       if problem := _mistake(key, kind, value, rule):
         raise ConfigError(problem)
       fields[name] = value

@@ -8,7 +8,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.contract.batch_sizes import ParallelSettings
@@ -122,7 +122,7 @@ class OptimSettings(Settings):
   milestone_factor: float = setting(
     0.1, "what each milestone multiplies the rate with", above=0
   )
-  rate_groups: tuple[tuple, ...] = setting(
+  rate_groups: tuple[Any, ...] = setting(
     (),
     "pairs of a regular expression, searched in the paths of the parameters, "
     "and a multiplier of their rate; the first match wins, 0 freezes: "

@@ -21,10 +21,10 @@ from interbert_jax.weights import export_folder, hf_bert
 from interbert_jax.weights.official import check_tied, num_labels
 from interbert_jax.weights.official_config import config_from_official
 from interbert_jax.weights.official_names import TIED, official_tensors
+from interbert_jax.weights.settings import InitSettings
 from interbert_jax.weights.source import (
   InitReport,
   Source,
-  check_format,
   check_vocabulary,
   find_weights,
   guess_format,
@@ -49,12 +49,7 @@ def read_init(
   *,
   config: InterBertConfig,
   vocab_sha256: str | None = None,
-  format: str = "auto",
-  layers: Sequence[int] = (),
-  region_layers: Sequence[int] = (),
-  vocab: str = "",
-  skip: Sequence[str] = (),
-  ema: bool = False,
+  **options: Any,
 ) -> tuple[Any, InitReport]:
   """Parameters to start from.
 
@@ -64,11 +59,7 @@ def read_init(
     wanted: the model's parameters, as arrays or shapes.
     config: the model.
     vocab_sha256: of the vocabulary in use.
-    format: one of `init_source.FORMATS` where "auto" guesses wrong.
-    layers, region_layers: of a BERT, see `hf_bert.bert_source`.
-    vocab: the vocabulary of the weights; empty for the one kept with them.
-    skip: beginnings of parameters' paths that stay random.
-    ema: takes a checkpoint's moving average instead of its parameters.
+    options: fields of `InitSettings`.
 
   Returns:
     (a tree like `wanted`, None where a parameter stays random; the report)
@@ -77,18 +68,21 @@ def read_init(
     CheckpointError: listing everything that does not fit.
     ConfigError: for options that make no sense.
   """
-  check_format(format)
-  format, source = _read(path, config, format, layers, region_layers, ema)
+  settings = InitSettings(**options)
+  format, source = _read(path, config, settings)
   note = check_vocabulary(
     pathlib.Path(path),
     wanted=vocab_sha256,
     recorded=source.vocab_sha256,
-    file=vocab,
+    file=settings.vocab,
   )
   _check_model(path, source.model, config)
   flat = traverse_util.flatten_dict(wanted, sep="/")
   found, report = _fit(
-    source, {k: tuple(v.shape) for k, v in flat.items()}, path=path, skip=skip
+    source,
+    {k: tuple(v.shape) for k, v in flat.items()},
+    path=path,
+    skip=settings.skip,
   )
   notes = source.notes if note is None else (*source.notes, note)
   return (
@@ -98,20 +92,21 @@ def read_init(
 
 
 def _read(
-  path, config, format, layers, region_layers, ema
+  path: str, config: InterBertConfig, settings: InitSettings
 ) -> tuple[str, Source]:
-  """(what it is, its tensors)."""
+  """(the format of the weights, their tensors)."""
+  format, layers = settings.format, settings.layers
   if format == "checkpoint" or (
     format == "auto" and is_checkpoint(epath.Path(path))
   ):
-    format, source = "checkpoint", _checkpoint_source(path, ema)
+    format, source = "checkpoint", _checkpoint_source(path, settings.ema)
   else:
     folder = pathlib.Path(path)
     file = find_weights(folder)
     tensors = read_tensors(file)
     if format == "auto":
       format = guess_format(tensors, file)
-    if ema:
+    if settings.ema:
       raise ConfigError(
         f"init.ema is for a checkpoint of a run; {path} is taken as format "
         f"{format!r}: leave it out"
@@ -121,11 +116,11 @@ def _read(
         hf_bert.read_bert_config(folder),
         config,
         path=folder,
-        with_regions=bool(region_layers),
+        with_regions=bool(settings.region_layers),
       )
       try:
         source = hf_bert.bert_source(
-          tensors, config, layers=layers, region_layers=region_layers
+          tensors, config, layers=layers, region_layers=settings.region_layers
         )
       except ValueError as error:
         raise type(error)(f"{path}: {error}") from error
@@ -134,7 +129,7 @@ def _read(
       source = _official_source(path, tensors, config)
     else:
       source = export_folder.export_source(folder, file, tensors)
-  if layers or region_layers:
+  if layers or settings.region_layers:
     raise ConfigError(
       f"init.layers and init.region_layers are for a BERT; {path} is taken as "
       f"format {format!r}: leave them empty, or set init.format"

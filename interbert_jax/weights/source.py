@@ -16,7 +16,6 @@ import numpy as np
 from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.weights.weights_file import read_weights
 
-FORMATS = ("checkpoint", "export", "official", "bert")
 WORDS = "embeddings.word_embeddings.weight"
 _EXPORTED_WORDS = "encoder.text_embeddings.word_embeddings.embedding"
 # In the order in which a directory is searched for them.
@@ -109,13 +108,6 @@ def guess_format(names: Iterable[str], path: pathlib.Path) -> str:
   )
 
 
-def check_format(format: str) -> None:
-  if format not in ("auto", *FORMATS):
-    raise ConfigError(
-      f"init.format is {format!r}; wanted auto or one of {FORMATS}"
-    )
-
-
 # Names shown of each group; the whole report is in init_report.json.
 _SHOWN = 3
 
@@ -126,7 +118,7 @@ class InitReport:
 
   Attributes:
     path: where the weights are.
-    format: what they are, one of `init_source.FORMATS`.
+    format: what they are, one of `settings.FORMATS`.
     loaded: our path -> the name in the file.
     random: our path -> why it starts at random.
     unused: name in the file -> why nothing took it.
