@@ -115,7 +115,7 @@ def retrieval_evaluator(
   model: InterBertConfig,
   parallel: Parallel,
   max_images: int | None = None,
-  score: tuple[str, int] = SCORES["match"],
+  score: Mapping[str, int] = SCORES["match"],
 ) -> tuple[RetrievalEvaluator, RetrievalSet]:
   section = config["input"]
   found = build(

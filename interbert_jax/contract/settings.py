@@ -217,7 +217,7 @@ def read(cls: type[S], section: Mapping[str, Any]) -> S:
 def _of_type(cls: type[Settings], name: str, kind: Any, value: Any) -> Any:
   """Tuples of lists (JSON has no other), settings of sections."""
   if isinstance(kind, type) and issubclass(kind, Settings):
-    if not isinstance(value, Mapping):
+    if not hasattr(value, "items"):  # a ConfigDict is no Mapping
       raise ConfigError(f"{key_of(cls, name)} is {value!r}; wanted a section")
     return read(kind, value)
   return _tuples(value)

@@ -7,12 +7,13 @@ from input_pipeline.build import build
 from input_pipeline.tasks.mixture import Mixture
 from input_pipeline.tasks.pretrain import PretrainData
 from interbert_jax.app import build as experiment
+from interbert_jax.contract.settings import read
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.evaluation.region_accuracy import RegionAccuracy
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
-from interbert_jax.tasks.masking import RegionMasking, TextMasking
-from interbert_jax.tasks.pretrain import PretrainTask, region_target
+from interbert_jax.tasks.pretrain import PretrainTask
+from interbert_jax.tasks.settings import PretrainSettings
 
 
 def data(config: Mapping[str, Any], split: str) -> PretrainData | Mixture:
@@ -45,25 +46,15 @@ def task(
   *,
   model: InterBertConfig | None = None,
 ) -> PretrainTask:
-  section = dict(config["task"])
-  del section["name"]
-  text_masking = TextMasking(
-    mask_id=info["mask_id"], **section.pop("text_masking")
-  )
-  region_masking = RegionMasking(**section.pop("region_masking"))
+  settings = read(PretrainSettings, config["task"])
   return PretrainTask(
-    config=model
+    model
     or experiment.model_config(
-      config["model"],
-      info,
-      region_target=region_target(
-        section["mrm_loss"], section["mrm_feature_weight"]
-      ),
+      config["model"], info, region_target=settings.region_target
     ),
-    text_masking=text_masking,
-    region_masking=region_masking,
+    settings,
+    mask_id=info["mask_id"],
     feature_encoding=info["feature_encoding"],
-    **section,
   )
 
 

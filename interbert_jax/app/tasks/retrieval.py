@@ -6,10 +6,12 @@ from typing import Any
 from input_pipeline.build import build
 from input_pipeline.tasks.retrieval import CandidateData
 from interbert_jax.app import build as experiment
+from interbert_jax.contract.settings import read
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.retrieval import SCORES, RetrievalTask
+from interbert_jax.tasks.settings import RetrievalSettings
 
 
 def data(config: Mapping[str, Any], split: str) -> CandidateData:
@@ -28,12 +30,10 @@ def task(
   *,
   model: InterBertConfig | None = None,
 ) -> RetrievalTask:
-  section = dict(config["task"])
-  del section["name"]
   return RetrievalTask(
-    config=model or experiment.model_config(config["model"], info),
+    model or experiment.model_config(config["model"], info),
+    read(RetrievalSettings, config["task"]),
     feature_encoding=info["feature_encoding"],
-    **section,
   )
 
 

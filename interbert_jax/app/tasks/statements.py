@@ -9,10 +9,12 @@ from typing import Any
 from input_pipeline.build import build
 from input_pipeline.tasks.statements import StatementData
 from interbert_jax.app import build as experiment
+from interbert_jax.contract.settings import read
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.evaluation.statements import StatementEvaluator
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
+from interbert_jax.tasks.settings import StatementSettings
 from interbert_jax.tasks.statements import StatementTask
 
 
@@ -34,14 +36,12 @@ def task(
   *,
   model: InterBertConfig | None = None,
 ) -> StatementTask:
-  section = dict(config["task"])
-  del section["name"]
   return StatementTask(
-    config=model or experiment.model_config(config["model"], info),
+    model or experiment.model_config(config["model"], info),
     num_labels=len(info["label_names"]),
     num_images=info["images_per_example"],
+    settings=read(StatementSettings, config["task"]),
     feature_encoding=info["feature_encoding"],
-    **section,
   )
 
 

@@ -26,12 +26,9 @@ def task(
   *,
   model: InterBertConfig | None = None,
 ) -> TextTask:
-  section = dict(config["task"])
-  del section["name"]
   return TextTask(
-    config=model or experiment.model_config(config["model"], info),
+    model or experiment.model_config(config["model"], info),
     num_labels=info["num_labels"],
-    **section,
   )
 
 

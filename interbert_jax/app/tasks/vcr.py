@@ -33,12 +33,9 @@ def task(
   *,
   model: InterBertConfig | None = None,
 ) -> VcrTask:
-  section = dict(config["task"])
-  del section["name"]
   return VcrTask(
-    config=model or experiment.model_config(config["model"], info),
+    model or experiment.model_config(config["model"], info),
     feature_encoding=info["feature_encoding"],
-    **section,
   )
 
 

@@ -23,13 +23,10 @@ def task(
   *,
   model: InterBertConfig | None = None,
 ) -> VqaTask:
-  section = dict(config["task"])
-  del section["name"]
   return VqaTask(
-    config=model or experiment.model_config(config["model"], info),
+    model or experiment.model_config(config["model"], info),
     num_answers=info["num_answers"],
     feature_encoding=info["feature_encoding"],
-    **section,
   )
 
 
