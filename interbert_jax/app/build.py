@@ -107,7 +107,7 @@ def retrieval_evaluator(
   model: InterBertConfig,
   parallel: Parallel,
   max_images: int | None = None,
-  score: tuple[str, int] = SCORES["match"],
+  score: Mapping[str, int] = SCORES["match"],
 ) -> tuple[RetrievalEvaluator, RetrievalSet]:
   section = dataclasses.asdict(settings.input)
   found = build(
