@@ -16,6 +16,7 @@ import jax
 from interbert_jax.contract.batch import dummy_batch
 from interbert_jax.model.config import make_config
 from interbert_jax.tasks.pretrain import PretrainTask
+from interbert_jax.tasks.settings import PretrainSettings
 from interbert_jax.training import optim, steps
 
 BATCH = 32
@@ -36,7 +37,7 @@ def compiled(remat: str, parts: int):
     num_region_classes=100,
     remat=remat,
   )
-  task = PretrainTask(config, group_size=8)
+  task = PretrainTask(config, PretrainSettings(group_size=8))
   dims = {"L": 36, "R": 36, "E": 256, "C": 100, "B": BATCH}
   batch = dummy_batch(dims=dims, vocab_size=1000)
   key = jax.random.key(0)

@@ -81,9 +81,7 @@ class TaskKind:
   best_mode: str = "max"
 
 
-_STATEMENTS = TaskKind(
-  StatementInput, StatementSettings, best="dev/accuracy"
-)
+_STATEMENTS = TaskKind(StatementInput, StatementSettings, best="dev/accuracy")
 TASKS = {
   "pretrain": TaskKind(
     PretrainInput, PretrainSettings, RetrievalEvals, best_mode="min"

@@ -5,8 +5,7 @@ import pytest
 from configs import quickstart
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.training.plots import plot_losses
-from interbert_jax.training.resume import check_settings
-from interbert_jax.training.resume import read_starts
+from interbert_jax.training.resume import check_settings, read_starts
 from tests.support.line_task import train_line
 
 
