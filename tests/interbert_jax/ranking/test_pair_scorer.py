@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from interbert_jax.model.finetuned import InterBertForTask
 
 from interbert_jax.evaluation.retrieval import (
   RetrievalEvaluator,
@@ -11,7 +12,6 @@ from interbert_jax.evaluation.retrieval import (
   protocol_parts,
 )
 from interbert_jax.model.config import make_config
-from interbert_jax.model.finetuned import InterBertForTask
 from interbert_jax.model.inputs import TextInput, region_input
 from interbert_jax.parallel import make_parallel
 from interbert_jax.ranking import pair_scorer

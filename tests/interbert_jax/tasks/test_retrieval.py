@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
+from interbert_jax.model.finetuned import InterBertForTask
 
 from interbert_jax.contract.batch import CANDIDATES, dummy_batch
 from interbert_jax.model.config import make_config
-from interbert_jax.model.finetuned import InterBertForTask
 from interbert_jax.model.inputs import TextInput, region_input
 from interbert_jax.tasks.retrieval import SCORES, RetrievalTask, pair_score
 from interbert_jax.weights.init_from import read_init

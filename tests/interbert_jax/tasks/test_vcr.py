@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from interbert_jax.model.finetuned import CHOICE_HEAD, InterBertForTask
 
 from interbert_jax.contract.batch import CHOICES, dummy_batch
 from interbert_jax.evaluation.predictions import Predictor
 from interbert_jax.evaluation.vcr import VcrEvaluator
 from interbert_jax.model.config import make_config
-from interbert_jax.model.finetuned import CHOICE_HEAD, InterBertForTask
 from interbert_jax.model.inputs import TextInput, region_input
 from interbert_jax.parallel import make_parallel
 from interbert_jax.tasks.vcr import VcrTask
