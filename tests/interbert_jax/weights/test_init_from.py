@@ -150,6 +150,23 @@ def test_heads_come_and_go(official, downstream, tmp_path):
   assert set(report.unused.values()) == {"the model has no such head"}
 
 
+def test_downstream_checkpoints_from_before_there_was_one_layout(
+  official, downstream, tmp_path
+):
+  """The pretraining model was a part of the downstream one."""
+  params = tree(downstream)
+  inner = tree(official)
+  old = {k: v for k, v in params.items() if k not in inner}
+  old["pretraining"] = inner
+  checkpoint_params.save_params(tmp_path / "7", old, {"step": 7})
+  path = tmp_path / "old.safetensors"
+  write_safetensors(path, traverse_util.flatten_dict(old, sep="."))
+  for source in (tmp_path / "7", path):
+    found, report = read(source, downstream)
+    same(found, params)
+    assert report.random == report.unused == {}
+
+
 def test_parameters_can_be_skipped(official, tmp_path):
   path = save(tmp_path / "7", official)
   wanted = tree(official)
