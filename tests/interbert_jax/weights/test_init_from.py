@@ -268,7 +268,9 @@ def test_vocabularies_must_be_the_same(official, tmp_path):
   path = tmp_path / "x.safetensors"
   _, report = read(path, official, vocab_sha256=ours)
   assert any("only the number of words" in note for note in report.notes)
-  _, report = read(path, official, vocab_sha256=ours, vocab=tmp_path / "v.txt")
+  _, report = read(
+    path, official, vocab_sha256=ours, vocab=str(tmp_path / "v.txt")
+  )
   assert len(report.notes) == 1
   # Beside the weights; one final newline more or less is no difference.
   for content in (words, words.removesuffix(b"\n")):
