@@ -12,7 +12,7 @@ from input_pipeline.store.region_store import RegionStore
 from input_pipeline.tasks.mixture import mixture_data
 from interbert_jax.contract.batch import check_batch, pretrain_spec
 from interbert_jax.contract.errors import DataError
-from interbert_jax.tasks.masking import TextMasking
+from interbert_jax.tasks.settings import TextMasking
 from tests.support.tiny_data import (
   make_record,
   write_lines,

@@ -18,8 +18,8 @@ from interbert_jax.contract.batch import check_batch, pretrain_spec
 from interbert_jax.evaluation.evaluators import eval_step
 from interbert_jax.model.config import make_config
 from interbert_jax.tasks import metrics
-from interbert_jax.tasks.masking import TextMasking
 from interbert_jax.tasks.pretrain import PretrainTask
+from interbert_jax.tasks.settings import PretrainSettings
 from interbert_jax.training import optim, steps
 from interbert_jax.training.settings import OptimSettings
 from tests.support import format_writers
@@ -182,10 +182,8 @@ def test_titles_teach_masked_segments(shared_dir, tokenizer, tmp_path):
   )
   task = PretrainTask(
     config,
-    text_masking=TextMasking(mask_id=tokenizer.mask_id),
-    group_size=16,
-    mlm_rows=12,
-    mrm_rows=1,
+    PretrainSettings(group_size=16, mlm_rows=12, mrm_rows=1),
+    mask_id=tokenizer.mask_id,
   )
   batches = list(text_batches(shared_dir, "train", tokenizer, tmp_path, 16, 40))
   dev = list(text_batches(shared_dir, "dev", tokenizer, tmp_path, 16, 4))

@@ -14,7 +14,7 @@ from interbert_jax.evaluation.region_accuracy import (
 )
 from interbert_jax.model.inputs import TextInput
 from interbert_jax.parallel import make_parallel
-from interbert_jax.tasks.masking import RegionMasking
+from interbert_jax.tasks.settings import RegionMasking
 from tests.support.tiny_task import tiny_batch, tiny_task
 
 COUNT = 32

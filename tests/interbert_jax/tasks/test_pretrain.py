@@ -7,8 +7,8 @@ import pytest
 from interbert_jax.contract.batch import check_batch
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.tasks import losses
-from interbert_jax.tasks.masking import TextMasking
 from interbert_jax.tasks.rows import take_rows
+from interbert_jax.tasks.settings import TextMasking
 from tests.support.tiny_task import BATCH, tiny_batch, tiny_task
 
 KEY = jax.random.key(0)
@@ -135,8 +135,8 @@ def test_confidence_weighs_classes(both):
 @pytest.mark.parametrize(
   ("options", "words"),
   [
-    ({"mrm_loss": "l2"}, "wanted kl, hard, hard_confidence or features"),
-    ({"global_region": "max"}, "wanted masked_sum or visible_mean"),
+    ({"mrm_loss": "l2"}, "task.mrm_loss is 'l2'; wanted one of kl, hard"),
+    ({"global_region": "max"}, "wanted one of masked_sum, visible_mean"),
     ({"mrm_loss": "features"}, "needs model.region_target 'features'"),
     ({"mrm_feature_weight": 0.5}, "needs model.region_target 'both'"),
     (
