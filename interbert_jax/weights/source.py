@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from interbert_jax.contract.errors import CheckpointError, ConfigError
-from interbert_jax.weights.settings import FORMATS
 from interbert_jax.weights.weights_file import read_weights
 
 WORDS = "embeddings.word_embeddings.weight"
