@@ -1,17 +1,17 @@
-"""Joins the islands: what every task's configuration becomes.
+"""Joins the islands: what the settings of every task become.
 
-Used by main.py, the eval scripts and tools/tasks/, which has a file for each
-task. Keyword sections of the configuration go whole to the function that owns
-them, so that an unknown key fails.
+Used by main.py, the eval scripts and interbert_jax/app/tasks/, which has a file
+for each task.
 """
 
-import math
+import dataclasses
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 
+from configs.common import Experiment
 from input_pipeline.build import build
 from input_pipeline.tasks.retrieval_set import RetrievalSet
 from interbert_jax.contract import json_file
@@ -19,7 +19,11 @@ from interbert_jax.contract.errors import ConfigError
 from interbert_jax.evaluation.evaluators import LossEvaluator
 from interbert_jax.evaluation.predictions import Predictor
 from interbert_jax.evaluation.retrieval import RetrievalEvaluator
-from interbert_jax.model.config import InterBertConfig, make_config
+from interbert_jax.model.config import (
+  InterBertConfig,
+  ModelSettings,
+  make_config,
+)
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.base import Task
 from interbert_jax.tasks.retrieval import SCORES
@@ -29,14 +33,14 @@ _TEXT_KEYS = ("text_ids", "text_length", "image_of_text")
 
 
 def model_config(
-  section: Mapping[str, Any], info: Mapping[str, Any], **changes: Any
+  settings: ModelSettings, info: Mapping[str, Any], **changes: Any
 ) -> InterBertConfig:
   """The model; widths that are not set are taken from the data.
 
   Raises:
     ConfigError: where a width is set and the data has another.
   """
-  changes = {**section, **changes}
+  changes = {**vars(settings), **changes}
   size = changes.pop("size")
   for key, found in (
     ("vocab_size", info["vocab_size"]),
@@ -53,23 +57,11 @@ def model_config(
   return make_config(size, **changes)
 
 
-def batch_dims(task: Task, info: Mapping[str, Any]) -> dict[str, int]:
-  """The sizes of the letters of the batch contract."""
-  return {
-    "L": info["max_text_length"],
-    "R": info.get("max_regions", 1),
-    "E": task.config.region_feature_dim,
-    "C": info["num_classes"] or 1,
-    "T": info.get("texts_per_example", 1),
-    "I": info.get("images_per_example", 1),
-  }
-
-
 def held_out_batches(
-  config: Mapping[str, Any], data, *, parallel: Parallel
+  settings: Experiment, data, *, parallel: Parallel
 ) -> Callable[[], Iterator]:
   """What gives this process's batches of held-out data, again and again."""
-  batch_size = config["evals"]["batch_size"]
+  batch_size = settings.evals.batch_size
   parallel.check_batch_size(batch_size, name="evals.batch_size")
   bad_records = getattr(data, "bad_records", None)  # texts alone have none
   if bad_records is not None:
@@ -86,30 +78,30 @@ def held_out_batches(
 
 
 def loss_evaluator(
-  config: Mapping[str, Any],
+  settings: Experiment,
   data,
   *,
   task: Task,
   parallel: Parallel,
 ) -> LossEvaluator:
-  batches = held_out_batches(config, data, parallel=parallel)
+  batches = held_out_batches(settings, data, parallel=parallel)
   return LossEvaluator(task=task, parallel=parallel, batches=batches)
 
 
 def predictor(
-  config: Mapping[str, Any], data, *, task, parallel: Parallel
+  settings: Experiment, data, *, task, parallel: Parallel
 ) -> Predictor:
   """Of all examples of the data."""
   return Predictor(
     task=task,
     parallel=parallel,
-    batches=held_out_batches(config, data, parallel=parallel),
+    batches=held_out_batches(settings, data, parallel=parallel),
     num_examples=data.num_examples,
   )
 
 
 def retrieval_evaluator(
-  config: Mapping[str, Any],
+  settings: Experiment,
   split: str,
   *,
   model: InterBertConfig,
@@ -117,7 +109,7 @@ def retrieval_evaluator(
   max_images: int | None = None,
   score: Mapping[str, int] = SCORES["match"],
 ) -> tuple[RetrievalEvaluator, RetrievalSet]:
-  section = config["input"]
+  section = dataclasses.asdict(settings.input)
   found = build(
     "retrieval",
     split=split,
@@ -140,47 +132,17 @@ def retrieval_evaluator(
     parallel=parallel,
     images={key: getattr(found, key) for key in _IMAGE_KEYS},
     texts={key: getattr(found, key) for key in _TEXT_KEYS},
-    pairs_per_step=config["evals"]["pairs_per_step"],
+    pairs_per_step=settings.evals.pairs_per_step,
   )
   return evaluator, found
 
 
-def check_length(section: Mapping[str, Any]) -> None:
-  """Refuses all but one of train.steps and train.epochs."""
-  if (section["steps"] is None) == (section["epochs"] is None):
-    raise ConfigError(
-      f"train.steps is {section['steps']} and train.epochs is "
-      f"{section['epochs']}; set exactly one of them"
-    )
-
-
-def total_steps(config: Mapping[str, Any], num_examples: int) -> int:
-  """Steps of the run, whose length is given in steps or in epochs."""
-  section = config["train"]
-  check_length(section)
-  if section["steps"] is not None:
-    steps = section["steps"]
-  else:
-    steps = math.ceil(section["epochs"] * num_examples / section["batch_size"])
-  if steps < 1:
-    raise ConfigError(f"the run has {steps} steps; wanted at least 1")
-  return steps
-
-
-def host_options(config: Mapping[str, Any]) -> dict[str, Any]:
+def host_options(settings: Experiment) -> dict[str, Any]:
   """Keywords of any data that are not in the configuration's section."""
   return {
-    "seed": config["seed"],
+    "seed": settings.seed,
     "host": (jax.process_index(), jax.process_count()),
   }
-
-
-def optim_section(
-  config: Mapping[str, Any], num_examples: int
-) -> dict[str, Any]:
-  """The keywords of `optim.make_optimizer`, but for the parameters."""
-  epoch = num_examples / config["train"]["batch_size"]
-  return {**config["optim"], "steps_per_epoch": epoch}
 
 
 def read_run_config(workdir: str | pathlib.Path) -> dict[str, Any]:

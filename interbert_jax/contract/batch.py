@@ -10,12 +10,45 @@ width, C region classes; T texts and I images of an example with candidates.
 """
 
 import math
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from interbert_jax.contract.errors import ConfigError
+
+Batch = dict[str, np.ndarray]
+
+
+class Data(Protocol):
+  """What trains or evaluates a model: the examples of a split, as batches."""
+
+  unit: str  # what examples are, for messages
+  num_examples: int
+  dims: Mapping[str, int]  # of the batches, without B
+
+  @property
+  def info(self) -> Mapping[str, Any]:
+    """Facts as JSON; `fingerprint` changes when any batch would."""
+    ...
+
+  def train_batches(
+    self,
+    first_step: int,
+    last_step: int,
+    *,
+    batch_size: int,
+    shard_index: int = 0,
+    shard_count: int = 1,
+  ) -> Iterator[Batch]:
+    """Yields this shard's rows of the batches of steps first .. last - 1."""
+    ...
+
+  def eval_batches(
+    self, *, batch_size: int, shard_index: int = 0, shard_count: int = 1
+  ) -> Iterator[Batch]:
+    """Yields every example once; padding rows have weight 0."""
+    ...
 
 
 class ArraySpec(NamedTuple):

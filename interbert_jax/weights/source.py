@@ -15,7 +15,6 @@ import numpy as np
 
 from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.model.config import InterBertConfig
-from interbert_jax.weights.settings import FORMATS
 from interbert_jax.weights.weights_file import read_weights
 
 WORDS = "embeddings.word_embeddings.weight"
@@ -122,13 +121,6 @@ def guess_format(names: Iterable[str], path: pathlib.Path) -> str:
     f"tensor is called {WORDS}, with or without 'bert.' before it; found "
     f"{len(names)} names, such as {sorted(names)[:5]}"
   )
-
-
-def check_format(format: str) -> None:
-  if format not in ("auto", *FORMATS):
-    raise ConfigError(
-      f"init.format is {format!r}; wanted auto or one of {FORMATS}"
-    )
 
 
 # Names shown of each group; the whole report is in init_report.json.

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from configs import common
+from interbert_jax.contract.settings import read
 from interbert_jax.model import boxes
 from interbert_jax.model.inputs import RegionInput, TextInput, region_input
 from interbert_jax.model.interbert import InterBert, pretraining_heads
@@ -22,6 +23,7 @@ from interbert_jax.tasks import masking, rows
 from interbert_jax.tasks.pretrain import PretrainInputs, PretrainTask
 from interbert_jax.tasks.settings import PretrainSettings
 from interbert_jax.training import optim, steps
+from interbert_jax.training.settings import OptimSettings
 from interbert_jax.weights.official import params_from_torch, params_to_torch
 from interbert_jax.weights.official_config import config_from_official
 from interbert_jax.weights.official_names import official_heads
@@ -252,7 +254,9 @@ def test_five_steps_of_the_official_optimiser(golden):
   config.optim.lr = float(golden["opt/base_lr"])
   config.optim.warmup_fraction = float(golden["opt/warmup"])
   optimizer = optim.make_optimizer(
-    golden.params, total_steps=int(golden["opt/t_total"]), **config.optim
+    golden.params,
+    read(OptimSettings, config.optim.to_dict()),
+    total_steps=int(golden["opt/t_total"]),
   )
   task = OfficialBatch(golden)
   step_fn = jax.jit(

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import jax
 
+from configs.common import Experiment
 from input_pipeline.annotations import Captions
 from input_pipeline.annotations.captions import SHOWN
 from input_pipeline.batches.image_texts import DataSource
@@ -19,7 +20,7 @@ from input_pipeline.checks.splits import MISSING_IDS
 from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.contract import json_file
-from interbert_jax.contract.errors import ConfigError, DataError, MissingImages
+from interbert_jax.contract.errors import DataError, MissingImages
 
 
 class CaptionData(Protocol):
@@ -34,20 +35,12 @@ class CaptionData(Protocol):
   def info(self) -> Mapping[str, Any]: ...
 
 
-POLICIES = ("error", "warn", "off")
 # What is wrong with records that input.on_bad_record=skip leaves out.
 SKIPPED = ("D1", "D2", "D3", "D4", "D5")
 
 
-def check_policy(policy: str):
-  if policy not in POLICIES:
-    raise ConfigError(
-      f"data_checks is {policy!r}; wanted one of {', '.join(POLICIES)}"
-    )
-
-
 def check_data(
-  config: Mapping[str, Any],
+  settings: Experiment,
   data: Sequence[CaptionData],
   *,
   devices: int,
@@ -59,7 +52,7 @@ def check_data(
   One line says what of the data is cut or left out.
 
   Args:
-    config: of the run; `data_checks` says what an error leads to.
+    settings: of the run; `data_checks` says what an error leads to.
     data: what was built of it, for training and for evaluation.
     devices: that share a batch.
     workdir: of the run, for lists of what is left out; None for no lists.
@@ -68,14 +61,13 @@ def check_data(
   Raises:
     DataError: lists all errors, unless they are to be warnings.
   """
-  policy = config["data_checks"]
-  check_policy(policy)
+  policy = settings.data_checks
   reports = []
   if policy != "off":
     for store in dict.fromkeys(found.source.store for found in data):
       here = [found for found in data if found.source.store == store]
       reports.append(
-        _check_store(config, store, here, devices, policy=policy, quiet=quiet)
+        _check_store(settings, store, here, devices, policy=policy, quiet=quiet)
       )
   if workdir is not None:
     process = jax.process_index()
@@ -85,7 +77,7 @@ def check_data(
     missing = [i for found in data for i in found.captions.missing]
     if missing and not quiet:
       _write_ids(workdir, missing)
-  line = _left_out(config, data, reports)
+  line = _left_out(settings, data, reports)
   if line and not quiet:
     print(line, file=sys.stderr)
 
@@ -117,7 +109,7 @@ def _write_ids(workdir: pathlib.Path, ids: Iterable[str]) -> pathlib.Path:
 
 
 def _left_out(
-  config: Mapping[str, Any],
+  settings: Experiment,
   data: Sequence[CaptionData],
   reports: Sequence[Report],
 ) -> str:
@@ -127,10 +119,10 @@ def _left_out(
   def add(count: int, what: str):
     parts.extend([f"{count:,} {what}"] if count else [])
 
-  section = config["input"]
+  section = settings.input
   add(
     sum(found.info["num_truncated_texts"] for found in data),
-    f"texts are cut at {section['max_text_length']} tokens",
+    f"texts are cut at {section.max_text_length} tokens",
   )
   add(
     sum(found.captions.num_missing for found in data),
@@ -151,16 +143,16 @@ def _left_out(
     add(
       finding.count,
       f"of {read:,} sampled images have more than "
-      f"{section['max_regions']} regions: {finding.hint}",
+      f"{section.max_regions} regions: {finding.hint}",
     )
   return f"data: {'; '.join(parts)}" if parts else ""
 
 
 def _check_store(
-  config, store: str, data, devices: int, *, policy, quiet
+  settings, store: str, data, devices: int, *, policy, quiet
 ) -> Report:
-  section = config["input"]
-  evaluated = (section["annotations"], config["evals"]["split"])
+  section = settings.input
+  evaluated = (section.annotations, settings.evals.split)
   report = fast_checks(
     store,
     [
@@ -175,15 +167,15 @@ def _check_store(
     ],
     tokenizer=data[0].tokenizer,
     checks=Checks(
-      max_regions=section["max_regions"],
-      max_text_length=section["max_text_length"],
-      batch_size=_batch_size(config),
+      max_regions=section.max_regions,
+      max_text_length=section.max_text_length,
+      batch_size=_batch_size(settings),
       devices=devices,
     ),
   )
   errors = report.of_severity("error")
   warnings = report.of_severity("warning")
-  if section["on_bad_record"] == "skip":
+  if section.on_bad_record == "skip":
     left_out = [f for f in errors if f.case in SKIPPED and f.record is not None]
     errors = [f for f in errors if f not in left_out]
     warnings += [dataclasses.replace(f, severity="warning") for f in left_out]
@@ -205,7 +197,7 @@ def _lines(findings: list[Finding]) -> str:
   return "\n".join(line for found in findings for line in found.to_lines())
 
 
-def _batch_size(config: Mapping[str, Any]) -> int | None:
+def _batch_size(settings: Experiment) -> int | None:
   """What a corpus must fill; one of several need not fill a batch alone."""
-  alone = not config["input"].get("corpora")
-  return config["train"]["batch_size"] if alone else None
+  alone = not getattr(settings.input, "corpora", None)
+  return settings.train.batch_size if alone else None

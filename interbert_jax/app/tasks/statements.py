@@ -3,50 +3,50 @@
 The task's name is the format of its files.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from configs.common import Experiment
 from input_pipeline.build import build
 from input_pipeline.tasks.statements import StatementData
 from interbert_jax.app import build as experiment
-from interbert_jax.contract.settings import read
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.evaluation.statements import StatementEvaluator
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
-from interbert_jax.tasks.settings import StatementSettings
 from interbert_jax.tasks.statements import StatementTask
 
 
-def data(config: Mapping[str, Any], split: str) -> StatementData:
-  section = dict(config["input"])
+def data(settings: Experiment, split: str) -> StatementData:
+  section = dataclasses.asdict(settings.input)
   del section["train_split"]
   return build(
     "statements",
-    format=config["task"]["name"],
+    format=settings.task.name,
     split=split,
-    seed=config["seed"],
+    seed=settings.seed,
     **section,
   )
 
 
 def task(
-  config: Mapping[str, Any],
+  settings: Experiment,
   info: Mapping[str, Any],
   *,
   model: InterBertConfig | None = None,
 ) -> StatementTask:
   return StatementTask(
-    model or experiment.model_config(config["model"], info),
+    model or experiment.model_config(settings.model, info),
     num_labels=len(info["label_names"]),
     num_images=info["images_per_example"],
-    settings=read(StatementSettings, config["task"]),
+    settings=settings.task,
     feature_encoding=info["feature_encoding"],
   )
 
 
 def evaluator(
-  config: Mapping[str, Any],
+  settings: Experiment,
   *,
   task: StatementTask,
   held_out: StatementData,
@@ -54,7 +54,7 @@ def evaluator(
 ) -> StatementEvaluator:
   return StatementEvaluator(
     predictor=experiment.predictor(
-      config, held_out, task=task, parallel=parallel
+      settings, held_out, task=task, parallel=parallel
     ),
     labels=held_out.labels,
     groups=held_out.groups,
@@ -62,7 +62,7 @@ def evaluator(
 
 
 def evaluators(
-  config: Mapping[str, Any],
+  settings: Experiment,
   *,
   task: StatementTask,
   held_out: StatementData,
@@ -70,7 +70,7 @@ def evaluators(
 ) -> dict[str, Evaluator]:
   """Accuracy, and for NLVR2 consistency."""
   return {
-    config["evals"]["split"]: evaluator(
-      config, task=task, held_out=held_out, parallel=parallel
+    settings.evals.split: evaluator(
+      settings, task=task, held_out=held_out, parallel=parallel
     )
   }

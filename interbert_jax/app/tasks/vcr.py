@@ -1,8 +1,10 @@
 """VCR: answers and rationales of questions about images."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from configs.common import Experiment
 from input_pipeline.build import build
 from input_pipeline.tasks.vcr import VcrData, check_objectives
 from interbert_jax.app import build as experiment
@@ -15,39 +17,39 @@ from interbert_jax.tasks.vcr import VcrTask
 
 
 def data(
-  config: Mapping[str, Any],
+  settings: Experiment,
   split: str,
   *,
   objectives: Sequence[str] | None = None,
 ) -> VcrData:
-  section = dict(config["input"])
+  section = dataclasses.asdict(settings.input)
   del section["train_split"]
   if objectives is not None:
     section["objectives"] = tuple(objectives)
-  return build("vcr", split=split, seed=config["seed"], **section)
+  return build("vcr", split=split, seed=settings.seed, **section)
 
 
 def task(
-  config: Mapping[str, Any],
+  settings: Experiment,
   info: Mapping[str, Any],
   *,
   model: InterBertConfig | None = None,
 ) -> VcrTask:
   return VcrTask(
-    model or experiment.model_config(config["model"], info),
+    model or experiment.model_config(settings.model, info),
     feature_encoding=info["feature_encoding"],
   )
 
 
 def evaluator(
-  config: Mapping[str, Any],
+  settings: Experiment,
   *,
   task: VcrTask,
   held_out: VcrData,
   parallel: Parallel,
 ) -> VcrEvaluator:
   predictor = experiment.predictor(
-    config, held_out, task=task, parallel=parallel
+    settings, held_out, task=task, parallel=parallel
   )
   return VcrEvaluator(
     predictor=predictor,
@@ -56,16 +58,16 @@ def evaluator(
   )
 
 
-def reported(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def reported(settings: Experiment) -> dict[str, tuple[str, ...]]:
   """Names of the metrics that an evaluation gives, by their prefix."""
-  objectives = check_objectives(config["input"]["objectives"])
+  objectives = check_objectives(settings.input.objectives)
   asked = [NAMES[name] for name in objectives if name in NAMES]
   both = (BOTH,) if len(asked) == len(NAMES) else ()
-  return {config["evals"]["split"]: ("loss", *asked, *both)}
+  return {settings.evals.split: ("loss", *asked, *both)}
 
 
 def evaluators(
-  config: Mapping[str, Any],
+  settings: Experiment,
   *,
   task: VcrTask,
   held_out: VcrData,
@@ -73,7 +75,7 @@ def evaluators(
 ) -> dict[str, Evaluator]:
   """Accuracies of both objectives, and of both together."""
   return {
-    config["evals"]["split"]: evaluator(
-      config, task=task, held_out=held_out, parallel=parallel
+    settings.evals.split: evaluator(
+      settings, task=task, held_out=held_out, parallel=parallel
     )
   }

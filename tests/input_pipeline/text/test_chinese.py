@@ -21,6 +21,7 @@ from interbert_jax.tasks import metrics
 from interbert_jax.tasks.pretrain import PretrainTask
 from interbert_jax.tasks.settings import PretrainSettings
 from interbert_jax.training import optim, steps
+from interbert_jax.training.settings import OptimSettings
 from tests.support import format_writers
 from tests.support.corpus import make_corpus
 from tests.support.tiny_data import write_vocab
@@ -189,7 +190,9 @@ def test_titles_teach_masked_segments(shared_dir, tokenizer, tmp_path):
   key = jax.random.key(0)
   params = task.init(key, batches[0])
   tx = optim.make_optimizer(
-    params, total_steps=40, lr=1e-2, warmup_steps=3, schedule="constant"
+    params,
+    OptimSettings(lr=1e-2, warmup_steps=3, schedule="constant"),
+    total_steps=40,
   ).tx
   state = steps.init_state(params, tx)
   step = jax.jit(lambda s, b: steps.train_step(s, b, key, task=task, tx=tx))
