@@ -11,7 +11,7 @@ from input_pipeline.batches.order import Interleaving
 from input_pipeline.store.region_store import RegionStore
 from interbert_jax.contract.batch import check_batch, pretrain_spec
 from interbert_jax.contract.errors import DataError, UserError
-from interbert_jax.tasks.masking import TextMasking
+from interbert_jax.tasks.settings import TextMasking
 from tests.support.tiny_data import (
   build,
   make_record,

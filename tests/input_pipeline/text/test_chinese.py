@@ -17,9 +17,10 @@ from interbert_jax.contract.batch import check_batch, pretrain_spec
 from interbert_jax.evaluation.evaluators import eval_step
 from interbert_jax.model.config import make_config
 from interbert_jax.tasks import metrics
-from interbert_jax.tasks.masking import TextMasking
 from interbert_jax.tasks.pretrain import PretrainTask
+from interbert_jax.tasks.settings import PretrainSettings
 from interbert_jax.training import optim, steps
+from interbert_jax.training.settings import OptimSettings
 from tests.support import format_writers
 from tests.support.corpus import make_corpus
 from tests.support.tiny_data import build, write_vocab
@@ -186,17 +187,17 @@ def test_titles_teach_masked_segments(shared_dir, tokenizer, tmp_path):
   )
   task = PretrainTask(
     config,
-    text_masking=TextMasking(mask_id=tokenizer.mask_id),
-    group_size=16,
-    mlm_rows=12,
-    mrm_rows=1,
+    PretrainSettings(group_size=16, mlm_rows=12, mrm_rows=1),
+    mask_id=tokenizer.mask_id,
   )
   batches = list(text_batches(shared_dir, "train", tokenizer, tmp_path, 16, 40))
   dev = list(text_batches(shared_dir, "dev", tokenizer, tmp_path, 16, 4))
   key = jax.random.key(0)
   params = task.init(key, batches[0])
   tx = optim.make_optimizer(
-    params, total_steps=40, lr=1e-2, warmup_steps=3, schedule="constant"
+    params,
+    OptimSettings(lr=1e-2, warmup_steps=3, schedule="constant"),
+    total_steps=40,
   ).tx
   state = steps.init_state(params, tx)
   step = jax.jit(lambda s, b: steps.train_step(s, b, key, task=task, tx=tx))

@@ -99,8 +99,7 @@ def test_another_vocabulary_is_refused_by_name(tmp_path):
     train_line(
       tmp_path,
       config=settings(**{"input.vocab": vocab}),
-      meta={"vocab_sha256": sha256},
-      resume_keys=("vocab_sha256",),
+      info={"vocab_sha256": sha256},
       **options,
     )
 
