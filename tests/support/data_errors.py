@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import numpy as np
-
 from input_pipeline.build import build
+
 from tests.support import tiny_questions
 from tests.support.error_place import Place
 from tests.support.error_row import calling, training
