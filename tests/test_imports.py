@@ -79,28 +79,20 @@ TRAIN_TWO_STEPS = """
 from interbert_jax.checkpoints.params import load_params
 from interbert_jax.parallel import make_parallel
 from interbert_jax.training.train import train_and_evaluate
+from tests.support.line_task import BatchData, run_settings
 from tests.support.tiny_task import BATCH, DIMS, tiny_batches, tiny_task
 
 workdir = sys.argv[1]
-train_and_evaluate(
-  workdir=workdir,
-  task=tiny_task(dropout=False),
-  parallel=make_parallel(),
-  train_batches=tiny_batches,
-  evaluators={},
-  dims=DIMS,
-  meta={},
-  resume_keys=(),
-  seed=0,
+settings = run_settings(
+  steps=2,
   batch_size=BATCH,
-  total_steps=2,
   log_every=1,
-  eval_every=0,
-  optim_config=dict(
-    lr=1e-3, warmup_steps=1, weight_decay=0.01, clip_norm=1.0,
-    b1=0.9, b2=0.999, eps=1e-6,
-  ),
+  optim_config=dict(lr=1e-3, warmup_steps=1),
   checkpoint_config=dict(save_every=2, best_metric=""),
+)
+data, parallel = BatchData(tiny_batches, DIMS), make_parallel()
+train_and_evaluate(
+  tiny_task(dropout=False), data, {}, settings, parallel, workdir
 )
 assert load_params(workdir + "/checkpoints/2")[1]["step"] == 2
 """

@@ -86,7 +86,7 @@ def validate(
       try:
         check(sound, machine)
       except (ConfigError, DataError) as error:
-        problems.append(str(error))
+        problems += str(error).splitlines()
   _refuse(problems)
   return cls(**fields)
 
