@@ -44,7 +44,7 @@ ALLOWED = {
   "input_pipeline.text": "contract",
   "input_pipeline.formats": "contract",
   "input_pipeline.store": "contract",
-  "input_pipeline.batches": "contract annotations text store",
+  "input_pipeline.batches": "contract store",
   "input_pipeline.negatives": "contract store",
   "input_pipeline.catalogues": "contract annotations text store",
   "input_pipeline.conversion": "contract formats store",
