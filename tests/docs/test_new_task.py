@@ -48,9 +48,9 @@ def test_every_command_is_there():
 
 
 def test_the_methods_that_it_asks_for_are_those_of_the_tasks():
+  from configs.common import TASKS, base_config
   from input_pipeline.batches.reader import Examples
   from input_pipeline.tasks.statements import StatementData
-  from configs.common import TASKS, base_config
   from interbert_jax.app.tasks.find import find_task
   from interbert_jax.tasks.statements import StatementTask
 
