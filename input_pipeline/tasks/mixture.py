@@ -79,7 +79,10 @@ class Mixture(BatchReader):
     words = first.facts["word_boundaries"]
     self._texts = {
       name: TextCorpus(
-        corpus.text, settings, tokenizer=first.tokenizer, words=words
+        corpus.text,
+        tokenizer=first.tokenizer,
+        max_text_length=settings.max_text_length,
+        words=words,
       )
       for name, corpus in settings.corpora.items()
       if corpus.text
@@ -229,23 +232,23 @@ class TextCorpus:
 
   Args:
     path: a text file of one example a line, UTF-8; blank lines are left out.
-    settings: of the other corpora.
     tokenizer: of the run.
+    max_text_length: L, special tokens included.
     words: as of `CaptionData`.
   """
 
   def __init__(
     self,
     path: str | pathlib.Path,
-    settings: PretrainInput,
     *,
     tokenizer: Tokenizer,
+    max_text_length: int,
     words: str = "",
   ):
     texts = read_lines(pathlib.Path(path))
     self._tokenizer = tokenizer
     self._texts = tokenizer.encode(texts, words=words)
-    self._length = settings.max_text_length
+    self._length = max_text_length
     self._words = words
     self.num_examples = len(texts)
 
@@ -270,7 +273,7 @@ class TextCorpus:
     arrays = {
       "text_ids": ids,
       "text_length": length,
-      "is_match": np.ones(len(ids)),
+      "is_match": np.ones(len(ids), np.int32),
     }
     if self._words:
       arrays["text_word_start"] = pack_word_starts(

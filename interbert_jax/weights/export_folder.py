@@ -59,9 +59,10 @@ def model_of(recorded: Mapping[str, Any], *, path) -> InterBertConfig:
     CheckpointError: naming each field that is unknown or has a value that it
       may not have.
   """
-  if not isinstance(recorded, Mapping):
+  if not recorded or not isinstance(recorded, Mapping):
     raise CheckpointError(
-      f"{path}: its model is a {type(recorded).__name__}, wanted an object"
+      f"{path}: its model is {str(recorded)!r:.60}, wanted an object with the "
+      "fields of the model"
     )
   try:
     model = checked_config(recorded, name=str(path))
@@ -214,7 +215,9 @@ def export_source(
     )
   facts = _facts(folder)
   return WeightsSource(
-    values, vocab_sha256=facts.get("vocab_sha256"), model=facts["model"]
+    values,
+    vocab_sha256=facts.get("vocab_sha256"),
+    model=model_of(facts["model"], path=folder / CONFIG),
   )
 
 

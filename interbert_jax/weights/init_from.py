@@ -17,7 +17,8 @@ from flax import traverse_util
 from interbert_jax.checkpoints.params import load_params
 from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.model.config import InterBertConfig
-from interbert_jax.weights import export_folder, hf_bert
+from interbert_jax.weights import hf_bert
+from interbert_jax.weights.export_folder import export_source, model_of
 from interbert_jax.weights.official import check_tied, num_labels
 from interbert_jax.weights.official_config import config_from_official
 from interbert_jax.weights.official_names import TIED, official_tensors
@@ -127,7 +128,7 @@ def _read(
     if format == "official":
       source = _official_source(path, tensors, config)
     else:
-      source = export_folder.export_source(folder, file, tensors)
+      source = export_source(folder, file, tensors)
   if layers or settings.region_layers:
     raise ConfigError(
       f"init.layers and init.region_layers are for a BERT; {path} is taken as "
@@ -142,7 +143,7 @@ def _checkpoint_source(path: str, ema: bool) -> WeightsSource:
   return WeightsSource(
     {name: (name, value) for name, value in flat.items()},
     vocab_sha256=meta.get("vocab_sha256"),
-    model=meta.get("model") or {},
+    model=model_of(meta["model"], path=path) if meta.get("model") else None,
   )
 
 
@@ -172,24 +173,26 @@ def _official_source(
   return WeightsSource(values, unused, notes=(note,))
 
 
-def _official_model(path: pathlib.Path) -> dict[str, Any]:
-  """The fields of an official configuration beside the weights, if any."""
+def _official_model(path: pathlib.Path) -> InterBertConfig | None:
+  """The model of an official configuration beside the weights, if any."""
   file = beside(path, "config.json")
-  if file is None:
-    return {}
   try:
-    return dataclasses.asdict(config_from_official(file))
+    return config_from_official(file) if file else None
   except ConfigError:  # something else's configuration
-    return {}
+    return None
 
 
 def _check_model(
-  path: str, recorded: Mapping[str, Any], config: InterBertConfig
+  path: str, recorded: InterBertConfig | None, config: InterBertConfig
 ) -> None:
+  there, here = (
+    {name: getattr(model, name) for name in _SAME_FIELDS}
+    for model in (recorded or config, config)
+  )
   changed = [
-    f"{name} is {recorded[name]!r} there and {getattr(config, name)!r} here"
+    f"{name} is {there[name]!r} there and {here[name]!r} here"
     for name in _SAME_FIELDS
-    if name in recorded and recorded[name] != getattr(config, name)
+    if there[name] != here[name]
   ]
   if changed:
     raise CheckpointError(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from interbert_jax.contract.errors import CheckpointError, ConfigError
+from interbert_jax.model.config import InterBertConfig
 from interbert_jax.weights.weights_file import read_weights
 
 WORDS = "embeddings.word_embeddings.weight"
@@ -34,7 +35,7 @@ class WeightsSource:
     notes: for the report.
     is_whole: whether it must fill the whole trunk; a BERT fills a part.
     vocab_sha256: of the vocabulary, where the weights record it.
-    model: fields of the model that were recorded with the weights.
+    model: the model that was recorded with the weights.
   """
 
   values: Mapping[str, tuple[str, np.ndarray]]
@@ -43,7 +44,7 @@ class WeightsSource:
   notes: tuple[str, ...] = ()
   is_whole: bool = True
   vocab_sha256: str | None = None
-  model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  model: InterBertConfig | None = None
 
 
 def current_name(name: str) -> str:

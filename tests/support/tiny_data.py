@@ -117,6 +117,8 @@ def build(name, *, class_probs=True, **options):
   if name in ("pretrain", "mixture"):
     facts["class_probs"] = class_probs
     facts["whole_words"] = "word_boundaries" in options
+  if name != "retrieval":
+    facts.setdefault("seed", 0)
   if name == "mixture":
     options |= {key: "unused" for key in ("store", "annotations")}
   elif name == "candidates":

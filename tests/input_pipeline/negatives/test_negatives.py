@@ -15,10 +15,10 @@ from input_pipeline.negatives.similar_captions import (
 )
 from input_pipeline.negatives.table import open_table, write_table
 from input_pipeline.store.region_store import RegionStore
-from input_pipeline.tasks.pretrain import PretrainData
 from interbert_jax.contract.errors import DataError
 from tests.support.tiny_data import (
   VOCAB,
+  build,
   make_record,
   write_lines,
   write_tiny_store,
@@ -311,8 +311,13 @@ def mine(paths, output, *flags):
 
 
 def make_data(paths, **options):
-  return PretrainData(
-    **paths, split="train", max_regions=4, max_text_length=8, seed=0, **options
+  return build(
+    "pretrain",
+    **paths,
+    split="train",
+    max_regions=4,
+    max_text_length=8,
+    **options,
   )
 
 

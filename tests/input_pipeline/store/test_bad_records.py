@@ -10,7 +10,6 @@ import pytest
 
 from configs import common
 from input_pipeline.batches.engine import step_batches
-from input_pipeline.build import build
 from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.store.region_store import RegionStore
 from interbert_jax.app.build import held_out_batches
@@ -19,6 +18,7 @@ from interbert_jax.parallel import make_parallel
 from tests.conftest import ROOT
 from tests.support import bad_input, tiny_questions
 from tests.support.tiny_data import (
+  build,
   make_record,
   write_captions,
   write_lines,

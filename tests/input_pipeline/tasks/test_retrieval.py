@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from input_pipeline.annotations import load_captions
-from input_pipeline.build import build
 from input_pipeline.negatives.table import write_table
 from interbert_jax.contract.batch import CANDIDATES, check_batch
 from tests.support.tiny_data import (
+  build,
   make_records,
   write_captions,
   write_lines,

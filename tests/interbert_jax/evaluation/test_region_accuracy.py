@@ -94,7 +94,8 @@ def test_accuracies_of_the_masked_regions(task, params, batch, found):
   @jax.jit
   def outputs(params, text):
     def run(model):
-      return model.region_outputs(model.encode(text, inputs.regions).regions)
+      encoded = model.encode(text, inputs.regions)
+      return model.read("region_head", encoded.regions)
 
     return task.model.apply({"params": params}, method=run)
 

@@ -11,7 +11,7 @@ from interbert_jax.tasks import masking
 from interbert_jax.tasks.settings import RegionMasking, TextMasking
 
 CLS, SEP, MASK, VOCAB = 101, 102, 103, 1000
-IDS = {"vocab_size": VOCAB, "mask_id": 103}
+IDS = {"vocab_size": VOCAB, "mask_id": MASK}
 
 
 def captions(count, pieces, length):

@@ -98,15 +98,10 @@ def test_classes_and_features_together(both):
   assert task.loss_weights["mrm_feature_loss"] == 0.25
   weights = task.weights(inputs)
   assert weights["mrm_feature_loss"] == weights["mrm_loss"] > 0
-  encoded, outputs, features = task.model.apply(
-    {"params": params},
-    method=lambda m: (
-      e := m.encode(inputs.text, inputs.regions),
-      m.region_outputs(e.regions[:, 1:]),
-      m.predicted_features(e.regions[:, 1:]),
-    ),
+  heads = task.model.apply({"params": params}, inputs.text, inputs.regions)
+  outputs, features = (
+    heads[name][:, 1:] for name in ("region_head", "region_feature_head")
   )
-  del encoded
   targets = tiny_batch()["region_features"]
   rows = inputs.mrm_rows
   wanted = losses.squared_error(
