@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from interbert_jax.model.finetuned import InterBertForTask
 
 from interbert_jax.evaluation.retrieval import (
   RetrievalEvaluator,

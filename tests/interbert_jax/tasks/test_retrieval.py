@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
-from interbert_jax.model.finetuned import InterBertForTask
 
 from interbert_jax.contract.batch import CANDIDATES, dummy_batch
 from interbert_jax.model.config import make_config

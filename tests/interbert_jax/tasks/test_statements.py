@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-from interbert_jax.model.finetuned import ANSWER_HEAD, InterBertForTask
 
 from configs import finetune_nlvr2, finetune_snli_ve
 from interbert_jax.app.evaluate.statements import evaluate_statements

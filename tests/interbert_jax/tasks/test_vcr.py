@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from interbert_jax.model.finetuned import CHOICE_HEAD, InterBertForTask
 
 from interbert_jax.contract.batch import CHOICES, dummy_batch
 from interbert_jax.evaluation.predictions import Predictor
