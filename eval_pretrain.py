@@ -18,24 +18,24 @@ FLAGS = flags.FLAGS
 def main(argv) -> None:
   command_line.refuse_positional(argv)
   from interbert_jax.app import build as experiment
-  from interbert_jax.app.tasks.find import pretrain
+  from interbert_jax.app.tasks import pretrain
   from interbert_jax.parallel import is_main_process, make_parallel
 
   run = open_run()
   parallel = make_parallel()
-  data = pretrain.data(run.config, FLAGS.split)
-  run.check_vocabulary(data.info["vocab_sha256"], run.config["input"]["vocab"])
+  data = pretrain.data(run.settings, FLAGS.split)
+  run.check_vocabulary(data.info["vocab_sha256"], run.settings.input.vocab)
   evaluator = experiment.loss_evaluator(
-    run.config,
+    run.settings,
     data,
-    task=pretrain.task(run.config, data.info, model=run.model),
+    task=pretrain.task(run.settings, data.info, model=run.model),
     parallel=parallel,
   )
   params = run.placed_params(parallel)
   metrics = evaluator.run(params)
   if FLAGS.region_accuracy:
     metrics |= pretrain.region_accuracy(
-      run.config, FLAGS.split, model=run.model, parallel=parallel
+      run.settings, FLAGS.split, model=run.model, parallel=parallel
     ).run(params)
   if not is_main_process():
     return

@@ -49,16 +49,16 @@ def main(argv) -> None:
 
   run = open_run()
   parallel = make_parallel()
-  task = run.config["task"]
-  loss = task.get("loss", "match")
+  task = run.settings.task
+  loss = getattr(task, "loss", "match")
   evaluator, data = experiment.retrieval_evaluator(
-    run.config,
+    run.settings,
     FLAGS.split,
     model=run.model,
     score=SCORES[loss],
     parallel=parallel,
   )
-  run.check_vocabulary(data.vocab_sha256, run.config["input"]["vocab"])
+  run.check_vocabulary(data.vocab_sha256, run.settings.input.vocab)
   protocol, parts = protocol_parts(
     FLAGS.protocol, len(data.image_ids), FLAGS.part_images
   )
@@ -98,7 +98,7 @@ def main(argv) -> None:
   metrics = mean_metrics(by_part)
   path = run.write(
     FLAGS.output,
-    task="retrieval" if task["name"] == "retrieval" else "zeroshot_retrieval",
+    task="retrieval" if task.name == "retrieval" else "zeroshot_retrieval",
     split=FLAGS.split,
     protocol=protocol,
     score="choice logit"

@@ -137,8 +137,8 @@ def start_command(kind: str, count: int | None) -> str:
     "(launch/tpu_pod.sh start does that)",
     "slurm": f"srun --ntasks={number} --kill-on-bad-exit=1 python main.py ... "
     "--distributed (launch/slurm.sh does that)",
-    "kubernetes": "launch/jobset.sh, or launch/xpk.sh create; `kubectl "
-    "get pods` shows which do not run",
+    "kubernetes": "launch/jobset.yaml, or xpk (docs/pods.md); `kubectl get "
+    "pods` shows which do not run",
   }.get(
     kind,
     f"launch/local.sh {number} python main.py ... on one machine; on several "
@@ -262,7 +262,7 @@ def _unknown_cluster(kind: str) -> str:
     "slurm": "this is a Slurm job, but not a step of it: start the command "
     "with srun (launch/slurm.sh does)",
     "kubernetes": "this is Kubernetes, where JAX wants a Job or JobSet and its "
-    'own extra: pip install "jax[k8s]" (launch/jobset.sh needs neither)',
+    'own extra: pip install "jax[k8s]" (launch/jobset.yaml is a JobSet)',
   }.get(kind, "no TPU pod, Slurm job or Kubernetes job was found here")
   return (
     f"--distributed: {words}. Elsewhere give every process "

@@ -176,7 +176,7 @@ def run(
     cwd=ROOT,
     capture_output=True,
     text=True,
-    timeout=300,
+    timeout=1800,  # only what hangs
     env={**os.environ, **environment},
   )
   seconds = time.monotonic() - began

@@ -3,6 +3,7 @@
 python -m tests.support.pod_command --action=WHAT --victim=I [flags of hosts]
 """
 
+import itertools
 import os
 import pathlib
 import time
@@ -26,7 +27,7 @@ def main(argv) -> None:
   if FLAGS.workdir:
     workdir = pathlib.Path(FLAGS.workdir.replace("{process}", str(me)))
     check_same_workdir(workdir, wait_seconds=0.5)
-  for turn in range(1000):
+  for turn in itertools.count():
     if FLAGS.action != "kill_asleep" or not turn:
       multihost_utils.process_allgather(np.array([turn]))
     if turn == 5 and me == FLAGS.victim:

@@ -1,9 +1,10 @@
 """What eval_statements.py does once its flags are read."""
 
-from interbert_jax.app.tasks.find import TASKS, statements
+from interbert_jax.app.tasks import statements
+from interbert_jax.app.tasks.find import find_task
 from interbert_jax.app.trained_run import TrainedRun
-from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.files import write_text
 from interbert_jax.parallel import Parallel, is_main_process
 
 
@@ -16,18 +17,17 @@ def evaluate_statements(
   predictions: str | None = None,
 ) -> dict[str, float]:
   """Writes what is asked for; returns the metrics of a labelled split."""
-  name = run.config["task"]["name"]
-  if TASKS.get(name) is not statements:
-    known = ", ".join(n for n, module in TASKS.items() if module is statements)
+  name = run.settings.task.name
+  if find_task(run.settings) is not statements:
     raise ConfigError(
-      f"{run.workdir}: a run of task {name!r}, wanted one of {known}"
+      f"{run.workdir}: a run of task {name!r}, wanted one of snli_ve, nlvr2"
     )
-  data = statements.data(run.config, split)
+  data = statements.data(run.settings, split)
   info = data.info
-  run.check_vocabulary(info["vocab_sha256"], run.config["input"]["vocab"])
-  task = statements.task(run.config, info, model=run.model)
+  run.check_vocabulary(info["vocab_sha256"], run.settings.input.vocab)
+  task = statements.task(run.settings, info, model=run.model)
   evaluator = statements.evaluator(
-    run.config, task=task, held_out=data, parallel=parallel
+    run.settings, task=task, held_out=data, parallel=parallel
   )
   logits = evaluator.logits(run.placed_params(parallel))
   if not is_main_process():
@@ -37,7 +37,7 @@ def evaluate_statements(
       f"{key},{data.label_names[label]}\n"
       for key, label in zip(data.ids, logits.argmax(1), strict=True)
     )
-    print(json_file.write_text(predictions, "".join(lines)))
+    print(write_text(predictions, "".join(lines)))
   if not data.is_labelled:
     print(f"{split} has no labels: no metrics")
     return {}

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.annotations.sentence_formats import FORMATS, OWN
-from input_pipeline.tasks.text_predictions import write_predictions
-from interbert_jax.app.tasks.find import text
+from input_pipeline.tasks.text import write_predictions
+from interbert_jax.app.tasks import text
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
@@ -49,21 +49,21 @@ def evaluate(
   run = TrainedRun(
     str(workdir), checkpoint=checkpoint, changes=changes, ema=ema
   )
-  if run.config["task"]["name"] != "text":
+  if run.settings.task.name != "text":
     raise ConfigError(
-      f"{workdir}: task.name is {run.config['task']['name']!r}; wanted text, "
+      f"{workdir}: task.name is {run.settings.task.name!r}; wanted text, "
       "as of configs/finetune_text.py"
     )
-  first = text.data(run.config, split)
-  files = text.with_twin(run.config, first)
-  run.check_vocabulary(first.info["vocab_sha256"], run.config["input"]["vocab"])
+  first = text.data(run.settings, split)
+  files = text.with_twin(run.settings, first)
+  run.check_vocabulary(first.info["vocab_sha256"], run.settings.input.vocab)
   params = run.placed_params(parallel)
-  task = text.task(run.config, first.info, model=run.model)
+  task = text.task(run.settings, first.info, model=run.model)
   metrics: dict[str, float] = {}
   official: list[str] = []
   written: list[str] = []
   evaluators = text.file_evaluators(
-    run.config, files, task=task, parallel=parallel
+    run.settings, files, task=task, parallel=parallel
   )
   for file, evaluator in zip(files, evaluators, strict=True):
     suffix = file.split.removeprefix(split)  # "_mm" of MNLI's twin
@@ -81,7 +81,7 @@ def evaluate(
     metrics["score"] = _mean(metrics[name] for name in official)
   facts = {
     # The files may have another task's layout; their folder says what they are.
-    "dataset": pathlib.Path(run.config["input"]["directory"]).name,
+    "dataset": pathlib.Path(run.settings.input.directory).name,
     "sentence_task": first.task,
     "metrics": metrics,
     "official_metrics": official,

@@ -4,11 +4,11 @@ import pathlib
 
 import numpy as np
 
-from input_pipeline.tasks.vcr import ANSWER, RATIONALE, RATIONALES_OF
-from interbert_jax.app.tasks.find import vcr
+from interbert_jax.app.tasks import vcr
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.vcr import ANSWER, RATIONALE, RATIONALES_OF
 from interbert_jax.evaluation import vcr_metrics
 from interbert_jax.evaluation.vcr import VcrEvaluator
 from interbert_jax.evaluation.vcr_leaderboard import write_leaderboard
@@ -25,25 +25,25 @@ def evaluate_vcr(
   leaderboard: str | None = None,
 ) -> dict[str, float]:
   """Writes what is asked for; returns the metrics of a labelled split."""
-  name = run.config["task"]["name"]
+  name = run.settings.task.name
   if name != "vcr":
     raise ConfigError(f"{run.workdir}: a run of task {name!r}, wanted vcr")
-  trained = tuple(run.config["input"]["objectives"])
+  trained = tuple(run.settings.input.objectives)
   if leaderboard and set(trained) != {ANSWER, RATIONALE}:
     raise ConfigError(
       f"{run.workdir} was trained for {', '.join(trained)}; the leaderboard "
       f"wants both {ANSWER} and {RATIONALE} of one model"
     )
   data = vcr.data(
-    run.config,
+    run.settings,
     split,
     objectives=(ANSWER, *RATIONALES_OF) if leaderboard else None,
   )
   info = data.info
-  run.check_vocabulary(info["vocab_sha256"], run.config["input"]["vocab"])
-  task = vcr.task(run.config, info, model=run.model)
+  run.check_vocabulary(info["vocab_sha256"], run.settings.input.vocab)
+  task = vcr.task(run.settings, info, model=run.model)
   evaluator = vcr.evaluator(
-    run.config, task=task, held_out=data, parallel=parallel
+    run.settings, task=task, held_out=data, parallel=parallel
   )
   scores = evaluator.scores(run.placed_params(parallel))
   if not is_main_process():

@@ -1,6 +1,6 @@
 """What eval_vqa.py does once its flags are read."""
 
-from interbert_jax.app.tasks.find import vqa
+from interbert_jax.app.tasks import vqa
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import CheckpointError, ConfigError
@@ -16,12 +16,12 @@ def evaluate_vqa(
   submission: str | None = None,
 ) -> dict[str, float]:
   """Writes what is asked for; returns the metrics of a labelled split."""
-  name = run.config["task"]["name"]
+  name = run.settings.task.name
   if name != "vqa":
     raise ConfigError(f"{run.workdir}: a run of task {name!r}, wanted vqa")
-  data = vqa.data(run.config, split)
+  data = vqa.data(run.settings, split)
   info = data.info
-  run.check_vocabulary(info["vocab_sha256"], run.config["input"]["vocab"])
+  run.check_vocabulary(info["vocab_sha256"], run.settings.input.vocab)
   trained = run.meta.get("answers_sha256")
   if trained != info["answers_sha256"]:
     raise CheckpointError(
@@ -29,9 +29,9 @@ def evaluate_vqa(
       f"{info['answers_sha256'][:12]}) are not those of the checkpoint (sha256 "
       f"{str(trained)[:12]}); name their file: --set=input.answers=FILE"
     )
-  task = vqa.task(run.config, info, model=run.model)
+  task = vqa.task(run.settings, info, model=run.model)
   evaluator = vqa.evaluator(
-    run.config, task=task, held_out=data, parallel=parallel
+    run.settings, task=task, held_out=data, parallel=parallel
   )
   answers = evaluator.answers(run.placed_params(parallel))
   if not is_main_process():

@@ -11,7 +11,7 @@ from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.contract.progress import Progress
-from interbert_jax.model.finetuned import InterBertForTask
+from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import Parallel
 from interbert_jax.ranking.candidate_scorer import CandidateScorer
 from interbert_jax.ranking.pair_scorer import PairScorer
@@ -21,7 +21,7 @@ from interbert_jax.tasks.retrieval import SCORES
 SCORE = "matching logit, match - mismatch"
 
 
-def score_head(config: Mapping[str, Any]) -> tuple[str, int]:
+def score_head(config: Mapping[str, Any]) -> Mapping[str, int]:
   """The head that a run was trained to score pairs with."""
   task = config["task"]
   # Runs from before there were other tasks say no name.
@@ -62,7 +62,7 @@ def pair_scorer(run: TrainedRun, texts: Texts, parallel: Parallel):
   As many images of as many slots are compiled for once.
   """
   scorer = PairScorer(
-    model=InterBertForTask(run.model, *score_head(run.config)),
+    model=InterBert(run.model, score_head(run.config)),
     parallel=parallel,
     texts=texts.arrays,
     pairs_per_step=run.config["evals"]["pairs_per_step"],

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from input_pipeline.build import build
+from configs.common import Experiment
 from input_pipeline.tasks.retrieval import CandidateData
 from interbert_jax.app import build as experiment
 from interbert_jax.evaluation.evaluators import Evaluator
@@ -12,33 +12,27 @@ from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.retrieval import SCORES, RetrievalTask
 
 
-def data(config: Mapping[str, Any], split: str) -> CandidateData:
-  section = dict(config["input"])
-  if split != section.pop("train_split"):
-    # Near images were mined of the training split.
-    section.update(stage_dir="", near_images="", hard_texts=0)
-  return build(
-    "candidates", split=split, **section, **experiment.host_options(config)
+def data(settings: Experiment, split: str) -> CandidateData:
+  return CandidateData(
+    settings.input, split=split, **experiment.host_options(settings)
   )
 
 
 def task(
-  config: Mapping[str, Any],
+  settings: Experiment,
   info: Mapping[str, Any],
   *,
   model: InterBertConfig | None = None,
 ) -> RetrievalTask:
-  section = dict(config["task"])
-  del section["name"]
   return RetrievalTask(
-    config=model or experiment.model_config(config["model"], info),
+    model or experiment.model_config(settings.model, info),
+    settings.task,
     feature_encoding=info["feature_encoding"],
-    **section,
   )
 
 
 def evaluators(
-  config: Mapping[str, Any],
+  settings: Experiment,
   *,
   task: RetrievalTask,
   held_out: CandidateData,
@@ -46,13 +40,13 @@ def evaluators(
 ) -> dict[str, Evaluator]:
   """Retrieval over some images; all pairs, both directions."""
   del held_out
-  split = config["evals"]["split"]
+  split = settings.evals.split
   found, _ = experiment.retrieval_evaluator(
-    config,
+    settings,
     split,
     model=task.config,
     score=SCORES[task.loss],
     parallel=parallel,
-    max_images=config["evals"]["retrieval_images"],
+    max_images=settings.evals.retrieval_images,
   )
   return {split: found}

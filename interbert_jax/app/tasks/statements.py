@@ -6,7 +6,7 @@ The task's name is the format of its files.
 from collections.abc import Mapping
 from typing import Any
 
-from input_pipeline.build import build
+from configs.common import Experiment
 from input_pipeline.tasks.statements import StatementData
 from interbert_jax.app import build as experiment
 from interbert_jax.evaluation.evaluators import Evaluator
@@ -16,37 +16,32 @@ from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.statements import StatementTask
 
 
-def data(config: Mapping[str, Any], split: str) -> StatementData:
-  section = dict(config["input"])
-  del section["train_split"]
-  return build(
-    "statements",
-    format=config["task"]["name"],
+def data(settings: Experiment, split: str) -> StatementData:
+  return StatementData(
+    settings.input,
+    format=settings.task.name,
     split=split,
-    seed=config["seed"],
-    **section,
+    seed=settings.seed,
   )
 
 
 def task(
-  config: Mapping[str, Any],
+  settings: Experiment,
   info: Mapping[str, Any],
   *,
   model: InterBertConfig | None = None,
 ) -> StatementTask:
-  section = dict(config["task"])
-  del section["name"]
   return StatementTask(
-    config=model or experiment.model_config(config["model"], info),
+    model or experiment.model_config(settings.model, info),
     num_labels=len(info["label_names"]),
     num_images=info["images_per_example"],
+    settings=settings.task,
     feature_encoding=info["feature_encoding"],
-    **section,
   )
 
 
 def evaluator(
-  config: Mapping[str, Any],
+  settings: Experiment,
   *,
   task: StatementTask,
   held_out: StatementData,
@@ -54,7 +49,7 @@ def evaluator(
 ) -> StatementEvaluator:
   return StatementEvaluator(
     predictor=experiment.predictor(
-      config, held_out, task=task, parallel=parallel
+      settings, held_out, task=task, parallel=parallel
     ),
     labels=held_out.labels,
     groups=held_out.groups,
@@ -62,7 +57,7 @@ def evaluator(
 
 
 def evaluators(
-  config: Mapping[str, Any],
+  settings: Experiment,
   *,
   task: StatementTask,
   held_out: StatementData,
@@ -70,7 +65,7 @@ def evaluators(
 ) -> dict[str, Evaluator]:
   """Accuracy, and for NLVR2 consistency."""
   return {
-    config["evals"]["split"]: evaluator(
-      config, task=task, held_out=held_out, parallel=parallel
+    settings.evals.split: evaluator(
+      settings, task=task, held_out=held_out, parallel=parallel
     )
   }

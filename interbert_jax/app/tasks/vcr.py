@@ -1,56 +1,53 @@
 """VCR: answers and rationales of questions about images."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from input_pipeline.build import build
-from input_pipeline.tasks.vcr import VcrData, check_objectives
+from configs.common import Experiment
+from input_pipeline.tasks.vcr import VcrData
 from interbert_jax.app import build as experiment
+from interbert_jax.contract.vcr import BOTH, METRICS
 from interbert_jax.evaluation.evaluators import Evaluator
-from interbert_jax.evaluation.vcr import NAMES, VcrEvaluator
-from interbert_jax.evaluation.vcr_metrics import BOTH
+from interbert_jax.evaluation.vcr import VcrEvaluator
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.vcr import VcrTask
 
 
 def data(
-  config: Mapping[str, Any],
+  settings: Experiment,
   split: str,
   *,
   objectives: Sequence[str] | None = None,
 ) -> VcrData:
-  section = dict(config["input"])
-  del section["train_split"]
+  section = settings.input
   if objectives is not None:
-    section["objectives"] = tuple(objectives)
-  return build("vcr", split=split, seed=config["seed"], **section)
+    section = dataclasses.replace(section, objectives=tuple(objectives))
+  return VcrData(section, split=split, seed=settings.seed)
 
 
 def task(
-  config: Mapping[str, Any],
+  settings: Experiment,
   info: Mapping[str, Any],
   *,
   model: InterBertConfig | None = None,
 ) -> VcrTask:
-  section = dict(config["task"])
-  del section["name"]
   return VcrTask(
-    config=model or experiment.model_config(config["model"], info),
+    model or experiment.model_config(settings.model, info),
     feature_encoding=info["feature_encoding"],
-    **section,
   )
 
 
 def evaluator(
-  config: Mapping[str, Any],
+  settings: Experiment,
   *,
   task: VcrTask,
   held_out: VcrData,
   parallel: Parallel,
 ) -> VcrEvaluator:
   predictor = experiment.predictor(
-    config, held_out, task=task, parallel=parallel
+    settings, held_out, task=task, parallel=parallel
   )
   return VcrEvaluator(
     predictor=predictor,
@@ -59,16 +56,15 @@ def evaluator(
   )
 
 
-def reported(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def reported(settings: Experiment) -> dict[str, tuple[str, ...]]:
   """Names of the metrics that an evaluation gives, by their prefix."""
-  objectives = check_objectives(config["input"]["objectives"])
-  asked = [NAMES[name] for name in objectives if name in NAMES]
-  both = (BOTH,) if len(asked) == len(NAMES) else ()
-  return {config["evals"]["split"]: ("loss", *asked, *both)}
+  asked = [METRICS[o] for o in settings.input.objectives if o in METRICS]
+  both = (BOTH,) if len(asked) == len(METRICS) else ()
+  return {settings.evals.split: ("loss", *asked, *both)}
 
 
 def evaluators(
-  config: Mapping[str, Any],
+  settings: Experiment,
   *,
   task: VcrTask,
   held_out: VcrData,
@@ -76,7 +72,7 @@ def evaluators(
 ) -> dict[str, Evaluator]:
   """Accuracies of both objectives, and of both together."""
   return {
-    config["evals"]["split"]: evaluator(
-      config, task=task, held_out=held_out, parallel=parallel
+    settings.evals.split: evaluator(
+      settings, task=task, held_out=held_out, parallel=parallel
     )
   }

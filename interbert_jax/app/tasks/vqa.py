@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from input_pipeline.build import build
+from configs.common import Experiment
 from input_pipeline.tasks.vqa import VqaData
 from interbert_jax.app import build as experiment
 from interbert_jax.evaluation.evaluators import Evaluator
@@ -13,28 +13,25 @@ from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.vqa import VqaTask
 
 
-def data(config: Mapping[str, Any], split: str) -> VqaData:
-  return build("vqa", split=split, seed=config["seed"], **config["input"])
+def data(settings: Experiment, split: str) -> VqaData:
+  return VqaData(settings.input, split=split, seed=settings.seed)
 
 
 def task(
-  config: Mapping[str, Any],
+  settings: Experiment,
   info: Mapping[str, Any],
   *,
   model: InterBertConfig | None = None,
 ) -> VqaTask:
-  section = dict(config["task"])
-  del section["name"]
   return VqaTask(
-    config=model or experiment.model_config(config["model"], info),
+    model or experiment.model_config(settings.model, info),
     num_answers=info["num_answers"],
     feature_encoding=info["feature_encoding"],
-    **section,
   )
 
 
 def evaluator(
-  config: Mapping[str, Any],
+  settings: Experiment,
   *,
   task: VqaTask,
   held_out: VqaData,
@@ -42,7 +39,7 @@ def evaluator(
 ) -> VqaEvaluator:
   return VqaEvaluator(
     predictor=experiment.predictor(
-      config, held_out, task=task, parallel=parallel
+      settings, held_out, task=task, parallel=parallel
     ),
     answer_ids=held_out.answer_ids,
     answer_accuracy=held_out.answer_accuracy,
@@ -52,7 +49,7 @@ def evaluator(
 
 
 def evaluators(
-  config: Mapping[str, Any],
+  settings: Experiment,
   *,
   task: VqaTask,
   held_out: VqaData,
@@ -60,7 +57,7 @@ def evaluators(
 ) -> dict[str, Evaluator]:
   """Official accuracy of the held-out questions."""
   return {
-    config["evals"]["split"]: evaluator(
-      config, task=task, held_out=held_out, parallel=parallel
+    settings.evals.split: evaluator(
+      settings, task=task, held_out=held_out, parallel=parallel
     )
   }

@@ -5,7 +5,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from input_pipeline.store.region_store import RegionStore
 from interbert_jax.contract.errors import DataError
 from tests.conftest import ROOT
 from tests.support.corpus import C, E, make_image
+from tests.support.scripts import wait_for
 from tests.support.seed_format import FORMAT, write_seeds
 
 
@@ -122,7 +122,7 @@ if __name__ == "__main__":
 
 def test_workers_do_not_outlive_a_killed_parent(tmp_path):
   """They would write into the parts of the run that goes on."""
-  recipes = [{"id": f"im{i}", "sleep": 60} for i in range(1, 9)]
+  recipes = [{"id": f"im{i}", "sleep": 3600} for i in range(1, 9)]
   source = write_seeds(tmp_path / "a.seeds", [{"id": "im0"}, *recipes])
   script = tmp_path / "killed.py"
   script.write_text(KILLED)
@@ -132,12 +132,6 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path):
     stderr=subprocess.DEVNULL,
   )
   building = tmp_path / ".store.unfinished-convert"
-
-  def wait_for(condition):
-    end = time.monotonic() + 60
-    while not condition():
-      assert time.monotonic() < end
-      time.sleep(0.1)
 
   wait_for(lambda: len(list(building.glob("*.writing"))) == 2)
   path = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")

@@ -3,8 +3,6 @@
 import errno
 import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,19 +15,12 @@ from interbert_jax.contract.errors import (
   ConfigError,
   DataError,
 )
-from tests.conftest import ROOT
 from tests.support.error_place import Place
+from tests.support.scripts import run_python
 
 
 def command(*arguments, **environment):
-  return subprocess.run(
-    (sys.executable, *arguments),
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    timeout=300,
-    env={**os.environ, **environment},
-  )
+  return run_python(*arguments, env=environment)
 
 
 QUICKSTART = "--config=configs/quickstart.py"

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -13,13 +12,14 @@ from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.run.workdir import check_workdir, locked, set_aside
 from tests.conftest import ROOT
 from tests.support.line_task import train_line
+from tests.support.scripts import wait_for
 
 HOLD = """
 import pathlib, sys, time
 from interbert_jax.run.workdir import locked
 with locked(pathlib.Path(sys.argv[1])):
   print("held", flush=True)
-  time.sleep(60)
+  time.sleep(3600)
 """
 
 
@@ -79,7 +79,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_saved(
 
   def fill(step):
     if step == 7:
-      time.sleep(0.5)  # until step 6 is saved
+      wait_for((workdir / "checkpoints/6").is_dir)
       with (disk / "ballast").open("wb", buffering=0) as file:
         while True:
           try:
