@@ -20,6 +20,8 @@ def ints(*values: int) -> dict:
 
 
 def node(name: str, op: str, *inputs: str, **attributes) -> dict:
+  kind = "dtype" if op in ("Const", "Placeholder") else "T"
+  attributes = {kind: {"type": "DT_FLOAT"}} | attributes
   entry = {"name": name, "op": op, "attr": attributes}
   return entry | ({"input": list(inputs)} if inputs else {})
 
