@@ -52,9 +52,9 @@ def measure_stages(folder: str) -> dict:
   from tools.extract.models import load_extractor
   from tools.extract.photos import list_photos, open_photo
   from tools.extract.regions import cut_crops
-  from tools.extract.settings import Settings
+  from tools.extract.settings import RegionSettings
 
-  settings, stages = Settings(), Stages()
+  settings, stages = RegionSettings(), Stages()
   extractor = stages.time("load", load_extractor, settings)
   names = list_photos(folder).names
 

@@ -22,18 +22,21 @@ def add_flags(parser: argparse.ArgumentParser, cls: type[Settings]) -> None:
   types = types_of(cls)
   for field in dataclasses.fields(cls):
     kind, _ = types[field.name]
-    required = field.default is dataclasses.MISSING
+    default = field.default
+    if field.default_factory is not dataclasses.MISSING:
+      default = field.default_factory()
+    required = default is dataclasses.MISSING
     about = field.metadata["about"].replace("%", "%%")
     if kind is bool:
       parser.add_argument(f"--{field.name}", action="store_true", help=about)
       continue
-    if not required and field.default is not None:
+    if not required and default is not None:
       about += " (default: %(default)s)"
     parser.add_argument(
       f"--{field.name}",
       type=kind,
       required=required,
-      default=None if required else field.default,
+      default=None if required else default,
       choices=field.metadata["choices"] or None,
       help=about,
     )

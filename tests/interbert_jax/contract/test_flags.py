@@ -17,6 +17,7 @@ class Options(Settings):
   share: float = setting(0.5, "Share that may be bad, 50% or less.", high=0.5)
   order: str = setting("score", "The order.", choices=("score", "stored"))
   restart: bool = setting(False, "Starts anew.")
+  workers: int = setting(lambda: 1 + 1, "Processes, one a core.")
 
   def check(self):
     if self.most == 13:
@@ -60,3 +61,4 @@ def test_help_says_what_a_flag_is(capsys):
   words = " ".join(capsys.readouterr().out.split())
   assert "Share that may be bad, 50% or less. (default: 0.5)" in words
   assert "Rows that stay; all by default. --share" in words
+  assert "Processes, one a core. (default: 2)" in words
