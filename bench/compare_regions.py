@@ -38,7 +38,7 @@ _CLASSES = (
 
 def compare(folder: pathlib.Path, stored) -> tuple[dict, list]:
   """Returns the numbers, and of each photo what is drawn."""
-  from tools.extract.fetch import find_weights
+  from tools.extract.models import find_weights
   from tools.extract.networks import boxes, centernet
   from tools.extract.networks.efficientnet import load_encoder
   from tools.extract.photos import open_photo

@@ -16,7 +16,12 @@ from tests.support import fake_extractor
 from tools.extract import __main__ as command
 from tools.extract import fetch, photos
 from tools.extract.captions import match_captions
-from tools.extract.models import describe_models, load_centernet, load_extractor
+from tools.extract.models import (
+  describe_models,
+  find_weights,
+  load_centernet,
+  load_extractor,
+)
 from tools.extract.photos import list_photos, open_photo
 from tools.extract.regions import cut_crops
 from tools.extract.run import extract
@@ -454,7 +459,7 @@ def test_missing_weights_name_the_command(
   ):
     monkeypatch.setenv(name, "1")  # set back after the test
   with pytest.raises(PackageError, match="python -m tools.extract.fetch"):
-    fetch.find_weights()
+    find_weights()
   status = command.main([f"--images={folder}", f"--output={tmp_path / 'out'}"])
   message = capsys.readouterr().err
   assert status == 2
@@ -462,7 +467,7 @@ def test_missing_weights_name_the_command(
     assert words in message
   assert not (tmp_path / "out").exists()
   (tmp_path / "packages").mkdir()
-  assert fetch.main([f"--packages={tmp_path / 'packages'}"]) == 1
+  assert fetch.main([f"--packages={tmp_path / 'packages'}"]) == 2
   assert "no file vladmandic-human-3.3.6.tgz" in capsys.readouterr().err
 
 

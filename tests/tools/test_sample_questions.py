@@ -11,15 +11,14 @@ from input_pipeline.build import build
 from tests.tools.test_sample_captions import ARTISTS
 from tools.sample_data import __main__ as command
 from tools.sample_data import facts as facts_lib
-from tools.sample_data.captions_en import PLACES, RELATIONS
+from tools.sample_data.captions import PLACES_EN, RELATIONS_EN
 from tools.sample_data.facts import Group
-from tools.sample_data.questions_vcr import vcr_questions
-from tools.sample_data.questions_vqa import vqa_questions
+from tools.sample_data.question_kinds import vcr_questions, vqa_questions
 from tools.sample_data.scenes import make_scenes, scene_rng
 
 SCENES = 60
-DIRECTION = {words[0]: name for name, words in RELATIONS.items()}
-CELL = {words[0]: cell for cell, words in PLACES.items()}
+DIRECTION = {words[0]: name for name, words in RELATIONS_EN.items()}
+CELL = {words[0]: cell for cell, words in PLACES_EN.items()}
 NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5}
 
 

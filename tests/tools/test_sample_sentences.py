@@ -11,7 +11,7 @@ from input_pipeline.annotations.sentences import read_sentences
 from input_pipeline.build import build
 from tools.sample_data import __main__ as command
 from tools.sample_data import shapes
-from tools.sample_data.captions_en import captions_en
+from tools.sample_data.captions import write_captions
 from tools.sample_data.nouns import Noun
 from tools.sample_data.objects import OBJECTS
 from tools.sample_data.scenes import SPLITS, make_scenes, scene_rng
@@ -130,7 +130,7 @@ def test_a_caption_names_the_kinds_of_its_scene(artist, mode):
       if len(names) < len(kinds):
         continue
     rng = scene_rng(0, "train", index, 1)
-    for caption in captions_en(scene.facts, nouns, rng):
+    for caption in write_captions("en", scene.facts, nouns, rng):
       found = finder.find(caption)
       assert {nouns[kind] for kind in found} == {nouns[k] for k in kinds}
 

@@ -14,9 +14,9 @@ from input_pipeline.catalogues.topics import read_topics
 from input_pipeline.text.tokenizer import Tokenizer
 from tools.sample_data import __main__ as command
 from tools.sample_data import topics as topics_lib
-from tools.sample_data.ranking_files import add_ranking_files
 from tools.sample_data.scenes import SPLITS, make_scenes, scene_counts
-from tools.sample_data.shapes import ShapesArtist
+from tools.sample_data.shapes import ShapesArtist, load_shapes
+from tools.sample_data.topics import add_ranking_files
 
 NUMBERS = {"train": 30, "val": 6, "test": 40}
 MARK = {"scenes": NUMBERS, "seed": 0}
@@ -26,10 +26,8 @@ NEW = ("recommendation", "chinese_clip")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   """What a finished folder has, but for pictures and features."""
-  from tools.sample_data import sources
-
   folder = tmp_path_factory.mktemp("sample")
-  source = sources.load_shapes()
+  source = load_shapes()
   (folder / "classes.json").write_text(json.dumps(source.classes))
   source.copy_vocabs(folder)
   captions = [

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from interbert_jax.contract.errors import ConfigError
-from tools.extract.fetch import find_weights
+from tools.extract.fetch import COMMAND, PACKAGES
 from tools.extract.photos import Photo
 from tools.extract.regions import Extractor, Found, resize_square
 from tools.extract.settings import RegionSettings
+from tools.packages import PackageError, cached_files, find_missing
 from tools.weights import DETECTOR, ENCODER
 
 FEATURE_DIM = 2048
@@ -93,6 +94,21 @@ def _sha256(path: str | None) -> str:
       return hashlib.file_digest(file, "sha256").hexdigest()
   except OSError as error:
     raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def find_weights(packages=PACKAGES) -> dict[str, pathlib.Path]:
+  """Key -> file in the cache; never downloads.
+
+  Raises:
+    PackageError: names what is missing, and the command that fetches it.
+  """
+  if missing := find_missing(packages):
+    raise PackageError(
+      "not in the cache:\n"
+      + "".join(f"  {package}\n" for package in missing)
+      + f"Fetch once with\n  python -m {COMMAND}"
+    )
+  return cached_files(packages)
 
 
 def load_extractor(settings: RegionSettings) -> Extractor:
