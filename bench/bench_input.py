@@ -9,7 +9,6 @@ pickled row of base64 float32 in LMDB, the global mean, padding, a stack. The
 limit is a copy of the same number of bytes out of a memory-mapped file.
 """
 
-import argparse
 import base64
 import json
 import os
@@ -23,6 +22,8 @@ import time
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from bench.measuring import anonymous_mb, make_parser
 
 REGIONS, WIDTH, BATCH = 36, 2048, 256
 WORDS = 2000
@@ -112,6 +113,22 @@ def write_texts(root: pathlib.Path, count: int):
       file.write(json.dumps(line) + "\n")
 
 
+def pretrain_data(root: pathlib.Path, store: str, engine: str = "auto"):
+  from input_pipeline.tasks.pretrain import PretrainData
+
+  return PretrainData(
+    store=root / store,
+    annotations=root / "captions.jsonl",
+    split="train",
+    vocab=root / "vocab.txt",
+    max_regions=REGIONS,
+    max_text_length=REGIONS,
+    seed=0,
+    class_probs=False,
+    engine=engine,
+  )
+
+
 def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
   import lmdb
 
@@ -119,7 +136,6 @@ def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
   from input_pipeline.store.region_store import RegionStore
   from input_pipeline.store.staged_writer import stage
   from input_pipeline.store.store_writer import write_store
-  from input_pipeline.tasks.pretrain import PretrainData
 
   write_official(root / "official.lmdb", images)
   write_store(
@@ -149,17 +165,7 @@ def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
       np.copyto(target, source[start : start + BATCH])
 
   def pipeline(path: str, engine: str):
-    data = PretrainData(
-      store=root / path,
-      annotations=root / "captions.jsonl",
-      split="train",
-      vocab=root / "vocab.txt",
-      max_regions=REGIONS,
-      max_text_length=REGIONS,
-      seed=0,
-      class_probs=False,
-      engine=engine,
-    )
+    data = pretrain_data(root, path, engine)
     found = data.train_batches(0, 1 << 20, batch_size=BATCH)
 
     def run():
@@ -231,18 +237,8 @@ def throughput(run, examples: int, *, seconds: float = 3.0) -> float:
 def start_late(root: pathlib.Path) -> dict[str, float]:
   """Seconds to the first batch at step 1,000,000, and a large permutation."""
   from input_pipeline.batches.order import ExampleOrder
-  from input_pipeline.tasks.pretrain import PretrainData
 
-  data = PretrainData(
-    store=root / "staged",
-    annotations=root / "captions.jsonl",
-    split="train",
-    vocab=root / "vocab.txt",
-    max_regions=REGIONS,
-    max_text_length=REGIONS,
-    seed=0,
-    class_probs=False,
-  )
+  data = pretrain_data(root, "staged")
   began = time.perf_counter()
   next(data.train_batches(1_000_000, 1_000_001, batch_size=BATCH))
   first = time.perf_counter() - began
@@ -257,18 +253,7 @@ def start_late(root: pathlib.Path) -> dict[str, float]:
 
 def memory_over_steps(root: pathlib.Path, steps: int) -> dict[str, float]:
   """Megabytes resident after so many steps of the staged pipeline."""
-  from input_pipeline.tasks.pretrain import PretrainData
-
-  data = PretrainData(
-    store=root / "staged",
-    annotations=root / "captions.jsonl",
-    split="train",
-    vocab=root / "vocab.txt",
-    max_regions=REGIONS,
-    max_text_length=REGIONS,
-    seed=0,
-    class_probs=False,
-  )
+  data = pretrain_data(root, "staged")
   found = {}
   began = time.perf_counter()
   for step, _ in enumerate(data.train_batches(0, steps, batch_size=BATCH), 1):
@@ -276,14 +261,6 @@ def memory_over_steps(root: pathlib.Path, steps: int) -> dict[str, float]:
       found[str(step)] = anonymous_mb()
   found["examples_per_second"] = steps * BATCH / (time.perf_counter() - began)
   return found
-
-
-def anonymous_mb() -> float:
-  """Memory that is no mapped file: those are the page cache's."""
-  for line in pathlib.Path("/proc/self/status").read_text().splitlines():
-    if line.startswith("RssAnon"):
-      return int(line.split()[1]) / 1024
-  raise RuntimeError("no RssAnon in /proc/self/status")
 
 
 def draw(result: dict, path: pathlib.Path):
@@ -310,7 +287,7 @@ def draw(result: dict, path: pathlib.Path):
 
 
 def main():
-  parser = argparse.ArgumentParser(description=__doc__)
+  parser = make_parser(__doc__)
   parser.add_argument("--images", type=int, default=2048)
   parser.add_argument("--repeats", type=int, default=7)
   parser.add_argument("--steps", type=int, default=10_000)
