@@ -62,9 +62,6 @@ def write_model(
     quantization = (packing or {}).get(name)
     if quantization:
       spec["quantization"] = quantization
-      if "scale" in quantization:
-        value = (value - quantization["min"]) / quantization["scale"]
-        value = np.round(value)
       value = value.astype(quantization["dtype"])
     specs.append(spec)
     data.append(value.tobytes())

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from input_pipeline.annotations import load_captions
 from input_pipeline.checks.drawing import draw_regions
 from input_pipeline.store.region_store import RegionStore
 from input_pipeline.text.tokenizer import Tokenizer
+from tests.tools.conftest import SCENES, digests, sample_flags
 from tools.sample_data import __main__ as command
 from tools.sample_data import build, descriptor, shapes
 from tools.sample_data.captions import write_captions
@@ -28,20 +30,11 @@ from tools.sample_data.scenes import (
 from tools.sample_data.sources import make_records, scene_crops
 
 VOCAB = Path(shapes.__file__).with_name("vocab_shapes.txt")
-SCENES = "--scenes=6,3,3"
 
 
 @pytest.fixture(scope="module")
 def artist():
   return shapes.ShapesArtist()
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-  output = tmp_path_factory.mktemp("sample") / "shapes"
-  status = command.main(["--mode=shapes", f"--output={output}", SCENES])
-  assert status == 0
-  return output
 
 
 def _crops(count=8):
@@ -162,10 +155,10 @@ def test_no_word_of_a_caption_is_unknown(artist):
   assert "[UNK]" not in tokenizer.encode("some zebra? yes!").tokens
 
 
-def test_built_folder_opens_as_a_store(built, artist):
-  store = RegionStore(built / "regions")
+def test_built_folder_opens_as_a_store(sample, artist):
+  store = RegionStore(sample / "regions")
   store.verify()
-  assert len(store) == 12
+  assert len(store) == 18
   assert (store.feature_dim, store.num_classes) == (2048, 65)
   assert store.manifest["background_class"] == 0
   scene = list(make_scenes(artist, "val", 3))[2]
@@ -174,16 +167,16 @@ def test_built_folder_opens_as_a_store(built, artist):
   features = descriptor.encode_crops(scene_crops(scene))
   np.testing.assert_array_equal(record["features"], features.astype("float16"))
   assert (record["width"], record["height"]) == scene.image.size
-  picture = Image.open(built / "images" / f"{scene.scene_id}.png")
+  picture = Image.open(sample / "images" / f"{scene.scene_id}.png")
   assert picture.tobytes() == scene.image.tobytes()
 
 
-def test_built_captions_load_and_tokenise(built):
-  ids = set(RegionStore(built / "regions").image_ids)
+def test_built_captions_load_and_tokenise(sample):
+  ids = set(RegionStore(sample / "regions").image_ids)
   for language in ("en", "zh"):
-    tokenizer = Tokenizer(built / f"vocab_{language}.txt")
-    path = built / f"captions_{language}.jsonl"
-    for split, number in zip(SPLITS, (6, 3, 3), strict=True):
+    tokenizer = Tokenizer(sample / f"vocab_{language}.txt")
+    path = sample / f"captions_{language}.jsonl"
+    for split, number in SCENES.items():
       captions = load_captions(path, split)
       assert len(captions.image_ids) == number
       assert len(captions.texts) == 5 * number
@@ -193,24 +186,53 @@ def test_built_captions_load_and_tokenise(built):
   assert "一个" in path.read_text(encoding="utf-8")  # not escaped
 
 
-def test_built_folder_says_what_it_is(built):
-  mark = json.loads((built / "sample.json").read_text())
+def test_built_folder_says_what_it_is(sample):
+  mark = json.loads((sample / "sample.json").read_text())
   assert mark["mode"] == "shapes" and mark["seed"] == 0
-  assert mark["scenes"] == {"train": 6, "val": 3, "test": 3}
-  assert "interbert-jax" in (built / "ATTRIBUTION.txt").read_text()
-  classes = json.loads((built / "classes.json").read_text(encoding="utf-8"))
+  assert mark["scenes"] == SCENES
+  assert "interbert-jax" in (sample / "ATTRIBUTION.txt").read_text()
+  classes = json.loads((sample / "classes.json").read_text(encoding="utf-8"))
   assert len(classes) == 192 and classes[0]["region_class"] == 1
-  assert [p.name for p in built.parent.iterdir()] == ["shapes"]  # no leftovers
+  assert [p.name for p in sample.parent.iterdir()] == ["shapes"]  # no leftovers
 
 
-def test_a_second_run_does_nothing(built, capsys, monkeypatch):
+def test_a_second_run_does_nothing(sample, capsys, monkeypatch):
   monkeypatch.setattr(build, "build_sample", None)
-  before = (built / "sample.json").stat().st_mtime_ns
-  arguments = ["--mode=shapes", f"--output={built}", SCENES]
+  before = (sample / "sample.json").stat().st_mtime_ns
+  arguments = sample_flags(sample)
   assert command.main(arguments) == 0
   assert command.main([*arguments, "--overwrite"]) == 0
   assert "is ready" in capsys.readouterr().out
-  assert (built / "sample.json").stat().st_mtime_ns == before
+  assert (sample / "sample.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+  ("lost", "said"),
+  [
+    (
+      ("questions.json", "vcr/train.jsonl", "images/val_00001.json"),
+      "question",
+    ),
+    (("text",), "text"),
+    (("recommendation", "chinese_clip"), "recommendation"),
+  ],
+)
+def test_a_folder_from_before_gets_the_same_files(
+  sample, tmp_path, lost, said, capsys
+):
+  """And everything else stays as it is."""
+  folder = shutil.copytree(sample, tmp_path / "older")
+  for name in lost:
+    path = folder / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+  if said == "questions":
+    (folder / "vqa/v2_scenes_val_annotations.json").write_text("broken")
+  assert command.main(sample_flags(folder)) == 0
+  assert f"added {said}" in capsys.readouterr().out
+  assert digests(folder) == digests(sample)
+  assert command.main(sample_flags(folder)) == 0
+  told = capsys.readouterr().out
+  assert "is ready" in told and "added" not in told
 
 
 def test_other_parameters_need_overwrite(tmp_path, capsys):
@@ -228,7 +250,7 @@ def test_other_parameters_need_overwrite(tmp_path, capsys):
 
 def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path, capsys):
   (tmp_path / "thesis.txt").write_text("three years")
-  arguments = ["--mode=shapes", f"--output={tmp_path}", "--overwrite", SCENES]
+  arguments = [*sample_flags(tmp_path), "--overwrite"]
   assert command.main(arguments) == 2
   assert "no sample data" in capsys.readouterr().err
   assert (tmp_path / "thesis.txt").read_text() == "three years"

@@ -77,28 +77,15 @@ def test_a_graph_of_many_operations(tmp_path):
   np.testing.assert_allclose(end, squeezed, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-  "packing, tolerance",
-  [
-    ({"dtype": "float16"}, 0),
-    ({"dtype": "uint8", "scale": 0.05, "min": -6.0}, 0.026),
-    ({"dtype": "uint16", "scale": 0.001, "min": -6.0}, 0.0006),
-  ],
-)
-def test_weights_may_be_stored_small(tmp_path, packing, tolerance):
+def test_weights_may_be_stored_small(tmp_path):
   weights = {"first": normal(3, 2), "small": normal(5), "last": normal(2)}
-  path = write_model(
-    tmp_path / "model.json", [], weights, packing={"small": packing}
-  )
+  packing = {"small": {"dtype": "float16"}}
+  path = write_model(tmp_path / "model.json", [], weights, packing=packing)
   found = read_graph(path).weights
-  assert {name: a.dtype for name, a in found.items()} == dict.fromkeys(
-    weights, np.float32
-  )
-  np.testing.assert_array_equal(found["first"], weights["first"])
-  np.testing.assert_array_equal(found["last"], weights["last"])
-  np.testing.assert_allclose(
-    found["small"], weights["small"], rtol=0, atol=tolerance
-  )
+  assert path.with_suffix(".bin").stat().st_size == 4 * 8 + 2 * 5
+  for name, value in weights.items():
+    assert found[name].dtype == np.float32
+    np.testing.assert_array_equal(found[name], value)
 
 
 def test_weights_may_lie_in_several_files(tmp_path):
@@ -166,10 +153,6 @@ def _nodes(content):
     (
       lambda c: _spec(c).update(quantization={"dtype": "int4"}),
       ["weight w", "'int4'"],
-    ),
-    (
-      lambda c: _spec(c).update(quantization={"dtype": "uint8", "min": 0}),
-      ["weight w", "scale: found None"],
     ),
     (lambda c: _spec(c).update(name="v"), ["weight v", "two of this name"]),
     (

@@ -6,6 +6,7 @@ order. `read_graph` reads them and runs nothing. `make_function` lets TensorFlow
 run the nodes that are needed, if all of them only compute.
 """
 
+import io
 import math
 import os
 import pathlib
@@ -33,8 +34,7 @@ _FUSED = {
 }
 _FUSIONS = (("BiasAdd",), ("BiasAdd", "Relu"), ("BiasAdd", "Relu6"))
 _DTYPES = {"float32": "<f4", "int32": "<i4", "bool": "|b1", "uint8": "|u1"}
-# How weights may be stored to be small; all but float16 have scale and min.
-_QUANTISED = {"float16": "<f2", "uint16": "<u2", "uint8": "|u1"}
+_QUANTISED = {"float16": "<f2"}  # how weights may be stored to be small
 _MAX_WEIGHTS = 2 << 30
 
 
@@ -216,7 +216,10 @@ def _read_group(
   """The weights of one entry of the manifest, cut out of its files."""
   names = _get(group, "paths", list, place)
   specs = [_read_spec(s, place) for s in _get(group, "weights", list, place)]
-  wanted = sum(spec.size for spec in specs)
+  sizes = [
+    math.prod(spec.shape) * np.dtype(spec.stored).itemsize for spec in specs
+  ]
+  wanted = sum(sizes)
   if wanted > _MAX_WEIGHTS:
     raise ValueError(
       f"{place}: found weights of {wanted} bytes, wanted at most {_MAX_WEIGHTS}"
@@ -235,33 +238,25 @@ def _read_group(
       f"{', '.join(map(str, files))}: found {found} bytes, wanted {wanted} for "
       f"{len(specs)} weights, the last of them {last}; get the file again"
     )
-  data = b"".join(file.read_bytes() for file in files)
-  weights, offset = [], 0
-  for spec in specs:
-    weights.append((spec.name, spec.decode(data[offset : offset + spec.size])))
-    offset += spec.size
-  return weights
+  data = io.BytesIO(b"".join(file.read_bytes() for file in files))
+  return [
+    (
+      spec.name,
+      np.frombuffer(data.read(size), spec.stored)
+      .reshape(spec.shape)
+      .astype(spec.dtype),
+    )
+    for spec, size in zip(specs, sizes, strict=True)
+  ]
 
 
 class _Spec(NamedTuple):
-  """Where and how a weight is stored."""
+  """How a weight is used, and as what it is stored."""
 
   name: str
   shape: tuple[int, ...]
-  dtype: str  # as it is used
-  stored: str  # NumPy's name of the type in the file
-  scale: float = 1.0
-  low: float = 0.0
-
-  @property
-  def size(self) -> int:
-    return math.prod(self.shape) * np.dtype(self.stored).itemsize
-
-  def decode(self, data: bytes) -> np.ndarray:
-    array = np.frombuffer(data, self.stored).reshape(self.shape)
-    if (self.scale, self.low) != (1, 0):
-      array = array * np.float32(self.scale) + np.float32(self.low)
-    return array.astype(self.dtype)
+  dtype: str
+  stored: str
 
 
 def _read_spec(entry: Any, place: str) -> _Spec:
@@ -271,20 +266,11 @@ def _read_spec(entry: Any, place: str) -> _Spec:
   if not all(type(n) is int and 0 <= n < 2**31 for n in shape):
     raise ValueError(f"{place}: shape: found {shape!r:.60}, wanted sizes")
   dtype = _known(entry, _DTYPES, place)
-  spec = _Spec(name, tuple(shape), dtype, _DTYPES[dtype])
-  packing = entry.get("quantization")
-  if packing is None:
-    return spec
-  place += ": quantization"
-  stored = _known(packing, _QUANTISED, place)
-  spec = spec._replace(stored=_QUANTISED[stored])
-  if stored == "float16":
-    return spec
-  for key in ("scale", "min"):
-    value = packing.get(key)
-    if type(value) not in (int, float) or not abs(value) < 1e38:
-      raise ValueError(f"{place}: {key}: found {value!r}, wanted a number")
-  return spec._replace(scale=packing["scale"], low=packing["min"])
+  stored = _DTYPES[dtype]
+  if "quantization" in entry:
+    place += ": quantization"
+    stored = _QUANTISED[_known(entry["quantization"], _QUANTISED, place)]
+  return _Spec(name, tuple(shape), dtype, stored)
 
 
 def _known(entry: Any, known: dict[str, str], place: str) -> str:
