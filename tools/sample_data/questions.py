@@ -11,17 +11,16 @@ that a folder from before gets them too.
 """
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from tools.sample_data.questions_vcr import vcr_questions
-from tools.sample_data.questions_vqa import vqa_questions
+from interbert_jax.contract.errors import DataError
+from tools.sample_data.question_kinds import vcr_questions, vqa_questions
 from tools.sample_data.scenes import SPLITS, Scene, make_scenes, scene_rng
 from tools.sample_data.sources import Source
+from tools.sample_data.whole import replace, unfinished
 
 MARK = "questions.json"
 VERSION = 1  # raise it when the same seed gives other questions
@@ -51,8 +50,7 @@ def add_questions(
   """
   numbers, seed = mark["scenes"], mark["seed"]
   (folder / MARK).unlink(missing_ok=True)
-  building = Path(tempfile.mkdtemp(prefix=".questions-", dir=folder))
-  try:
+  with unfinished(folder / "questions") as building:
     (building / "vcr").mkdir()
     (building / "vqa").mkdir()
     scenes = []
@@ -68,10 +66,7 @@ def add_questions(
       scenes += found
     _write_objects(building / "regions_objects", folder, scenes, mark)
     for part in sorted(building.iterdir()):
-      shutil.rmtree(folder / part.name, ignore_errors=True)
-      part.rename(folder / part.name)
-  finally:
-    shutil.rmtree(building, ignore_errors=True)
+      replace(part, folder / part.name)
   _write_json(folder / MARK, {"version": VERSION})
 
 
@@ -142,9 +137,9 @@ def _write_objects(
 ) -> None:
   """A region store of the objects: the first regions of the other store."""
   from input_pipeline.store.region_store import RegionStore
-  from input_pipeline.store.store_writer import (
-    write_store,  # TensorFlow: seconds
-  )
+
+  # Imports TensorFlow, which takes seconds.
+  from input_pipeline.store.store_writer import write_store
 
   store = RegionStore(folder / "regions")
   rows = store.rows([scene.scene_id for scene in scenes])
@@ -155,7 +150,7 @@ def _write_objects(
       count = len(scene.objects)
       exact = np.array([thing.box for thing in scene.objects], np.float32)
       if not np.array_equal(record["boxes"][:count], exact):
-        raise ValueError(
+        raise DataError(
           f"{folder / 'regions'}: the first regions of {scene.scene_id!r} are "
           "not its objects; build the sample data anew with --overwrite"
         )
