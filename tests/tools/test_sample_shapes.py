@@ -266,7 +266,7 @@ def test_a_failure_leaves_nothing(tmp_path):
   mark = {"generator_version": 1, "mode": "shapes", "seed": 0}
   with pytest.raises(KeyboardInterrupt):
     build.build_sample(
-      tmp_path / "out", broken, mark={**mark, "scenes": numbers}, say=str
+      tmp_path / "out", broken, mark={**mark, "scenes": numbers}
     )
   assert not list(tmp_path.iterdir())
 
