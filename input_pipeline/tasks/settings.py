@@ -179,10 +179,10 @@ class PretrainInput(CaptionInput):
         f"input.shares is {self.shares}; wanted 1 with several input.corpora"
       )
     for name, corpus in self.corpora.items():
-      if corpus.text and (corpus.store or corpus.annotations):
+      has = bool(corpus.store), bool(corpus.annotations), bool(corpus.text)
+      if has not in ((True, True, False), (False, False, True)):
         yield (
-          f"input.corpora.{name} has text and store or annotations; wanted one "
-          "of them"
+          f"input.corpora.{name} wants store and annotations, or text alone"
         )
     if all(corpus.text for corpus in self.corpora.values()):
       yield "input.corpora has no corpus with images; wanted one at least"

@@ -4,7 +4,6 @@ Used by main.py, the eval scripts and interbert_jax/app/tasks/, which has a file
 for each task.
 """
 
-import dataclasses
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import jax
 
 from configs.common import Experiment
-from input_pipeline.build import build
-from input_pipeline.tasks.retrieval_set import RetrievalSet
+from input_pipeline.batches.reader import BatchReader
+from input_pipeline.tasks.retrieval import RetrievalSet, retrieval_set
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.evaluation.evaluators import LossEvaluator
@@ -58,14 +57,13 @@ def model_config(
 
 
 def held_out_batches(
-  settings: Experiment, data, *, parallel: Parallel
+  settings: Experiment, data: BatchReader, *, parallel: Parallel
 ) -> Callable[[], Iterator]:
   """What gives this process's batches of held-out data, again and again."""
   batch_size = settings.evals.batch_size
   parallel.check_batch_size(batch_size, name="evals.batch_size")
-  bad_records = getattr(data, "bad_records", None)  # texts alone have none
-  if bad_records is not None:
-    bad_records.refuse()  # metrics are of every example
+  for corpus in data.corpora:
+    corpus.bad_records.refuse()  # metrics are of every example
 
   def batches():
     return data.eval_batches(
@@ -79,7 +77,7 @@ def held_out_batches(
 
 def loss_evaluator(
   settings: Experiment,
-  data,
+  data: BatchReader,
   *,
   task: Task,
   parallel: Parallel,
@@ -89,7 +87,7 @@ def loss_evaluator(
 
 
 def predictor(
-  settings: Experiment, data, *, task, parallel: Parallel
+  settings: Experiment, data: BatchReader, *, task, parallel: Parallel
 ) -> Predictor:
   """Of all examples of the data."""
   return Predictor(
@@ -109,23 +107,7 @@ def retrieval_evaluator(
   max_images: int | None = None,
   score: Mapping[str, int] = SCORES["match"],
 ) -> tuple[RetrievalEvaluator, RetrievalSet]:
-  section = dataclasses.asdict(settings.input)
-  found = build(
-    "retrieval",
-    split=split,
-    max_images=max_images,
-    **{
-      key: section[key]
-      for key in (
-        "store",
-        "annotations",
-        "captions",
-        "vocab",
-        "max_regions",
-        "max_text_length",
-      )
-    },
-  )
+  found = retrieval_set(settings.input, split, max_images=max_images)
   evaluator = RetrievalEvaluator(
     config=model,
     score=score,
@@ -138,7 +120,7 @@ def retrieval_evaluator(
 
 
 def host_options(settings: Experiment) -> dict[str, Any]:
-  """Keywords of any data that are not in the configuration's section."""
+  """What data of captions is told of the run and of this host."""
   return {
     "seed": settings.seed,
     "host": (jax.process_index(), jax.process_count()),

@@ -5,9 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-
-from interbert_jax.app.settings.data import check_data, keeps_missing_ids
+from interbert_jax.app.data_checks import check_data, load_data
 from interbert_jax.app.settings.validate import validate
 from interbert_jax.app.tasks.find import find_task
 from interbert_jax.parallel import is_main_process, make_parallel
@@ -15,7 +13,6 @@ from interbert_jax.run.workdir import check_workdir
 from interbert_jax.training.train import train_and_evaluate
 
 
-@keeps_missing_ids
 def run_training(
   config: Mapping[str, Any], workdir: pathlib.Path
 ) -> dict[str, float]:
@@ -24,20 +21,14 @@ def run_training(
   workdir = check_workdir(workdir)
   parallel = make_parallel(**vars(settings.parallel))
   module = find_task(settings)
-  data = module.data(settings, settings.input.train_split)
+  data = load_data(module, settings, settings.input.train_split, workdir)
   info, batch_size = data.info, settings.train.batch_size
   task = module.task(settings, info)
-  held_out = module.data(settings, settings.evals.split)
+  held_out = load_data(module, settings, settings.evals.split, workdir)
+  check_data(settings, data, held_out, workdir)
   examples = f"{data.num_examples:,} {data.unit}"
-  if "num_images" in info:  # of texts alone, every row has been looked at
+  if info["num_images"] is not None:  # texts alone have none
     examples += f" of {info['num_images']:,} images"
-    check_data(
-      settings,
-      [*getattr(data, "corpora", [data]), held_out],
-      devices=jax.device_count(),
-      workdir=workdir,
-      quiet=not is_main_process(),
-    )
   evaluators = module.evaluators(
     settings, task=task, held_out=held_out, parallel=parallel
   )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.annotations.sentence_formats import FORMATS, OWN
-from input_pipeline.tasks.text_predictions import write_predictions
+from input_pipeline.tasks.text import write_predictions
 from interbert_jax.app.tasks import text
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file

@@ -4,11 +4,11 @@ import pathlib
 
 import numpy as np
 
-from input_pipeline.tasks.vcr import ANSWER, RATIONALE, RATIONALES_OF
 from interbert_jax.app.tasks import vcr
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.vcr import ANSWER, RATIONALE, RATIONALES_OF
 from interbert_jax.evaluation import vcr_metrics
 from interbert_jax.evaluation.vcr import VcrEvaluator
 from interbert_jax.evaluation.vcr_leaderboard import write_leaderboard

@@ -16,7 +16,10 @@ import jax
 from configs.common import TASKS, Experiment, experiment_class
 from input_pipeline.annotations.sentence_formats import find_format
 from input_pipeline.batches.engine import check_steps
-from input_pipeline.batches.order import check_host_shares, check_share_rows
+from input_pipeline.batches.order import (
+  check_hosts_divide_shares,
+  check_shares_divide_batch,
+)
 from input_pipeline.text.pack import check_room
 from interbert_jax.app.build import model_config
 from interbert_jax.app.tasks.find import find_task
@@ -83,7 +86,7 @@ def validate(
       try:
         check(sound, machine)
       except (ConfigError, DataError) as error:
-        problems.append(str(error))
+        problems += str(error).splitlines()
   _refuse(problems)
   return cls(**fields)
 
@@ -133,7 +136,9 @@ def _check_steps(s: Experiment, _: Machine) -> None:
 def _check_batch(s: Experiment, machine: Machine) -> None:
   """A batch is shared by devices, cut into parts, and these into groups."""
   size, parts = s.train.batch_size, s.train.accumulate_steps
-  batch_sizes.check_shared(size, machine.devices, name="train.batch_size")
+  batch_sizes.check_devices_divide(
+    size, machine.devices, name="train.batch_size"
+  )
   batch_sizes.check_accumulation(size, parts, machine.devices)
   group_size = getattr(s.task, "group_size", 1)  # not of every task
   if s.parallel.mode == "pmap":
@@ -145,7 +150,7 @@ def _check_batch(s: Experiment, machine: Machine) -> None:
 
 
 def _check_eval_batch(s: Experiment, machine: Machine) -> None:
-  batch_sizes.check_shared(
+  batch_sizes.check_devices_divide(
     s.evals.batch_size, machine.devices, name="evals.batch_size"
   )
 
@@ -153,7 +158,7 @@ def _check_eval_batch(s: Experiment, machine: Machine) -> None:
 def _check_pairs(s: Experiment, machine: Machine) -> None:
   pairs = getattr(s.evals, "pairs_per_step", None)  # not of every task
   if pairs is not None:
-    batch_sizes.check_shared(
+    batch_sizes.check_devices_divide(
       pairs, machine.devices, name="evals.pairs_per_step"
     )
 
@@ -211,8 +216,8 @@ def _check_task(s: Experiment, _: Machine) -> None:
 def _check_shares(s: Experiment, machine: Machine) -> None:
   shares = getattr(s.input, "shares", None)  # not of every task
   if shares is not None:
-    check_host_shares(shares, machine.hosts)
-    check_share_rows(shares, s.train.batch_size)
+    check_hosts_divide_shares(shares, machine.hosts)
+    check_shares_divide_batch(shares, s.train.batch_size)
 
 
 def _check_sentences(s: Experiment, _: Machine) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.common import Experiment
-from input_pipeline.build import build
 from input_pipeline.tasks.mixture import Mixture
 from input_pipeline.tasks.pretrain import PretrainData
 from interbert_jax.app import build as experiment
@@ -17,27 +16,16 @@ from interbert_jax.tasks.pretrain import PretrainTask
 
 
 def data(settings: Experiment, split: str) -> PretrainData | Mixture:
-  """The pairs of one split, as the configuration cuts them.
-
-  Training goes through all corpora, where there are several.
-  """
-  section = dataclasses.asdict(settings.input)
-  corpora = section.pop("corpora")
-  training = split == section.pop("train_split")
-  if not training:
-    # Evaluation reads every image once, on any host: a copy gains nothing.
-    # Hard captions were mined of the training split.
-    section.update(stage_dir="", shares=1, negatives="")
-  if not settings.task.text_masking.whole_word:
-    section["word_boundaries"] = ""
-  section.update(
-    split=split,
-    class_probs=settings.task.mrm_loss != "features",
+  """The pairs of one split; training goes through all corpora."""
+  training = split == settings.input.train_split
+  reading = {
+    "class_probs": settings.task.mrm_loss != "features",
+    "whole_words": settings.task.text_masking.whole_word,
     **experiment.host_options(settings),
-  )
-  if training and corpora:
-    return build("mixture", corpora=corpora, **section)
-  return build("pretrain", **section)
+  }
+  if training and settings.input.corpora:
+    return Mixture(settings.input, **reading)
+  return PretrainData(settings.input, split=split, **reading)
 
 
 def task(

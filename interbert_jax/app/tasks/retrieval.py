@@ -1,11 +1,9 @@
 """Fine-tuning for retrieval: captions with candidates beside their image."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from configs.common import Experiment
-from input_pipeline.build import build
 from input_pipeline.tasks.retrieval import CandidateData
 from interbert_jax.app import build as experiment
 from interbert_jax.evaluation.evaluators import Evaluator
@@ -15,12 +13,8 @@ from interbert_jax.tasks.retrieval import SCORES, RetrievalTask
 
 
 def data(settings: Experiment, split: str) -> CandidateData:
-  section = dataclasses.asdict(settings.input)
-  if split != section.pop("train_split"):
-    # Near images were mined of the training split.
-    section.update(stage_dir="", near_images="", hard_texts=0)
-  return build(
-    "candidates", split=split, **section, **experiment.host_options(settings)
+  return CandidateData(
+    settings.input, split=split, **experiment.host_options(settings)
   )
 
 

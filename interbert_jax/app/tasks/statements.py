@@ -3,12 +3,10 @@
 The task's name is the format of its files.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from configs.common import Experiment
-from input_pipeline.build import build
 from input_pipeline.tasks.statements import StatementData
 from interbert_jax.app import build as experiment
 from interbert_jax.evaluation.evaluators import Evaluator
@@ -19,14 +17,11 @@ from interbert_jax.tasks.statements import StatementTask
 
 
 def data(settings: Experiment, split: str) -> StatementData:
-  section = dataclasses.asdict(settings.input)
-  del section["train_split"]
-  return build(
-    "statements",
+  return StatementData(
+    settings.input,
     format=settings.task.name,
     split=split,
     seed=settings.seed,
-    **section,
   )
 
 

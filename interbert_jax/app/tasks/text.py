@@ -1,12 +1,10 @@
 """Fine-tuning on texts alone: sentences and pairs of GLUE, CLUE or a user."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.common import Experiment
 from input_pipeline.annotations.sentence_formats import find_format
-from input_pipeline.build import build
 from input_pipeline.tasks.text import SentenceData
 from interbert_jax.app import build as experiment
 from interbert_jax.evaluation.evaluators import Evaluator
@@ -17,9 +15,7 @@ from interbert_jax.tasks.text import TextTask
 
 
 def data(settings: Experiment, split: str) -> SentenceData:
-  section = dataclasses.asdict(settings.input)
-  del section["train_split"]
-  return build("sentences", split=split, seed=settings.seed, **section)
+  return SentenceData(settings.input, split=split, seed=settings.seed)
 
 
 def task(

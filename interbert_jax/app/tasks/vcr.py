@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.common import Experiment
-from input_pipeline.build import build
-from input_pipeline.tasks.vcr import VcrData, check_objectives
+from input_pipeline.tasks.vcr import VcrData
 from interbert_jax.app import build as experiment
+from interbert_jax.contract.vcr import BOTH, METRICS
 from interbert_jax.evaluation.evaluators import Evaluator
-from interbert_jax.evaluation.vcr import NAMES, VcrEvaluator
-from interbert_jax.evaluation.vcr_metrics import BOTH
+from interbert_jax.evaluation.vcr import VcrEvaluator
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.vcr import VcrTask
@@ -22,11 +21,10 @@ def data(
   *,
   objectives: Sequence[str] | None = None,
 ) -> VcrData:
-  section = dataclasses.asdict(settings.input)
-  del section["train_split"]
+  section = settings.input
   if objectives is not None:
-    section["objectives"] = tuple(objectives)
-  return build("vcr", split=split, seed=settings.seed, **section)
+    section = dataclasses.replace(section, objectives=tuple(objectives))
+  return VcrData(section, split=split, seed=settings.seed)
 
 
 def task(
@@ -60,9 +58,8 @@ def evaluator(
 
 def reported(settings: Experiment) -> dict[str, tuple[str, ...]]:
   """Names of the metrics that an evaluation gives, by their prefix."""
-  objectives = check_objectives(settings.input.objectives)
-  asked = [NAMES[name] for name in objectives if name in NAMES]
-  both = (BOTH,) if len(asked) == len(NAMES) else ()
+  asked = [METRICS[o] for o in settings.input.objectives if o in METRICS]
+  both = (BOTH,) if len(asked) == len(METRICS) else ()
   return {settings.evals.split: ("loss", *asked, *both)}
 
 

@@ -1,11 +1,9 @@
 """VQA: answers to questions about images."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from configs.common import Experiment
-from input_pipeline.build import build
 from input_pipeline.tasks.vqa import VqaData
 from interbert_jax.app import build as experiment
 from interbert_jax.evaluation.evaluators import Evaluator
@@ -16,8 +14,7 @@ from interbert_jax.tasks.vqa import VqaTask
 
 
 def data(settings: Experiment, split: str) -> VqaData:
-  section = dataclasses.asdict(settings.input)
-  return build("vqa", split=split, seed=settings.seed, **section)
+  return VqaData(settings.input, split=split, seed=settings.seed)
 
 
 def task(

@@ -11,8 +11,7 @@ from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.run import convert
 from input_pipeline.formats import find_format
 from input_pipeline.store.region_arrays import Slots
-from input_pipeline.tasks.pretrain import PretrainData
-from input_pipeline.tasks.text_corpus import TextCorpus
+from input_pipeline.tasks.mixture import TextCorpus
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.contract.batch import check_batch, pretrain_spec
 from interbert_jax.evaluation.evaluators import eval_step
@@ -24,7 +23,7 @@ from interbert_jax.training import optim, steps
 from interbert_jax.training.settings import OptimSettings
 from tests.support import format_writers
 from tests.support.corpus import make_corpus
-from tests.support.tiny_data import write_vocab
+from tests.support.tiny_data import build, write_vocab
 from tests.support.tiny_task import NO_DROPOUT
 
 VOCAB_SIZE = 21128
@@ -165,7 +164,13 @@ def text_batches(shared_dir, name, tokenizer, tmp_path, count, steps):
     position = np.arange(step * count, (step + 1) * count)
     example_id = order[position % len(order)]
     into = Slots.new(specs, count)
-    batch = {**corpus.rows(position, example_id, into=into), **into.arrays}
+    batch = {
+      **corpus.arrays(example_id, position, into=into),
+      **into.arrays,
+      "example_id": example_id.astype(np.int32),
+      "position": position.astype(np.int32),
+      "example_weight": np.ones(count, np.float32),
+    }
     check_batch(batch, pretrain_spec())
     yield batch
 
@@ -219,7 +224,8 @@ def test_kdd_cup_records_are_image_title_pairs(tmp_path):
   for image in corpus:
     assert image.class_ids is not None
   convert(path, find_format(path)[0], tmp_path / "store", options=options)
-  data = PretrainData(
+  data = build(
+    "pretrain",
     store=tmp_path / "store",
     annotations=tmp_path / "store/captions.jsonl",
     split="train",

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from configs import finetune_nlvr2, finetune_snli_ve
-from input_pipeline.build import build
 from interbert_jax.app.evaluate.statements import evaluate_statements
 from interbert_jax.app.train import run_training
 from interbert_jax.app.trained_run import TrainedRun
@@ -21,6 +20,7 @@ from interbert_jax.tasks.statements import StatementTask
 from tests.support.result_schema import read_result
 from tests.support.scripts import run_script
 from tests.support.tiny_data import (
+  build,
   make_record,
   write_lines,
   write_tiny_store,
