@@ -121,6 +121,7 @@ def build(name, *, class_probs=True, **options):
     facts.setdefault("seed", 0)
   if name == "mixture":
     options |= {key: "unused" for key in ("store", "annotations")}
+    facts.pop("split", None)  # each corpus has its own
   elif name == "candidates":
     options = {"hard_texts": 0, **options}
   if name != "text":

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from input_pipeline.tasks.text_predictions import write_predictions
 
 from input_pipeline.annotations.sentence_formats import FORMATS, find_format
 from input_pipeline.annotations.sentences import read_sentences
+from input_pipeline.tasks.text import write_predictions
 from tests.support import sentence_files as files
 from tests.support.tiny_data import build, write_vocab
 

@@ -138,7 +138,7 @@ def test_hard_texts_want_near_images(files):
 
 
 def test_near_images_of_another_split_are_refused(files, near):
-  options = {**files, "split": "val"}
+  options = {**files, "split": "val", "train_split": "val"}
   with pytest.raises(ValueError, match="negatives of other images"):
     build("candidates", **options, hard_texts=1, near_images=near)
 
