@@ -1,5 +1,7 @@
 """SNLI-VE and NLVR2: files, two images a sentence, metrics, a whole run."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -309,7 +311,8 @@ def test_a_run_from_the_files_to_the_predictions(nlvr2, tmp_path):
   result = read_result(tmp_path / "run/eval/nlvr2_dev_2.json")
   assert result["metrics"] == {k: pytest.approx(v) for k, v in found.items()}
   assert result["n_images"] == 8
-  run.config["task"]["name"] = "vqa"
+  other = dataclasses.replace(run.settings.task, name="vqa")
+  run.settings = dataclasses.replace(run.settings, task=other)
   with pytest.raises(ValueError, match="'vqa', wanted one of snli_ve, nlvr2"):
     evaluate_statements(run, make_parallel(), split="dev")
 
