@@ -125,29 +125,31 @@ class InterBertConfig(Settings):
   @property
   def text_layer(self) -> LayerShape:
     """The shape of the interaction layers and of the text stream."""
-    return LayerShape(
-      self.hidden_size,
-      self.num_heads,
-      self.mlp_dim,
-      self.hidden_dropout,
-      self.attention_dropout,
-      self.initializer_range,
-      self.dtype,
-      self.remat,
+    return self._layer(
+      num_heads=self.num_heads,
+      mlp_dim=self.mlp_dim,
+      hidden_dropout=self.hidden_dropout,
+      attention_dropout=self.attention_dropout,
     )
 
   @property
   def region_layer(self) -> LayerShape:
     """The shape of the region stream's layers."""
+    return self._layer(
+      num_heads=self.region_num_heads,
+      mlp_dim=self.region_mlp_dim,
+      hidden_dropout=self.region_hidden_dropout,
+      attention_dropout=self.region_attention_dropout,
+    )
+
+  def _layer(self, **own: Any) -> LayerShape:
+    """A stack's own fields, and those that all stacks share."""
     return LayerShape(
-      self.hidden_size,
-      self.region_num_heads,
-      self.region_mlp_dim,
-      self.region_hidden_dropout,
-      self.region_attention_dropout,
-      self.initializer_range,
-      self.dtype,
-      self.remat,
+      hidden_size=self.hidden_size,
+      initializer_range=self.initializer_range,
+      dtype=self.dtype,
+      remat=self.remat,
+      **own,
     )
 
   @property

@@ -9,14 +9,11 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
+from interbert_jax.contract import vcr
 from interbert_jax.contract.batch import CHOICES
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.tasks import losses
 from interbert_jax.tasks.finetuning import FineTuningTask, TaskInputs, flat
-
-# What the batch's `objective` means, and the published names.
-OBJECTIVES = ("Q->A", "QA->R")
-NUM_CHOICES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +30,7 @@ class VcrTask(FineTuningTask):
     return {"choice_head": 1}
 
   def limits(self) -> dict[str, int]:
-    return {"label": NUM_CHOICES, "objective": len(OBJECTIVES)}
+    return {"label": vcr.CHOICES, "objective": len(vcr.METRICS)}
 
   def token_types(self, batch: Mapping[str, jax.Array]) -> jax.Array:
     """1 from where the second text begins to where it ends."""
@@ -60,7 +57,7 @@ class VcrTask(FineTuningTask):
     metrics = {
       "choice_loss": losses.cross_entropy(scores_BT, label_B, inputs.weight)
     }
-    for number, name in enumerate(OBJECTIVES):
+    for number, name in enumerate(vcr.METRICS.values()):
       weight_B = inputs.weight * (inputs.targets["objective"] == number)
       metrics[name] = losses.accuracy(scores_BT, label_B, weight_B)
     return metrics

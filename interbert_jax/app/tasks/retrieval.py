@@ -6,10 +6,11 @@ from typing import Any
 from configs.common import Experiment
 from input_pipeline.tasks.retrieval import CandidateData
 from interbert_jax.app import build as experiment
+from interbert_jax.contract.errors import ConfigError
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
-from interbert_jax.tasks.retrieval import SCORES, RetrievalTask
+from interbert_jax.tasks.retrieval import RetrievalTask
 
 
 def data(settings: Experiment, split: str) -> CandidateData:
@@ -31,6 +32,12 @@ def task(
   )
 
 
+def check(settings: Experiment) -> None:
+  """Refuses a run that is not evaluated: retrieval is its only evaluation."""
+  if settings.evals.retrieval_images < 1:
+    raise ConfigError("evals.retrieval_images is 0; wanted 1 or more")
+
+
 def evaluators(
   settings: Experiment,
   *,
@@ -45,7 +52,7 @@ def evaluators(
     settings,
     split,
     model=task.config,
-    score=SCORES[task.loss],
+    score=task.heads,
     parallel=parallel,
     max_images=settings.evals.retrieval_images,
   )
