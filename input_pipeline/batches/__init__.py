@@ -3,6 +3,6 @@
 A batch is a function of the seed, the step and the global batch size: not of
 the number of hosts, nor of how often the run was resumed.
 
-Read order.py (which example stands where), image_texts.py (its texts and
-regions), then engine.py (reading ahead) and reader.py (batches of examples).
+Read order.py (which example stands where), reader.py (batches of examples),
+then engine.py (reading ahead).
 """

@@ -153,7 +153,7 @@ def place(tmp_path):
 def test_a_file_that_is_no_captions(place):
   (place.root / "captions.csv").write_text("image,caption\n1.jpg,a dog\n")
   with pytest.raises(DataError, match="found 'image,caption', wanted one of"):
-    place.train(input__annotations="{root}/captions.csv")
+    place.train({"input.annotations": "{root}/captions.csv"})
 
 
 def turned_inside_out(boxes):
@@ -164,16 +164,18 @@ def test_bad_data_stops_a_run_before_it_begins(place, capsys):
   """The same finding as the check command's, unless it is to be a warning."""
   store = place.store((4, {"boxes": turned_inside_out}))
   with pytest.raises(DataError) as caught:
-    place.train(input__store="{root}/store")
+    place.train({"input.store": "{root}/store"})
   words = str(caught.value)
   assert words.startswith(f"{store}: found what must be put right before")
   assert "(region 0), wanted x1 < x2 and y1 < y2" in words
   assert "--config.data_checks=warn" in words
   with pytest.raises(ConfigError, match="no parameter matches"):
     place.train(
-      input__store="{root}/store",
-      data_checks="warn",
-      optim__rate_groups=(("nothing", 1.0),),  # stops it behind the checks
+      {
+        "input.store": "{root}/store",
+        "data_checks": "warn",
+        "optim.rate_groups": (("nothing", 1.0),),  # stops it behind the checks
+      }
     )
   assert "(region 0), wanted x1 < x2 and y1" in capsys.readouterr().err
   assert not (place.root / "run").exists()
