@@ -69,10 +69,10 @@ def children(process: int) -> list[int]:
 
 CONVERT = """
 import json, resource, sys, threading, time
-from input_pipeline import formats
+from input_pipeline.formats import registry
 from input_pipeline.conversion.options import Options
 from input_pipeline.conversion import beam, run
-reader, _ = formats.find_format(__import__("pathlib").Path(sys.argv[1]))
+reader, _ = registry.find_format(__import__("pathlib").Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
 run.convert(

@@ -133,16 +133,16 @@ def main(arguments: list[str] | None = None) -> int:
 def _convert(options: argparse.Namespace) -> None:
   import dataclasses
 
-  from input_pipeline import formats
   from input_pipeline.conversion.options import Options
   from input_pipeline.conversion.run import convert
+  from input_pipeline.formats.registry import FORMATS, find_format
 
   if options.list_formats:
-    width = max(map(len, formats.FORMATS))
-    for name, reader in formats.FORMATS.items():
+    width = max(map(len, FORMATS))
+    for name, reader in FORMATS.items():
       print(f"{name:{width}}  {reader.expects}")
     return
-  reader, reason = formats.find_format(options.source, options.format)
+  reader, reason = find_format(options.source, options.format)
   print(f"{options.source}: {reader.name} ({reason})", file=sys.stderr)
   runner = None
   if options.beam is not None:

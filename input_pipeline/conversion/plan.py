@@ -9,7 +9,7 @@ from typing import Any
 
 from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.to_record import layout_of
-from input_pipeline.formats.base import Format, Part
+from input_pipeline.formats.base import Part, RegionFormat
 from input_pipeline.formats.directory import walk_files
 from input_pipeline.store.schema import Layout
 from interbert_jax.contract.errors import DataError
@@ -21,7 +21,7 @@ class Plan:
   """The whole conversion; plain data, the same in every process."""
 
   source: str
-  reader: Format
+  reader: RegionFormat
   parts: tuple[Part, ...]
   files: dict[str, tuple]  # what shows that one has changed
   layout: Layout
@@ -46,7 +46,7 @@ class Plan:
 
 def make_plan(
   source: pathlib.Path,
-  reader: Format,
+  reader: RegionFormat,
   *,
   options: Options,
   building: pathlib.Path,

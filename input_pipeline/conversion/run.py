@@ -25,7 +25,7 @@ from input_pipeline.conversion import repeats
 from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.plan import Plan, make_plan
 from input_pipeline.conversion.to_record import BoxCounts, check_boxes
-from input_pipeline.formats.base import Format
+from input_pipeline.formats.base import RegionFormat
 from input_pipeline.store.shard import ShardFacts, write_json
 from input_pipeline.store.store_writer import (
   finish_store,
@@ -43,7 +43,7 @@ SKIPPED = "skipped.txt"
 
 def convert(
   source: str | pathlib.Path,
-  reader: Format,
+  reader: RegionFormat,
   output: str | pathlib.Path,
   *,
   options: Options | None = None,
@@ -57,7 +57,7 @@ def convert(
 
   Args:
     source: file or directory in the reader's format.
-    reader: of `formats.FORMATS`.
+    reader: of registry.py.
     output: the store's directory; must not exist yet.
     options: what changes on the way.
     workers: processes; 1 works in this one.

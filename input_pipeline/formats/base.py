@@ -1,9 +1,8 @@
-"""What a reader of region features is, and what it yields.
+"""What a format of region features is, and what its reader yields.
 
-A format is one file here: how to recognise it, how to cut a source into parts
-that processes can read side by side, and how to read a part. It yields
-`ImageRegions` in our conventions whatever the source has. `conversion` does the
-rest, the same for all: checks, order, class layout, writing.
+A format says how to recognise it, how to cut a source into parts that processes
+can read side by side, and how to read a part. It yields `ImageRegions` in our
+conventions whatever the source has.
 """
 
 import re
@@ -54,10 +53,11 @@ class Part(NamedTuple):
   stop: int  # exclusive
 
 
-class Format(NamedTuple):
-  """A reader: one per file of this package, listed in `FORMATS`.
+class RegionFormat(NamedTuple):
+  """A way to write region features; registry.py lists all of them.
 
-  Its functions belong to a module, so that worker processes find them.
+  Worker processes get it pickled: its functions belong to a module, or are
+  `functools.partial` of such.
 
   Attributes:
     name: for --format.
@@ -95,6 +95,7 @@ class Format(NamedTuple):
 
 
 IMAGES_PER_PART = 1024
+BOTTOM_UP = "bottom-up attention, ResNet-101"  # the extractor of most formats
 
 
 def count_parts(
@@ -120,6 +121,9 @@ def each(
 ) -> Iterator[ImageRegions | DataError]:
   """Decodes records one by one; those that cannot be come as errors."""
   for raw in raws:
+    if isinstance(raw, DataError):
+      yield raw
+      continue
     try:
       yield decode(raw)
     except DataError as error:

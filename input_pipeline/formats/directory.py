@@ -3,9 +3,16 @@
 import functools
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from input_pipeline.formats.base import Part, count_parts
+from input_pipeline.formats.base import (
+  ImageRegions,
+  Part,
+  RegionFormat,
+  count_parts,
+  each,
+)
+from input_pipeline.formats.npz_file import read_dict, read_npz
 from interbert_jax.contract.errors import DataError
 
 _LOOK_AT = 1000  # entries that `first_file` looks at
@@ -87,3 +94,79 @@ def files_of(
   names = list_files(part.path, suffix, without)[part.start : part.stop]
   for name in names:
     yield pathlib.Path(part.path) / name
+
+
+def folder_format(
+  *,
+  name: str,
+  expects: str,
+  suffix: str,
+  decode: Callable[[pathlib.Path, pathlib.Path], ImageRegions],
+  extractor: str,
+  keys: tuple[str, ...] = (),
+  without: str | None = None,
+  fits: Callable[[pathlib.Path], bool] | None = None,
+  looks: str = "",
+) -> RegionFormat:
+  """A format with a file per image, below one directory.
+
+  Args:
+    name: of the format.
+    expects: as of `RegionFormat`.
+    suffix: of the files.
+    decode: (file, directory) -> image; a function of a module.
+    extractor: as of `RegionFormat`.
+    keys: names that the first file must have, for `detect`.
+    without: the end of names that are left out.
+    fits: asked of the first file instead of `keys`.
+    looks: what `detect` says then.
+  """
+  files = {"suffix": suffix, "without": without}
+  return RegionFormat(
+    name=name,
+    expects=expects,
+    detect=functools.partial(
+      _detect, **files, keys=keys, fits=fits, looks=looks
+    ),
+    split=functools.partial(split_files, **files),
+    read=functools.partial(_read, **files, decode=decode),
+    extractor=extractor,
+  )
+
+
+def _detect(
+  path: pathlib.Path,
+  *,
+  suffix: str,
+  without: str | None,
+  keys: tuple[str, ...],
+  fits: Callable[[pathlib.Path], bool] | None,
+  looks: str,
+) -> str | None:
+  # MMF's info files are no images, whichever format is asked.
+  first = first_file(path, suffix, without=without or "_info.npy")
+  if first is None:
+    return None
+  if fits is not None:
+    return looks if fits(first) else None
+  try:
+    names = (
+      read_npz(first, file=first) if suffix == ".npz" else read_dict(first)
+    )
+  except DataError:
+    return None
+  if not set(keys) <= set(names):
+    return None
+  return f"a directory of {suffix[1:]} with {', '.join(keys)}"
+
+
+def _read(
+  part: Part,
+  *,
+  suffix: str,
+  without: str | None,
+  decode: Callable[[pathlib.Path, pathlib.Path], ImageRegions],
+) -> Iterator[ImageRegions | DataError]:
+  root = pathlib.Path(part.path)
+  files = files_of(part, suffix, without=without)
+  return each(files, lambda file: decode(file, root))

@@ -4,13 +4,22 @@ A part is a range of bytes and owns the rows that begin in it, so that files can
 be cut without being read.
 """
 
+import functools
 import pathlib
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from input_pipeline.formats.arrays import Row
-from input_pipeline.formats.base import Part, natural_order
+from input_pipeline.formats.base import (
+  BOTTOM_UP,
+  ImageRegions,
+  Part,
+  RegionFormat,
+  each,
+  natural_order,
+)
+from input_pipeline.formats.fields import Fields, read_image
 from interbert_jax.contract.errors import DataError
 
 PART_BYTES = 256 << 20
@@ -123,3 +132,65 @@ def first_row(
   if len(columns) != len(names):
     return None
   return row(Line(f"{files[0]}:{skip + 1}", columns), names)
+
+
+def tsv_format(
+  *,
+  name: str,
+  expects: str,
+  columns: tuple[str, ...],
+  fields: Fields,
+  fewest: int | None = None,
+) -> RegionFormat:
+  """A format of bottom-up attention with a row per image and no header.
+
+  Args:
+    name: of the format.
+    expects: as of `RegionFormat`.
+    columns: in order.
+    fields: which column is what of the image.
+    fewest: columns that a file has at least; None for all.
+  """
+  counts = tuple(range(fewest or len(columns), len(columns) + 1))
+  about = {"columns": columns, "fields": fields, "counts": counts}
+  return RegionFormat(
+    name=name,
+    expects=expects,
+    detect=functools.partial(_detect, **about),
+    split=split_tsv,
+    read=functools.partial(_read, **about),
+    extractor=BOTTOM_UP,
+    unit="B",
+  )
+
+
+def _detect(
+  path: pathlib.Path,
+  *,
+  columns: tuple[str, ...],
+  fields: Fields,
+  counts: tuple[int, ...],
+) -> str | None:
+  for count in counts:
+    first = first_row(path, columns[:count])
+    if first is None:
+      continue
+    try:
+      R, E = read_image(first, fields).features.shape
+    except DataError:
+      return None
+    return f"{count} tab-separated columns, {R} boxes and features of {E}"
+  return None
+
+
+def _read(
+  part: Part,
+  *,
+  columns: tuple[str, ...],
+  fields: Fields,
+  counts: tuple[int, ...],
+) -> Iterator[ImageRegions | DataError]:
+  return each(
+    lines(part, columns=counts),
+    lambda line: read_image(row(line, columns), fields),
+  )

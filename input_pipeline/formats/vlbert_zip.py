@@ -1,25 +1,34 @@
 """VL-BERT's zip: a JSON per image, arrays in base64."""
 
 import functools
-import json
 import pathlib
 import zipfile
 from collections.abc import Iterator
 
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import (
-  Format,
+  BOTTOM_UP,
   ImageRegions,
   Part,
+  RegionFormat,
   count_parts,
   each,
 )
-from input_pipeline.formats.class_layout import with_background
+from input_pipeline.formats.fields import Fields, read_image
 from input_pipeline.formats.npz_file import read_member
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.json_text import parse_json
 
 _SUFFIX = ".json"
 _MAX_MEMBER_BYTES = 64 << 20
+_FIELDS = Fields(
+  width="image_w",
+  height="image_h",
+  num_boxes="num_boxes",
+  class_probs="classes",
+  base64=True,
+  cuts_background=True,
+)
 
 
 @functools.lru_cache(maxsize=1)
@@ -69,38 +78,17 @@ def _decode(path: str, member: zipfile.ZipInfo) -> ImageRegions:
   archive, _ = _open(path)
   place = f"{path}@/{member.filename}"
   data = read_member(archive, member, file=path, max_bytes=_MAX_MEMBER_BYTES)
-  try:
-    content = json.loads(data)
-  except (ValueError, RecursionError) as e:
-    raise DataError(f"not JSON: {e}", file=place) from None
-  if not isinstance(content, dict):
-    raise DataError(
-      f"found {type(content).__name__}, wanted an object", file=place
-    )
-  row = Row(content, place=place)
-  row.image_id = pathlib.PurePosixPath(member.filename).stem
-  width, height = row.size("image_w", "image_h")
-  R = row.count("num_boxes")
-  probs = None
-  if "classes" in row:
-    probs = with_background(row.b64_rows("classes", "<f4", R))
-  return ImageRegions(
-    place=place,
-    image_id=row.image_id,
-    features=row.b64_rows("features", "<f4", R),
-    boxes=row.b64_rows("boxes", "<f4", R, width=4),
-    width=width,
-    height=height,
-    class_probs=probs,
-  )
+  content = parse_json(data, file=place, kind=dict)
+  image_id = pathlib.PurePosixPath(member.filename).stem
+  return read_image(Row(content, place=place, image_id=image_id), _FIELDS)
 
 
-FORMAT = Format(
+FORMAT = RegionFormat(
   name="vlbert_zip",
   expects="zip of ID.json: image_w, image_h, num_boxes, boxes, features"
   "[, classes], arrays in base64 (VL-BERT)",
   detect=_detect,
   split=_split,
   read=_read,
-  extractor="bottom-up attention, ResNet-101",
+  extractor=BOTTOM_UP,
 )

@@ -24,10 +24,10 @@ from PIL import Image
 from input_pipeline.annotations.readers import READERS
 from input_pipeline.annotations.source import Source
 from input_pipeline.annotations.vcr import read_vcr
-from input_pipeline.formats import FORMATS
 from input_pipeline.formats.base import Part
 from input_pipeline.formats.msgpack_file import load_msgpack
 from input_pipeline.formats.npz_file import read_npy, read_npz
+from input_pipeline.formats.registry import FORMATS
 from input_pipeline.formats.restricted_pickle import load_pickle
 from input_pipeline.store import schema
 from input_pipeline.store.region_store import MANIFEST, read_manifest

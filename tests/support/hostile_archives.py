@@ -17,7 +17,7 @@ from input_pipeline.annotations.load import load_captions
 from input_pipeline.annotations.vqa_answers import read_vocabulary
 from input_pipeline.checks.gallery import draw_record
 from input_pipeline.conversion.plan import read_sizes
-from input_pipeline.formats.uniter_npz import read_counts
+from input_pipeline.formats.uniter import read_counts
 from input_pipeline.negatives.table import open_table
 from input_pipeline.store import schema
 from input_pipeline.store.example_proto import encode_example

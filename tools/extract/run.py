@@ -7,7 +7,7 @@ from typing import Any
 
 from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.run import convert, name_changes
-from input_pipeline.formats.base import Format
+from input_pipeline.formats.base import RegionFormat
 from input_pipeline.store.region_store import MANIFEST, RegionStore
 from interbert_jax.contract.errors import DataError
 from tools.extract.captions import NAME, match_captions, write_captions
@@ -113,7 +113,7 @@ def _check_place(output: pathlib.Path) -> None:
 
 
 def _check_made_before(
-  store: pathlib.Path, reader: Format, features: str
+  store: pathlib.Path, reader: RegionFormat, features: str
 ) -> str:
   """Refuses a store that another command made."""
   hint = "remove it or choose another --output"

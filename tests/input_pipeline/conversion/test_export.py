@@ -10,7 +10,7 @@ import pytest
 from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.run import convert
 from input_pipeline.export import EXPORTERS, best_classes, export, main
-from input_pipeline.formats import FORMATS, find_format
+from input_pipeline.formats.registry import FORMATS, find_format
 from input_pipeline.store.region_store import RegionStore
 from interbert_jax.contract.errors import DataError
 from tests.support import format_writers as write

@@ -9,7 +9,9 @@ import pytest
 
 from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.run import convert
-from input_pipeline.formats import FORMATS, find_format, uniter_npz
+from input_pipeline.formats import scan_npy
+from input_pipeline.formats.registry import FORMATS, find_format
+from input_pipeline.formats.uniter import read_counts
 from input_pipeline.store.region_store import RegionStore
 from interbert_jax.contract.errors import DataError
 from tests.support import format_writers as write
@@ -191,7 +193,7 @@ def test_scan_has_features_only(tmp_path):
     np.testing.assert_array_equal(got.features, want.features[:3])
     assert got.boxes is None
   (source / "dev_ids.txt").unlink()
-  FORMATS["scan_npy"].read.__globals__["_image_ids"].cache_clear()
+  scan_npy._image_ids.cache_clear()
   assert [i.image_id for i in read_all(source)][:2] == ["dev-0", "dev-1"]
 
 
@@ -214,7 +216,7 @@ def test_uniter_counts_say_how_many_regions(tmp_path):
   found = {i.image_id: len(i.features) for i in read_all(source)}
   assert found == {f"coco_{i.image_id}": len(i.boxes) for i in CORPUS}
   (source / "nbb_th0.2_max100_min10.json").unlink()
-  uniter_npz.read_counts.cache_clear()
+  read_counts.cache_clear()
   found = {i.image_id: len(i.features) for i in read_all(source)}
   assert found == {f"coco_{i.image_id}": len(i.boxes) + 2 for i in CORPUS}
 
@@ -237,9 +239,9 @@ def test_uniter_counts_may_lie_beside(folder, files, wanted, tmp_path):
   path.mkdir()
   if wanted is DataError:
     with pytest.raises(DataError, match="several.*leave one"):
-      uniter_npz.read_counts(str(path))
+      read_counts(str(path))
   else:
-    assert uniter_npz.read_counts(str(path)).get("a.npz") == wanted
+    assert read_counts(str(path)).get("a.npz") == wanted
 
 
 @pytest.mark.parametrize("name", ["lxmert_tsv", "vilbert_lmdb", "uniter_npz"])

@@ -7,7 +7,7 @@ import pytest
 
 from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.run import convert
-from input_pipeline.formats import find_format
+from input_pipeline.formats.registry import find_format
 from input_pipeline.store.region_store import RegionStore
 
 

@@ -9,7 +9,7 @@ import pytest
 from input_pipeline.annotations import load_captions
 from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.run import convert
-from input_pipeline.formats import find_format
+from input_pipeline.formats.registry import find_format
 from input_pipeline.store.region_arrays import Slots
 from input_pipeline.tasks.pretrain import PretrainData
 from input_pipeline.tasks.text_corpus import TextCorpus
