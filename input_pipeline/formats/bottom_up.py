@@ -34,6 +34,7 @@ BUTD_TSV = tsv_format(
   ),
   fewest=6,
   fields=BUTD_FIELDS,
+  extractor=BOTTOM_UP,
 )
 
 LXMERT_COLUMNS = (
@@ -57,6 +58,7 @@ LXMERT_TSV = tsv_format(
   expects=f"TSV of {', '.join(LXMERT_COLUMNS)}, arrays in base64",
   columns=LXMERT_COLUMNS,
   fields=LXMERT_FIELDS,
+  extractor=BOTTOM_UP,
 )
 
 _MILVLG_FIELDS = LXMERT_FIELDS._replace(

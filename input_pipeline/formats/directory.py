@@ -4,6 +4,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from input_pipeline.formats.base import (
   ImageRegions,
@@ -15,6 +16,7 @@ from input_pipeline.formats.base import (
 from input_pipeline.formats.npz_file import read_dict, read_npz
 from interbert_jax.contract.errors import DataError
 
+INFO = "_info.npy"  # how MMF calls what is known of ID.npy
 _LOOK_AT = 1000  # entries that `first_file` looks at
 
 
@@ -97,62 +99,45 @@ def files_of(
 
 
 def folder_format(
-  *,
-  name: str,
-  expects: str,
   suffix: str,
   decode: Callable[[pathlib.Path, pathlib.Path], ImageRegions],
-  extractor: str,
-  keys: tuple[str, ...] = (),
+  keys: tuple[str, ...],
+  *,
   without: str | None = None,
-  fits: Callable[[pathlib.Path], bool] | None = None,
-  looks: str = "",
+  **about: Any,
 ) -> RegionFormat:
   """A format with a file per image, below one directory.
 
   Args:
-    name: of the format.
-    expects: as of `RegionFormat`.
     suffix: of the files.
     decode: (file, directory) -> image; a function of a module.
-    extractor: as of `RegionFormat`.
-    keys: names that the first file must have, for `detect`.
-    without: the end of names that are left out.
-    fits: asked of the first file instead of `keys`.
-    looks: what `detect` says then.
+    keys: names in the first file, for `detect`; with `without`, nothing but
+      such a file beside it is looked for.
+    without: the end of the names of files that belong to others.
+    **about: as of `RegionFormat`.
   """
-  files = {"suffix": suffix, "without": without}
   return RegionFormat(
-    name=name,
-    expects=expects,
-    detect=functools.partial(
-      _detect, **files, keys=keys, fits=fits, looks=looks
-    ),
-    split=functools.partial(split_files, **files),
-    read=functools.partial(_read, **files, decode=decode),
-    extractor=extractor,
+    detect=functools.partial(_detect, suffix, without, keys),
+    split=functools.partial(split_files, suffix=suffix, without=without),
+    read=functools.partial(_read, suffix, without, decode),
+    **about,
   )
 
 
 def _detect(
-  path: pathlib.Path,
-  *,
-  suffix: str,
-  without: str | None,
-  keys: tuple[str, ...],
-  fits: Callable[[pathlib.Path], bool] | None,
-  looks: str,
+  suffix: str, without: str | None, keys: tuple[str, ...], path: pathlib.Path
 ) -> str | None:
   # MMF's info files are no images, whichever format is asked.
-  first = first_file(path, suffix, without=without or "_info.npy")
+  first = first_file(path, suffix, without=INFO)
   if first is None:
     return None
-  if fits is not None:
-    return looks if fits(first) else None
+  if without is not None:
+    beside = first.with_name(first.name.removesuffix(suffix) + without)
+    ending = f"a directory of {suffix}, each with {without} beside it"
+    return ending if beside.is_file() else None
   try:
-    names = (
-      read_npz(first, file=first) if suffix == ".npz" else read_dict(first)
-    )
+    is_npz = suffix == ".npz"
+    names = read_npz(first, file=first) if is_npz else read_dict(first)
   except DataError:
     return None
   if not set(keys) <= set(names):
@@ -161,11 +146,10 @@ def _detect(
 
 
 def _read(
-  part: Part,
-  *,
   suffix: str,
   without: str | None,
   decode: Callable[[pathlib.Path, pathlib.Path], ImageRegions],
+  part: Part,
 ) -> Iterator[ImageRegions | DataError]:
   root = pathlib.Path(part.path)
   files = files_of(part, suffix, without=without)

@@ -4,14 +4,14 @@ import pathlib
 
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import ImageRegions
-from input_pipeline.formats.directory import folder_format
+from input_pipeline.formats.directory import INFO, folder_format
 from input_pipeline.formats.fields import Fields, read_image
 from input_pipeline.formats.npz_file import read_dict, read_npy
 from input_pipeline.formats.pickled_row import pickled_lmdb
 from interbert_jax.contract.errors import DataError
 
 _EXTRACTOR = "MMF, Faster R-CNN"
-_SUFFIX, _INFO = ".npy", "_info.npy"
+_SUFFIX = ".npy"
 _WITH_PROBS = Fields(
   width="image_width",
   height="image_height",
@@ -31,16 +31,8 @@ def _read_record(row: Row) -> ImageRegions:
   return read_image(row, _WITH_PROBS if "cls_prob" in row else _WITH_IDS)
 
 
-def _info_of(file: pathlib.Path) -> pathlib.Path:
-  return file.with_name(file.name.removesuffix(_SUFFIX) + _INFO)
-
-
-def _has_info(file: pathlib.Path) -> bool:
-  return _info_of(file).is_file()
-
-
 def _read_files(file: pathlib.Path, root: pathlib.Path) -> ImageRegions:
-  info = _info_of(file)
+  info = file.with_name(file.name.removesuffix(_SUFFIX) + INFO)
   if not info.is_file():
     raise DataError(
       f"no {info.name} beside it, wanted bbox and the image size",
@@ -71,9 +63,8 @@ MMF_NPY = folder_format(
   expects="directory of ID.npy and ID_info.npy with bbox, image_width, "
   "image_height[, cls_prob, objects] (MMF)",
   suffix=_SUFFIX,
-  without=_INFO,
-  fits=_has_info,
-  looks=f"a directory of .npy, each with {_INFO} beside it",
+  without=INFO,
+  keys=(),
   decode=_read_files,
   extractor=_EXTRACTOR,
 )

@@ -3,6 +3,7 @@
 import functools
 import pathlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from input_pipeline.formats import lmdb_file
 from input_pipeline.formats.arrays import Row
@@ -27,64 +28,50 @@ def pickled_row(value: lmdb_file.Value) -> Row:
   return Row(names, place=value.place, image_id=image_id)
 
 
-def first_pickled_row(path: pathlib.Path) -> Row | None:
-  """The first dict of a database for `detect`, or None."""
-  value = lmdb_file.first_value(path)
-  if (
-    value is None or value.data[:1] != b"\x80" and value.data[:1] not in b"(c}"
-  ):
-    return None
-  try:
-    return pickled_row(value)
-  except DataError:
-    return None
-
-
 def pickled_lmdb(
-  *,
-  name: str,
-  expects: str,
   keys: tuple[str, ...],
-  looks: str,
   decode: Callable[[Row], ImageRegions],
-  extractor: str,
+  looks: str,
+  *,
   fits: Callable[[Row], bool] | None = None,
+  **about: Any,
 ) -> RegionFormat:
   """A format whose values are pickled dicts.
 
   Args:
-    name: of the format.
-    expects: as of `RegionFormat`.
     keys: that the first dict must have, for `detect`.
-    looks: what `detect` says then.
-    decode: row -> image; a function of a module.
-    extractor: as of `RegionFormat`.
+    decode: row -> image; a function of a module, as is `fits`.
+    looks: what `detect` says.
     fits: what else must be true of the first dict.
+    **about: as of `RegionFormat`.
   """
   return RegionFormat(
-    name=name,
-    expects=expects,
-    detect=functools.partial(_detect, keys=keys, fits=fits, looks=looks),
+    detect=functools.partial(_detect, keys, fits, looks),
     split=lmdb_file.split_lmdb,
-    read=functools.partial(_read, decode=decode),
-    extractor=extractor,
+    read=functools.partial(_read, decode),
+    **about,
   )
 
 
 def _detect(
-  path: pathlib.Path,
-  *,
   keys: tuple[str, ...],
   fits: Callable[[Row], bool] | None,
   looks: str,
+  path: pathlib.Path,
 ) -> str | None:
-  row = first_pickled_row(path)
-  if row is None or not set(keys) <= set(row.fields):
+  value = lmdb_file.first_value(path)
+  if value is None or value.data[:1] not in (b"\x80", b"(", b"c", b"}"):
     return None
-  return looks if fits is None or fits(row) else None
+  try:
+    row = pickled_row(value)
+  except DataError:
+    return None
+  if not set(keys) <= set(row.fields) or (fits and not fits(row)):
+    return None
+  return looks
 
 
 def _read(
-  part: Part, *, decode: Callable[[Row], ImageRegions]
+  decode: Callable[[Row], ImageRegions], part: Part
 ) -> Iterator[ImageRegions | DataError]:
   return each(lmdb_file.values(part), lambda value: decode(pickled_row(value)))

@@ -8,11 +8,10 @@ import functools
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import (
-  BOTTOM_UP,
   ImageRegions,
   Part,
   RegionFormat,
@@ -135,41 +134,31 @@ def first_row(
 
 
 def tsv_format(
-  *,
-  name: str,
-  expects: str,
   columns: tuple[str, ...],
   fields: Fields,
+  *,
   fewest: int | None = None,
+  **about: Any,
 ) -> RegionFormat:
-  """A format of bottom-up attention with a row per image and no header.
+  """A format with a row per image and no header; `about` as of RegionFormat.
 
-  Args:
-    name: of the format.
-    expects: as of `RegionFormat`.
-    columns: in order.
-    fields: which column is what of the image.
-    fewest: columns that a file has at least; None for all.
+  Files may end after the first `fewest` columns.
   """
   counts = tuple(range(fewest or len(columns), len(columns) + 1))
-  about = {"columns": columns, "fields": fields, "counts": counts}
   return RegionFormat(
-    name=name,
-    expects=expects,
-    detect=functools.partial(_detect, **about),
+    detect=functools.partial(_detect, columns, fields, counts),
     split=split_tsv,
-    read=functools.partial(_read, **about),
-    extractor=BOTTOM_UP,
+    read=functools.partial(_read, columns, fields, counts),
     unit="B",
+    **about,
   )
 
 
 def _detect(
-  path: pathlib.Path,
-  *,
   columns: tuple[str, ...],
   fields: Fields,
   counts: tuple[int, ...],
+  path: pathlib.Path,
 ) -> str | None:
   for count in counts:
     first = first_row(path, columns[:count])
@@ -184,11 +173,10 @@ def _detect(
 
 
 def _read(
-  part: Part,
-  *,
   columns: tuple[str, ...],
   fields: Fields,
   counts: tuple[int, ...],
+  part: Part,
 ) -> Iterator[ImageRegions | DataError]:
   return each(
     lines(part, columns=counts),

@@ -31,6 +31,7 @@ VOLTA_TSV = tsv_format(
   expects="TSV of LXMERT's columns, cls_prob, attrs, classes (VOLTA)",
   columns=(*LXMERT_COLUMNS, "cls_prob", "attrs", "classes"),
   fields=FIELDS,
+  extractor=BOTTOM_UP,
 )
 VOLTA_LMDB = pickled_lmdb(
   name="volta_lmdb",
