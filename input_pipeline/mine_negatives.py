@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _mine(options: argparse.Namespace):
-  from input_pipeline.annotations import load_captions
+  from input_pipeline.annotations.load import load_captions
   from input_pipeline.negatives.page import write_page
   from input_pipeline.store.region_store import RegionStore
 

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.readers import READERS
-from input_pipeline.annotations.source import Source
 from input_pipeline.annotations.vcr import read_vcr
 from input_pipeline.formats.base import Part
 from input_pipeline.formats.msgpack_file import load_msgpack
@@ -81,8 +81,8 @@ def _format(name: str):
 def _annotations(path: pathlib.Path):
   for reader in READERS.values():
     try:
-      if reader.detect(Source(path)):
-        list(reader.read(Source(path)))
+      if reader.detect(AnnotationFile(path)):
+        list(reader.read(AnnotationFile(path)))
     except DataError:
       continue
   list(read_vcr(path))

@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from input_pipeline.annotations import list_splits, load_captions
+from input_pipeline.annotations.load import list_splits, load_captions
 from interbert_jax.contract.errors import DataError
 
 NAME = "captions.jsonl"

@@ -9,8 +9,7 @@ from typing import Any, Protocol
 
 import jax
 
-from input_pipeline.annotations import Captions
-from input_pipeline.annotations.captions import SHOWN
+from input_pipeline.annotations.captions import SHOWN, Captions
 from input_pipeline.batches.image_texts import DataSource
 from input_pipeline.checks.annotation_file import SplitCaptions
 from input_pipeline.checks.report import Finding, Report

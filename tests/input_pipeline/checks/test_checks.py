@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from input_pipeline.annotations import load_captions
+from input_pipeline.annotations.load import load_captions
 from input_pipeline.checks.annotation_file import SplitCaptions
 from input_pipeline.checks.run import Checks, fast_checks, run_checks
 from input_pipeline.store import schema

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from input_pipeline.annotations import load_captions
+from input_pipeline.annotations.load import load_captions
 from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.run import convert
 from input_pipeline.formats.registry import find_format
