@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from input_pipeline.conversion.options import Options
+from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.conversion.to_record import layout_of
 from input_pipeline.formats.base import Part, RegionFormat
 from input_pipeline.formats.directory import walk_files
@@ -25,7 +25,7 @@ class Plan:
   parts: tuple[Part, ...]
   files: dict[str, tuple]  # what shows that one has changed
   layout: Layout
-  options: Options
+  settings: ConversionSettings
   building: str  # where parts are written
   sizes: str | None = None
 
@@ -37,7 +37,7 @@ class Plan:
       "parts": self.parts,
       "files": self.files,
       "layout": asdict(self.layout),
-      "options": asdict(self.options),
+      "options": asdict(self.settings),
       "sizes": self.sizes,
       "provenance": self.reader.provenance,
     }
@@ -48,7 +48,7 @@ def make_plan(
   source: pathlib.Path,
   reader: RegionFormat,
   *,
-  options: Options,
+  settings: ConversionSettings,
   building: pathlib.Path,
   sizes: pathlib.Path | None = None,
 ) -> Plan:
@@ -72,8 +72,8 @@ def make_plan(
     reader=reader,
     parts=tuple(parts),
     files={name: (reader.stamp or _stamp)(name) for name in names},
-    layout=layout_of(first, options),
-    options=options,
+    layout=layout_of(first, settings),
+    settings=settings,
     building=str(building),
     sizes=None if sizes is None else str(sizes.absolute()),
   )

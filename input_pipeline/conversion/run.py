@@ -22,8 +22,8 @@ from typing import Any
 
 from input_pipeline.conversion import part as parts
 from input_pipeline.conversion import repeats
-from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.plan import Plan, make_plan
+from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.conversion.to_record import BoxCounts, check_boxes
 from input_pipeline.formats.base import RegionFormat
 from input_pipeline.store.shard import ShardFacts, write_json
@@ -46,7 +46,7 @@ def convert(
   reader: RegionFormat,
   output: str | pathlib.Path,
   *,
-  options: Options | None = None,
+  settings: ConversionSettings | None = None,
   workers: int = 1,
   sizes: str | pathlib.Path | None = None,
   extractor: str | None = None,
@@ -59,14 +59,14 @@ def convert(
     source: file or directory in the reader's format.
     reader: of registry.py.
     output: the store's directory; must not exist yet.
-    options: what changes on the way.
+    settings: what changes on the way.
     workers: processes; 1 works in this one.
     sizes: file of image sizes, for sources without (plan.read_sizes).
     extractor: the detector, for the manifest; the format's own if None.
     restart: throws away what an interrupted run has done.
     runner: how parts are run; processes of this machine if None.
   """
-  options = options or Options()
+  settings = settings or ConversionSettings()
   output = new_directory(output)
   building = output.parent / f".{output.name}.unfinished-convert"
   if restart:
@@ -76,7 +76,7 @@ def convert(
     plan = make_plan(
       pathlib.Path(source),
       reader,
-      options=options,
+      settings=settings,
       building=building,
       sizes=None if sizes is None else pathlib.Path(sizes),
     )
@@ -213,7 +213,7 @@ def _finish(
       kept.append(part.shard.records)
   if not skipped:
     (store / SKIPPED).unlink()
-  check_boxes(counts, limit=plan.options.max_bad_boxes, file=plan.source)
+  check_boxes(counts, limit=plan.settings.max_bad_boxes, file=plan.source)
   again = repeats.find_repeats(facts, file=plan.source)
   kept = [n - len(again.rows.get(i, ())) for i, n in enumerate(kept)]
   has_captions = _write_captions(plan, store, facts(), again)
@@ -229,7 +229,7 @@ def _finish(
       "background_class": _background(plan),
       "region_order": _order(plan),
       "conversion": {
-        **vars(plan.options),
+        **vars(plan.settings),
         "images_skipped": skipped,
         "images_repeated": again.count,
         "boxes_clipped": counts.clipped,
@@ -250,7 +250,7 @@ def _background(plan: Plan) -> int | None:
   if plan.layout.num_classes is None:
     return None
   # Probabilities made of ids have one, whatever the source has.
-  made = plan.options.classes != "source"
+  made = plan.settings.classes != "source"
   return 0 if made else plan.reader.background_class
 
 
@@ -260,7 +260,7 @@ def _order(plan: Plan) -> str:
     or "class_scores" in plan.layout.optional
     or "box_scores" in plan.layout.optional
   )
-  by_score = plan.options.order == "score" and has_scores
+  by_score = plan.settings.order == "score" and has_scores
   return "descending score" if by_score else "as stored"
 
 
@@ -286,7 +286,7 @@ def _shards(
           drop,
           facts=part.shard,
           layout=plan.layout,
-          compression=plan.options.compression,
+          compression=plan.settings.compression,
         ),
       )
       continue
@@ -316,7 +316,7 @@ def _write_captions(
         every = [caption, *again.captions.get(image_id, [])]
         line = {
           "image_id": image_id,
-          "split": plan.options.split,
+          "split": plan.settings.split,
           "captions": list(dict.fromkeys(every)),
         }
         file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.run import convert, name_changes
+from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.formats.base import RegionFormat
 from input_pipeline.store.region_store import MANIFEST, RegionStore
 from interbert_jax.contract.errors import DataError
@@ -87,7 +87,7 @@ def extract(
       images,
       reader,
       store,
-      options=Options(
+      settings=ConversionSettings(
         max_regions=settings.max_regions,
         features=features,
         on_bad_record=on_bad_record,

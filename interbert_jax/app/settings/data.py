@@ -13,7 +13,8 @@ from input_pipeline.annotations.captions import SHOWN, Captions
 from input_pipeline.batches.image_texts import DataSource
 from input_pipeline.checks.annotation_file import SplitCaptions
 from input_pipeline.checks.report import Finding, Report
-from input_pipeline.checks.run import Checks, fast_checks
+from input_pipeline.checks.run import fast_checks
+from input_pipeline.checks.settings import CheckSettings
 from input_pipeline.checks.splits import MISSING_IDS
 from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.text.tokenizer import Tokenizer
@@ -173,7 +174,7 @@ def _check_store(
       for found in data
     ],
     tokenizer=data[0].tokenizer,
-    checks=Checks(
+    settings=CheckSettings(
       max_regions=section["max_regions"],
       max_text_length=section["max_text_length"],
       batch_size=_batch_size(config),

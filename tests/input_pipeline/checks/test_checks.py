@@ -8,7 +8,8 @@ import pytest
 
 from input_pipeline.annotations.load import load_captions
 from input_pipeline.checks.annotation_file import SplitCaptions
-from input_pipeline.checks.run import Checks, fast_checks, run_checks
+from input_pipeline.checks.run import fast_checks, run_checks
+from input_pipeline.checks.settings import CheckSettings
 from input_pipeline.store import schema
 from input_pipeline.store.region_store import manifest_fingerprint
 from input_pipeline.store.store_writer import write_store
@@ -47,7 +48,7 @@ def check(files, splits=None, **checks):
     annotations=[files["captions"]],
     splits=splits,
     vocab=files["vocab"],
-    checks=Checks(**checks),
+    settings=CheckSettings(**checks),
   ).report
 
 
@@ -726,7 +727,7 @@ def test_fast_checks_read_a_sample(files, monkeypatch):
     files["store"],
     splits,
     tokenizer=Tokenizer(files["vocab"]),
-    checks=Checks(batch_size=16),
+    settings=CheckSettings(batch_size=16),
   )
   assert report.summary["store"]["images read"] == 5
   assert found(report, "D15").found == "8 examples in split 'train'"
@@ -736,7 +737,7 @@ def test_fast_checks_read_a_sample(files, monkeypatch):
     files["store"],
     splits,
     tokenizer=Tokenizer(files["vocab"]),
-    checks=Checks(),
+    settings=CheckSettings(),
   )
   assert any(f.case == "D1" for f in report.findings)
 

@@ -13,12 +13,12 @@ import pytest
 from input_pipeline.conversion import plan as plan_lib
 from input_pipeline.conversion import run
 from input_pipeline.conversion.beam import beam_runner
-from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.plan import make_plan
 from input_pipeline.conversion.run import convert
+from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.formats.base import ImageRegions
 from input_pipeline.store.region_store import RegionStore
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import ConfigError, DataError
 from tests.conftest import ROOT
 from tests.support.corpus import C, E, make_image
 from tests.support.seed_format import FORMAT, write_seeds
@@ -36,7 +36,11 @@ def converted(source, tmp_path, name="store", **options):
     if key in options
   }
   manifest = convert(
-    source, FORMAT, tmp_path / name, options=Options(**options), **keywords
+    source,
+    FORMAT,
+    tmp_path / name,
+    settings=ConversionSettings(**options),
+    **keywords,
   )
   return manifest, RegionStore(tmp_path / name)
 
@@ -440,8 +444,8 @@ def test_images_of_another_kind_are_refused(tmp_path):
   ],
 )
 def test_unknown_options_are_refused(option, value):
-  with pytest.raises(DataError, match=f"field {option}: found"):
-    Options(**{option: value})
+  with pytest.raises(ConfigError, match=f"{option} is {value!r}; wanted"):
+    ConversionSettings(**{option: value})
 
 
 # What a reader may say beyond its images.
@@ -469,7 +473,10 @@ def test_classes_may_have_no_background(source, tmp_path):
   assert manifest["background_class"] is None
   # Made of ids they have one.
   manifest = convert(
-    source, reader, tmp_path / "made", options=Options(classes="background")
+    source,
+    reader,
+    tmp_path / "made",
+    settings=ConversionSettings(classes="background"),
   )
   assert manifest["background_class"] == 0
 
@@ -509,7 +516,7 @@ def test_nothing_is_read_to_plan_where_an_example_is_given(source, tmp_path):
   def read(part):
     raise AssertionError("read")
 
-  options = {"options": Options(), "building": tmp_path}
+  options = {"settings": ConversionSettings(), "building": tmp_path}
   plan = make_plan(
     source, FORMAT._replace(read=read, example=example), **options
   )

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.run import convert
+from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.formats import scan_npy
 from input_pipeline.formats.registry import FORMATS, find_format
 from input_pipeline.formats.uniter import read_counts
@@ -125,7 +125,7 @@ def test_the_store_is_the_corpus(case, tmp_path):
     known = {case.prefix + i.image_id: [i.width, i.height] for i in CORPUS}
     sizes.write_text(json.dumps(known))
   output = tmp_path / "store"
-  convert(source, reader, output, options=Options(), sizes=sizes)
+  convert(source, reader, output, settings=ConversionSettings(), sizes=sizes)
   store = RegionStore(output)
   assert store.image_ids == tuple(case.prefix + i.image_id for i in CORPUS)
   for got, want in zip(store.read(range(len(store))), CORPUS, strict=True):
@@ -208,7 +208,12 @@ def test_vinvl_without_predictions_has_relative_boxes(tmp_path):
 def test_tern_needs_sizes(tmp_path):
   source = write.tern_npz(CORPUS, tmp_path)
   with pytest.raises(DataError, match="image of unknown size.*--sizes"):
-    convert(source, FORMATS["tern_npz"], tmp_path / "store", options=Options())
+    convert(
+      source,
+      FORMATS["tern_npz"],
+      tmp_path / "store",
+      settings=ConversionSettings(),
+    )
 
 
 def test_uniter_counts_say_how_many_regions(tmp_path):
@@ -251,7 +256,7 @@ def test_a_format_can_be_asked_for(name, tmp_path):
   reader, reason = find_format(source, name)
   assert reason == "asked for"
   with pytest.raises(DataError, match=r"found|no LMDB|no directory"):
-    convert(source, reader, tmp_path / "store", options=Options())
+    convert(source, reader, tmp_path / "store")
   assert not (tmp_path / "store").exists()
 
 
