@@ -144,11 +144,17 @@ def add_refusal(
   path: pathlib.Path,
   findings: Findings,
   *,
+  case: str | None = None,
   hint: str = "reading stopped there: what comes after is not checked",
 ):
-  """Adds what a reader said about a file that it cannot read."""
+  """Adds what a reader said about a file that it cannot read.
+
+  The case is that of what was said, where it is not given.
+  """
   text = str(error)
-  case = next((c for words, c in _CASES if re.search(words, text)), "captions")
+  if case is None:
+    cases = (c for words, c in _CASES if re.search(words, text))
+    case = next(cases, "captions")
   # "file:line: record (image id 'a'), field captions: problem (hint)"
   file, said, rest = str(path), text, ""
   if text.startswith(file):
@@ -160,12 +166,8 @@ def add_refusal(
     said = rest[where.end() :]
     image_id = where["id"] and where["id"][1:-1]
     field = where["field"]
+  said = said.removesuffix(f" ({hint})")
   found, _, wanted = said.removeprefix("found ").partition(", wanted ")
-  findings.add(
-    case,
-    "error",
-    Place(found, file, image_id=image_id),
-    field=field,
-    wanted=wanted or "an annotation file that can be read",
-    hint=hint,
-  )
+  wanted = wanted or "a file that can be read"
+  place = Place(found, file, image_id=image_id)
+  findings.error(case, place, wanted, hint, field=field)

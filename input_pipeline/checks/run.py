@@ -26,7 +26,7 @@ from input_pipeline.checks.splits import (
 )
 from input_pipeline.checks.statistics import Contents, StoreStatistics
 from input_pipeline.checks.store_files import StoreFiles, check_store_files
-from input_pipeline.store.region_store import MANIFEST
+from input_pipeline.store.manifest import MANIFEST
 from input_pipeline.store.staged_store import is_staged
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.contract.errors import DataError

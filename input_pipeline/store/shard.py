@@ -18,6 +18,7 @@ import numpy as np
 from input_pipeline.store import schema
 from input_pipeline.store.schema import Layout
 
+DAMAGED = (RuntimeError, ValueError, IndexError)  # as array_record says it
 COMPRESSION = {"none": "uncompressed", "zstd": "zstd:3"}
 
 
@@ -163,6 +164,21 @@ class ShardWriter:
     self.facts.bytes = self._building.stat().st_size
     self.facts.sha256 = file_sha256(self._building)
     os.rename(self._building, self.path)
+
+
+def open_shard(path: pathlib.Path) -> Any:
+  """Opens a shard for random access, on this thread.
+
+  Raises:
+    DAMAGED: by opening or by reading.
+  """
+  from array_record.python import array_record_module
+
+  return array_record_module.ArrayRecordReader(
+    str(path),
+    "readahead_buffer_size:0,max_parallelism:0",
+    file_reader_buffer_size=1 << 16,  # for the index of the file
+  )
 
 
 def write_json(path: pathlib.Path, content: Any):

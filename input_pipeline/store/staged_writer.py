@@ -12,7 +12,7 @@ import numpy as np
 
 from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.store.region_arrays import array_specs
-from input_pipeline.store.region_store import IMAGE_IDS, RegionStore
+from input_pipeline.store.region_store import RegionStore
 from input_pipeline.store.shard import sync, write_json
 from input_pipeline.store.staged_store import (
   STAGED,
@@ -21,6 +21,7 @@ from input_pipeline.store.staged_store import (
   file_crc32,
   read_staged,
 )
+from input_pipeline.store.store_files import IMAGE_IDS
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.progress import Progress
 

@@ -11,12 +11,8 @@ from typing import Any
 
 from input_pipeline.store import schema
 from input_pipeline.store.host_tf import host_tensorflow
-from input_pipeline.store.region_store import (
-  IMAGE_IDS,
-  MANIFEST,
-  SPLIT,
-  manifest_fingerprint,
-)
+from input_pipeline.store.manifest import MANIFEST, manifest_fingerprint
+from input_pipeline.store.region_store import SPLIT
 from input_pipeline.store.schema import Layout
 from input_pipeline.store.shard import (
   ShardFacts,
@@ -25,6 +21,7 @@ from input_pipeline.store.shard import (
   sync,
   write_json,
 )
+from input_pipeline.store.store_files import IMAGE_IDS
 from interbert_jax.contract.errors import DataError
 
 NAME = "regions"  # the TFDS name, and the start of the shards' names

@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from configs import finetune_vcr, quickstart
 from input_pipeline import check
 from input_pipeline.store import schema, shard
-from input_pipeline.store.region_store import manifest_fingerprint
+from input_pipeline.store.manifest import manifest_fingerprint
 from interbert_jax.app import train as run_training
 from interbert_jax.contract.errors import ConfigError, DataError
 from interbert_jax.training import train
@@ -315,21 +315,21 @@ CASES = (
     lambda files: files.shard(0).write_bytes(
       files.shard(0).read_bytes()[:-100]
     ),
-    ("D1", f"{SHARD}0-of-00003", "bytes instead of"),
+    ("D1", f"{SHARD}0-of-00003", "instead of", "bytes of 5 records"),
     (f"{SHARD}0-of-00003: found ", "the manifest says", "incomplete"),
   ),
   Case(
     "D2",
     "a missing shard",
     lambda files: files.shard(1).unlink(),
-    ("D2", f"{SHARD}1-of-00003", "no such file, 5 records"),
+    ("D2", f"{SHARD}1-of-00003", "no file instead of", "5 records"),
     (f"{SHARD}1-of-00003: found no file", "the manifest says"),
   ),
   Case(
     "D2",
     "an empty shard",
     lambda files: files.shard(1).write_bytes(b""),
-    ("D2", f"{SHARD}1-of-00003", "0 bytes instead of"),
+    ("D2", f"{SHARD}1-of-00003", "found 0 instead of"),
     (f"{SHARD}1-of-00003: found 0", "the manifest says"),
   ),
   Case(
@@ -338,15 +338,15 @@ CASES = (
     lambda files: shutil.copy(
       files.shard(2), f"{files.shard(2)}0".replace("00002", "00007")
     ),
-    ("D2", f"{SHARD}7-of-000030", "an extra shard"),
-    (f"{SHARD}7-of-000030: a shard that the manifest does not know",),
+    ("D2", f"{SHARD}7-of-000030", "a shard that the manifest"),
+    (f"{SHARD}7-of-000030: found a shard that the manifest does not know",),
   ),
   Case(
     "D2",
     "a manifest that is none",
     lambda files: (files.store / "manifest.json").write_text("[]"),
     ("D2", "manifest.json", "schema_version: found None"),
-    ("manifest.json: found list in JSON, wanted an object",),
+    ("manifest.json: field schema_version: found None, wanted version 2",),
   ),
   Case(
     "D2",
@@ -520,8 +520,8 @@ CASES = (
     "D11",
     "an id twice in the store",
     an_id_twice,
-    ("D11", "image_ids.txt:5, image id 'im3'", "also on line 4"),
-    ("image_ids.txt:5", "image id 'im3'", "found again, first on line 4"),
+    ("D11", "image_ids.txt:5, image id 'im3'", "the id of line 4 again"),
+    ("image_ids.txt:5", "image id 'im3'", "found the id of line 4 again"),
   ),
   Case(
     "D11",

@@ -30,7 +30,7 @@ from input_pipeline.formats.npz_file import read_npy, read_npz
 from input_pipeline.formats.registry import FORMATS
 from input_pipeline.formats.restricted_pickle import load_pickle
 from input_pipeline.store import schema
-from input_pipeline.store.region_store import MANIFEST, read_manifest
+from input_pipeline.store.manifest import MANIFEST, read_manifest
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError, DataError
 from interbert_jax.contract.npy_header import open_npy

@@ -8,7 +8,8 @@ from typing import Any
 from input_pipeline.conversion.run import convert, name_changes
 from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.formats.base import RegionFormat
-from input_pipeline.store.region_store import MANIFEST, RegionStore
+from input_pipeline.store.manifest import MANIFEST
+from input_pipeline.store.region_store import RegionStore
 from interbert_jax.contract.errors import DataError
 from tools.extract.captions import NAME, match_captions, write_captions
 from tools.extract.models import Models, describe_models, load_extractor

@@ -11,7 +11,7 @@ from input_pipeline.checks.annotation_file import SplitCaptions
 from input_pipeline.checks.run import fast_checks, run_checks
 from input_pipeline.checks.settings import CheckSettings
 from input_pipeline.store import schema
-from input_pipeline.store.region_store import manifest_fingerprint
+from input_pipeline.store.manifest import manifest_fingerprint
 from input_pipeline.store.store_writer import write_store
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.contract.errors import DataError
@@ -114,7 +114,7 @@ def test_d1_a_flipped_bit(files):
   flip(path, path.read_bytes().index(b"im6"))
   report = check(files)
   assert not report.ok
-  finding = next(f for f in report.findings if f.field == "sha256")
+  finding = next(f for f in report.findings if "sha256" in f.found)
   assert finding.case == "D1"
   assert finding.file == str(path)
   # The records in the damaged block are named, all other shards are read.
@@ -129,10 +129,9 @@ def test_d1_a_shard_that_was_cut(files):
   path = shard_files(files)[0]
   path.write_bytes(path.read_bytes()[:-100])
   report = check(files)
-  sizes = [f for f in report.findings if f.field == "bytes"]
-  assert [f.case for f in sizes] == ["D1"]
-  assert sizes[0].file == str(path)
-  assert "bytes instead of" in sizes[0].found
+  (size,) = [f for f in report.findings if " bytes of " in f.found]
+  assert (size.case, size.file) == ("D1", str(path))
+  assert size.found.endswith("bytes of 5 records")
 
 
 def test_d2_missing_empty_and_extra_shards(files):
@@ -142,10 +141,12 @@ def test_d2_missing_empty_and_extra_shards(files):
   extra = third.with_name(third.name + "0")
   shutil.copy(third, extra)
   report = check(files)
-  about = {f.file: f.found for f in report.findings if f.case == "D2"}
-  assert about[str(first)] == "no such file, 5 records"
-  assert about[str(second)].startswith("0 bytes instead of")
-  assert about[str(extra)] == "an extra shard"
+  places = [p for f in report.findings if f.case == "D2" for p in f.places]
+  about = {place.file: place.found for place in places}
+  assert about[str(first)].startswith("no file instead of")
+  assert about[str(first)].endswith("bytes of 5 records")
+  assert about[str(second)].startswith("0 instead of")
+  assert about[str(extra)] == "a shard that the manifest does not know"
   assert report.summary["store"]["images read"] == 2  # of the third shard
 
 
@@ -161,16 +162,16 @@ def test_d2_counts_that_disagree(files):
   edit_manifest(files, lambda m: m["shards"][0].update(records=4))
   report = check(files)
   found_in = {f.found for f in report.findings if f.case == "D2"}
-  assert "11 records in all shards" in found_in
+  assert "11 records in all shards instead of 12 images" in found_in
   assert "5 records instead of 4" in found_in
-  assert "12 ids for 11 records" in found_in
+  assert "12 ids" in found_in
 
 
 @pytest.mark.parametrize(
   ("content", "words", "field"),
   [
-    (None, "no such file", None),
-    (b"{", "no JSON", None),
+    (None, "a directory that has no manifest.json", None),
+    (b"{", "not readable as JSON", None),
     (b"[]", "None", "schema_version"),
     (b'{"schema_version": 1}', "1", "schema_version"),
     (b'{"schema_version": 2}', "None", "shards"),
@@ -184,7 +185,7 @@ def test_d2_manifests(content, words, field, files):
   report = check(files)
   findings = [f for f in report.findings if f.case == "D2" and f.field == field]
   assert findings[0].found.startswith(words)
-  assert findings[0].file == str(path)
+  assert findings[0].file == str(path if content else files["store"])
   # The captions are checked all the same.
   assert report.summary["captions, train"]["captions"] == 8
 
@@ -204,7 +205,9 @@ def test_d2_ids_of_another_store(files):
 def test_d2_an_edited_manifest(files):
   path = files["store"] / "manifest.json"
   path.write_text(path.read_text().replace('"random"', '"other"'))
-  assert found(check(files), "D2").found == "an edited manifest"
+  assert found(check(files), "D2").found == (
+    "another one: the manifest was edited"
+  )
 
 
 # D3 to D7, D10: records that the writer would refuse

@@ -99,7 +99,7 @@ def test_an_interrupted_conversion_goes_on(tmp_path, monkeypatch):
   assert set(done) == {
     f"part-0000{i}{end}" for i in (0, 1) for end in ("", ".json")
   }
-  with pytest.raises(DataError, match="not a region store"):
+  with pytest.raises(DataError, match="wanted a finished region store"):
     RegionStore(building)
   stop.unlink()
   converted_parts = []
