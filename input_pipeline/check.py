@@ -11,6 +11,7 @@ import sys
 
 from input_pipeline.checks.settings import CheckSettings
 from interbert_jax.contract.command import run_command
+from interbert_jax.contract.files import write_text
 from interbert_jax.contract.flags import add_flags, read_flags
 from interbert_jax.contract.settings import Settings, setting
 
@@ -95,11 +96,10 @@ def _check(
 def _write(path: pathlib.Path, report):
   from input_pipeline.checks.splits import MISSING_IDS
 
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(report.to_json(), "utf-8")
+  write_text(path, report.to_json())
   if report.missing_ids:
     lines = "".join(f"{image_id}\n" for image_id in report.missing_ids)
-    path.with_name(MISSING_IDS).write_text(lines, "utf-8")
+    write_text(path.with_name(MISSING_IDS), lines)
 
 
 def _draw(command: Command, checked) -> pathlib.Path:

@@ -7,10 +7,8 @@ python -m input_pipeline.export --store=data/regions --format=lxmert_tsv \
 import argparse
 import base64
 import dataclasses
-import os
 import pathlib
 import pickle  # nosec B403 # writes, and reads none
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +17,7 @@ import numpy as np
 
 from interbert_jax.contract.command import run_command
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import new_output, whole
 from interbert_jax.contract.flags import add_flags, read_flags
 from interbert_jax.contract.settings import Settings, setting
 
@@ -73,8 +72,6 @@ def write_lxmert_tsv(store, path: pathlib.Path, advance: Callable[[int], None]):
         _b64(record["features"], "<f4"),
       ]
       file.write(b"\t".join(columns) + b"\n")
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def write_vilbert_lmdb(
@@ -116,7 +113,6 @@ def write_vilbert_lmdb(
         transaction.put(key, pickle.dumps(row, protocol=2))
     with env.begin(write=True) as transaction:
       transaction.put(b"keys", pickle.dumps(keys, protocol=2))
-    env.sync(True)
   finally:
     env.close()
 
@@ -135,22 +131,17 @@ def export(
 ):
   """Writes a whole store; `output` appears when it is complete."""
   from input_pipeline.store.region_store import RegionStore
-  from input_pipeline.store.store_writer import new_directory
   from interbert_jax.contract.progress import Progress
 
   store = RegionStore(store_path)
-  output = new_directory(output)
-  building = output.with_name(f".{output.name}.unfinished-export")
-  _remove(building)
-  try:
-    with Progress(total=len(store), unit="images", what="export") as progress:
-      EXPORTERS[format](
-        store, building, lambda count: progress.advance(count, images=count)
-      )
-    os.rename(building, output)
-  except BaseException:
-    _remove(building)
-    raise
+  output = new_output(output)
+  with (
+    whole(output, building=f".{output.name}.unfinished-export") as building,
+    Progress(total=len(store), unit="images", what="export") as progress,
+  ):
+    EXPORTERS[format](
+      store, building, lambda count: progress.advance(count, images=count)
+    )
 
 
 def _records(store, advance: Callable[[int], None]):
@@ -190,12 +181,6 @@ def _lmdb():
   except ModuleNotFoundError:
     raise DataError("lmdb is not installed", hint="pip install lmdb") from None
   return lmdb
-
-
-def _remove(path: pathlib.Path):
-  if path.is_dir():
-    shutil.rmtree(path)
-  path.unlink(missing_ok=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tools.packages import PackageError, fetch_packages
+from interbert_jax.contract.command import run_command
+from tools.packages import fetch_packages
 from tools.weights import BERT
 
 
@@ -23,15 +24,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """Returns the exit status."""
+  """Runs the command; returns its exit status."""
   _parser().parse_args(argv)
-  try:
-    files = fetch_packages([BERT])
-  except PackageError as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
-  print(files["bert"].parent)
-  return 0
+  return run_command(lambda: print(fetch_packages([BERT])["bert"].parent))
 
 
 if __name__ == "__main__":

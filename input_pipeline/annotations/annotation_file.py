@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.utf8 import decode
+from interbert_jax.contract.files import decode
 
 _HEAD_BYTES = 1 << 16
 MAX_FILE_BYTES = 4 << 30  # of a file that is one JSON value

@@ -1,7 +1,5 @@
 """Reads the file of a split: texts, answers, and the ids of its rows."""
 
-import hashlib
-import json
 import math
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -12,6 +10,7 @@ import numpy as np
 from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.sentence_formats import OWN, SentenceFormat
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import facts_sha256
 
 ON_BAD_ROW = ("error", "skip")
 
@@ -28,8 +27,7 @@ class Sentences(NamedTuple):
   @property
   def sha256(self) -> str:
     labels = None if self.labels is None else self.labels.tolist()
-    whole = json.dumps([self.texts, labels, self.ids])
-    return hashlib.sha256(whole.encode()).hexdigest()
+    return facts_sha256([self.texts, labels, self.ids])
 
 
 def read_sentences(

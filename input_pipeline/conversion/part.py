@@ -1,11 +1,9 @@
 """Converts one part of a source into one shard: what a worker does."""
 
 import functools
-import json
 import pathlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from input_pipeline.conversion.plan import Plan, read_sizes
 from input_pipeline.conversion.to_record import (
@@ -18,9 +16,9 @@ from input_pipeline.store.shard import (
   ShardFacts,
   ShardWriter,
   Statistics,
-  write_json,
 )
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.json_file import read_json, write_json
 
 
 @dataclass
@@ -43,9 +41,7 @@ def facts_path(building: str, index: int) -> pathlib.Path:
 
 
 def read_facts(building: str, index: int) -> PartFacts:
-  content: dict[str, Any] = json.loads(
-    facts_path(building, index).read_text("utf-8")
-  )
+  content = read_json(facts_path(building, index), max_bytes=4 << 30)
   shard = content.pop("shard")
   statistics = Statistics(**shard.pop("statistics"))
   return PartFacts(

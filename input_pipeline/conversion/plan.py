@@ -13,7 +13,7 @@ from input_pipeline.formats.base import Part, RegionFormat
 from input_pipeline.formats.directory import walk_files
 from input_pipeline.store.schema import Layout
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.json_text import read_json
+from interbert_jax.contract.json_file import read_json
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,10 @@ from input_pipeline.store.shard import (
   COMPRESSION,
   ShardFacts,
   Statistics,
-  file_sha256,
   open_shard,
-  sync,
 )
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import file_sha256, sync
 
 
 @dataclass

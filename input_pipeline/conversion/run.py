@@ -26,14 +26,14 @@ from input_pipeline.conversion.plan import Plan, make_plan
 from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.conversion.to_record import BoxCounts, check_boxes
 from input_pipeline.formats.base import RegionFormat
-from input_pipeline.store.shard import ShardFacts, write_json
+from input_pipeline.store.shard import ShardFacts
 from input_pipeline.store.store_writer import (
   finish_store,
-  new_directory,
   publish,
 )
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.json_text import read_json
+from interbert_jax.contract.files import new_output
+from interbert_jax.contract.json_file import read_json, write_json
 from interbert_jax.contract.progress import Progress
 
 PLAN = "plan.json"
@@ -67,7 +67,7 @@ def convert(
     runner: how parts are run; processes of this machine if None.
   """
   settings = settings or ConversionSettings()
-  output = new_directory(output)
+  output = new_output(output)
   building = output.parent / f".{output.name}.unfinished-convert"
   if restart:
     shutil.rmtree(building, ignore_errors=True)

@@ -16,7 +16,7 @@ from input_pipeline.formats.base import (
   count_parts,
 )
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.npy_header import open_npy
+from interbert_jax.contract.numpy_files import open_npy
 
 _SUFFIX = "_ims.npy"
 

@@ -25,7 +25,7 @@ from input_pipeline.formats.directory import folder_format
 from input_pipeline.formats.msgpack_file import load_msgpack
 from input_pipeline.formats.npz_file import read_npz
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.json_text import read_json
+from interbert_jax.contract.json_file import read_json
 
 
 def _read_file(file: pathlib.Path, root: pathlib.Path) -> ImageRegions:

@@ -16,7 +16,7 @@ from input_pipeline.formats import tsv_file
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import ImageRegions, Part, RegionFormat, each
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.json_text import parse_json
+from interbert_jax.contract.json_file import parse_json
 
 GEOMETRY = 6  # numbers after the features: x1, y1, x2, y2, w, h
 _COLUMNS = tuple(range(3, 9))

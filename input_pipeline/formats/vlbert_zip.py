@@ -15,9 +15,9 @@ from input_pipeline.formats.base import (
   each,
 )
 from input_pipeline.formats.fields import Fields, read_image
-from input_pipeline.formats.npz_file import read_member
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.json_text import parse_json
+from interbert_jax.contract.json_file import parse_json
+from interbert_jax.contract.numpy_files import read_member
 
 _SUFFIX = ".json"
 _MAX_MEMBER_BYTES = 64 << 20

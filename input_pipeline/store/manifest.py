@@ -4,15 +4,14 @@ A manifest may come from anybody: names of shards are no paths, and numbers that
 decide how much memory a batch takes are within limits.
 """
 
-import hashlib
-import json
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from input_pipeline.store import schema
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.json_text import read_json
+from interbert_jax.contract.files import facts_sha256
+from interbert_jax.contract.json_file import read_json
 
 MANIFEST = "manifest.json"
 MAX_WIDTH = 1 << 16  # of features and of class probabilities
@@ -111,8 +110,7 @@ def manifest_faults(
 
 def manifest_fingerprint(manifest: Mapping[str, Any]) -> str:
   """Hash over everything else in the manifest, shard checksums included."""
-  rest = {k: v for k, v in manifest.items() if k != "fingerprint"}
-  return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+  return facts_sha256({k: v for k, v in manifest.items() if k != "fingerprint"})
 
 
 def broken_fields(manifest: Mapping[str, Any]) -> list[str]:

@@ -28,8 +28,8 @@ from input_pipeline.store.region_store import ImageRows, RegionStore
 from input_pipeline.store.schema import Layout
 from input_pipeline.store.store_files import read_image_ids
 from interbert_jax.contract.errors import BadRecord, DataError
-from interbert_jax.contract.json_text import read_json
-from interbert_jax.contract.npy_header import open_npy
+from interbert_jax.contract.json_file import read_json
+from interbert_jax.contract.numpy_files import open_npy
 
 STAGED = "staged.json"
 VERSION = 2

@@ -10,9 +10,8 @@ from input_pipeline.store.manifest import (
   REWRITE,
   FileFault,
 )
-from input_pipeline.store.shard import file_sha256
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.utf8 import decode
+from interbert_jax.contract.files import decode, file_sha256
 
 IMAGE_IDS = "image_ids.txt"
 TFDS_FILES = ("dataset_info.json", "features.json")

@@ -80,14 +80,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
   """Runs the command; returns its exit status."""
   options = parse_arguments(arguments)
-  from tools.packages import PackageError
+  from interbert_jax.contract.command import run_command
 
-  try:
-    make_sample(options)
-  except (PackageError, ValueError, OSError) as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 1
-  return 0
+  return run_command(lambda: make_sample(options))
 
 
 def make_sample(options: argparse.Namespace) -> None:

@@ -3,12 +3,13 @@
 import json
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from input_pipeline.checks.drawing import draw_regions
+from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.progress import Progress
 from tools.sample_data.additions import add_missing
 from tools.sample_data.captions_en import captions_en
 from tools.sample_data.captions_zh import captions_zh
@@ -29,13 +30,13 @@ def is_built(output: Path, wanted: Mapping[str, object]) -> bool:
   """Returns whether `output` holds what is wanted.
 
   Raises:
-    ValueError: it holds other sample data, or something else.
+    DataError: it holds other sample data, or something else.
   """
   if not output.exists() or (output.is_dir() and not any(output.iterdir())):
     return False
   found = read_mark(output)
   if found is None:
-    raise ValueError(
+    raise DataError(
       f"{output} is there and is no sample data (it has no {MARK}); choose"
       " another --output"
     )
@@ -45,7 +46,7 @@ def is_built(output: Path, wanted: Mapping[str, object]) -> bool:
     if found.get(key) != wanted.get(key)
   ]
   if different:
-    raise ValueError(
+    raise DataError(
       f"{output} holds other sample data: {'; '.join(different)}; build it anew"
       " with --overwrite, or choose another --output"
     )
@@ -68,7 +69,6 @@ def build_sample(
   source: Source,
   *,
   mark: Mapping[str, object],
-  say: Callable[[str], None] = print,
 ) -> None:
   """Writes the folder; one that is there must be sample data, and goes.
 
@@ -76,7 +76,6 @@ def build_sample(
     output: the folder.
     source: what draws and encodes.
     mark: what sample.json says; `scenes` (split -> number) and `seed` are used.
-    say: prints a line.
   """
   output = output.absolute()
   output.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +84,7 @@ def build_sample(
   )
   try:
     building.chmod(0o755)  # mkdtemp gives 0o700
-    _write(building, source, mark=mark, say=say)
+    _write(building, source, mark=mark)
     add_missing(building, mark, lambda: source)
     _write_json(building / MARK, mark)
     if output.exists():
@@ -109,7 +108,6 @@ def _write(
   source: Source,
   *,
   mark: Mapping[str, object],
-  say: Callable[[str], None],
 ) -> None:
   from input_pipeline.store.store_writer import (
     write_store,  # TensorFlow: seconds
@@ -124,7 +122,7 @@ def _write(
     for language in _CAPTIONERS
   }
   try:
-    scenes = _draw_scenes(source, mark, say)
+    scenes = _draw_scenes(source, mark)
     write_store(
       folder / "regions",
       make_records(
@@ -143,30 +141,20 @@ def _write(
 
 
 def _draw_scenes(
-  source: Source, mark: Mapping[str, object], say: Callable[[str], None]
+  source: Source, mark: Mapping[str, object]
 ) -> Iterator[tuple[int, Scene]]:
   """Yields (index in the split, scene), showing how far it is."""
   numbers = mark["scenes"]
-  total = sum(numbers.values())
-  on_terminal = sys.stderr.isatty()
-  if on_terminal:
-    from tqdm import tqdm
-
-    bar = tqdm(total=total, unit="scene", desc="scenes")
-  done = 0
-  for split in SPLITS:
-    scenes = make_scenes(
-      source.artist, split, numbers[split], seed=mark["seed"]
-    )
-    for index, scene in enumerate(scenes):
-      yield index, scene
-      done += 1
-      if on_terminal:
-        bar.update()
-      elif done == total or done * 4 // total != (done - 1) * 4 // total:
-        say(f"{done} of {total} scenes")
-  if on_terminal:
-    bar.close()
+  with Progress(
+    total=sum(numbers.values()), unit="scene", what="scenes"
+  ) as progress:
+    for split in SPLITS:
+      scenes = make_scenes(
+        source.artist, split, numbers[split], seed=mark["seed"]
+      )
+      for index, scene in enumerate(scenes):
+        yield index, scene
+        progress.advance(1)
 
 
 def _save_scenes(

@@ -18,8 +18,8 @@ from input_pipeline.checks.settings import CheckSettings
 from input_pipeline.checks.splits import MISSING_IDS
 from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.text.tokenizer import Tokenizer
-from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError, DataError, MissingImages
+from interbert_jax.contract.files import write_text
 
 
 class CaptionData(Protocol):
@@ -113,7 +113,7 @@ def keeps_missing_ids(
 
 def _write_ids(workdir: pathlib.Path, ids: Iterable[str]) -> pathlib.Path:
   lines = "".join(f"{image_id}\n" for image_id in dict.fromkeys(ids))
-  return json_file.write_text(workdir / MISSING_IDS, lines)
+  return write_text(workdir / MISSING_IDS, lines)
 
 
 def _left_out(

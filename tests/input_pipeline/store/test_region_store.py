@@ -1,6 +1,7 @@
 """The region store: round trip, refusal of bad records and of half a store."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -293,7 +294,7 @@ def test_interruption_leaves_nothing(tmp_path):
 @pytest.mark.parametrize("moment", ["records", "metadata"])
 def test_killed_write_leaves_nothing_that_opens(tmp_path, monkeypatch, moment):
   # A killed process cannot tidy up.
-  monkeypatch.setattr(store_writer.shutil, "rmtree", lambda *_, **__: None)
+  monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
   records = interrupted_records()
   if moment == "metadata":
     records = make_records(5)
