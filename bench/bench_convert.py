@@ -71,7 +71,7 @@ CONVERT = """
 import json, resource, sys, threading, time
 from input_pipeline.formats import registry
 from input_pipeline.conversion.settings import ConversionSettings
-from input_pipeline.conversion import beam, run
+from input_pipeline.conversion import run
 reader, _ = registry.find_format(__import__("pathlib").Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()

@@ -87,7 +87,7 @@ def _convert(command: Command, settings: ConversionSettings) -> None:
   print(f"{command.source}: {reader.name} ({reason})", file=sys.stderr)
   runner = None
   if command.beam is not None:
-    from input_pipeline.conversion.beam import beam_runner
+    from input_pipeline.conversion.runners import beam_runner
 
     runner = beam_runner(command.beam)
   manifest = convert(

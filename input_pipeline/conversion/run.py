@@ -5,24 +5,20 @@ there of an interrupted run is kept and not done again. The store itself comes
 into being by one rename, when everything is on the disk.
 """
 
-import concurrent.futures
 import contextlib
 import fcntl
 import functools
 import json
-import multiprocessing
-import multiprocessing.connection
 import os
 import pathlib
 import shutil
-import signal
-import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from input_pipeline.conversion import part as parts
 from input_pipeline.conversion import repeats
 from input_pipeline.conversion.plan import Plan, make_plan
+from input_pipeline.conversion.runners import Runner, processes
 from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.conversion.to_record import BoxCounts, check_boxes
 from input_pipeline.formats.base import RegionFormat
@@ -34,7 +30,6 @@ from input_pipeline.store.store_writer import (
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import new_output
 from interbert_jax.contract.json_file import read_json, write_json
-from interbert_jax.contract.progress import Progress
 
 PLAN = "plan.json"
 CAPTIONS = "captions.jsonl"
@@ -51,7 +46,7 @@ def convert(
   sizes: str | pathlib.Path | None = None,
   extractor: str | None = None,
   restart: bool = False,
-  runner: "Runner | None" = None,
+  runner: Runner | None = None,
 ) -> dict[str, Any]:
   """Converts a source into a new store and returns its manifest.
 
@@ -131,65 +126,6 @@ def name_changes(before: dict | None, after: dict | None) -> list[str]:
     for key in sorted({*before, *after})
     if before.get(key) != after.get(key)
   ]
-
-
-def processes(workers: int) -> "Runner":
-  """Parts in this process, or in several; progress on stderr."""
-
-  def run(plan: Plan, todo: list[int]):
-    units = [part.stop - part.start for part in plan.parts]
-    done = sum(units) - sum(units[i] for i in todo)
-    with Progress(
-      total=sum(units), done=done, unit=plan.reader.unit, what="convert"
-    ) as progress:
-      for index, images in _results(plan, todo, workers):
-        progress.advance(units[index], images=images)
-
-  return run
-
-
-def _results(
-  plan: Plan, todo: list[int], workers: int
-) -> Iterator[tuple[int, int]]:
-  """Yields (part, its images) as parts are done."""
-  if workers < 2:
-    for index in todo:
-      yield index, parts.convert_part(plan, index)
-    return
-  # Spawned, not forked: threads of TensorFlow do not survive a fork.
-  with concurrent.futures.ProcessPoolExecutor(
-    workers,
-    multiprocessing.get_context("spawn"),
-    initializer=_prepare_worker,
-  ) as pool:
-    running = {pool.submit(parts.convert_part, plan, i): i for i in todo}
-    try:
-      for future in concurrent.futures.as_completed(running):
-        yield running[future], future.result()
-    except concurrent.futures.process.BrokenProcessPool:
-      raise DataError(
-        "a worker died, for want of memory or by a signal",
-        file=plan.source,
-        hint="run the command again to go on; fewer --workers need less memory",
-      ) from None
-    except BaseException:
-      pool.shutdown(wait=True, cancel_futures=True)
-      raise
-
-
-def _prepare_worker():
-  """Leaves Ctrl-C to the parent, and ends with it, however that ends.
-
-  A worker that outlived it would write into the parts of the next run.
-  """
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
-  threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent():
-  parent = multiprocessing.parent_process()
-  multiprocessing.connection.wait([parent.sentinel])
-  os._exit(1)
 
 
 def _finish(
@@ -324,9 +260,3 @@ def _write_captions(
   if not found:
     path.unlink()
   return found
-
-
-class Runner:
-  """Called with the plan and the parts that are not converted yet."""
-
-  def __call__(self, plan: Plan, todo: list[int]): ...

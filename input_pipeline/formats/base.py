@@ -5,6 +5,7 @@ can read side by side, and how to read a part. It yields `ImageRegions` in our
 conventions whatever the source has.
 """
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -128,3 +129,54 @@ def each(
       yield decode(raw)
     except DataError as error:
       yield error
+
+
+def archive_format(
+  is_archive: Callable[[Path], bool],
+  members: Callable[[str], tuple],
+  decode: Callable[[str, Any], ImageRegions],
+  kind: str,
+  **about: Any,
+) -> RegionFormat:
+  """A format of one file that has a member for each image.
+
+  Args:
+    is_archive: by the first bytes of a file; a function of a module, as all.
+    members: path -> the members in order; opens a file once in a process.
+    decode: (path, member) -> image.
+    kind: what a member is, for messages.
+    **about: as of `RegionFormat`.
+  """
+  return RegionFormat(
+    detect=functools.partial(
+      _detect_archive, is_archive, members, decode, kind
+    ),
+    split=functools.partial(_split_archive, members, kind),
+    read=functools.partial(_read_archive, members, decode),
+    **about,
+  )
+
+
+def _detect_archive(is_archive, members, decode, kind, path) -> str | None:
+  if not path.is_file() or not is_archive(path):
+    return None
+  try:
+    names = members(str(path))
+    if not names:
+      return None
+    decode(str(path), names[0])
+  except DataError:
+    return None
+  return f"one file of {len(names)} {kind}s with boxes and features"
+
+
+def _split_archive(members, kind, path) -> list[Part]:
+  count = len(members(str(path)))
+  if not count:
+    raise DataError(f"found no {kind} in it", file=path)
+  return count_parts(path, count)
+
+
+def _read_archive(members, decode, part) -> Iterator[ImageRegions | DataError]:
+  chosen = members(part.path)[part.start : part.stop]
+  return each(chosen, functools.partial(decode, part.path))

@@ -3,17 +3,9 @@
 import functools
 import pathlib
 import zipfile
-from collections.abc import Iterator
 
 from input_pipeline.formats.arrays import Row
-from input_pipeline.formats.base import (
-  BOTTOM_UP,
-  ImageRegions,
-  Part,
-  RegionFormat,
-  count_parts,
-  each,
-)
+from input_pipeline.formats.base import BOTTOM_UP, ImageRegions, archive_format
 from input_pipeline.formats.fields import Fields, read_image
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.json_file import parse_json
@@ -46,32 +38,8 @@ def _open(path: str) -> tuple[zipfile.ZipFile, tuple[zipfile.ZipInfo, ...]]:
   return archive, tuple(sorted(members, key=lambda m: m.filename))
 
 
-def _detect(path: pathlib.Path) -> str | None:
-  if not path.is_file() or not zipfile.is_zipfile(path):
-    return None
-  try:
-    _, members = _open(str(path))
-    if not members:
-      return None
-    _decode(str(path), members[0])
-  except DataError:
-    return None
-  return f"a zip of {len(members)} JSON files with boxes and features"
-
-
-def _split(path: pathlib.Path) -> list[Part]:
-  _, members = _open(str(path))
-  if not members:
-    raise DataError(f"found no {_SUFFIX} file in it", file=path)
-  return count_parts(path, len(members))
-
-
-def _read(part: Part) -> Iterator[ImageRegions | DataError]:
-  _, members = _open(part.path)
-  return each(
-    members[part.start : part.stop],
-    lambda member: _decode(part.path, member),
-  )
+def _members(path: str) -> tuple[zipfile.ZipInfo, ...]:
+  return _open(path)[1]
 
 
 def _decode(path: str, member: zipfile.ZipInfo) -> ImageRegions:
@@ -83,12 +51,13 @@ def _decode(path: str, member: zipfile.ZipInfo) -> ImageRegions:
   return read_image(Row(content, place=place, image_id=image_id), _FIELDS)
 
 
-FORMAT = RegionFormat(
+FORMAT = archive_format(
+  zipfile.is_zipfile,
+  _members,
+  _decode,
+  f"{_SUFFIX} file",
   name="vlbert_zip",
   expects="zip of ID.json: image_w, image_h, num_boxes, boxes, features"
   "[, classes], arrays in base64 (VL-BERT)",
-  detect=_detect,
-  split=_split,
-  read=_read,
   extractor=BOTTOM_UP,
 )

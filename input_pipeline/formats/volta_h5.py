@@ -6,17 +6,9 @@ are refused.
 
 import functools
 import pathlib
-from collections.abc import Iterator
 
 from input_pipeline.formats.arrays import Row
-from input_pipeline.formats.base import (
-  BOTTOM_UP,
-  ImageRegions,
-  Part,
-  RegionFormat,
-  count_parts,
-  each,
-)
+from input_pipeline.formats.base import BOTTOM_UP, ImageRegions, archive_format
 from input_pipeline.formats.bottom_up import LXMERT_FIELDS
 from input_pipeline.formats.fields import read_image
 from input_pipeline.formats.volta import H5_NAMES
@@ -24,7 +16,7 @@ from interbert_jax.contract.errors import DataError
 
 _MAX_BYTES = 256 << 20
 # Nothing else of a group is read.
-_NAMES = ("img_w", "img_h", "features", "boxes", *H5_NAMES)
+_READ = ("img_w", "img_h", "features", "boxes", *H5_NAMES)
 _H5_FIELDS = LXMERT_FIELDS._replace(image_id=None, num_boxes=None, base64=False)
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _AGAIN = "the file is damaged or truncated; copy it again"
@@ -46,34 +38,13 @@ def _open(path: str):
     ) from None
 
 
-def _detect(path: pathlib.Path) -> str | None:
-  if not path.is_file():
-    return None
+def _names(path: str) -> tuple[str, ...]:
+  return _open(path)[1]
+
+
+def _is_hdf5(path: pathlib.Path) -> bool:
   with path.open("rb") as stream:
-    if stream.read(len(_MAGIC)) != _MAGIC:
-      return None
-  try:
-    _, names = _open(str(path))
-    if not names:
-      return None
-    _decode(str(path), names[0])
-  except DataError:
-    return None
-  return f"HDF5 of {len(names)} groups with obj_id, boxes and features"
-
-
-def _split(path: pathlib.Path) -> list[Part]:
-  _, names = _open(str(path))
-  if not names:
-    raise DataError("found no group in it", file=path)
-  return count_parts(path, len(names))
-
-
-def _read(part: Part) -> Iterator[ImageRegions | DataError]:
-  _, names = _open(part.path)
-  return each(
-    names[part.start : part.stop], lambda name: _decode(part.path, name)
-  )
+    return stream.read(len(_MAGIC)) == _MAGIC
 
 
 def _decode(path: str, name: str) -> ImageRegions:
@@ -102,7 +73,7 @@ def _group(path: str, name: str) -> dict[str, object]:
         "found a dataset, wanted a group per image with boxes and features"
       )
     left = _MAX_BYTES
-    for field in _NAMES:
+    for field in _READ:
       if field not in group.keys():
         continue
       _check_link(group, field, refuse)
@@ -132,12 +103,13 @@ def _check_link(group, name: str, refuse):
     raise refuse("found a link to elsewhere, wanted data", name)
 
 
-FORMAT = RegionFormat(
+FORMAT = archive_format(
+  _is_hdf5,
+  _names,
+  _decode,
+  "group",
   name="volta_h5",
   expects="HDF5 of a group per image: img_w, img_h, boxes, features, obj_id, "
   "obj_conf, attr_id, attr_conf (VOLTA)",
-  detect=_detect,
-  split=_split,
-  read=_read,
   extractor=BOTTOM_UP,
 )

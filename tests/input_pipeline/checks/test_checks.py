@@ -17,7 +17,6 @@ from input_pipeline.store import schema
 from input_pipeline.store.manifest import manifest_fingerprint
 from input_pipeline.store.store_writer import write_store
 from input_pipeline.text.tokenizer import Tokenizer
-from interbert_jax.contract.errors import DataError
 from tests.support.bad_input import (
   caption_lines,
   flip,
@@ -639,15 +638,6 @@ def test_fast_checks_read_a_sample(files, monkeypatch):
     settings=CheckSettings(),
   )
   assert any(f.case == "D1" for f in report.findings)
-
-
-def test_what_cannot_be_checked_at_all(files, tmp_path):
-  with pytest.raises(DataError, match="no such directory, wanted a region st"):
-    run_checks(tmp_path / "none")
-  with pytest.raises(DataError, match="no such annotation file"):
-    run_checks(files["store"], annotations=[tmp_path / "none.jsonl"])
-  with pytest.raises(DataError, match="no split 'test'"):
-    check(files, splits=["test"])
 
 
 def test_a_vocabulary_is_optional(files):

@@ -12,9 +12,9 @@ import pytest
 
 from input_pipeline.conversion import plan as plan_lib
 from input_pipeline.conversion import run
-from input_pipeline.conversion.beam import beam_runner
 from input_pipeline.conversion.plan import make_plan
 from input_pipeline.conversion.run import convert
+from input_pipeline.conversion.runners import beam_runner
 from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.formats.base import ImageRegions
 from input_pipeline.store.region_store import RegionStore

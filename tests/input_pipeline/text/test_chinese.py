@@ -214,10 +214,10 @@ def test_kdd_cup_records_are_image_title_pairs(tmp_path):
   """Queries of the TSV are the captions, its one-hot classes the targets."""
   corpus = make_corpus()
   path = format_writers.kdd_tsv(corpus, tmp_path)
-  options = ConversionSettings(classes="one_hot", num_classes=34)
+  settings = ConversionSettings(classes="one_hot", num_classes=34)
   for image in corpus:
     assert image.class_ids is not None
-  convert(path, find_format(path)[0], tmp_path / "store", options=options)
+  convert(path, find_format(path)[0], tmp_path / "store", settings=settings)
   data = PretrainData(
     store=tmp_path / "store",
     annotations=tmp_path / "store/captions.jsonl",
