@@ -90,7 +90,7 @@ class _Lines(logging.Handler):
 def _ours(folder: pathlib.Path, name: str) -> dict[str, bool]:
   """What the training loop does with the checkpoints of a folder."""
   lines = _Lines()
-  logger = logging.getLogger("interbert_jax.checkpoints.checkpoints")
+  logger = logging.getLogger("interbert_jax.checkpoints")
   logger.addHandler(lines)
   logger.propagate = False
   try:

@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from interbert_jax.contract.batch_sizes import check_shared
+from interbert_jax.contract.batch_sizes import check_divides
 from interbert_jax.contract.errors import ConfigError
 
 AXIS = "data"
@@ -64,7 +64,7 @@ class Parallel:
 
   def check_batch_size(self, batch_size: int, *, name: str) -> None:
     """Raises ConfigError where the batch cannot be split over the devices."""
-    check_shared(batch_size, len(self.devices), name=name)
+    check_divides(batch_size, len(self.devices), name=name)
 
   def _spread(self, x) -> NamedSharding:
     """Splits the longest axis that divides evenly; small arrays stay whole."""

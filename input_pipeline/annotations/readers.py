@@ -3,43 +3,36 @@
 import pathlib
 
 from input_pipeline.annotations import (
-  caption_dict,
   chinese_clip,
-  coco_captions,
-  karpathy,
+  json_captions,
   kdd_queries,
-  ner_titles,
-  official_jsonline,
-  own_jsonl,
-  scan_caps,
-  title_tsv,
-  url_tsv,
+  line_captions,
 )
+from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.reader import Reader
-from input_pipeline.annotations.source import Source
 from interbert_jax.contract.errors import DataError
 
 READERS: dict[str, Reader] = {
-  module.READER.name: module.READER
-  for module in (
-    own_jsonl,
-    official_jsonline,
-    chinese_clip,
-    karpathy,
-    coco_captions,
-    caption_dict,
-    url_tsv,
-    scan_caps,
-    kdd_queries,
-    ner_titles,
-    title_tsv,  # fits most: behind all others
+  reader.name: reader
+  for reader in (
+    json_captions.OWN_JSONL,
+    json_captions.OFFICIAL_JSONLINE,
+    chinese_clip.READER,
+    json_captions.KARPATHY,
+    json_captions.COCO_CAPTIONS,
+    json_captions.CAPTION_DICT,
+    line_captions.URL_TSV,
+    line_captions.SCAN_CAPS,
+    kdd_queries.READER,
+    line_captions.NER_TITLES,
+    line_captions.TITLE_TSV,  # fits most: behind all others
   )
 }
 
 
 def find_reader(
   path: str | pathlib.Path, format: str = "auto"
-) -> tuple[Source, Reader, str]:
+) -> tuple[AnnotationFile, Reader, str]:
   """The file, its reader, and why it is that one."""
   path = pathlib.Path(path)
   if not path.is_file():
@@ -49,7 +42,7 @@ def find_reader(
       hint="docs/data.md lists what is read, python -m tools.sample_data "
       "--mode=shapes makes an example",
     )
-  source = Source(path)
+  source = AnnotationFile(path)
   if format != "auto":
     if format not in READERS:
       raise DataError(
@@ -68,7 +61,7 @@ def find_reader(
       hint="annotations/vcr.py reads them",
     )
   if source.is_lines_of_json:  # its errors say what a line should have
-    return source, own_jsonl.READER, "its name"
+    return source, json_captions.OWN_JSONL, "its name"
   known = "\n".join(f"  {r.name}: {r.expects}" for r in READERS.values())
   raise DataError(
     f"found {source.first_line[:60]!r}, wanted one of\n{known}\n", file=path

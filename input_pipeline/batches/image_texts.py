@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from input_pipeline.annotations import Captions, load_captions
+from input_pipeline.annotations.captions import Captions
+from input_pipeline.annotations.load import load_captions
 from input_pipeline.batches.order import check_shares
 from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.store.buffers import BufferPool

@@ -3,8 +3,6 @@
 Dimensions: n examples.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -17,6 +15,7 @@ from input_pipeline.batches.engine import (
   step_batches,
 )
 from input_pipeline.batches.order import ExampleOrder
+from interbert_jax.contract.files import facts_sha256
 
 
 class Examples(Protocol):
@@ -142,4 +141,4 @@ class BatchReader:
 
 def fingerprint(facts: Mapping[str, Any]) -> str:
   """Hash over facts of which any changes some batch."""
-  return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+  return facts_sha256(facts)

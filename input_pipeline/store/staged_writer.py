@@ -12,8 +12,7 @@ import numpy as np
 
 from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.store.region_arrays import array_specs
-from input_pipeline.store.region_store import IMAGE_IDS, RegionStore
-from input_pipeline.store.shard import sync, write_json
+from input_pipeline.store.region_store import RegionStore
 from input_pipeline.store.staged_store import (
   STAGED,
   VERSION,
@@ -21,7 +20,10 @@ from input_pipeline.store.staged_store import (
   file_crc32,
   read_staged,
 )
+from input_pipeline.store.store_files import IMAGE_IDS
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import sync, whole
+from interbert_jax.contract.json_file import write_json
 from interbert_jax.contract.progress import Progress
 
 IMAGES_PER_SHARD = 4096
@@ -147,19 +149,17 @@ def _stage(
   needed = len(rows) * sum(
     int(np.prod(shape)) * dtype.itemsize for shape, dtype in specs.values()
   )
-  building = directory.with_name(f".{directory.name}.unfinished-stage")
-  shutil.rmtree(building, ignore_errors=True)
-  building.mkdir(parents=True)
-  free = shutil.disk_usage(building).free
+  free = shutil.disk_usage(directory.parent).free
   if needed > free:
-    building.rmdir()
     raise DataError(
       f"the copy needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
       file=directory.parent,
       hint="stage elsewhere, fewer max_regions, or 8-bit features",
     )
   files = {}
-  try:
+  unfinished = f".{directory.name}.unfinished-stage"
+  with whole(directory, building=unfinished) as building:
+    building.mkdir()
     for shard, part in enumerate(_split(rows, IMAGES_PER_SHARD)):
       files |= _write_shard(
         store,
@@ -173,7 +173,6 @@ def _stage(
       )
     ids = "".join(f"{store.image_ids[row]}\n" for row in rows)
     (building / IMAGE_IDS).write_bytes(ids.encode("utf-8"))
-    sync(building / IMAGE_IDS)
     write_json(
       building / STAGED,
       {
@@ -186,10 +185,6 @@ def _stage(
         "manifest": store.manifest,
       },
     )
-    building.rename(directory)
-  except BaseException:
-    shutil.rmtree(building, ignore_errors=True)
-    raise
   return StagedStore(directory)
 
 

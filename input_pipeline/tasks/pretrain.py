@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.annotations import Captions
+from input_pipeline.annotations.captions import Captions
 from input_pipeline.batches.engine import (
   Signature,
   check_steps,

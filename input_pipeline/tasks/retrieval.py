@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.annotations import Captions
+from input_pipeline.annotations.captions import Captions
 from input_pipeline.batches.engine import Signature
 from input_pipeline.batches.image_texts import DataSource, ImageTexts
 from input_pipeline.batches.order import position_hash

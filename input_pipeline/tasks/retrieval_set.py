@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.annotations import load_captions
+from input_pipeline.annotations.load import load_captions
 from input_pipeline.store.quantise import dequantise
 from input_pipeline.store.staged_store import open_store
 from input_pipeline.text.tokenizer import Tokenizer

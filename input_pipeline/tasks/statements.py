@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.annotations import Captions
+from input_pipeline.annotations.captions import Captions
 from input_pipeline.annotations.statements import FORMATS, read_statements
 from input_pipeline.batches.engine import Signature
 from input_pipeline.batches.image_texts import DataSource

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.annotations.source import Source
+from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.batches.engine import text_specs
 from input_pipeline.store.region_arrays import Slots
 from input_pipeline.text.tokenizer import Tokenizer, pack_word_starts
@@ -82,7 +82,7 @@ class TextCorpus:
 def read_lines(path: pathlib.Path) -> list[str]:
   """The lines that are not blank; they end at "\\n" only."""
 
-  texts = [line.strip() for _, line in Source(path).lines()]
+  texts = [line.strip() for _, line in AnnotationFile(path).lines()]
   if not texts:
     raise DataError("found no text, wanted one example a line", file=path)
   return texts

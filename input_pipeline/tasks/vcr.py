@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.annotations import Captions
+from input_pipeline.annotations.captions import Captions
 from input_pipeline.annotations.image_ids import VCR_RULES
 from input_pipeline.annotations.person_names import (
   NAMES,

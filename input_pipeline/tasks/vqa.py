@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.annotations import Captions, vqa_answers
+from input_pipeline.annotations import vqa_answers
+from input_pipeline.annotations.captions import Captions
 from input_pipeline.annotations.vqa import read_vqa
 from input_pipeline.annotations.vqa_answers import MAX_ANSWERS
 from input_pipeline.batches.engine import Signature

@@ -14,7 +14,7 @@ import tokenizers
 
 from input_pipeline.text.words import find_segmenter
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.utf8 import decode
+from interbert_jax.contract.files import decode
 
 _UNKNOWN = "[UNK]"
 SPECIAL = ("[PAD]", _UNKNOWN, "[CLS]", "[SEP]", "[MASK]")

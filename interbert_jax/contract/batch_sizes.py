@@ -7,7 +7,7 @@ is checked before there is one.
 from interbert_jax.contract.errors import ConfigError
 
 
-def check_shared(batch_size: int, devices: int, *, name: str) -> None:
+def check_divides(batch_size: int, devices: int, *, name: str) -> None:
   """Refuses what cannot be split over the devices."""
   if batch_size <= 0 or batch_size % devices:
     low = batch_size // devices * devices
@@ -27,7 +27,7 @@ def check_accumulation(
       f"train.accumulate_steps is {accumulate_steps}; wanted a divisor of "
       f"train.batch_size, which is {batch_size}"
     )
-  check_shared(
+  check_divides(
     batch_size // accumulate_steps,
     devices,
     name="train.batch_size / train.accumulate_steps",

@@ -7,7 +7,6 @@ items, nothing is taken for what it is not.
 Dimensions: H channels (kinds of scores), T texts, N items of a tile.
 """
 
-import hashlib
 import json
 import math
 import pathlib
@@ -18,6 +17,7 @@ import numpy as np
 
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.files import facts_sha256
 from interbert_jax.ranking.score_file import read_scores, write_scores
 
 ABOUT = "about.json"
@@ -65,9 +65,8 @@ class ItemTiles:
       "num_items": num_items,
       "tile_items": tile_items,
     }
-    text = json.dumps(facts, sort_keys=True)
-    self._digest = hashlib.sha256(text.encode()).hexdigest()
-    self._open(json.loads(text), restart)
+    self._digest = facts_sha256(facts)
+    self._open(json.loads(json.dumps(facts)), restart)
 
   def _open(self, facts: dict[str, Any], restart: bool) -> None:
     path = self.directory / ABOUT
@@ -79,10 +78,7 @@ class ItemTiles:
           "of scores; choose another one"
         )
     else:
-      try:
-        found = json_file.read_object(path)
-      except ValueError as error:
-        raise ConfigError(str(error)) from None
+      found = json_file.read_object(path)
       different = [
         f"{key} is {facts.get(key)!r:.60}, scored was {found.get(key)!r:.60}"
         for key in sorted({*facts, *found})

@@ -181,10 +181,7 @@ def read_bert_config(path: pathlib.Path) -> dict[str, Any] | None:
   file = (path if path.is_dir() else path.parent) / "config.json"
   if not file.is_file():
     return None
-  try:
-    return json_file.read_object(file)
-  except ValueError as error:
-    raise CheckpointError(str(error)) from error
+  return json_file.read_object(file)
 
 
 def check_bert_config(

@@ -28,8 +28,8 @@ from interbert_jax.weights.source import (
   find_weights,
   guess_format,
   is_checkpoint,
-  read_tensors,
 )
+from interbert_jax.weights.weights_file import read_weights
 
 # The downstream model keeps the pretraining model under this name.
 _INNER = "pretraining/"
@@ -107,7 +107,7 @@ def _read(
   else:
     folder = pathlib.Path(path)
     file = find_weights(folder)
-    tensors = read_tensors(file)
+    tensors = read_weights(file)
     if format == "auto":
       format = guess_format(tensors, file)
     if ema:

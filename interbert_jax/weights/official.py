@@ -47,7 +47,7 @@ def params_from_torch(
   downstream heads, of InterBertForTasks.
 
   Raises:
-    ValueError: listing every tensor that is missing, surplus or misshapen.
+    CheckpointError: listing every tensor that is missing, surplus or misshapen.
   """
   from flax import traverse_util  # takes a second, too long for --help
 
@@ -75,7 +75,7 @@ def params_from_torch(
   if not _is_tied(state_dict):
     problems.append(f"untied: {TIED} differs from {TIED_TO}")
   if problems:
-    raise ValueError(
+    raise CheckpointError(
       f"these weights do not fit the configuration ({len(problems)} "
       "differences):\n  " + "\n  ".join(problems)
     )
@@ -88,7 +88,7 @@ def params_to_torch(
   """The official state dict, the tied decoder included.
 
   Raises:
-    ValueError: listing every parameter that is missing, surplus or misshapen.
+    CheckpointError: lists what is missing, surplus or misshapen.
   """
   from flax import traverse_util  # as above
 
@@ -106,7 +106,7 @@ def params_to_torch(
     if path in flat and np.shape(flat[path]) != t.shape
   ]
   if problems:
-    raise ValueError(
+    raise CheckpointError(
       f"these parameters do not fit the configuration ({len(problems)} "
       "differences):\n  " + "\n  ".join(problems)
     )

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from interbert_jax.contract.errors import CheckpointError, ConfigError
-from interbert_jax.weights.weights_file import read_weights
 
 FORMATS = ("checkpoint", "export", "official", "bert")
 WORDS = "embeddings.word_embeddings.weight"
@@ -84,13 +83,6 @@ def find_weights(path: pathlib.Path) -> pathlib.Path:
     f"'params' in it), or a directory with {' or '.join(_USUAL_NAMES)}; found "
     f"{sorted(p.name for p in path.iterdir())[:8]}"
   )
-
-
-def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-  try:
-    return read_weights(path)
-  except ValueError as error:
-    raise CheckpointError(str(error)) from error
 
 
 def guess_format(names: Iterable[str], path: pathlib.Path) -> str:

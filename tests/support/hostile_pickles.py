@@ -10,11 +10,11 @@ import zipfile
 import numpy as np
 
 from input_pipeline.annotations.load import load_captions
-from input_pipeline.formats import FORMATS
 from input_pipeline.formats.base import Part
+from input_pipeline.formats.registry import FORMATS
 from input_pipeline.negatives.table import open_table, write_table
 from interbert_jax.app.build import read_run_config
-from interbert_jax.contract.npy_header import open_npy
+from interbert_jax.contract.numpy_files import open_npy
 from interbert_jax.model.config import make_config
 from interbert_jax.weights.official_optimizer import read_official_optimizer
 from interbert_jax.weights.weights_file import read_weights

@@ -9,7 +9,6 @@ from safetensors.numpy import save
 from interbert_jax.checkpoints import manifest
 from interbert_jax.checkpoints import params as checkpoint_params
 from interbert_jax.weights.export_folder import load_export, model_of
-from interbert_jax.weights.source import read_tensors
 from interbert_jax.weights.weights_file import read_weights
 from tests.support.hostile_case import Case
 
@@ -63,7 +62,7 @@ def _weights(root, data):
 
 def _init(root, data):
   (root / "w.safetensors").write_bytes(data)
-  read_tensors(root / "w.safetensors")
+  read_weights(root / "w.safetensors")
 
 
 def _export(root, data):

@@ -20,12 +20,12 @@ def main(argv) -> None:
   from jax.experimental import multihost_utils
 
   from interbert_jax.contract.errors import ConfigError
-  from interbert_jax.run.workdir import check_shared
+  from interbert_jax.run.workdir import check_same_workdir
 
   me = jax.process_index()
   if FLAGS.workdir:
     workdir = pathlib.Path(FLAGS.workdir.replace("{process}", str(me)))
-    check_shared(workdir, wait_seconds=0.5)
+    check_same_workdir(workdir, wait_seconds=0.5)
   for turn in range(1000):
     if FLAGS.action != "kill_asleep" or not turn:
       multihost_utils.process_allgather(np.array([turn]))

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from tokenizers.implementations import BertWordPieceTokenizer
 
-from input_pipeline.annotations import load_captions
+from input_pipeline.annotations.load import load_captions
 from input_pipeline.checks.drawing import draw_regions
 from input_pipeline.store.region_store import RegionStore
 from input_pipeline.text.tokenizer import Tokenizer
@@ -266,7 +266,7 @@ def test_a_failure_leaves_nothing(tmp_path):
   mark = {"generator_version": 1, "mode": "shapes", "seed": 0}
   with pytest.raises(KeyboardInterrupt):
     build.build_sample(
-      tmp_path / "out", broken, mark={**mark, "scenes": numbers}, say=str
+      tmp_path / "out", broken, mark={**mark, "scenes": numbers}
     )
   assert not list(tmp_path.iterdir())
 

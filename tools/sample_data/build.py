@@ -2,19 +2,21 @@
 
 import contextlib
 import json
-import sys
+import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from input_pipeline.checks.drawing import draw_regions
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import whole
+from interbert_jax.contract.progress import Progress
 from tools.sample_data.captions import write_captions
 from tools.sample_data.questions import add_questions, has_questions
 from tools.sample_data.scenes import SPLITS, Scene, make_scenes, scene_rng
 from tools.sample_data.sentences import FOLDER, add_sentences
 from tools.sample_data.sources import Source, make_records
 from tools.sample_data.topics import add_ranking_files
-from tools.sample_data.whole import replace, unfinished
 
 VERSION = 1  # raise it when the same seed gives other data
 MARK = "sample.json"
@@ -66,7 +68,6 @@ def build_sample(
   source: Source,
   *,
   mark: Mapping[str, object],
-  say: Callable[[str], None] = print,
 ) -> None:
   """Writes the folder; one that is there must be sample data, and goes.
 
@@ -74,15 +75,18 @@ def build_sample(
     output: the folder.
     source: what draws and encodes.
     mark: what sample.json says; `scenes` (split -> number) and `seed` are used.
-    say: prints a line.
   """
   output = output.absolute()
-  output.parent.mkdir(parents=True, exist_ok=True)
-  with unfinished(output) as building:
-    _write(building, source, mark=mark, say=say)
+  old = output.with_name(f".{output.name}.old")
+  shutil.rmtree(old, ignore_errors=True)
+  with whole(output) as building:
+    building.mkdir()
+    _write(building, source, mark=mark)
     add_missing(building, mark, lambda: source)
     _write_json(building / MARK, mark)
-    replace(building, output)
+    if output.exists():
+      os.rename(output, old)
+  shutil.rmtree(old, ignore_errors=True)
 
 
 def add_missing(
@@ -118,7 +122,6 @@ def _write(
   source: Source,
   *,
   mark: Mapping[str, object],
-  say: Callable[[str], None],
 ) -> None:
   # Imports TensorFlow, which takes seconds.
   from input_pipeline.store.store_writer import write_store
@@ -134,7 +137,7 @@ def _write(
       )
       for language in _PURPOSES
     }
-    scenes = _draw_scenes(source, mark, say)
+    scenes = _draw_scenes(source, mark)
     write_store(
       folder / "regions",
       make_records(
@@ -150,30 +153,20 @@ def _write(
 
 
 def _draw_scenes(
-  source: Source, mark: Mapping[str, object], say: Callable[[str], None]
+  source: Source, mark: Mapping[str, object]
 ) -> Iterator[tuple[int, Scene]]:
   """Yields (index in the split, scene), showing how far it is."""
   numbers = mark["scenes"]
-  total = sum(numbers.values())
-  on_terminal = sys.stderr.isatty()
-  if on_terminal:
-    from tqdm import tqdm
-
-    bar = tqdm(total=total, unit="scene", desc="scenes")
-  done = 0
-  for split in SPLITS:
-    scenes = make_scenes(
-      source.artist, split, numbers[split], seed=mark["seed"]
-    )
-    for index, scene in enumerate(scenes):
-      yield index, scene
-      done += 1
-      if on_terminal:
-        bar.update()
-      elif done == total or done * 4 // total != (done - 1) * 4 // total:
-        say(f"{done} of {total} scenes")
-  if on_terminal:
-    bar.close()
+  with Progress(
+    total=sum(numbers.values()), unit="scene", what="scenes"
+  ) as progress:
+    for split in SPLITS:
+      scenes = make_scenes(
+        source.artist, split, numbers[split], seed=mark["seed"]
+      )
+      for index, scene in enumerate(scenes):
+        yield index, scene
+        progress.advance(1)
 
 
 def _save_scenes(

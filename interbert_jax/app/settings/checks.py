@@ -91,7 +91,7 @@ def _steps(c, _):
 
 
 def _batch(c, machine):
-  batch_sizes.check_shared(
+  batch_sizes.check_divides(
     c["train"]["batch_size"], machine.devices, name="train.batch_size"
   )
   batch_sizes.check_accumulation(
@@ -116,7 +116,7 @@ def _groups(c, machine):
 
 def _shared_by(key: str):
   def check(c, machine):
-    batch_sizes.check_shared(
+    batch_sizes.check_divides(
       c["evals"][key], machine.devices, name=f"evals.{key}"
     )
 

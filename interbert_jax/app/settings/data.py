@@ -9,17 +9,17 @@ from typing import Any, Protocol
 
 import jax
 
-from input_pipeline.annotations import Captions
-from input_pipeline.annotations.captions import SHOWN
+from input_pipeline.annotations.captions import SHOWN, Captions
 from input_pipeline.batches.image_texts import DataSource
 from input_pipeline.checks.annotation_file import SplitCaptions
 from input_pipeline.checks.report import Finding, Report
-from input_pipeline.checks.run import Checks, fast_checks
+from input_pipeline.checks.run import fast_checks
+from input_pipeline.checks.settings import CheckSettings
 from input_pipeline.checks.splits import MISSING_IDS
 from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.text.tokenizer import Tokenizer
-from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError, DataError, MissingImages
+from interbert_jax.contract.files import write_text
 
 
 class CaptionData(Protocol):
@@ -113,7 +113,7 @@ def keeps_missing_ids(
 
 def _write_ids(workdir: pathlib.Path, ids: Iterable[str]) -> pathlib.Path:
   lines = "".join(f"{image_id}\n" for image_id in dict.fromkeys(ids))
-  return json_file.write_text(workdir / MISSING_IDS, lines)
+  return write_text(workdir / MISSING_IDS, lines)
 
 
 def _left_out(
@@ -174,7 +174,7 @@ def _check_store(
       for found in data
     ],
     tokenizer=data[0].tokenizer,
-    checks=Checks(
+    settings=CheckSettings(
       max_regions=section["max_regions"],
       max_text_length=section["max_text_length"],
       batch_size=_batch_size(config),

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from input_pipeline.annotations import load_captions
+from input_pipeline.annotations.load import load_captions
 from input_pipeline.build import build
 from input_pipeline.negatives.table import write_table
 from interbert_jax.contract.batch import CANDIDATES, check_batch

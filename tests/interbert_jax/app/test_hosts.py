@@ -91,9 +91,7 @@ def test_mistakes_in_the_flags(changes, message):
 def test_the_command_that_starts_all(environ, tpu, wanted):
   words = hosts.absent_words(
     seconds=300,
-    process=0,
-    count=4,
-    address=None,
+    known={"process": 0, "count": 4, "address": None},
     kind=hosts.cluster(environ, tpu=tpu),
     environ={**environ, "HTTPS_PROXY": "http://x", "no_proxy": "y"},
   )

@@ -142,7 +142,7 @@ def test_memory():
 
 def test_a_damaged_run_configuration(tmp_path):
   (tmp_path / "config.json").write_text('{"seed": ')
-  with pytest.raises(ConfigError, match="config.json: not JSON"):
+  with pytest.raises(DataError, match="config.json: not readable as JSON"):
     read_run_config(tmp_path)
 
 

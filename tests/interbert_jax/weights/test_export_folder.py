@@ -1,6 +1,7 @@
 """An exported folder is the checkpoint: all of it, checked, or nothing."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -204,7 +205,7 @@ def test_refuses_to_overwrite_and_leaves_nothing_behind(
   save(tmp_path, official)
 
   def fail(*_):
-    raise OSError("No space left on device")
+    raise OSError(errno.ENOSPC, "No space left on device")
 
   with monkeypatch.context() as patch:
     patch.setattr(export_folder, "write_safetensors", fail)

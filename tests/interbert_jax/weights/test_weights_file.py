@@ -84,7 +84,7 @@ def test_refuses_objects_in_npz(tmp_path):
 
   path = tmp_path / "weights.npz"
   np.savez(path, w=np.array([Payload()], object))
-  refused(path, "'w'", "dtype object, expected numbers")
+  refused(path, "'w'", "found objects, wanted numbers")
   assert not marker.exists()
 
 
@@ -101,7 +101,7 @@ def write_npy(path, header_shape, data, *, compression=zipfile.ZIP_STORED):
 def test_refuses_npz_whose_header_lies(tmp_path):
   path = tmp_path / "weights.npz"
   write_npy(path, (1 << 40,), bytes(16))
-  refused(path, "'w'", "16 bytes", f"expected {1 << 42}")
+  refused(path, "'w'", "16 bytes", f"wanted {1 << 42}")
 
 
 def test_refuses_npz_bomb(tmp_path):
@@ -109,7 +109,7 @@ def test_refuses_npz_bomb(tmp_path):
   size = 80 << 20
   write_npy(path, (size // 4,), bytes(size), compression=zipfile.ZIP_DEFLATED)
   assert path.stat().st_size < 1 << 20
-  refused(path, "its members claim")
+  refused(path, "the limit is", "for an archive of")
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -193,19 +193,6 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     write_safetensors(path, {"other": np.ones(2)})
   assert path.read_bytes() == before
   assert os.listdir(tmp_path) == [path.name]
-
-
-def test_write_syncs_before_it_renames(tmp_path, monkeypatch):
-  events = []
-  fsync, replace = os.fsync, os.replace
-  monkeypatch.setattr(
-    os, "fsync", lambda fd: (events.append("sync"), fsync(fd))
-  )
-  monkeypatch.setattr(
-    os, "replace", lambda a, b: (events.append("rename"), replace(a, b))
-  )
-  write_safetensors(tmp_path / "weights.safetensors", ARRAYS)
-  assert events == ["sync", "rename", "sync"]
 
 
 @pytest.mark.parametrize(
