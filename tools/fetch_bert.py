@@ -9,8 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from interbert_jax.contract.command import run_command
-from tools.packages import fetch_packages
+from tools.packages import PackageError, fetch_packages
 from tools.weights import BERT
 
 
@@ -24,9 +23,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """Runs the command; returns its exit status."""
+  """Returns the exit status."""
   _parser().parse_args(argv)
-  return run_command(lambda: print(fetch_packages([BERT])["bert"].parent))
+  try:
+    files = fetch_packages([BERT])
+  except PackageError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+  print(files["bert"].parent)
+  return 0
 
 
 if __name__ == "__main__":

@@ -18,13 +18,11 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from interbert_jax.contract.errors import UserError
-
 TIMEOUT_SECONDS = 900
 MAX_MEMBER_BYTES = 1 << 30  # of a file whose size is not pinned
 
 
-class PackageError(UserError):
+class PackageError(RuntimeError):
   """A file that could not be fetched; the message says what to do."""
 
 

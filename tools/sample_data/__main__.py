@@ -80,9 +80,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
   """Runs the command; returns its exit status."""
   options = parse_arguments(arguments)
-  from interbert_jax.contract.command import run_command
+  from tools.packages import PackageError
 
-  return run_command(lambda: make_sample(options))
+  try:
+    make_sample(options)
+  except (PackageError, ValueError, OSError) as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 1
+  return 0
 
 
 def make_sample(options: argparse.Namespace) -> None:

@@ -3,13 +3,12 @@
 import json
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from input_pipeline.checks.drawing import draw_regions
-from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.progress import Progress
 from tools.sample_data.additions import add_missing
 from tools.sample_data.captions_en import captions_en
 from tools.sample_data.captions_zh import captions_zh
@@ -30,13 +29,13 @@ def is_built(output: Path, wanted: Mapping[str, object]) -> bool:
   """Returns whether `output` holds what is wanted.
 
   Raises:
-    DataError: it holds other sample data, or something else.
+    ValueError: it holds other sample data, or something else.
   """
   if not output.exists() or (output.is_dir() and not any(output.iterdir())):
     return False
   found = read_mark(output)
   if found is None:
-    raise DataError(
+    raise ValueError(
       f"{output} is there and is no sample data (it has no {MARK}); choose"
       " another --output"
     )
@@ -46,7 +45,7 @@ def is_built(output: Path, wanted: Mapping[str, object]) -> bool:
     if found.get(key) != wanted.get(key)
   ]
   if different:
-    raise DataError(
+    raise ValueError(
       f"{output} holds other sample data: {'; '.join(different)}; build it anew"
       " with --overwrite, or choose another --output"
     )
@@ -69,6 +68,7 @@ def build_sample(
   source: Source,
   *,
   mark: Mapping[str, object],
+  say: Callable[[str], None] = print,
 ) -> None:
   """Writes the folder; one that is there must be sample data, and goes.
 
@@ -76,6 +76,7 @@ def build_sample(
     output: the folder.
     source: what draws and encodes.
     mark: what sample.json says; `scenes` (split -> number) and `seed` are used.
+    say: prints a line.
   """
   output = output.absolute()
   output.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +85,7 @@ def build_sample(
   )
   try:
     building.chmod(0o755)  # mkdtemp gives 0o700
-    _write(building, source, mark=mark)
+    _write(building, source, mark=mark, say=say)
     add_missing(building, mark, lambda: source)
     _write_json(building / MARK, mark)
     if output.exists():
@@ -108,6 +109,7 @@ def _write(
   source: Source,
   *,
   mark: Mapping[str, object],
+  say: Callable[[str], None],
 ) -> None:
   from input_pipeline.store.store_writer import (
     write_store,  # TensorFlow: seconds
@@ -122,7 +124,7 @@ def _write(
     for language in _CAPTIONERS
   }
   try:
-    scenes = _draw_scenes(source, mark)
+    scenes = _draw_scenes(source, mark, say)
     write_store(
       folder / "regions",
       make_records(
@@ -141,20 +143,30 @@ def _write(
 
 
 def _draw_scenes(
-  source: Source, mark: Mapping[str, object]
+  source: Source, mark: Mapping[str, object], say: Callable[[str], None]
 ) -> Iterator[tuple[int, Scene]]:
   """Yields (index in the split, scene), showing how far it is."""
   numbers = mark["scenes"]
-  with Progress(
-    total=sum(numbers.values()), unit="scene", what="scenes"
-  ) as progress:
-    for split in SPLITS:
-      scenes = make_scenes(
-        source.artist, split, numbers[split], seed=mark["seed"]
-      )
-      for index, scene in enumerate(scenes):
-        yield index, scene
-        progress.advance(1)
+  total = sum(numbers.values())
+  on_terminal = sys.stderr.isatty()
+  if on_terminal:
+    from tqdm import tqdm
+
+    bar = tqdm(total=total, unit="scene", desc="scenes")
+  done = 0
+  for split in SPLITS:
+    scenes = make_scenes(
+      source.artist, split, numbers[split], seed=mark["seed"]
+    )
+    for index, scene in enumerate(scenes):
+      yield index, scene
+      done += 1
+      if on_terminal:
+        bar.update()
+      elif done == total or done * 4 // total != (done - 1) * 4 // total:
+        say(f"{done} of {total} scenes")
+  if on_terminal:
+    bar.close()
 
 
 def _save_scenes(

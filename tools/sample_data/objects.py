@@ -9,7 +9,6 @@ import dataclasses
 import re
 from collections.abc import Mapping
 
-from interbert_jax.contract.errors import DataError
 from tools.sample_data.nouns import Noun, pluralize
 
 # Code point | English, synonyms | measure word | Chinese, synonyms.
@@ -253,7 +252,7 @@ OBJECTS = tuple(_parse_row(row) for row in _TABLE.strip().splitlines())
 def choose_objects(count: int) -> tuple[ObjectClass, ...]:
   """Returns `count` classes, taken evenly from all kinds of objects."""
   if not 8 <= count <= len(OBJECTS):
-    raise DataError(
+    raise ValueError(
       f"{count} object classes asked for; choose 8 to {len(OBJECTS)}"
     )
   return tuple(OBJECTS[i * len(OBJECTS) // count] for i in range(count))
@@ -272,7 +271,7 @@ def check_names(
     names_zh: the same in Chinese.
 
   Raises:
-    DataError: names every class whose names share nothing with the other's.
+    ValueError: names every class whose names share nothing with the other's.
   """
   wrong = []
   for entry in objects:
@@ -286,7 +285,7 @@ def check_names(
     if not shares_word or not set(chinese) & set("".join(entry.noun.zh)):
       wrong.append(f"{entry.code_point:X} {names} is {english} {chinese}")
   if wrong:
-    raise DataError(
+    raise ValueError(
       "object names that differ from those of the package emoji: "
       + "; ".join(wrong)
     )

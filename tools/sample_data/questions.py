@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from interbert_jax.contract.errors import DataError
 from tools.sample_data.questions_vcr import vcr_questions
 from tools.sample_data.questions_vqa import vqa_questions
 from tools.sample_data.scenes import SPLITS, Scene, make_scenes, scene_rng
@@ -156,7 +155,7 @@ def _write_objects(
       count = len(scene.objects)
       exact = np.array([thing.box for thing in scene.objects], np.float32)
       if not np.array_equal(record["boxes"][:count], exact):
-        raise DataError(
+        raise ValueError(
           f"{folder / 'regions'}: the first regions of {scene.scene_id!r} are "
           "not its objects; build the sample data anew with --overwrite"
         )

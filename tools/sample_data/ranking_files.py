@@ -5,10 +5,12 @@ chinese_clip/     Chinese queries and pools in the files of Chinese-CLIP
 """
 
 import json
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from interbert_jax.contract.files import whole
 from tools.sample_data import topics as topics_lib
 from tools.sample_data.topics import ITEMS_SPLIT, LANGUAGES, Things
 
@@ -44,9 +46,15 @@ def add_ranking_files(folder: Path, mark: Mapping[str, object]) -> list[str]:
 
 
 def _write_whole(output: Path, write: Callable[[Path], None]) -> None:
-  with whole(output) as building:
-    building.mkdir()
+  building = Path(
+    tempfile.mkdtemp(prefix=f".{output.name}.unfinished-", dir=output.parent)
+  )
+  try:
+    building.chmod(0o755)  # mkdtemp gives 0o700
     write(building)
+    os.rename(building, output)
+  finally:
+    shutil.rmtree(building, ignore_errors=True)
 
 
 def _lines(path: Path, lines: Iterable[object]) -> None:

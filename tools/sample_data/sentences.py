@@ -11,13 +11,15 @@ that an older folder of sample data gets the same files.
 """
 
 import json
+import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from interbert_jax.contract.files import whole
 from tools.sample_data.nouns import Noun
 from tools.sample_data.scenes import SPLITS, scene_rng
 
@@ -65,9 +67,13 @@ def add_sentences(output: Path, mark: Mapping[str, Any]) -> bool:
   """
   if (output / FOLDER).exists():
     return False
-  with whole(output / FOLDER) as building:
-    building.mkdir()
+  building = Path(tempfile.mkdtemp(prefix=".text.unfinished-", dir=output))
+  try:
+    building.chmod(0o755)
     write_sentences(output, building, mark)
+    os.rename(building, output / FOLDER)
+  finally:
+    shutil.rmtree(building, ignore_errors=True)
   return True
 
 
