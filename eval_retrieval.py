@@ -38,9 +38,9 @@ def _define_flags() -> None:
 
 def main(argv) -> None:
   command_line.refuse_positional(argv)
+  from tqdm import tqdm
 
   from interbert_jax.app import build as experiment
-  from interbert_jax.contract.progress import Progress
   from interbert_jax.evaluation.retrieval import mean_metrics, protocol_parts
   from interbert_jax.parallel import is_main_process, make_parallel
   from interbert_jax.ranking import retrieval_metrics
@@ -70,16 +70,14 @@ def main(argv) -> None:
   )
   params = run.placed_params(parallel)
   by_part, intervals, lines = [], {}, []
-  with Progress(
+  with tqdm(
     total=counts["n_pairs_scored"],
     unit="pairs",
-    what="score",
-    silent=not is_main_process(),
-  ) as progress:
+    unit_scale=True,
+    disable=not is_main_process(),
+  ) as bar:
     for part in parts:
-      scores = evaluator.scores(
-        params, part, tiles=tiles, advance=progress.advance
-      )
+      scores = evaluator.scores(params, part, tiles=tiles, advance=bar.update)
       image_of_text = evaluator.image_of_text_in(part)
       by_part.append(retrieval_metrics.retrieval_metrics(scores, image_of_text))
       if FLAGS.resamples and len(parts) == 1:

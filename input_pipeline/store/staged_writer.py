@@ -184,6 +184,7 @@ def _stage(
         "files": files,
         "manifest": store.manifest,
       },
+      indent=1,
     )
   return StagedStore(directory)
 

@@ -175,7 +175,7 @@ def finish_store(
   # Nothing of the store may reach the disk after its manifest.
   for path in building.iterdir():
     sync(path)
-  write_json(building / MANIFEST, manifest)
+  write_json(building / MANIFEST, manifest, indent=1)
   return manifest
 
 

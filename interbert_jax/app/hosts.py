@@ -5,13 +5,10 @@ are one line, a process says which others have not come before JAX ends it, and
 a process that loses another one says so and does not wait at its exit.
 """
 
-import atexit
 import contextlib
 import importlib.util
-import json
 import os
 import re
-import subprocess
 import sys
 import threading
 import traceback
@@ -39,7 +36,7 @@ _LOST = re.compile(
 
 # Process, count, address and heartbeat, once this process has joined others.
 _joined: dict[str, Any] = {}
-_watcher: subprocess.Popen | None = None
+_watcher: last_words.Watcher | None = None
 
 
 def define_host_flags() -> None:
@@ -50,37 +47,39 @@ def define_host_flags() -> None:
     "the next three flags elsewhere.",
   )
   flags.DEFINE_string("coordinator_address", None, "host:port of process 0.")
-  flags.DEFINE_integer("num_processes", None, "How many.")
-  flags.DEFINE_integer("process_id", None, "From 0.")
-  flags.DEFINE_integer(
-    "initialization_timeout", 300, "Seconds to wait for all processes."
-  )
-  flags.DEFINE_integer(
-    "heartbeat_timeout",
-    100,
-    "Seconds without a sign of life after which a process counts as lost.",
-  )
+  for name, default, about in (
+    ("num_processes", None, "How many."),
+    ("process_id", None, "From 0."),
+    ("initialization_timeout", 300, "Seconds to wait for all processes."),
+    (
+      "heartbeat_timeout",
+      100,
+      "Seconds without a sign of life after which a process counts as lost.",
+    ),
+  ):
+    flags.DEFINE_integer(name, default, about)
 
 
 def join_plan(
   *,
   distributed: bool,
-  coordinator_address: str | None,
-  num_processes: int | None,
-  process_id: int | None,
   initialization_timeout: int = 300,
   heartbeat_timeout: int = 100,
+  **given: Any,
 ) -> dict[str, Any] | None:
   """Keywords of `jax.distributed.initialize`, or None to stay alone.
+
+  Args:
+    distributed: whether JAX is to find the other processes.
+    initialization_timeout, heartbeat_timeout: in seconds.
+    **given: coordinator_address, num_processes and process_id, None where
+      they are not given.
 
   Raises:
     ConfigError: flags that cannot be meant.
   """
-  given = dict(
-    zip(_GIVEN, (coordinator_address, num_processes, process_id), strict=True)
-  )
-  missing = [f"--{name}" for name, value in given.items() if value is None]
-  if len(missing) == len(given):
+  missing = [f"--{name}" for name in _GIVEN if given[name] is None]
+  if len(missing) == len(_GIVEN):
     if not distributed:
       return None
     given = {}
@@ -98,7 +97,7 @@ def join_plan(
       raise ConfigError(f"--{name}={seconds}: wanted at least 1 second")
   return {
     **given,
-    # Ours is over first, so that we can speak (`_give_up`).
+    # Ours is over first, so that we can speak (`give_up`).
     "initialization_timeout": initialization_timeout + 60,
     "heartbeat_timeout_seconds": heartbeat_timeout,
   }
@@ -208,7 +207,9 @@ def join_hosts() -> None:
   plan = join_plan(**values)
   if plan is None:
     return
-  _start_watcher()  # before JAX, so that it is told goodbye after JAX has gone
+  global _watcher
+  # Before JAX, so that it is told goodbye after JAX has gone.
+  _watcher = last_words.Watcher()
   kind = cluster(os.environ, tpu=_is_tpu())
   known = _counts(plan, kind)
   seconds = values["initialization_timeout"]
@@ -238,7 +239,7 @@ def join_hosts() -> None:
   if None in known.values():
     known = _found_by_jax()
   _joined.update(known, heartbeat=values["heartbeat_timeout"])
-  _tell_watcher(json.dumps(_joined))
+  _watcher.tell(_joined)
 
 
 def _found_by_jax() -> dict[str, Any]:
@@ -269,29 +270,10 @@ def _unknown_cluster(kind: str) -> str:
   )
 
 
-def _start_watcher() -> None:
-  global _watcher
-  _watcher = subprocess.Popen(  # nosec B603 # our own script
-    (sys.executable, "-I", "-S", last_words.__file__),
-    stdin=subprocess.PIPE,
-    stdout=subprocess.DEVNULL,
-    text=True,
-    start_new_session=True,
-  )
-  atexit.register(_tell_watcher, last_words.GOODBYE)
-
-
-def _tell_watcher(line: str) -> None:
-  # It may have been killed before us.
-  with contextlib.suppress(OSError, ValueError):
-    _watcher.stdin.write(f"{line}\n")
-    _watcher.stdin.flush()
-
-
 def _exit(status: int) -> None:
   """Ends this process without waiting for others in JAX's exit."""
   if _watcher:
-    _tell_watcher(last_words.GOODBYE)
+    _watcher.goodbye()
   sys.stdout.flush()
   sys.stderr.flush()
   os._exit(status)

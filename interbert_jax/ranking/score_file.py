@@ -1,11 +1,10 @@
 """A file of scores that is read back whole or not at all."""
 
+import os
 import pathlib
 import zlib
 
 import numpy as np
-
-from interbert_jax.contract.files import whole
 
 
 def write_scores(path: pathlib.Path, scores: np.ndarray, *, of: str) -> None:
@@ -17,8 +16,12 @@ def write_scores(path: pathlib.Path, scores: np.ndarray, *, of: str) -> None:
     of: fingerprint of what was scored, without white space.
   """
   body = np.ascontiguousarray(scores, "<f4").tobytes()
-  with whole(path) as building:
-    building.write_bytes(_head(body, of) + b"\n" + body)
+  unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+  with unfinished.open("wb") as file:
+    file.write(_head(body, of) + b"\n" + body)
+    file.flush()
+    os.fsync(file.fileno())
+  unfinished.replace(path)
 
 
 def read_scores(

@@ -1,13 +1,13 @@
 """Finished parts of a score matrix, kept on disk until the whole is done."""
 
 import hashlib
+import json
 import pathlib
 import shutil
 from typing import NamedTuple
 
 import numpy as np
 
-from interbert_jax.contract.files import facts_sha256
 from interbert_jax.ranking.score_file import read_scores, write_scores
 
 
@@ -30,7 +30,8 @@ class ScoreTiles:
   """
 
   def __init__(self, folder: str | pathlib.Path, facts, *, write: bool = True):
-    self._digest = facts_sha256(facts)
+    whole = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    self._digest = whole.hexdigest()
     self.folder = pathlib.Path(folder) / self._digest[:16]
     self._write = write
     self.found = 0  # tiles that were there already

@@ -7,6 +7,7 @@ items, nothing is taken for what it is not.
 Dimensions: H channels (kinds of scores), T texts, N items of a tile.
 """
 
+import hashlib
 import json
 import math
 import pathlib
@@ -17,7 +18,6 @@ import numpy as np
 
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.contract.files import facts_sha256
 from interbert_jax.ranking.score_file import read_scores, write_scores
 
 ABOUT = "about.json"
@@ -65,8 +65,9 @@ class ItemTiles:
       "num_items": num_items,
       "tile_items": tile_items,
     }
-    self._digest = facts_sha256(facts)
-    self._open(json.loads(json.dumps(facts)), restart)
+    text = json.dumps(facts, sort_keys=True)
+    self._digest = hashlib.sha256(text.encode()).hexdigest()
+    self._open(json.loads(text), restart)
 
   def _open(self, facts: dict[str, Any], restart: bool) -> None:
     path = self.directory / ABOUT
@@ -78,7 +79,10 @@ class ItemTiles:
           "of scores; choose another one"
         )
     else:
-      found = json_file.read_object(path)
+      try:
+        found = json_file.read_object(path)
+      except ValueError as error:
+        raise ConfigError(str(error)) from None
       different = [
         f"{key} is {facts.get(key)!r:.60}, scored was {found.get(key)!r:.60}"
         for key in sorted({*facts, *found})

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from input_pipeline.annotations.kdd_queries import KddQuery
+from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.files import write_text
 from interbert_jax.ranking.metrics import RankedQuery, ndcg
 
 PLACES = 5
@@ -36,7 +36,7 @@ def write_submission(
   writer.writerow(HEADER)
   for query in queries:
     writer.writerow((query.query_id, *short[query.query_id]))
-  return write_text(path, text.getvalue())
+  return json_file.write_text(path, text.getvalue())
 
 
 def check_candidates(queries: Sequence[KddQuery], *, file: object) -> None:

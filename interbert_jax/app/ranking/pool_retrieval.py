@@ -1,5 +1,7 @@
 """Texts against a pool of images, both directions, a tile at a time."""
 
+import hashlib
+import json
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +14,6 @@ from interbert_jax.app.ranking import chinese_clip_output, scoring
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.files import facts_sha256
 from interbert_jax.evaluation.bootstrap import mean_interval
 from interbert_jax.parallel import Parallel
 from interbert_jax.ranking import pool_ranks
@@ -70,10 +71,9 @@ class PoolRetrieval:
     asked = scoring.Texts(run, [text.text for text in texts])
     self._num_truncated = asked.num_truncated
     self._score = scoring.pair_scorer(run, asked, parallel)
+    content = json.dumps([[str(t.text_id), t.text] for t in texts])
     facts = scoring.score_facts(run, pool)
-    facts["texts_sha256"] = facts_sha256(
-      [[str(t.text_id), t.text] for t in texts]
-    )
+    facts["texts_sha256"] = hashlib.sha256(content.encode()).hexdigest()
     self._facts = facts
     self.tiles = ItemTiles(
       directory,
@@ -136,7 +136,9 @@ class PoolRetrieval:
       "n_image_queries": len(np.unique(self._image_P)),
       "n_truncated_texts": self._num_truncated,
       "n_ties": int(sum(np.sum(found.tied_Q > 0) for found in ranks.values())),
-      "data_fingerprint": facts_sha256(self._facts),
+      "data_fingerprint": hashlib.sha256(
+        json.dumps(self._facts, sort_keys=True).encode()
+      ).hexdigest(),
     }
 
   def write_predictions(self, directory: pathlib.Path) -> list[pathlib.Path]:
