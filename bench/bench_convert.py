@@ -63,15 +63,15 @@ def children(process: int) -> list[int]:
 
 CONVERT = """
 import json, resource, sys, threading, time
-from input_pipeline import formats
-from input_pipeline.conversion.options import Options
-from input_pipeline.conversion import beam, run
-reader, _ = formats.find_format(__import__("pathlib").Path(sys.argv[1]))
+from input_pipeline.formats import registry
+from input_pipeline.conversion.settings import ConversionSettings
+from input_pipeline.conversion import run
+reader, _ = registry.find_format(__import__("pathlib").Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
 run.convert(
   __import__("pathlib").Path(sys.argv[1]), reader, sys.argv[2],
-  options=Options(features=sys.argv[3]), workers=int(sys.argv[4]),
+  settings=ConversionSettings(features=sys.argv[3]), workers=int(sys.argv[4]),
 )
 """
 

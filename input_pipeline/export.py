@@ -6,6 +6,7 @@ python -m input_pipeline.export --store=data/regions --format=lxmert_tsv \
 
 import argparse
 import base64
+import dataclasses
 import pathlib
 import pickle  # nosec B403 # writes, and reads none
 import sys
@@ -17,6 +18,8 @@ import numpy as np
 from interbert_jax.contract.command import run_command
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import new_output, whole
+from interbert_jax.contract.flags import add_flags, read_flags
+from interbert_jax.contract.settings import Settings, setting
 
 _CHUNK = 64  # records in memory
 _LMDB_MAP_BYTES = 1 << 40  # sparse: the file is as large as its content
@@ -180,20 +183,27 @@ def _lmdb():
   return lmdb
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command(Settings):
+  store: pathlib.Path = setting(dataclasses.MISSING, "region store to write")
+  output: pathlib.Path = setting(dataclasses.MISSING, "must not exist yet")
+  format: str = setting(
+    dataclasses.MISSING, "of the output", choices=tuple(EXPORTERS)
+  )
+
+
 def main(arguments: list[str] | None = None) -> int:
   """Runs the command; returns its exit status."""
   parser = argparse.ArgumentParser(
     prog="python -m input_pipeline.export",
     description="Writes a region store in a format that older code reads.",
   )
-  parser.add_argument("--store", type=pathlib.Path, required=True)
-  parser.add_argument("--output", type=pathlib.Path, required=True)
-  parser.add_argument("--format", choices=list(EXPORTERS), required=True)
-  options = parser.parse_args(arguments)
+  add_flags(parser, Command)
+  command = read_flags(parser, Command, parser.parse_args(arguments))
 
   def run():
-    export(options.store, options.output, format=options.format)
-    print(options.output)
+    export(command.store, command.output, format=command.format)
+    print(command.output)
 
   return run_command(run)
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.sentence_formats import OWN, SentenceFormat
-from input_pipeline.annotations.source import Source
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import facts_sha256
 
@@ -56,7 +56,7 @@ def read_sentences(
       field="input.on_bad_row",
     )
   path = _find_file(pathlib.Path(directory), split, layout)
-  rows = _rows(Source(path), layout)
+  rows = _rows(AnnotationFile(path), layout)
   columns = next(rows)
   texts = list(layout.texts)
   if layout.second and layout.second in columns:
@@ -119,7 +119,7 @@ def _find_file(
   )
 
 
-def _rows(source: Source, layout: SentenceFormat) -> Iterator:
+def _rows(source: AnnotationFile, layout: SentenceFormat) -> Iterator:
   """First the names of the columns, then ("file:line", row) of each row."""
   if source.is_json or source.is_lines_of_json:
     yield list(source.first_object)

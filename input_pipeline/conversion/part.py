@@ -67,13 +67,13 @@ def convert_part(plan: Plan, index: int) -> int:
   facts = PartFacts()
   path = shard_path(plan.building, index)
   with ShardWriter(
-    path, plan.layout, compression=plan.options.compression
+    path, plan.layout, compression=plan.settings.compression
   ) as writer:
     for image in images(plan, part, facts):
       try:
         record = to_record(
           image,
-          options=plan.options,
+          settings=plan.settings,
           layout=plan.layout,
           sizes=_sizes(plan.sizes),
           counts=facts.counts,
@@ -83,9 +83,9 @@ def convert_part(plan: Plan, index: int) -> int:
         _skip(plan, facts, e)
         continue
       facts.captions.append(image.caption)
-    if plan.options.on_bad_record == "error":
+    if plan.settings.on_bad_record == "error":
       check_boxes(
-        facts.counts, limit=plan.options.max_bad_boxes, file=part.path
+        facts.counts, limit=plan.settings.max_bad_boxes, file=part.path
       )
   facts.shard = writer.facts
   if not any(facts.captions):
@@ -104,7 +104,7 @@ def images(plan: Plan, part: Part, facts: PartFacts) -> Iterator[ImageRegions]:
 
 
 def _skip(plan: Plan, facts: PartFacts, error: DataError):
-  if plan.options.on_bad_record == "error":
+  if plan.settings.on_bad_record == "error":
     raise error
   facts.skipped.append(str(error))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from input_pipeline.formats import tsv_file
 from input_pipeline.formats.arrays import Row
-from input_pipeline.formats.base import Format, ImageRegions, Part, each
+from input_pipeline.formats.base import ImageRegions, Part, RegionFormat, each
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.json_file import parse_json
 
@@ -52,12 +52,10 @@ def _split(path: pathlib.Path) -> list[Part]:
 def _read(part: Part) -> Iterator[ImageRegions | DataError]:
   sizes = _sizes(str(pathlib.Path(part.path).with_name("predictions.tsv")))
 
-  def decode(line) -> ImageRegions:
-    if isinstance(line, DataError):
-      raise line
-    return _from_line(line, sizes)
-
-  return each(tsv_file.lines(part, columns=_COLUMNS), decode)
+  return each(
+    tsv_file.lines(part, columns=_COLUMNS),
+    lambda line: _from_line(line, sizes),
+  )
 
 
 def _from_line(line, sizes: dict[str, tuple[int, int]]) -> ImageRegions:
@@ -126,7 +124,7 @@ def _sizes(path: str) -> dict[str, tuple[int, int]]:
   return found
 
 
-FORMAT = Format(
+FORMAT = RegionFormat(
   name="vinvl_tsv",
   expects="features.tsv of image_id, num_boxes, ..., 2054 float32 a region in "
   "base64, and predictions.tsv beside it for image sizes (Oscar, VinVL)",

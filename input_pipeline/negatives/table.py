@@ -157,6 +157,7 @@ def write_table(
         **judged,
         "crc32": crc32,
       },
+      indent=1,
     )
   return open_table(directory)
 

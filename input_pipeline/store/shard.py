@@ -17,6 +17,7 @@ from input_pipeline.store import schema
 from input_pipeline.store.schema import Layout
 from interbert_jax.contract.files import file_sha256, whole
 
+DAMAGED = (RuntimeError, ValueError, IndexError)  # as array_record says it
 COMPRESSION = {"none": "uncompressed", "zstd": "zstd:3"}
 
 
@@ -160,3 +161,18 @@ class ShardWriter:
       self.facts.bytes = self._building.stat().st_size
       self.facts.sha256 = file_sha256(self._building)
     self._whole.__exit__(*error)
+
+
+def open_shard(path: pathlib.Path) -> Any:
+  """Opens a shard for random access, on this thread.
+
+  Raises:
+    DAMAGED: by opening or by reading.
+  """
+  from array_record.python import array_record_module
+
+  return array_record_module.ArrayRecordReader(
+    str(path),
+    "readahead_buffer_size:0,max_parallelism:0",
+    file_reader_buffer_size=1 << 16,  # for the index of the file
+  )

@@ -11,8 +11,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from input_pipeline.store.bad_records import BadRecords
-from input_pipeline.store.region_arrays import bytes_of, image_shapes
-from input_pipeline.store.region_store import IMAGE_IDS, RegionStore
+from input_pipeline.store.region_arrays import (
+  bytes_of,
+  image_shapes,
+)
+from input_pipeline.store.region_store import RegionStore
 from input_pipeline.store.staged_store import (
   STAGED,
   VERSION,
@@ -20,6 +23,7 @@ from input_pipeline.store.staged_store import (
   file_crc32,
   read_staged,
 )
+from input_pipeline.store.store_files import IMAGE_IDS
 from interbert_jax.contract.batch import Shapes
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import sync, whole
@@ -182,6 +186,7 @@ def _stage(
         "files": files,
         "manifest": store.manifest,
       },
+      indent=1,
     )
   return StagedStore(directory)
 

@@ -9,18 +9,15 @@ from typing import Any
 
 from input_pipeline.store import schema
 from input_pipeline.store.host_tf import host_tensorflow
-from input_pipeline.store.region_store import (
-  IMAGE_IDS,
-  MANIFEST,
-  SPLIT,
-  manifest_fingerprint,
-)
+from input_pipeline.store.manifest import MANIFEST, manifest_fingerprint
+from input_pipeline.store.region_store import SPLIT
 from input_pipeline.store.schema import Layout
 from input_pipeline.store.shard import (
   ShardFacts,
   ShardWriter,
   Statistics,
 )
+from input_pipeline.store.store_files import IMAGE_IDS
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import new_output, sync, whole
 from interbert_jax.contract.json_file import write_json
@@ -178,7 +175,7 @@ def finish_store(
   # Nothing of the store may reach the disk after its manifest.
   for path in building.iterdir():
     sync(path)
-  write_json(building / MANIFEST, manifest)
+  write_json(building / MANIFEST, manifest, indent=1)
   return manifest
 
 

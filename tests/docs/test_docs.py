@@ -197,7 +197,7 @@ def test_the_configuration_of_several_corpora():
 
 
 def test_every_annotation_format_is_in_the_table():
-  from input_pipeline.annotations import READERS
+  from input_pipeline.annotations.readers import READERS
 
   table = set(re.findall(r"^\| `(\w+)`", DATA, re.MULTILINE))
   assert set(READERS) <= table

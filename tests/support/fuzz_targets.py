@@ -22,15 +22,15 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save
 
+from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.readers import READERS
-from input_pipeline.annotations.source import Source
 from input_pipeline.annotations.vcr import read_vcr
-from input_pipeline.formats import FORMATS
 from input_pipeline.formats.msgpack_file import load_msgpack
 from input_pipeline.formats.npz_file import read_npy, read_npz
+from input_pipeline.formats.registry import FORMATS
 from input_pipeline.formats.restricted_pickle import load_pickle
 from input_pipeline.store import schema
-from input_pipeline.store.region_store import MANIFEST, read_manifest
+from input_pipeline.store.manifest import MANIFEST, read_manifest
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError, DataError
 from interbert_jax.contract.numpy_files import open_npy
@@ -81,8 +81,8 @@ def _as_format(name: str, file: str = "file"):
 def _annotations(path: pathlib.Path):
   for reader in READERS.values():
     try:
-      if reader.detect(Source(path)):
-        list(reader.read(Source(path)))
+      if reader.detect(AnnotationFile(path)):
+        list(reader.read(AnnotationFile(path)))
     except DataError:
       continue
   list(read_vcr(path))

@@ -22,11 +22,12 @@ from input_pipeline.annotations.load import load_captions
 from input_pipeline.annotations.vqa_answers import read_vocabulary
 from input_pipeline.checks.gallery import draw_record
 from input_pipeline.conversion.plan import read_sizes
-from input_pipeline.formats.uniter_npz import read_counts
+from input_pipeline.formats.uniter import read_counts
 from input_pipeline.negatives.table import open_table
 from input_pipeline.store import schema
 from input_pipeline.store.example_proto import encode_example
-from input_pipeline.store.region_store import RegionStore, manifest_fingerprint
+from input_pipeline.store.manifest import manifest_fingerprint
+from input_pipeline.store.region_store import RegionStore
 from input_pipeline.store.staged_store import StagedStore
 from interbert_jax.app.build import read_run_config
 from interbert_jax.app.ranking.ranking_file import read_about, read_ranking

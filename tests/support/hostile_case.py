@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from input_pipeline.formats import FORMATS
 from input_pipeline.formats.base import Part
+from input_pipeline.formats.registry import FORMATS
 from interbert_jax.contract.errors import (
   CheckpointError,
   ConfigError,

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from tokenizers.implementations import BertWordPieceTokenizer
 
-from input_pipeline.annotations import load_captions
+from input_pipeline.annotations.load import load_captions
 from input_pipeline.checks.drawing import draw_regions
 from input_pipeline.store.region_store import RegionStore
 from input_pipeline.text.tokenizer import Tokenizer

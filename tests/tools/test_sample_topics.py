@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from input_pipeline.annotations import load_captions
 from input_pipeline.annotations.chinese_clip import read_query_texts
+from input_pipeline.annotations.load import load_captions
 from input_pipeline.catalogues.item_list import read_items
 from input_pipeline.catalogues.relevance_log import read_relevance
 from input_pipeline.catalogues.topics import read_topics

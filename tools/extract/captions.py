@@ -4,9 +4,9 @@ import json
 import pathlib
 from collections.abc import Sequence
 
-from input_pipeline.annotations import list_splits, load_captions
+from input_pipeline.annotations.load import list_splits, load_captions
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.json_file import write_text
+from interbert_jax.contract.files import write_text
 
 NAME = "captions.jsonl"
 

@@ -13,7 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from input_pipeline.conversion.plan import stamp_files
-from input_pipeline.formats.base import Format, ImageRegions, Part, count_parts
+from input_pipeline.formats.base import (
+  ImageRegions,
+  Part,
+  RegionFormat,
+  count_parts,
+)
 from interbert_jax.contract.errors import DataError
 from tools.extract.models import FEATURE_DIM, Models, load_extractor
 from tools.extract.photos import Photo, list_photos, open_photo
@@ -31,7 +36,7 @@ def make_format(
   models: Models,
   *,
   load: Load = load_extractor,
-) -> Format:
+) -> RegionFormat:
   """The reader of one folder under these settings.
 
   Args:
@@ -48,7 +53,7 @@ def make_format(
   # Of weights the checksum counts, not the place. The size of a batch changes
   # nothing, and is what to make smaller after a run that ended for memory.
   del chosen["weights"], chosen["batch_size"]
-  return Format(
+  return RegionFormat(
     name="images",
     expects="a folder of images",
     detect=_detect,

@@ -5,10 +5,11 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from input_pipeline.conversion import options as conversion
 from input_pipeline.conversion.run import convert, name_changes
-from input_pipeline.formats.base import Format
-from input_pipeline.store.region_store import MANIFEST, RegionStore
+from input_pipeline.conversion.settings import ConversionSettings
+from input_pipeline.formats.base import RegionFormat
+from input_pipeline.store.manifest import MANIFEST
+from input_pipeline.store.region_store import RegionStore
 from interbert_jax.contract.errors import DataError
 from tools.extract.captions import NAME, match_captions, write_captions
 from tools.extract.models import Models, describe_models, load_extractor
@@ -66,7 +67,7 @@ def extract(
       images,
       reader,
       store,
-      options=conversion.Options(
+      settings=ConversionSettings(
         max_regions=settings.max_regions,
         features=options.features,
         on_bad_record=options.on_bad_record,
@@ -90,7 +91,7 @@ def _check_place(output: pathlib.Path) -> None:
 
 
 def _check_made_before(
-  store: pathlib.Path, reader: Format, features: str
+  store: pathlib.Path, reader: RegionFormat, features: str
 ) -> str:
   """Refuses a store that another command made."""
   hint = "remove it or choose another --output"

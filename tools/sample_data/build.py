@@ -2,11 +2,14 @@
 
 import contextlib
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from input_pipeline.checks.drawing import draw_regions
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import whole
 from interbert_jax.contract.progress import Progress
 from tools.sample_data.captions import write_captions
 from tools.sample_data.questions import add_questions, has_questions
@@ -14,7 +17,6 @@ from tools.sample_data.scenes import SPLITS, Scene, make_scenes, scene_rng
 from tools.sample_data.sentences import FOLDER, add_sentences
 from tools.sample_data.sources import Source, make_records
 from tools.sample_data.topics import add_ranking_files
-from tools.sample_data.whole import replace, unfinished
 
 VERSION = 1  # raise it when the same seed gives other data
 MARK = "sample.json"
@@ -75,12 +77,16 @@ def build_sample(
     mark: what sample.json says; `scenes` (split -> number) and `seed` are used.
   """
   output = output.absolute()
-  output.parent.mkdir(parents=True, exist_ok=True)
-  with unfinished(output) as building:
+  old = output.with_name(f".{output.name}.old")
+  shutil.rmtree(old, ignore_errors=True)
+  with whole(output) as building:
+    building.mkdir()
     _write(building, source, mark=mark)
     add_missing(building, mark, lambda: source)
     _write_json(building / MARK, mark)
-    replace(building, output)
+    if output.exists():
+      os.rename(output, old)
+  shutil.rmtree(old, ignore_errors=True)
 
 
 def add_missing(

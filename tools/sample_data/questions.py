@@ -10,17 +10,19 @@ They are made of the scenes and of the region store that is there already, so
 that a folder from before gets them too.
 """
 
+import contextlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import whole
 from tools.sample_data.question_kinds import vcr_questions, vqa_questions
 from tools.sample_data.scenes import SPLITS, Scene, make_scenes, scene_rng
 from tools.sample_data.sources import Source
-from tools.sample_data.whole import replace, unfinished
 
 MARK = "questions.json"
 VERSION = 1  # raise it when the same seed gives other questions
@@ -50,23 +52,24 @@ def add_questions(
   """
   numbers, seed = mark["scenes"], mark["seed"]
   (folder / MARK).unlink(missing_ok=True)
-  with unfinished(folder / "questions") as building:
-    (building / "vcr").mkdir()
-    (building / "vqa").mkdir()
+  for name in ("vcr", "vqa", "regions_objects"):
+    shutil.rmtree(folder / name, ignore_errors=True)
+  with contextlib.ExitStack() as stack:
+    vcr, vqa = (stack.enter_context(whole(folder / n)) for n in ("vcr", "vqa"))
+    vcr.mkdir()
+    vqa.mkdir()
     scenes = []
     for split in SPLITS:
       found = list(make_scenes(source.artist, split, numbers[split], seed=seed))
-      _write_vcr(building / "vcr", split, found, source, seed)
-      _write_vqa(building / "vqa", split, found, source, seed)
+      _write_vcr(vcr, split, found, source, seed)
+      _write_vqa(vqa, split, found, source, seed)
       for scene in found:
         _write_json(
           folder / "images" / f"{scene.scene_id}.json",
           _metadata(scene, source),
         )
       scenes += found
-    _write_objects(building / "regions_objects", folder, scenes, mark)
-    for part in sorted(building.iterdir()):
-      replace(part, folder / part.name)
+    _write_objects(folder / "regions_objects", folder, scenes, mark)
   _write_json(folder / MARK, {"version": VERSION})
 
 

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import whole
 from tools.sample_data.nouns import Noun
 from tools.sample_data.scenes import SPLITS, scene_rng
-from tools.sample_data.whole import replace, unfinished
 
 FOLDER = "text"
 _PURPOSE = 11  # of scene_rng: draws of its own
@@ -66,9 +66,9 @@ def add_sentences(output: Path, mark: Mapping[str, Any]) -> bool:
   """
   if (output / FOLDER).exists():
     return False
-  with unfinished(output / FOLDER) as building:
+  with whole(output / FOLDER) as building:
+    building.mkdir()
     write_sentences(output, building, mark)
-    replace(building, output / FOLDER)
   return True
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from interbert_jax.contract.files import whole
 from tools.sample_data.nouns import count_en, count_zh
 from tools.sample_data.scenes import SPLITS, scene_counts, scene_id
-from tools.sample_data.whole import replace, unfinished
 
 RECOMMENDATION, CHINESE_CLIP = "recommendation", "chinese_clip"
 LANGUAGES = ("en", "zh")
@@ -204,9 +204,9 @@ def add_ranking_files(folder: Path, mark: Mapping[str, object]) -> list[str]:
   things = Things(classes)
   shown = contents(things, mark["scenes"], mark["seed"])
   for name in missing:
-    with unfinished(folder / name) as building:
+    with whole(folder / name) as building:
+      building.mkdir()
       writers[name](building, folder, things, shown, mark["seed"])
-      replace(building, folder / name)
   return missing
 
 

@@ -6,8 +6,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.reader import id_of
-from input_pipeline.annotations.source import Source
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError, DataError
 from interbert_jax.contract.files import write_text
@@ -76,7 +76,7 @@ def read_ranking(path: str | pathlib.Path) -> list[RankedTopic]:
     DataError: a topic stands twice, or an item twice in a topic's list.
   """
   path = pathlib.Path(path)
-  Source(path).check()
+  AnnotationFile(path).check()
   try:
     topics = _from_csv(path) if path.suffix == ".csv" else _from_lines(path)
   except (UnicodeDecodeError, csv.Error) as error:
@@ -98,7 +98,7 @@ def _check(items: Sequence[str], *, place: object, topic_id: str) -> None:
 
 def _from_lines(path: pathlib.Path) -> list[RankedTopic]:
   found: dict[str, RankedTopic] = {}
-  for place, line in Source(path).objects():
+  for place, line in AnnotationFile(path).objects():
     topic_id = id_of(line, "topic_id", place=place)
     if topic_id in found:
       raise DataError(

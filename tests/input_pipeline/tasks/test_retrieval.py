@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from input_pipeline.annotations import load_captions
+from input_pipeline.annotations.load import load_captions
 from input_pipeline.negatives.table import write_table
 from interbert_jax.contract.batch import CANDIDATES
 from tests.support.batch_checks import check_batches, check_fingerprints

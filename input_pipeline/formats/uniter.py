@@ -1,7 +1,8 @@
-"""UNITER's features: a directory of npz, boxes from 0 to 1, no image sizes.
+"""UNITER's features: a directory of npz, or an LMDB of the same arrays.
 
-Regions are stored from 100 detections; nbb_*.json in the directory or beside it
-says how many of each image are used.
+Boxes are from 0 to 1, and there are no image sizes. Directories hold 100
+detections an image; nbb_*.json in the directory or beside it says how many of
+them are used. Values of an LMDB are in msgpack, or are npz.
 """
 
 import functools
@@ -11,46 +12,58 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from input_pipeline.formats import directory
+from input_pipeline.formats import lmdb_file
 from input_pipeline.formats.arrays import Row
-from input_pipeline.formats.base import Format, ImageRegions, Part, each
+from input_pipeline.formats.base import (
+  BOTTOM_UP,
+  ImageRegions,
+  Part,
+  RegionFormat,
+  each,
+)
+from input_pipeline.formats.directory import folder_format
+from input_pipeline.formats.msgpack_file import load_msgpack
 from input_pipeline.formats.npz_file import read_npz
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.json_file import read_json
 
-KEYS = {"norm_bb", "features", "conf", "soft_labels"}
+
+def _read_file(file: pathlib.Path, root: pathlib.Path) -> ImageRegions:
+  row = Row(read_npz(file, file=file), place=str(file), image_id=file.stem)
+  return _read_image(row, read_counts(str(root)).get(file.name))
 
 
-def _detect(path: pathlib.Path) -> str | None:
-  first = directory.first_file(path, ".npz")
-  if first is None:
+def _detect_lmdb(path: pathlib.Path) -> str | None:
+  value = lmdb_file.first_value(path)
+  if value is None or not value.key.endswith(b".npz"):
     return None
   try:
-    found = set(read_npz(first, file=first))
+    _read_value(value, {})
   except DataError:
     return None
-  if not KEYS - {"soft_labels"} <= found:
-    return None
-  return f"a directory of npz with {', '.join(sorted(found & KEYS))}"
+  return "LMDB with keys that end in .npz and values with norm_bb"
 
 
-def _split(path: pathlib.Path) -> list[Part]:
-  return directory.split_files(path, ".npz")
-
-
-def _read(part: Part) -> Iterator[ImageRegions | DataError]:
+def _read_lmdb(part: Part) -> Iterator[ImageRegions | DataError]:
   counts = read_counts(part.path)
-
-  def decode(file: pathlib.Path) -> ImageRegions:
-    row = Row(read_npz(file, file=file), place=str(file))
-    return from_row(row, file.stem, counts.get(file.name))
-
-  return each(directory.files_of(part, ".npz"), decode)
+  return each(lmdb_file.values(part), lambda value: _read_value(value, counts))
 
 
-def from_row(row: Row, image_id: str, count: int | None) -> ImageRegions:
+def _read_value(value: lmdb_file.Value, counts: dict[str, int]) -> ImageRegions:
+  load = read_npz if value.data[:2] == b"PK" else load_msgpack
+  content = load(value.data, file=value.place)
+  if not isinstance(content, dict):
+    raise DataError(
+      f"found {type(content).__name__}, wanted a map", file=value.place
+    )
+  name = value.key.decode("utf-8", "replace")
+  image_id = name.removesuffix(".npz")
+  row = Row(content, place=value.place, image_id=image_id)
+  return _read_image(row, counts.get(name))
+
+
+def _read_image(row: Row, count: int | None) -> ImageRegions:
   """The first `count` regions of a record; all of them for None."""
-  row.image_id = image_id
   features = row.rows("features", row.value("features"), None)
   R = len(features)
   geometry = row.rows("norm_bb", row.value("norm_bb"), R)
@@ -63,7 +76,7 @@ def from_row(row: Row, image_id: str, count: int | None) -> ImageRegions:
     scores = row.rows("conf", row.value("conf"), R, ndim=1)[:count]
   return ImageRegions(
     place=row.place,
-    image_id=image_id,
+    image_id=row.image_id,
     features=features[:count],
     boxes=geometry[:count, :4].astype(np.float32),
     width=None,
@@ -101,11 +114,20 @@ def read_counts(path: str) -> dict[str, int]:
     raise DataError(f"not readable: {e}", file=found[0], hint=hint) from None
 
 
-FORMAT = Format(
+UNITER_NPZ = folder_format(
   name="uniter_npz",
   expects="directory of npz: norm_bb, features, conf, soft_labels (UNITER)",
-  detect=_detect,
-  split=_split,
-  read=_read,
-  extractor="bottom-up attention, ResNet-101",
+  suffix=".npz",
+  keys=("norm_bb", "features", "conf"),
+  decode=_read_file,
+  extractor=BOTTOM_UP,
+)
+UNITER_LMDB = RegionFormat(
+  name="uniter_lmdb",
+  expects="LMDB with keys NAME.npz, values norm_bb, features, conf, "
+  "soft_labels in msgpack or npz (UNITER)",
+  detect=_detect_lmdb,
+  split=lmdb_file.split_lmdb,
+  read=_read_lmdb,
+  extractor=BOTTOM_UP,
 )

@@ -31,11 +31,11 @@ _SPLIT_WORD = re.compile(
 )
 
 
-class Source:
+class AnnotationFile:
   """A file whose format is to be found out, or is known."""
 
-  def __init__(self, path: pathlib.Path):
-    self.path = path
+  def __init__(self, path: str | pathlib.Path):
+    self.path = pathlib.Path(path)
 
   @functools.cached_property
   def first_line(self) -> str:
@@ -69,18 +69,14 @@ class Source:
       )
     raw = self.path.read_bytes().removeprefix(codecs.BOM_UTF8)
     text = decode(raw, file=self.path)
-    try:
-      return json.loads(text, object_pairs_hook=_object)
-    except json.JSONDecodeError as e:
-      raise DataError(
-        f"invalid JSON: {e.msg} at column {e.colno}",
-        file=f"{self.path}:{e.lineno}",
-        hint="the file may be truncated; copy it again",
-      ) from None
-    except RecursionError:
-      raise DataError("invalid JSON: nested too deep", file=self.path) from None
-    except ValueError as e:  # a key twice, or a number of 5000 digits
-      raise DataError(f"invalid JSON: {e}", file=self.path) from None
+    return _parse(text, self.path, is_whole=True)
+
+  @property
+  def object(self) -> dict[str, Any]:
+    """The content of a .json file that is an object, for `detect`; else {}."""
+    if not self.is_json or not isinstance(self.content, dict):
+      return {}
+    return self.content
 
   def check(self):
     """Refuses what is no file."""
@@ -126,16 +122,7 @@ class Source:
   def objects(self) -> Iterator[tuple[str, dict[str, Any]]]:
     """("file:line", object) of each line of JSON."""
     for place, line in self.lines():
-      try:
-        found = json.loads(line)
-      except json.JSONDecodeError as e:
-        raise DataError(
-          f"invalid JSON: {e.msg} at column {e.colno}", file=place
-        ) from None
-      except RecursionError:
-        raise DataError("invalid JSON: nested too deep", file=place) from None
-      except ValueError as e:  # a number of 5000 digits
-        raise DataError(f"invalid JSON: {e}", file=place) from None
+      found = _parse(line, place)
       if not isinstance(found, dict):
         raise DataError(
           f"found {line.strip()[:40]!r}, wanted a JSON object", file=place
@@ -153,7 +140,24 @@ class Source:
     return found[-1] if one else None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _parse(text: str, place: object, *, is_whole: bool = False) -> Any:
+  """The JSON value of a line or, of a whole file, with keys all different."""
+  hook = _unique_keys if is_whole else None
+  try:
+    return json.loads(text, object_pairs_hook=hook)
+  except json.JSONDecodeError as e:
+    raise DataError(
+      f"invalid JSON: {e.msg} at column {e.colno}",
+      file=f"{place}:{e.lineno}" if is_whole else place,
+      hint="the file may be truncated; copy it again" if is_whole else None,
+    ) from None
+  except RecursionError:
+    raise DataError("invalid JSON: nested too deep", file=place) from None
+  except ValueError as e:  # a key twice, or a number of 5000 digits
+    raise DataError(f"invalid JSON: {e}", file=place) from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   """A JSON object; json.loads would keep the last of two equal keys."""
   found = dict(pairs)
   if len(found) != len(pairs):
