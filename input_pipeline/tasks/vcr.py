@@ -38,9 +38,9 @@ from input_pipeline.text.pairs import (
   pack_pairs,
 )
 from input_pipeline.text.tokenizer import Tokenizer, TokenTable
+from interbert_jax.contract.batch import ANSWER, RATIONALE
 from interbert_jax.contract.errors import BadRecord, DataError
 
-ANSWER, RATIONALE = "answer", "rationale"
 # Rationales of the right answer, and of each of the four.
 RATIONALES_OF = tuple(f"{RATIONALE}_of_{i}" for i in range(CHOICES))
 OBJECTIVES = (ANSWER, RATIONALE, *RATIONALES_OF)
@@ -114,7 +114,7 @@ class VcrData:
         file=self._file,
         field="answer_label",
         hint="of an unlabelled split ask rationales of every answer, as "
-        f"eval_vcr.py --leaderboard does: {', '.join(RATIONALES_OF)}",
+        f"eval_task.py --predictions does: {', '.join(RATIONALES_OF)}",
       )
     self._regions = MergedRegions(
       store=store,

@@ -8,9 +8,15 @@ from interbert_jax.app import hosts
 flags.disclaim_key_flags()
 
 
-def define_flags() -> None:
+def define_flags(split: str | None = "test") -> None:
   define_run_flags()
-  flags.DEFINE_string("split", "test", "Of the run's annotations.")
+  flags.DEFINE_string(
+    "split",
+    split,
+    "Of the run's annotations."
+    if split
+    else "Of the run's annotations; by default what training evaluated on.",
+  )
   flags.DEFINE_string(
     "output", None, "JSON file; WORKDIR/eval/TASK_SPLIT_STEP.json by default."
   )
@@ -38,13 +44,13 @@ def define_run_flags() -> None:
   hosts.define_host_flags()
 
 
-def open_run():
-  """The `TrainedRun` that the flags name."""
+def open_run(workdir: str | None = None):
+  """The `TrainedRun` that the flags name, or one of another workdir."""
   # Imported here, so that --help and a typo are answered at once.
   from interbert_jax.app.trained_run import TrainedRun
 
   return TrainedRun(
-    flags.FLAGS.workdir,
+    workdir or flags.FLAGS.workdir,
     checkpoint=flags.FLAGS.checkpoint,
     changes=flags.FLAGS.set,
     ema=flags.FLAGS.ema,

@@ -71,6 +71,10 @@ _GLOBAL = ArraySpec(
 )
 _LABEL = ArraySpec(("B",), "int32", "the right one; 0 where nobody knows")
 
+# What a question of VCR asks for -> its name in results. `objective` of a batch
+# is the place in this order.
+ANSWER, RATIONALE = "answer", "rationale"
+PUBLISHED_OBJECTIVES = {ANSWER: "Q->A", RATIONALE: "QA->R"}
 # Texts of an image, one of which is right: multiple choice.
 CHOICES = (
   {key: CANDIDATES[key] for key in _PER_TEXT}

@@ -12,6 +12,7 @@ from flax import struct
 
 from interbert_jax.contract.batch import (
   CHOICES,
+  PUBLISHED_OBJECTIVES,
   ArraySpec,
   encoded_spec,
   limited,
@@ -27,8 +28,6 @@ from interbert_jax.model.inputs import (
 )
 from interbert_jax.tasks import losses
 
-# What the batch's `objective` means, and the published names.
-OBJECTIVES = ("Q->A", "QA->R")
 NUM_CHOICES = 4
 
 
@@ -71,7 +70,7 @@ class VcrTask:
       encoded_spec(CHOICES, self.feature_encoding),
       text_ids=self.config.vocab_size,
       label=NUM_CHOICES,
-      objective=len(OBJECTIVES),
+      objective=len(PUBLISHED_OBJECTIVES),
     )
 
   @property
@@ -134,7 +133,7 @@ class VcrTask:
     scores_BT = self.outputs(params, inputs, dropout_key=dropout_key)
     loss = losses.cross_entropy(scores_BT, inputs.label, inputs.weight)
     metrics = {"choice_loss": loss}
-    for number, name in enumerate(OBJECTIVES):
+    for number, name in enumerate(PUBLISHED_OBJECTIVES.values()):
       weight = inputs.weight * (inputs.objective == number)
       metrics[name] = losses.accuracy(scores_BT, inputs.label, weight)
     return {"choice_loss": loss[0]}, metrics

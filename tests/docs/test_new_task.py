@@ -59,3 +59,4 @@ def test_the_methods_that_it_asks_for_are_those_of_the_tasks():
     assert hasattr(StatementTask, name) and f"`{name}`" in PAGE
   for module in TASKS.values():
     assert all(hasattr(module, n) for n in ("data", "task", "evaluators"))
+  assert hasattr(TASKS["snli_ve"], "report")

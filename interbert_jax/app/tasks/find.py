@@ -1,10 +1,12 @@
 """The tasks by name: what each makes of a configuration.
 
-A module of a task has three functions:
+A module of a task has these functions, the last where there is something to
+hand in (report.py):
 
   data(config, split)                         batches of a split of the texts
   task(config, info, model=None)              how they become losses
   evaluators(config, task, held_out, parallel)    by the prefix of their metrics
+  report(run, options, parallel)              what eval_task.py writes
 
 `model` is a checkpoint's configuration, where there is one. A new task is a
 file here, one in interbert_jax/tasks/ and a configuration.

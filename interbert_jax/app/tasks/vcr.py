@@ -1,14 +1,25 @@
 """VCR: answers and rationales of questions about images."""
 
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from input_pipeline.build import build
-from input_pipeline.tasks.vcr import VcrData, check_objectives
+from input_pipeline.tasks.vcr import (
+  RATIONALES_OF,
+  VcrData,
+  check_objectives,
+)
 from interbert_jax.app import build as experiment
-from interbert_jax.evaluation.evaluators import Evaluator
-from interbert_jax.evaluation.vcr import NAMES, VcrEvaluator
-from interbert_jax.evaluation.vcr_metrics import BOTH
+from interbert_jax.app.report import ReportOptions, report_split
+from interbert_jax.app.trained_run import TrainedRun
+from interbert_jax.contract import json_file
+from interbert_jax.contract.batch import ANSWER, PUBLISHED_OBJECTIVES, RATIONALE
+from interbert_jax.contract.errors import ConfigError
+from interbert_jax.evaluation.vcr import BOTH, VcrEvaluator
+from interbert_jax.evaluation.vcr_leaderboard import write_leaderboard
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.vcr import VcrTask
@@ -42,28 +53,13 @@ def task(
   )
 
 
-def evaluator(
-  config: Mapping[str, Any],
-  *,
-  task: VcrTask,
-  held_out: VcrData,
-  parallel: Parallel,
-) -> VcrEvaluator:
-  predictor = experiment.predictor(
-    config, held_out, task=task, parallel=parallel
-  )
-  return VcrEvaluator(
-    predictor=predictor,
-    objectives=held_out.objectives,
-    labels=held_out.labels,
-  )
-
-
 def reported(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
   """Names of the metrics that an evaluation gives, by their prefix."""
   objectives = check_objectives(config["input"]["objectives"])
-  asked = [NAMES[name] for name in objectives if name in NAMES]
-  both = (BOTH,) if len(asked) == len(NAMES) else ()
+  asked = [
+    PUBLISHED_OBJECTIVES[n] for n in objectives if n in PUBLISHED_OBJECTIVES
+  ]
+  both = (BOTH,) if len(asked) == len(PUBLISHED_OBJECTIVES) else ()
   return {config["evals"]["split"]: ("loss", *asked, *both)}
 
 
@@ -73,10 +69,58 @@ def evaluators(
   task: VcrTask,
   held_out: VcrData,
   parallel: Parallel,
-) -> dict[str, Evaluator]:
+) -> dict[str, VcrEvaluator]:
   """Accuracies of both objectives, and of both together."""
-  return {
-    config["evals"]["split"]: evaluator(
-      config, task=task, held_out=held_out, parallel=parallel
+  evaluator = VcrEvaluator(
+    predictor=experiment.predictor(
+      config, held_out, task=task, parallel=parallel
+    ),
+    objectives=held_out.objectives,
+    labels=held_out.labels,
+  )
+  return {config["evals"]["split"]: evaluator}
+
+
+def report(
+  run: TrainedRun, options: ReportOptions, parallel: Parallel
+) -> dict[str, Any]:
+  """Accuracies, the leaderboard's CSV, and the scores of each question.
+
+  The leaderboard wants rationales of all four answers: 20 texts a question.
+  """
+  trained = tuple(run.config["input"]["objectives"])
+  if options.predictions and set(trained) != {ANSWER, RATIONALE}:
+    raise ConfigError(
+      f"{run.workdir} was trained for {', '.join(trained)}; the leaderboard "
+      f"wants both {ANSWER} and {RATIONALE} of one model"
     )
-  }
+  held_out = data(
+    run.config,
+    options.split,
+    objectives=(ANSWER, *RATIONALES_OF) if options.predictions else None,
+  )
+  ids = held_out.annotation_ids
+
+  def write_ranked(path: str, scores) -> pathlib.Path:
+    return write_leaderboard(path, ids, np.stack(list(scores.values()), 1))
+
+  def write_scores(path: str, scores) -> pathlib.Path:
+    rows = [
+      {"annot_id": key, **{name: of[i].tolist() for name, of in scores.items()}}
+      for i, key in enumerate(ids)
+    ]
+    return json_file.write_lines(path, rows)
+
+  return report_split(
+    run,
+    options,
+    parallel,
+    held_out=held_out,
+    task=task,
+    evaluators=evaluators,
+    files=[
+      (options.predictions, write_ranked),
+      (options.scores, write_scores),
+    ],
+    counts={"n_questions": held_out.num_questions},
+  )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from interbert_jax.evaluation.bootstrap import mean_interval
+from interbert_jax.evaluation.results import mean_interval
 from interbert_jax.ranking import baselines, metrics
 from interbert_jax.ranking.metrics import RankedQuery
 
