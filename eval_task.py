@@ -15,47 +15,29 @@ predictions beside the JSON; --all averages the runs of a folder as GLUE does.
 from absl import flags
 
 from interbert_jax.app import command_line
-from interbert_jax.app.eval_flags import define_flags, open_run
-
-FLAGS = flags.FLAGS
+from interbert_jax.app.eval_flags import (
+  chosen,
+  define_flags,
+  define_run_flags,
+  open_run,
+)
+from interbert_jax.app.eval_settings import TaskReport
 
 
 def main(argv) -> None:
   command_line.refuse_positional(argv)
   from interbert_jax.app.evaluate import evaluate_folder, evaluate_run
-  from interbert_jax.app.report import ReportOptions
   from interbert_jax.parallel import make_parallel
 
-  if FLAGS.all:
-    options = ReportOptions(
-      FLAGS.split or "val", FLAGS.output, FLAGS.predictions, FLAGS.scores
-    )
-    evaluate_folder(FLAGS.workdir, open_run, options, make_parallel())
-    return
-  run = open_run()
-  options = ReportOptions(
-    FLAGS.split or run.config["evals"]["split"],
-    FLAGS.output,
-    FLAGS.predictions,
-    FLAGS.scores,
-  )
-  evaluate_run(run, options, make_parallel())
+  settings = chosen(TaskReport)
+  if settings.all:
+    folder = flags.FLAGS.workdir
+    evaluate_folder(folder, open_run, settings, make_parallel())
+  else:
+    evaluate_run(open_run(), settings, make_parallel())
 
 
 if __name__ == "__main__":
-  define_flags(split=None)
-  flags.DEFINE_string(
-    "predictions",
-    None,
-    "File to write for the server: JSON of VQA, CSV of VCR (21 columns), CSV "
-    "of statements (id,label). Of sentences the folder of its files.",
-  )
-  flags.DEFINE_string(
-    "scores", None, "JSON lines to write, of VCR: every question's scores."
-  )
-  flags.DEFINE_bool(
-    "all",
-    False,
-    "Every run on sentences in the folder --workdir, and their average.",
-  )
+  define_run_flags()
+  define_flags(TaskReport)
   command_line.run(main)

@@ -1,5 +1,6 @@
 """What eval_task.py does once its flags are read."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.annotations.sentence_formats import FORMATS, OWN
-from interbert_jax.app.report import ReportOptions
+from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.tasks import text
 from interbert_jax.app.tasks.find import find_task
 from interbert_jax.app.trained_run import TrainedRun
@@ -28,7 +29,7 @@ _OFTEN_LEFT_OUT = "wnli"
 
 
 def evaluate_run(
-  run: TrainedRun, options: ReportOptions, parallel: Parallel
+  run: TrainedRun, settings: TaskReport, parallel: Parallel
 ) -> dict[str, Any]:
   """Writes what is asked of a run; returns what its result says."""
   name = run.config["task"]["name"]
@@ -38,39 +39,44 @@ def evaluate_run(
       f"{run.workdir}: a run of task {name!r}; {_OTHER_SCRIPTS[name]} "
       "evaluates it"
     )
-  if options.scores and name not in _WITH_SCORES:
+  if settings.scores and name not in _WITH_SCORES:
     raise ConfigError(
       f"--scores: {run.workdir} is a run of task {name!r}, which has no "
       f"choices to score; tasks that have: {', '.join(_WITH_SCORES)}"
     )
-  return module.report(run, options, parallel)
+  split = settings.split or run.config["evals"]["split"]
+  return module.report(
+    run, dataclasses.replace(settings, split=split), parallel
+  )
 
 
 def evaluate_folder(
   folder: str | pathlib.Path,
   open_run: Callable[[str], TrainedRun],
-  options: ReportOptions,
+  settings: TaskReport,
   parallel: Parallel,
 ) -> None:
   """Evaluates all runs on sentences in a folder, and averages them as GLUE."""
   folder = pathlib.Path(folder)
-  if options.scores:
+  if settings.scores:
     raise ConfigError(
       "--scores: --all evaluates runs on sentences, which have no choices to "
       f"score; tasks that have: {', '.join(_WITH_SCORES)}"
     )
+  split = settings.split or "val"
+  for_each = dataclasses.replace(settings, split=split, output=None)
   results = [
     text.report(
       open_run(str(workdir)),
-      options._replace(output=None),
+      for_each,
       parallel,
       folder=folder / "predictions",
     )
     for workdir in find_runs(folder)
   ]
   if is_main_process():
-    path = options.output or folder / f"text_{options.split}.json"
-    print(write_average(path, results, split=options.split))
+    path = settings.output or folder / f"text_{split}.json"
+    print(write_average(path, results, split=split))
 
 
 def find_runs(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -6,27 +6,11 @@ one file a split are evaluated by `report_split`.
 
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.parallel import Parallel, is_main_process
-
-
-class ReportOptions(NamedTuple):
-  """What is asked of an evaluation.
-
-  Attributes:
-    split: of the run's annotations.
-    output: the JSON; None for WORKDIR/eval/TASK_SPLIT_STEP.json.
-    predictions: the file for the task's server; of sentences the folder.
-    scores: JSON lines of every question's scores.
-  """
-
-  split: str
-  output: str | None = None
-  predictions: str | None = None
-  scores: str | None = None
-
 
 # Writes the outputs of a split to a path, which it returns.
 Writer = Callable[[str, Any], pathlib.Path]
@@ -34,7 +18,7 @@ Writer = Callable[[str, Any], pathlib.Path]
 
 def report_split(
   run: TrainedRun,
-  options: ReportOptions,
+  settings: TaskReport,
   parallel: Parallel,
   *,
   held_out,
@@ -70,7 +54,7 @@ def report_split(
     if path:
       print(write(path, outputs))
   if not held_out.is_labelled:
-    print(f"{options.split} has no labels: no metrics")
+    print(f"{settings.split} has no labels: no metrics")
     return {}
   result = {
     "metrics": evaluator.metrics(outputs),
@@ -82,9 +66,9 @@ def report_split(
     "data_fingerprint": info["fingerprint"],
   }
   path = run.write(
-    options.output,
+    settings.output,
     task=run.config["task"]["name"],
-    split=options.split,
+    split=settings.split,
     **result,
   )
   for name, value in result["metrics"].items():

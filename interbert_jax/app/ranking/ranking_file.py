@@ -12,7 +12,6 @@ from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError, DataError
 
 _COLUMNS = ("topic_id", "rank", "item_id", "score")
-FORMATS = (".jsonl", ".csv")
 
 
 class RankedTopic(NamedTuple):
@@ -28,13 +27,6 @@ class RankedTopic(NamedTuple):
   excluded: tuple[str, ...] = ()
 
 
-def check_output(path: pathlib.Path) -> None:
-  if path.suffix not in FORMATS:
-    raise ConfigError(
-      f"--output={path}: wanted a name that ends in {' or '.join(FORMATS)}"
-    )
-
-
 def about_path(path: pathlib.Path) -> pathlib.Path:
   """What made a ranking stands beside it."""
   return path.with_suffix(".about.json")
@@ -44,7 +36,6 @@ def write_ranking(
   path: pathlib.Path, topics: Sequence[RankedTopic], about: Mapping[str, Any]
 ) -> None:
   """Writes the file and, beside it, what it was made with."""
-  check_output(path)
   if path.suffix == ".csv":
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -6,7 +6,7 @@ hand in (report.py):
   data(config, split)                         batches of a split of the texts
   task(config, info, model=None)              how they become losses
   evaluators(config, task, held_out, parallel)    by the prefix of their metrics
-  report(run, options, parallel)              what eval_task.py writes
+  report(run, settings, parallel)             what the eval script writes
 
 `model` is a checkpoint's configuration, where there is one. A new task is a
 file here, one in interbert_jax/tasks/ and a configuration.

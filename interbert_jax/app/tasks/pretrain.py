@@ -7,10 +7,12 @@ from input_pipeline.build import build
 from input_pipeline.tasks.mixture import Mixture
 from input_pipeline.tasks.pretrain import PretrainData
 from interbert_jax.app import build as experiment
+from interbert_jax.app.eval_settings import PretrainReport
+from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.evaluation.region_accuracy import RegionAccuracy
 from interbert_jax.model.config import InterBertConfig
-from interbert_jax.parallel import Parallel
+from interbert_jax.parallel import Parallel, is_main_process
 from interbert_jax.tasks.masking import RegionMasking, TextMasking
 from interbert_jax.tasks.pretrain import PretrainTask, region_target
 
@@ -98,6 +100,40 @@ def evaluators(
       max_images=config["evals"]["retrieval_images"],
     )
   return found
+
+
+def report(
+  run: TrainedRun, settings: PretrainReport, parallel: Parallel
+) -> dict[str, float]:
+  """Held-out losses and accuracies of a run."""
+  held_out = data(run.config, settings.split)
+  info = held_out.info
+  run.check_vocabulary(info["vocab_sha256"], run.config["input"]["vocab"])
+  evaluator = experiment.loss_evaluator(
+    run.config,
+    held_out,
+    task=task(run.config, info, model=run.model),
+    parallel=parallel,
+  )
+  params = run.placed_params(parallel)
+  metrics = evaluator.run(params)
+  if settings.region_accuracy:
+    metrics |= region_accuracy(
+      run.config, settings.split, model=run.model, parallel=parallel
+    ).run(params)
+  if is_main_process():
+    path = run.write(
+      settings.output,
+      task="pretraining",
+      split=settings.split,
+      metrics=metrics,
+      n_images=info["num_images"],
+      n_texts=info["num_examples"],
+      data_fingerprint=info["fingerprint"],
+    )
+    print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    print(path)
+  return metrics
 
 
 def region_accuracy(

@@ -12,7 +12,8 @@ import numpy as np
 from input_pipeline.build import build
 from input_pipeline.tasks.statements import StatementData
 from interbert_jax.app import build as experiment
-from interbert_jax.app.report import ReportOptions, report_split
+from interbert_jax.app.eval_settings import TaskReport
+from interbert_jax.app.report import report_split
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.evaluation.statements import StatementEvaluator
@@ -69,10 +70,10 @@ def evaluators(
 
 
 def report(
-  run: TrainedRun, options: ReportOptions, parallel: Parallel
+  run: TrainedRun, settings: TaskReport, parallel: Parallel
 ) -> dict[str, Any]:
   """Accuracy, and a line "id,label" for each statement."""
-  held_out = data(run.config, options.split)
+  held_out = data(run.config, settings.split)
 
   def write_labels(path: str, logits_NC: np.ndarray) -> pathlib.Path:
     lines = (
@@ -83,11 +84,11 @@ def report(
 
   return report_split(
     run,
-    options,
+    settings,
     parallel,
     held_out=held_out,
     task=task,
     evaluators=evaluators,
-    files=[(options.predictions, write_labels)],
+    files=[(settings.predictions, write_labels)],
     counts={"n_statements": held_out.num_examples},
   )

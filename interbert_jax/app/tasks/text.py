@@ -11,7 +11,7 @@ from input_pipeline.build import build
 from input_pipeline.tasks.text import SentenceData
 from input_pipeline.tasks.text_predictions import write_predictions
 from interbert_jax.app import build as experiment
-from interbert_jax.app.report import ReportOptions
+from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.evaluation.text import TextEvaluator
 from interbert_jax.model.config import InterBertConfig
@@ -97,24 +97,24 @@ def evaluators(
 
 def report(
   run: TrainedRun,
-  options: ReportOptions,
+  settings: TaskReport,
   parallel: Parallel,
   *,
   folder: pathlib.Path | None = None,
 ) -> dict[str, Any]:
   """Official metrics of a split and its twin, or predictions for the server.
 
-  Files without labels become predictions, and with options.predictions all of
+  Files without labels become predictions, and with --predictions all of
   them do.
 
   Args:
-    folder: of the predictions, where the options name none; the JSON's by
+    folder: of the predictions, where the settings name none; the JSON's by
       default.
 
   Returns:
     What the JSON says, and its path under "path".
   """
-  first = data(run.config, options.split)
+  first = data(run.config, settings.split)
   files = with_twin(run.config, first)
   run.check_vocabulary(first.info["vocab_sha256"], run.config["input"]["vocab"])
   params = run.placed_params(parallel)
@@ -125,7 +125,7 @@ def report(
     parallel=parallel,
   )
   if folder is None:
-    json_path = options.output or run.workdir / "eval" / "text.json"
+    json_path = settings.output or run.workdir / "eval" / "text.json"
     folder = pathlib.Path(json_path).parent
   metrics: dict[str, float] = {}
   official: list[str] = []
@@ -133,13 +133,13 @@ def report(
   for file, judge in zip(files, judges, strict=True):
     outputs = judge.outputs(params)
     if file.has_labels:
-      suffix = file.split.removeprefix(options.split)  # "_mm" of MNLI's twin
+      suffix = file.split.removeprefix(settings.split)  # "_mm" of MNLI's twin
       values = judge.metrics(outputs)
       metrics |= {f"{name}{suffix}": value for name, value in values.items()}
       official += [f"{name}{suffix}" for name in file.layout.metrics]
-    if is_main_process() and (options.predictions or not file.has_labels):
+    if is_main_process() and (settings.predictions or not file.has_labels):
       path = write_predictions(
-        options.predictions or folder, file, judge.answers(outputs)
+        settings.predictions or folder, file, judge.answers(outputs)
       )
       written.append(str(path))
   if official:
@@ -159,7 +159,9 @@ def report(
   }
   path = None
   if is_main_process():
-    path = run.write(options.output, task="text", split=options.split, **result)
+    path = run.write(
+      settings.output, task="text", split=settings.split, **result
+    )
     shown = [f"{name} {100 * metrics[name]:.1f}" for name in official]
     title = [f"{result['dataset']}  {'  '.join(shown)}"] if shown else []
     print("\n".join([*title, *written, str(path)]))

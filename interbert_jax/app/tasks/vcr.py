@@ -13,7 +13,8 @@ from input_pipeline.tasks.vcr import (
   check_objectives,
 )
 from interbert_jax.app import build as experiment
-from interbert_jax.app.report import ReportOptions, report_split
+from interbert_jax.app.eval_settings import TaskReport
+from interbert_jax.app.report import report_split
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.batch import ANSWER, PUBLISHED_OBJECTIVES, RATIONALE
@@ -82,22 +83,22 @@ def evaluators(
 
 
 def report(
-  run: TrainedRun, options: ReportOptions, parallel: Parallel
+  run: TrainedRun, settings: TaskReport, parallel: Parallel
 ) -> dict[str, Any]:
   """Accuracies, the leaderboard's CSV, and the scores of each question.
 
   The leaderboard wants rationales of all four answers: 20 texts a question.
   """
   trained = tuple(run.config["input"]["objectives"])
-  if options.predictions and set(trained) != {ANSWER, RATIONALE}:
+  if settings.predictions and set(trained) != {ANSWER, RATIONALE}:
     raise ConfigError(
       f"{run.workdir} was trained for {', '.join(trained)}; the leaderboard "
       f"wants both {ANSWER} and {RATIONALE} of one model"
     )
   held_out = data(
     run.config,
-    options.split,
-    objectives=(ANSWER, *RATIONALES_OF) if options.predictions else None,
+    settings.split,
+    objectives=(ANSWER, *RATIONALES_OF) if settings.predictions else None,
   )
   ids = held_out.annotation_ids
 
@@ -113,14 +114,14 @@ def report(
 
   return report_split(
     run,
-    options,
+    settings,
     parallel,
     held_out=held_out,
     task=task,
     evaluators=evaluators,
     files=[
-      (options.predictions, write_ranked),
-      (options.scores, write_scores),
+      (settings.predictions, write_ranked),
+      (settings.scores, write_scores),
     ],
     counts={"n_questions": held_out.num_questions},
   )

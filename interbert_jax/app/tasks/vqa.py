@@ -9,7 +9,8 @@ import numpy as np
 from input_pipeline.build import build
 from input_pipeline.tasks.vqa import VqaData
 from interbert_jax.app import build as experiment
-from interbert_jax.app.report import ReportOptions, report_split
+from interbert_jax.app.eval_settings import TaskReport
+from interbert_jax.app.report import report_split
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import CheckpointError
@@ -60,10 +61,10 @@ def evaluators(
 
 
 def report(
-  run: TrainedRun, options: ReportOptions, parallel: Parallel
+  run: TrainedRun, settings: TaskReport, parallel: Parallel
 ) -> dict[str, Any]:
   """Accuracy, and the answers to all questions as JSON for the server."""
-  held_out = data(run.config, options.split)
+  held_out = data(run.config, settings.split)
   info = held_out.info
   trained = run.meta.get("answers_sha256")
   if trained != info["answers_sha256"]:
@@ -82,12 +83,12 @@ def report(
 
   return report_split(
     run,
-    options,
+    settings,
     parallel,
     held_out=held_out,
     task=task,
     evaluators=evaluators,
-    files=[(options.predictions, write_answers)],
+    files=[(settings.predictions, write_answers)],
     counts={
       "n_questions": held_out.num_examples,
       "n_answers": info["num_answers"],

@@ -9,7 +9,7 @@ import pytest
 from configs import finetune_text, finetune_vcr, finetune_vqa
 from input_pipeline.annotations.sentence_formats import FORMATS
 from interbert_jax.app import evaluate, train
-from interbert_jax.app.report import ReportOptions
+from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.evaluation.vcr_leaderboard import read_leaderboard
@@ -100,9 +100,8 @@ def opened(workdir, checkpoint="best"):
 
 
 def evaluated(run, split, **options):
-  return evaluate.evaluate_run(
-    run, ReportOptions(split, **options), one_device()
-  )
+  settings = TaskReport(split=split, **options)
+  return evaluate.evaluate_run(run, settings, one_device())
 
 
 def test_vcr(vcr, capsys):
@@ -191,9 +190,9 @@ def test_what_a_run_has_no_use_for_is_refused(vcr, vqa, mnli):
     evaluated(run, "val")
   with pytest.raises(ConfigError, match="'vqa', .* no choices .* have: vcr"):
     evaluated(opened(vqa), "val", scores="x.jsonl")
-  options = ReportOptions("val", scores="x.jsonl")
+  settings = TaskReport(scores="x.jsonl")
   with pytest.raises(ConfigError, match="--scores: --all evaluates .*: vcr"):
-    evaluate.evaluate_folder(mnli[0].parent, opened, options, one_device())
+    evaluate.evaluate_folder(mnli[0].parent, opened, settings, one_device())
 
 
 def test_sentences(mnli, tmp_path):
@@ -242,7 +241,9 @@ def test_all_runs_of_a_folder(mnli, tmp_path):
   assert found["metrics"]["score"] == pytest.approx(
     (final["val/accuracy"] + final["val_mm/accuracy"]) / 2
   )
-  evaluate.evaluate_folder(folder, opened, ReportOptions("test"), one_device())
+  evaluate.evaluate_folder(
+    folder, opened, TaskReport(split="test"), one_device()
+  )
   assert len(list((folder / "predictions").iterdir())) == 2
   assert evaluate.find_runs(folder) == [workdir]
   (tmp_path / "other").mkdir()

@@ -72,7 +72,8 @@ def test_queries_of_the_kdd_cup(workdir):
   answers.write_text(json.dumps({"1": [2], "2": [9, 4]}))
   submission = workdir / "submission.csv"
   told = run_script(
-    "interbert_jax/app/ranking/eval_kdd.py",
+    "-m",
+    "interbert_jax.app.ranking.eval_kdd",
     f"--workdir={workdir}",
     f"--set=input.store={store}",
     f"--queries={queries}",
@@ -100,7 +101,8 @@ def test_a_chinese_pool(workdir):
     ],
   )
   told = run_script(
-    "interbert_jax/app/ranking/eval_chinese_clip.py",
+    "-m",
+    "interbert_jax.app.ranking.eval_chinese_clip",
     f"--workdir={workdir}",
     f"--texts={texts}",
     f"--predictions={workdir / 'predictions'}",

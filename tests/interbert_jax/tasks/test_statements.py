@@ -6,8 +6,8 @@ import pytest
 
 from configs import finetune_nlvr2, finetune_snli_ve
 from input_pipeline.build import build
+from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.evaluate import evaluate_run
-from interbert_jax.app.report import ReportOptions
 from interbert_jax.app.train import run_training
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.batch import STATEMENTS, check_batch, dummy_batch
@@ -292,8 +292,8 @@ def test_a_run_from_the_files_to_the_predictions(nlvr2, tmp_path):
   logged = run_training(config, tmp_path / "run")
   run = TrainedRun(str(tmp_path / "run"), checkpoint="best", changes=[])
   path = tmp_path / "dev.csv"
-  options = ReportOptions("dev", predictions=str(path))
-  found = evaluate_run(run, options, make_parallel())["metrics"]
+  settings = TaskReport(predictions=str(path))
+  found = evaluate_run(run, settings, make_parallel())["metrics"]
   assert {f"dev/{k}": v for k, v in found.items()} == {
     k: pytest.approx(v) for k, v in logged.items()
   }
