@@ -15,9 +15,11 @@ from absl import flags
 from ml_collections import config_flags
 
 from interbert_jax.app import command_line, hosts
+from interbert_jax.app.settings import overrides
 from interbert_jax.run.workdir import local_path
 
 FLAGS = flags.FLAGS
+overrides.accept_none()
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Configuration file, such as configs/quickstart.py."
 )
@@ -38,6 +40,7 @@ def main(argv) -> None:
   command_line.refuse_positional(argv)
   workdir = local_path(_WORKDIR.value or _default_workdir(), name="--workdir")
   config = _CONFIG.value
+  overrides.keep_typed_length(config, FLAGS["config"].override_values)
   # Imported here, so that --help and a typo are answered at once.
   import jax
 

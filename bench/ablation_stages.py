@@ -182,21 +182,24 @@ def start(options, variant: str, folder: pathlib.Path) -> str:
 def retrieval(workdir: pathlib.Path) -> dict:
   """Recalls over the test scenes, with some captions of each."""
   from interbert_jax.app import build as experiment
+  from interbert_jax.app.settings.validate import read_experiment
   from interbert_jax.app.trained_run import TrainedRun
   from interbert_jax.parallel import make_parallel
   from interbert_jax.tasks.retrieval import SCORES
 
   run = TrainedRun(str(workdir), checkpoint="latest", changes=[])
   parallel = make_parallel()
-  config = change(
-    run.config, {"input.captions.captions_per_image": CAPTIONS_PER_IMAGE}
+  settings = read_experiment(
+    change(
+      run.config, {"input.captions.captions_per_image": CAPTIONS_PER_IMAGE}
+    )
   )
   evaluator, _ = experiment.retrieval_evaluator(
-    config,
+    settings,
     "test",
     model=run.model,
     parallel=parallel,
-    score=SCORES[config["task"].get("loss", "match")],
+    score=SCORES[getattr(settings.task, "loss", "match")],
   )
   return evaluator.run(run.placed_params(parallel))
 
@@ -205,7 +208,8 @@ def text_only(workdir: pathlib.Path) -> dict:
   """How many masked words of test captions are found without their picture."""
   import numpy as np
 
-  from interbert_jax.app.tasks.find import pretrain as parts
+  from interbert_jax.app.settings.validate import read_experiment
+  from interbert_jax.app.tasks import pretrain as parts
   from interbert_jax.app.trained_run import TrainedRun
   from interbert_jax.evaluation.evaluators import LossEvaluator
   from interbert_jax.parallel import make_parallel
@@ -214,10 +218,12 @@ def text_only(workdir: pathlib.Path) -> dict:
   if not run.config["task"]["mlm_weight"]:
     return {}
   # The same masks for every row: single words, as BERT hides them.
-  config = change(
-    run.config, {**TOKENS, "input.mismatch_prob": 0.0, "input.negatives": ""}
+  settings = read_experiment(
+    change(
+      run.config, {**TOKENS, "input.mismatch_prob": 0.0, "input.negatives": ""}
+    )
   )
-  data = parts.data(config, "test")
+  data = parts.data(settings, "test")
   parallel = make_parallel()
 
   def batches():
@@ -225,7 +231,7 @@ def text_only(workdir: pathlib.Path) -> dict:
       yield {**batch, "num_regions": np.zeros_like(batch["num_regions"])}
 
   evaluator = LossEvaluator(
-    task=parts.task(config, data.info, model=run.model),
+    task=parts.task(settings, data.info, model=run.model),
     parallel=parallel,
     batches=batches,
   )

@@ -112,6 +112,24 @@ def write_texts(root: pathlib.Path, count: int):
       file.write(json.dumps(line) + "\n")
 
 
+def open_data(root: pathlib.Path, store: str, *, engine: str = "auto"):
+  """Data of pretraining that reads a store, and keeps nothing in memory."""
+  from input_pipeline.tasks.pretrain import PretrainData
+  from input_pipeline.tasks.settings import PretrainInput
+
+  settings = PretrainInput(
+    store=str(root / store),
+    annotations=str(root / "captions.jsonl"),
+    vocab=str(root / "vocab.txt"),
+    max_regions=REGIONS,
+    max_text_length=REGIONS,
+    cache_bytes=0,
+  )
+  return PretrainData(
+    settings, split="train", seed=0, class_probs=False, engine=engine
+  )
+
+
 def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
   import lmdb
 
@@ -119,7 +137,6 @@ def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
   from input_pipeline.store.region_store import RegionStore
   from input_pipeline.store.staged_writer import stage
   from input_pipeline.store.store_writer import write_store
-  from input_pipeline.tasks.pretrain import PretrainData
 
   write_official(root / "official.lmdb", images)
   write_store(
@@ -149,17 +166,7 @@ def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
       np.copyto(target, source[start : start + BATCH])
 
   def pipeline(path: str, engine: str):
-    data = PretrainData(
-      store=root / path,
-      annotations=root / "captions.jsonl",
-      split="train",
-      vocab=root / "vocab.txt",
-      max_regions=REGIONS,
-      max_text_length=REGIONS,
-      seed=0,
-      class_probs=False,
-      engine=engine,
-    )
+    data = open_data(root, path, engine=engine)
     found = data.train_batches(0, 1 << 20, batch_size=BATCH)
 
     def run():
@@ -231,18 +238,8 @@ def throughput(run, examples: int, *, seconds: float = 3.0) -> float:
 def start_late(root: pathlib.Path) -> dict[str, float]:
   """Seconds to the first batch at step 1,000,000, and a large permutation."""
   from input_pipeline.batches.order import ExampleOrder
-  from input_pipeline.tasks.pretrain import PretrainData
 
-  data = PretrainData(
-    store=root / "staged",
-    annotations=root / "captions.jsonl",
-    split="train",
-    vocab=root / "vocab.txt",
-    max_regions=REGIONS,
-    max_text_length=REGIONS,
-    seed=0,
-    class_probs=False,
-  )
+  data = open_data(root, "staged")
   began = time.perf_counter()
   next(data.train_batches(1_000_000, 1_000_001, batch_size=BATCH))
   first = time.perf_counter() - began
@@ -257,18 +254,7 @@ def start_late(root: pathlib.Path) -> dict[str, float]:
 
 def memory_over_steps(root: pathlib.Path, steps: int) -> dict[str, float]:
   """Megabytes resident after so many steps of the staged pipeline."""
-  from input_pipeline.tasks.pretrain import PretrainData
-
-  data = PretrainData(
-    store=root / "staged",
-    annotations=root / "captions.jsonl",
-    split="train",
-    vocab=root / "vocab.txt",
-    max_regions=REGIONS,
-    max_text_length=REGIONS,
-    seed=0,
-    class_probs=False,
-  )
+  data = open_data(root, "staged")
   found = {}
   began = time.perf_counter()
   for step, _ in enumerate(data.train_batches(0, steps, batch_size=BATCH), 1):

@@ -16,7 +16,9 @@ import jax
 from interbert_jax.contract.batch import dummy_batch
 from interbert_jax.model.config import make_config
 from interbert_jax.tasks.pretrain import PretrainTask
+from interbert_jax.tasks.settings import PretrainSettings
 from interbert_jax.training import optim, steps
+from interbert_jax.training.settings import OptimSettings
 
 BATCH = 32
 SETTINGS = [("none", 1), ("full", 1), ("dots", 1), ("none", 4)]
@@ -36,12 +38,12 @@ def compiled(remat: str, parts: int):
     num_region_classes=100,
     remat=remat,
   )
-  task = PretrainTask(config, group_size=8)
+  task = PretrainTask(config, PretrainSettings(group_size=8))
   dims = {"L": 36, "R": 36, "E": 256, "C": 100, "B": BATCH}
   batch = dummy_batch(dims=dims, vocab_size=1000)
   key = jax.random.key(0)
   params = jax.eval_shape(functools.partial(task.init, key, batch))
-  tx = optim.make_optimizer(params, total_steps=10, lr=1e-4).tx
+  tx = optim.make_optimizer(params, OptimSettings(), total_steps=10).tx
   state = jax.eval_shape(lambda params: steps.init_state(params, tx), params)
   step = functools.partial(
     steps.train_step, task=task, tx=tx, accumulate_steps=parts

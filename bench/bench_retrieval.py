@@ -61,10 +61,12 @@ def plain_scorer(params, images, texts, pairs: int):
 
   from interbert_jax.model.config import make_config
   from interbert_jax.model.inputs import TextInput, region_input
-  from interbert_jax.model.interbert import InterBertForTasks
+  from interbert_jax.model.interbert import InterBert
   from interbert_jax.tasks.retrieval import pair_score
+  from interbert_jax.weights.official_names import official_heads
 
-  model = InterBertForTasks(make_config("base"))
+  config = make_config("base")
+  model = InterBert(config, official_heads(config))
 
   @jax.jit
   def score(params, ids, length, features, boxes, size, count):
@@ -75,7 +77,7 @@ def plain_scorer(params, images, texts, pairs: int):
       region_input(features, boxes, size, count),
     )
     # All heads are returned, so that none is optimised away.
-    return pair_score(found["match_logits"]), found
+    return pair_score({"match_head": found["match_head"]}), found
 
   def run():
     T, I = len(texts["text_length"]), len(images["num_regions"])
@@ -109,12 +111,12 @@ def main():
   import numpy as np
 
   from interbert_jax.model.config import make_config
-  from interbert_jax.model.finetuned import InterBertForTask
   from interbert_jax.model.inputs import TextInput, region_input
-  from interbert_jax.model.interbert import InterBertForTasks
+  from interbert_jax.model.interbert import InterBert
   from interbert_jax.parallel import make_parallel
   from interbert_jax.ranking import pair_scorer
   from interbert_jax.tasks.retrieval import SCORES
+  from interbert_jax.weights.official_names import official_heads
 
   # As many shapes as a whole evaluation would have.
   pair_scorer._PAIRS_PER_SHAPE = 1
@@ -122,21 +124,20 @@ def main():
   config = make_config("base")
   regions = region_input(*(images[key][:1] for key in images))
   text = TextInput(texts["text_ids"][:1], np.ones((1, TEXT_SLOTS), bool))
-  init = functools.partial(
-    InterBertForTasks(config).init, jax.random.key(0), text, regions
-  )
+  whole = InterBert(config, official_heads(config))
+  init = functools.partial(whole.init, jax.random.key(0), text, regions)
   params = jax.jit(init)()["params"]
   # Larger weights than fresh ones, so that scores differ.
   params = jax.tree.map(lambda x: 2 * x if x.ndim > 1 else x, params)
   scorer = pair_scorer.PairScorer(
-    model=InterBertForTask(config, *SCORES["match"]),
+    model=InterBert(config, SCORES["match"]),
     parallel=make_parallel(),
     texts=texts,
     pairs_per_step=options.pairs,
   )
   ways = {
     "plain": plain_scorer(params, images, texts, options.pairs),
-    "ours": lambda: scorer.scores(params["pretraining"], images),
+    "ours": lambda: scorer.scores(params, images),
   }
   found = {name: way() for name, way in ways.items()}  # compiles
   times: dict[str, list[float]] = {name: [] for name in ways}

@@ -23,7 +23,10 @@ sys.path.insert(0, str(ROOT))
 
 from interbert_jax.checkpoints import manifest
 from interbert_jax.checkpoints.checkpoints import Checkpoints
+from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.training.steps import TrainState
+
+KEEP = CheckpointSettings(keep_latest=9, best_metric="")
 
 BASE = 157_021_565  # parameters
 _ROWS = 4096
@@ -59,7 +62,7 @@ def save(folder: pathlib.Path, numbers: int) -> dict[str, float]:
   state = jax.block_until_ready(_state(numbers))
   size = sum(x.nbytes for x in jax.tree.leaves(state))
   found = {"state_gb": round(size / 1e9, 3), "peak_gb_without": _peak()}
-  with Checkpoints(folder, keep_latest=9) as checkpoints:
+  with Checkpoints(folder, KEEP) as checkpoints:
     checkpoints.save(state, step=1, meta={})  # compiles the check of numbers
     checkpoints.wait()
     began = time.monotonic()
@@ -85,7 +88,7 @@ def restore(folder: pathlib.Path, numbers: int) -> dict[str, float]:
     raise RuntimeError(found_damage)
   found["verify_seconds"] = time.monotonic() - began
   began = time.monotonic()
-  with Checkpoints(folder, keep_latest=9) as checkpoints:
+  with Checkpoints(folder, KEEP) as checkpoints:
     state, _ = checkpoints.restore(template)
     jax.block_until_ready(state)
   found["restore_seconds"] = time.monotonic() - began

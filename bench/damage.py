@@ -22,7 +22,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from interbert_jax.checkpoints.checkpoints import Checkpoints
+from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.training.steps import TrainState
+
+KEEP = CheckpointSettings(keep_latest=9, best_metric="")
 
 KINDS = ("delete", "empty", "truncate", "flip", "flip_end")
 
@@ -61,7 +64,7 @@ def _state(step: int) -> TrainState:
 
 
 def _write(folder: pathlib.Path) -> None:
-  with Checkpoints(folder, keep_latest=9) as checkpoints:
+  with Checkpoints(folder, KEEP) as checkpoints:
     for step in (10, 20):
       checkpoints.save(_state(step), step=step, meta={"model": {}})
 
@@ -96,7 +99,7 @@ def _ours(folder: pathlib.Path, name: str) -> dict[str, bool]:
   logger.addHandler(lines)
   logger.propagate = False
   try:
-    with Checkpoints(folder, keep_latest=9) as checkpoints:
+    with Checkpoints(folder, KEEP) as checkpoints:
       found = checkpoints.restore(_state(0))
   except Exception as error:
     return {"error": True, "named": name in str(error)}

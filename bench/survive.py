@@ -33,7 +33,7 @@ from interbert_jax.checkpoints.params import load_params
 from interbert_jax.contract import json_file
 from interbert_jax.run.environment import environment
 from interbert_jax.run.metric_writer import read_metrics
-from interbert_jax.training.run_files import read_starts
+from interbert_jax.training.resume import read_starts
 
 Command = Callable[[pathlib.Path], Sequence[str]]
 _TIMES = ("time", "seconds", "examples_per_sec", "data_wait_frac")

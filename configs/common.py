@@ -1,17 +1,148 @@
-"""The base of every configuration: every key there is, with its meaning.
+"""The base of every configuration: all settings of a task, at their defaults.
 
-A configuration file starts from `base_config()` and states what differs. All
-of it can be changed on the command line: --config.optim.lr=3e-4. Keys are
-locked, so a misspelt one is refused with the nearest name.
+A configuration file starts from `base_config(task)` and states what differs.
+All of it can be changed on the command line: --config.optim.lr=3e-4, and
+--config.train.epochs=None where a setting may be None. Keys are locked, so a
+misspelt one is refused with the nearest name.
+
+What a setting means stands at its field, in the settings.py of the package
+that uses it; all of them, with defaults and ranges:
+
+  python -m configs.common vqa
 
 Batch sizes are global, tuples are used where lists would be (a list cannot be
 overridden), and a placeholder is a key that is empty unless it is set.
 """
 
+import dataclasses
+import functools
 import os
+import sys
+from collections.abc import Iterator
+from typing import Any
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
+
+from input_pipeline.tasks.settings import (
+  CorpusSettings,
+  InputSettings,
+  PretrainInput,
+  RetrievalInput,
+  StatementInput,
+  TextInput,
+  VcrInput,
+  VqaInput,
+)
+from interbert_jax.contract.settings import (
+  Settings,
+  is_open,
+  is_section,
+  rules_of,
+  setting,
+  wanted,
+)
+from interbert_jax.evaluation.settings import EvalSettings, RetrievalEvals
+from interbert_jax.model.config import ModelSettings
+from interbert_jax.tasks.settings import (
+  PretrainSettings,
+  RetrievalSettings,
+  StatementSettings,
+  TaskSettings,
+)
+from interbert_jax.training.settings import RunSettings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(RunSettings):
+  """All settings of a run; `TASKS` says which classes a task has in them."""
+
+  model: ModelSettings = setting(ModelSettings, "the shape of the model")
+  task: TaskSettings = setting(TaskSettings, "what is learnt")
+  input: InputSettings = setting(InputSettings, "the data")
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskKind:
+  """The settings that only some tasks have.
+
+  Attributes:
+    input: the settings of its data.
+    task: those of its losses.
+    evals: those of its evaluation.
+    best: the metric by which its best step is kept, from its held-out split.
+    best_mode: whether the largest or the smallest value is the best.
+  """
+
+  input: type[InputSettings]
+  task: type[TaskSettings] = TaskSettings
+  evals: type[EvalSettings] = EvalSettings
+  best: str = "val/loss"
+  best_mode: str = "max"
+
+
+_STATEMENTS = TaskKind(StatementInput, StatementSettings, best="dev/accuracy")
+TASKS = {
+  "pretrain": TaskKind(
+    PretrainInput, PretrainSettings, RetrievalEvals, best_mode="min"
+  ),
+  "retrieval": TaskKind(
+    RetrievalInput, RetrievalSettings, RetrievalEvals, best="val/rsum"
+  ),
+  "text": TaskKind(TextInput, best="val/score"),
+  "vcr": TaskKind(VcrInput, best="val/Q->AR"),
+  "vqa": TaskKind(VqaInput, best="val/accuracy"),
+  "snli_ve": _STATEMENTS,
+  "nlvr2": _STATEMENTS,
+}
+
+
+@functools.cache
+def experiment_class(task: str) -> type[Experiment]:
+  """Experiment with the classes of a task's sections."""
+  kind = TASKS[task]
+  sections = {"input": kind.input, "task": kind.task, "evals": kind.evals}
+  about = {f.name: f.metadata["about"] for f in dataclasses.fields(Experiment)}
+  return dataclasses.make_dataclass(
+    f"Experiment_{task}",
+    [(name, cls, setting(cls, about[name])) for name, cls in sections.items()],
+    bases=(Experiment,),
+    frozen=True,
+    kw_only=True,
+  )
+
+
+def base_config(task: str = "pretrain") -> ConfigDict:
+  """Every setting of a task at its default."""
+  config, kind = config_of(experiment_class(task)), TASKS[task]
+  config.task.name = task
+  config.evals.split = kind.best.partition("/")[0]
+  config.checkpoint.best_metric = kind.best
+  config.checkpoint.best_mode = kind.best_mode
+  return config
+
+
+def config_of(cls: type[Settings]) -> ConfigDict:
+  """The defaults of settings, with their types."""
+  config = ConfigDict()
+  for field in dataclasses.fields(cls):
+    kind, _ = rules_of(cls)[field.name]
+    if is_section(kind):
+      config[field.name] = config_of(kind)
+    elif field.default is None:
+      config[field.name] = placeholder(kind)
+    elif field.default is dataclasses.MISSING:  # names that users choose
+      config[field.name] = ConfigDict()
+    else:
+      config[field.name] = field.default
+  return config
+
+
+def corpus(**values: Any) -> ConfigDict:
+  """One of several corpora, for a name in `config.input.corpora`."""
+  config = config_of(CorpusSettings)
+  config.update(values)
+  return config
 
 
 def cache_dir(*parts: str) -> str:
@@ -43,31 +174,6 @@ def runlocal(config: ConfigDict, arg: str) -> ConfigDict:
   return config
 
 
-def corpus(
-  *,
-  store: str = "",
-  annotations: str = "",
-  split: str = "train",
-  negatives: str = "",
-  text: str = "",
-  weight: float | None = None,
-) -> ConfigDict:
-  """One of several corpora: a store with annotations, or a file of text.
-
-  Weights are relative to each other; without any, examples of all corpora are
-  seen equally often.
-  """
-  found = ConfigDict()
-  found.store = store
-  found.annotations = annotations
-  found.split = split
-  found.negatives = negatives  # of this corpus (mine_negatives)
-  found.text = text  # one example a line, for masked segments alone
-  found.weight = placeholder(float)
-  found.weight = weight
-  return found
-
-
 # The parameters that exist in BERT-base too: the official scripts train them
 # at a tenth of the rate (their MLM head, which BERT has as well, they do not).
 BERT_PARAMETERS = (
@@ -85,224 +191,16 @@ def official_optimizer(config: ConfigDict) -> ConfigDict:
   return config
 
 
-def base_config() -> ConfigDict:
-  config = ConfigDict()
-  # Of parameters, example order, mismatches, masks and dropout.
-  config.seed = 0
-  config.language = "en"  # of the captions; noted in results
-  # The same command goes on where the run stopped (docs/reliability.md). From
-  # an older checkpoint instead: its step. From the beginning: restart, which
-  # moves what the workdir holds aside.
-  config.resume_step = placeholder(int)
-  config.restart = False
-  # Settings, or beginnings of their names, that may differ from those of the
-  # checkpoint: --config.allow_changes="('optim.lr',)". Some always may.
-  config.allow_changes = ()
-  # An error shows where it came from, and the first number that is not finite
-  # is one: jax_debug_nans is set, and train.max_skipped is 1. Slow.
-  config.debug = False
-  # Weights to start from (docs/weights.md): a checkpoint's step directory, an
-  # exported folder, a Hugging Face BERT, official weights. The workdir's own
-  # checkpoint goes first.
-  config.init_from = ""
-  config.init = ConfigDict()
-  # checkpoint, export, official or bert, where their content misleads auto.
-  config.init.format = "auto"
-  # Of a BERT: its layer for each interaction layer and then for each text
-  # layer (-1: random); empty where it has as many as both, in order.
-  config.init.layers = ()
-  config.init.region_layers = ()  # for each region layer; empty: random
-  # The vocabulary of the weights; empty for the one kept with them.
-  config.init.vocab = ""
-  # Beginnings of parameters' paths that start at random all the same, such as
-  # "region_head/decoder" for other region classes.
-  config.init.skip = ()
-  config.init.ema = False  # of a checkpoint the moving average instead
+def describe(cls: type[Settings], config: ConfigDict) -> Iterator[str]:
+  """Lines of each setting: key and value, meaning, what it may be."""
+  for name, (kind, rule) in rules_of(cls).items():
+    if is_section(kind):
+      yield from (f"{name}.{line}" for line in describe(kind, config[name]))
+    else:
+      values = "" if is_open(kind) else f" [{wanted(kind, rule)}]"
+      yield f"{name} = {config[name]!r}: {rule['about']}{values}"
 
-  config.model = ConfigDict()
-  # tiny (tests), base (the paper's), large. The other keys change it.
-  config.model.size = "base"
-  # The next three are taken from the data unless they are set.
-  config.model.vocab_size = placeholder(int)
-  config.model.region_feature_dim = placeholder(int)
-  config.model.num_region_classes = placeholder(int)
-  config.model.hidden_size = placeholder(int)
-  config.model.num_interaction_layers = placeholder(int)
-  config.model.num_text_layers = placeholder(int)
-  config.model.num_region_layers = placeholder(int)
-  config.model.num_heads = placeholder(int)  # interaction and text layers
-  config.model.region_num_heads = placeholder(int)
-  config.model.mlp_dim = placeholder(int)
-  config.model.region_mlp_dim = placeholder(int)
-  config.model.max_position_embeddings = placeholder(int)
-  config.model.type_vocab_size = placeholder(int)
-  config.model.pooler_dim = placeholder(int)
-  config.model.fusion = placeholder(str)  # product or sum
-  config.model.hidden_dropout = placeholder(float)
-  config.model.attention_dropout = placeholder(float)
-  config.model.region_hidden_dropout = placeholder(float)
-  config.model.region_attention_dropout = placeholder(float)
-  config.model.pooled_dropout = placeholder(float)
-  config.model.initializer_range = placeholder(float)
-  config.model.dtype = "float32"  # of the computation; or bfloat16
-  # What the backward pass computes again to save memory: none, full (whole
-  # layers), dots (all but the matrix products).
-  config.model.remat = "none"
 
-  config.task = ConfigDict()
-  config.task.name = "pretrain"  # the others: finetuning.py
-  config.task.text_masking = ConfigDict()
-  # token (BERT), span (official --span_mask), segment (the paper's).
-  config.task.text_masking.rule = "segment"
-  # Share of tokens chosen (token) or made anchors (segment); span has none.
-  config.task.text_masking.rate = 0.1
-  # Probabilities of segments of 1, 2, 3, ... tokens.
-  config.task.text_masking.segment_length_probs = (0.0, 0.0, 1.0)
-  config.task.text_masking.mask_prob = 0.8  # chosen tokens that become [MASK]
-  config.task.text_masking.random_prob = 0.1  # that become any word
-  # All pieces of a word together; rate and lengths then count words.
-  config.task.text_masking.whole_word = False
-  config.task.region_masking = ConfigDict()
-  # iou_group (paper and official --span_mask) or region (one by one).
-  config.task.region_masking.rule = "iou_group"
-  config.task.region_masking.rate = 0.15  # of anchors, or of regions
-  config.task.region_masking.min_iou = 0.4  # an anchor takes these along
-  config.task.region_masking.zero_prob = 1.0  # chosen regions that are zeroed
-  # Weights in the total loss; 0 leaves an objective out.
-  config.task.mlm_weight = 1.0
-  config.task.mrm_weight = 1.0
-  config.task.itm_weight = 1.0
-  # kl (to the class distribution), hard (its most probable class),
-  # hard_confidence (times its probability), features (squared error).
-  config.task.mrm_loss = "kl"
-  # Of squared errors on features beside a loss of classes; 0 for none.
-  config.task.mrm_feature_weight = 0.0
-  # Masked words are predicted in mismatched pairs too, as officially; masked
-  # regions are not.
-  config.task.mlm_on_mismatched = True
-  config.task.mrm_on_mismatched = False
-  # What the global region sees where regions are hidden: masked_sum (official:
-  # the features shown over the number of all), visible_mean (over theirs).
-  config.task.global_region = "masked_sum"
-  # Words or regions of a pair are masked, each in half of the pairs.
-  config.task.conditional_masking = False
-  # The heads run on masked slots only: up to mlm_rows and mrm_rows of them
-  # per example, shared by groups of group_size examples. The metrics
-  # mlm_dropped and mrm_dropped say what share found no place: keep it at 0.
-  # group_size divides the batch size per device.
-  config.task.group_size = 32
-  config.task.mlm_rows = 6.0
-  config.task.mrm_rows = 10.0
-
-  # A sample of the data is checked as a run begins (python -m
-  # input_pipeline.check looks at all of it). What is wrong: error, warn, off.
-  config.data_checks = "error"
-
-  config.input = ConfigDict()
-  config.input.store = ""  # directory of the region store
-  config.input.annotations = ""  # captions in any format of docs/data.md
-  config.input.captions = ConfigDict()
-  config.input.captions.format = "auto"  # or its name, where auto is wrong
-  # Images without regions, and blank captions: error, or skip and say so.
-  config.input.captions.on_missing = "error"
-  config.input.captions.on_bad_caption = "error"
-  config.input.captions.captions_per_image = placeholder(int)  # the first
-  # A record that cannot be used, met in training: error, or skip, which says
-  # so, writes it to bad_records.jsonl of the workdir and trains without it; up
-  # to 1 % of the images.
-  config.input.on_bad_record = "error"
-  # Several corpora to train on, by name: see `corpus`. Evaluation reads store
-  # and annotations above.
-  config.input.corpora = ConfigDict()
-  config.input.vocab = ""  # WordPiece vocabulary, one entry a line
-  # Where words begin, for whole-word masking: pieces (those that begin with ##
-  # go on a word), or jieba (Chinese words; pip install jieba).
-  config.input.word_boundaries = "pieces"
-  config.input.train_split = "train"  # of the annotations
-  config.input.max_regions = 36  # slots, without the global region
-  config.input.max_text_length = 36  # slots, [CLS] and [SEP] included
-  config.input.mismatch_prob = 0.5  # pairs that get another image's caption
-  # Mined captions (python -m input_pipeline.mine_negatives), and the share of
-  # the mismatches that are taken from them (paper: 20 %); empty for none.
-  config.input.negatives = ""
-  config.input.hard_negative_prob = 0.2
-  # Regions are kept in memory where the split needs no more than this.
-  config.input.cache_bytes = 2 << 30
-  # Directory on a local disk or in /dev/shm for a copy of the training images
-  # that is made once and read several times faster; empty for none.
-  config.input.stage_dir = ""
-  # With several hosts, each may copy its own share only: shares is then the
-  # number of hosts, or a multiple. It changes the order of examples.
-  config.input.shares = 1
-
-  config.train = ConfigDict()
-  config.train.batch_size = 512  # global
-  config.train.steps = placeholder(int)  # either steps
-  config.train.epochs = placeholder(float)  # or epochs
-  config.train.log_every = 50  # steps
-  # Parts that a batch passes in, one after the other: the gradient of the
-  # whole batch in the memory of one part.
-  config.train.accumulate_steps = 1
-  # Of the moving average of the parameters, which evaluation then uses;
-  # officially 0.9999 in fine-tuning. Empty for none.
-  config.train.ema_decay = placeholder(float)
-  # A step whose loss or gradient is not finite is not applied. After so many
-  # in a row the run stops.
-  config.train.max_skipped = 10
-  # After so many seconds without a step the stacks of all threads are shown
-  # (0: never), and with watchdog_abort the run ends with status 70.
-  config.train.watchdog_seconds = 1800.0
-  config.train.watchdog_abort = False
-  # Exit status of a run that SIGTERM or Ctrl-C has ended, for schedulers that
-  # start again only what has failed.
-  config.train.preempt_exit_code = 0
-  # Write the example ids of every step to examples.jsonl.
-  config.train.log_examples = False
-
-  # docs/optimisation.md compares these with the official recipe.
-  config.optim = ConfigDict()
-  config.optim.algorithm = "adamw"  # or bert_adam: no bias correction
-  config.optim.lr = 1e-4  # peak, after the warm-up
-  # linear (from peak / W up, then down to 0), constant (after the warm-up),
-  # official_linear, official_constant (whose first update has rate 0).
-  config.optim.schedule = "linear"
-  config.optim.warmup_fraction = 0.1  # W, as a share of all steps
-  config.optim.warmup_steps = placeholder(int)  # W itself, instead
-  # From each of these on the rate is milestone_factor times as high.
-  config.optim.milestones = ()
-  config.optim.milestone_unit = "epochs"  # or steps
-  config.optim.milestone_factor = 0.1
-  # Pairs of a regular expression, searched in the paths of the parameters,
-  # and a multiplier of their rate; the first match wins, 0 freezes:
-  # --config.optim.rate_groups="(('region_encoder/', 0.1), ('embed', 0))".
-  config.optim.rate_groups = ()
-  # Of the rate, per layer away from the heads; 1 for none.
-  config.optim.layer_decay = 1.0
-  config.optim.weight_decay = 0.01
-  config.optim.decay_on = "matrices"  # or, officially, biases_and_norms
-  config.optim.clip = "global"  # norm of all gradients; per_parameter, none
-  config.optim.clip_norm = 1.0
-  config.optim.b1 = 0.9
-  config.optim.b2 = 0.999
-  config.optim.eps = 1e-6
-
-  config.parallel = ConfigDict()
-  config.parallel.mode = "jit"  # or pmap
-  # replicated, zero1 (optimiser state over the devices), fsdp (all of it).
-  config.parallel.sharding = "replicated"
-
-  config.checkpoint = ConfigDict()
-  config.checkpoint.save_every = 1000  # steps
-  config.checkpoint.keep_latest = 2  # how many of the newest steps
-  # The best step by this evaluation metric is kept too; empty for none.
-  config.checkpoint.best_metric = "val/loss"
-  config.checkpoint.best_mode = "min"
-
-  config.evals = ConfigDict()
-  config.evals.every = 1000  # steps; 0 for the end only
-  config.evals.split = "val"  # of the annotations
-  config.evals.batch_size = 512  # of the held-out losses, global
-  # Zero-shot retrieval over the first images of the split; 0 for none.
-  config.evals.retrieval_images = 100
-  config.evals.pairs_per_step = 512  # pairs scored at once, over all devices
-  return config
+if __name__ == "__main__":
+  name = (*sys.argv[1:], "pretrain")[0]
+  print(*describe(experiment_class(name), base_config(name)), sep="\n")

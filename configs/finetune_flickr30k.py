@@ -17,7 +17,7 @@ R@1 61.9, R@5 87.1, R@10 92.7 (text to image, its own README); not run here.
 Hardware: one 80 GB GPU or a TPU. :choice is ViLBERT's loss, :triplet UNITER's.
 """
 
-from configs import common, finetuning
+from configs import common
 
 LOSSES = ("match", "choice", "triplet")
 
@@ -28,7 +28,7 @@ def get_config(arg: str = "match"):
     raise ValueError(
       f"finetune_flickr30k:{arg}: wanted {', '.join(LOSSES)} or runlocal"
     )
-  config = finetuning.retrieval(common.base_config())
+  config = common.base_config("retrieval")
   config.input.max_regions = 101
   config.input.max_text_length = 30
   config.model.dtype = "bfloat16"

@@ -12,11 +12,11 @@ line. InterBERT has published neither recipe nor score; the settings are this
 project's start, not tuned. Not run here. Hardware: one 80 GB GPU or a TPU.
 """
 
-from configs import common, finetuning
+from configs import common
 
 
 def get_config(arg: str = ""):
-  config = finetuning.nlvr2(common.base_config())
+  config = common.base_config("nlvr2")
   config.model.dtype = "bfloat16"
   config.train.batch_size = 128
   config.train.epochs = 10.0

@@ -12,11 +12,11 @@ InterBERT has published neither recipe nor score; the settings are this
 project's start, not tuned. Not run here. Hardware: one 80 GB GPU or a TPU.
 """
 
-from configs import common, finetuning
+from configs import common
 
 
 def get_config(arg: str = ""):
-  config = finetuning.snli_ve(common.base_config())
+  config = common.base_config("snli_ve")
   config.model.dtype = "bfloat16"
   config.train.batch_size = 256
   config.train.epochs = 5.0

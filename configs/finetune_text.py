@@ -17,7 +17,7 @@ batches of 32, the best of the rates 5e-5, 4e-5, 3e-5 and 2e-5 on the dev set,
 warm-up over a tenth. Hardware: one GPU. Not run here at this size.
 """
 
-from configs import common, finetuning
+from configs import common
 
 _CHINESE = ("tnews", "afqmc")
 _TASKS = (
@@ -34,13 +34,13 @@ def get_config(arg: str = "sst2"):
       f"finetune_text:{arg}: wanted one of {', '.join(_TASKS)}, perhaps with "
       ",runlocal behind it"
     )
-  config = common.base_config()
+  config = common.base_config("text")
   config.model.dtype = "bfloat16"
   config.train.batch_size = 32
   config.train.epochs = 3.0
   config.evals.every = 0
   config.evals.batch_size = 128
-  config = finetuning.text(common.runlocal(config, rest))
+  config = common.runlocal(config, rest)
   config.input.task = name
   if name in _CHINESE:
     config.language = "zh"

@@ -17,7 +17,7 @@ order. The paper's model reaches 73.1 (Q->A), 74.8 (QA->R), 54.9 (Q->AR; its own
 README); not run here. Hardware: one 80 GB GPU or a TPU.
 """
 
-from configs import common, finetuning
+from configs import common
 
 OBJECTIVES = {
   "both": ("answer", "rationale"),
@@ -33,7 +33,7 @@ def get_config(arg: str = "both"):
     raise ValueError(
       f"finetune_vcr:{arg}: wanted {', '.join(OBJECTIVES)} or runlocal"
     )
-  config = finetuning.vcr(common.base_config())
+  config = common.base_config("vcr")
   config.model.dtype = "bfloat16"
   config.train.batch_size = 64
   config.train.epochs = 5.0

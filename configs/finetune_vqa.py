@@ -16,11 +16,11 @@ InterBERT has published neither recipe nor score: 20 epochs of 256 questions at
 or a TPU.
 """
 
-from configs import common, finetuning
+from configs import common
 
 
 def get_config(arg: str = ""):
-  config = finetuning.vqa(common.base_config())
+  config = common.base_config("vqa")
   config.model.dtype = "bfloat16"
   config.train.batch_size = 256
   config.train.epochs = 20.0

@@ -12,17 +12,19 @@ the 100 test scenes: image retrieval R@1 0.42, R@10 0.88; text retrieval R@1
 from configs import common
 
 
-def get_config(arg: str = "openmoji"):
-  if arg not in ("openmoji", "shapes"):
-    raise ValueError(f"quickstart:{arg}: wanted openmoji or shapes")
-  config = common.base_config()
-  data = common.cache_dir(f"sample_{arg}")
-  config.input.store = f"{data}/regions"
-  config.input.annotations = f"{data}/captions_en.jsonl"
+def small_config(task: str, mode: str):
+  """A task on the sample data of a mode, with a model that suits it."""
+  if mode not in ("openmoji", "shapes"):
+    raise ValueError(f"quickstart:{mode}: wanted openmoji or shapes")
+  config = common.base_config(task)
+  data = common.cache_dir(f"sample_{mode}")
   config.input.vocab = f"{data}/vocab_en.txt"
-  # The regions with the highest scores: the objects' own boxes (at most four)
-  # and then the best of the shifted ones.
-  config.input.max_regions = 8
+  if "store" in config.input:  # not of texts alone
+    config.input.store = f"{data}/regions"
+    config.input.annotations = f"{data}/captions_en.jsonl"
+    # The regions with the highest scores: the objects' own boxes (at most
+    # four) and then the best of the shifted ones.
+    config.input.max_regions = 8
   config.input.max_text_length = 24
 
   # Wider models memorise the scenes instead of learning words.
@@ -46,6 +48,13 @@ def get_config(arg: str = "openmoji"):
   config.model.region_attention_dropout = 0.0
   config.model.pooled_dropout = 0.0
 
+  config.evals.every = 0
+  config.evals.batch_size = 100
+  return config
+
+
+def get_config(arg: str = "openmoji"):
+  config = small_config("pretrain", arg)
   config.task.text_masking.rule = "token"
   config.task.text_masking.rate = 0.15
   # Captions of other images say nothing about these regions.
@@ -60,8 +69,6 @@ def get_config(arg: str = "openmoji"):
   config.optim.warmup_fraction = 0.05
 
   config.evals.every = 1000
-  config.evals.batch_size = 100
   config.evals.retrieval_images = 40
   config.evals.pairs_per_step = 400
-  config.checkpoint.save_every = 1000
   return config

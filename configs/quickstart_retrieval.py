@@ -7,11 +7,11 @@
 Hardware: 2 CPU cores, about 2 minutes.
 """
 
-from configs import finetuning, quickstart
+from configs import quickstart
 
 
 def get_config(arg: str = "openmoji"):
-  config = finetuning.retrieval(quickstart.get_config(arg))
+  config = quickstart.small_config("retrieval", arg)
   config.input.random_texts = 2
   config.input.hard_texts = 0  # :near_images with a mined table
   config.input.random_images = 1
@@ -19,6 +19,5 @@ def get_config(arg: str = "openmoji"):
   config.train.batch_size = 16
   config.train.steps = 600
   config.optim.lr = 5e-4
-  config.optim.warmup_fraction = 0.1
-  config.evals.every = 0
+  config.evals.pairs_per_step = 400
   return config

@@ -17,7 +17,7 @@ openmoji, seed 0): kinds 1.00 accuracy; pairs 0.77 accuracy and F1, from random
 parameters 0.61 and 0.66; overlap 0.53 Pearson, from random parameters 0.25.
 """
 
-from configs import common, finetuning, quickstart
+from configs import common, quickstart
 
 TASKS = {
   "kinds": ("kinds_en", "sst2"),
@@ -31,7 +31,7 @@ def get_config(arg: str = "kinds"):
   name, _, mode = arg.partition(",")
   if name not in TASKS:
     raise ValueError(f"quickstart_text:{arg}: wanted one of {', '.join(TASKS)}")
-  config = finetuning.text(quickstart.get_config(mode or "openmoji"))
+  config = quickstart.small_config("text", mode or "openmoji")
   folder, config.input.task = TASKS[name]
   data = common.cache_dir(f"sample_{mode or 'openmoji'}")
   config.language = "zh" if name.endswith("_zh") else "en"
@@ -40,10 +40,6 @@ def get_config(arg: str = "kinds"):
   config.input.max_text_length = 64
 
   config.train.batch_size = 32
-  config.train.steps = None
   config.train.epochs = 3.0
   config.optim.lr = 5e-4
-  config.optim.warmup_fraction = 0.1
-  config.evals.every = 0
-  config.evals.batch_size = 100
   return config

@@ -12,24 +12,20 @@ Hardware: 2 CPU cores, about a minute. Expected on the validation scenes: Q->A
 0.06.
 """
 
-from configs import common, finetuning, quickstart
+from configs import common, quickstart
 
 
 def get_config(arg: str = "openmoji"):
-  config = finetuning.vcr(quickstart.get_config(arg))
+  config = quickstart.small_config("vcr", arg)
   data = common.cache_dir(f"sample_{arg}")
   config.input.annotations = f"{data}/vcr"
   config.input.ground_truth = f"{data}/regions_objects"
   config.input.images = f"{data}/images"
-  # The objects and the first of the detected regions.
-  config.input.max_regions = 8
   config.input.max_text_length = 40
   config.input.max_answer_length = 24
 
   config.train.batch_size = 32
   config.train.steps = 250
   config.optim.lr = 1e-3
-  config.optim.warmup_fraction = 0.1
-  config.evals.every = 0
   config.evals.batch_size = 40
   return config

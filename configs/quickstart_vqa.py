@@ -12,13 +12,12 @@ answer to each type of question is right in 0.33 (measured, openmoji, three
 seeds: docs/results.md).
 """
 
-from configs import common, finetuning, quickstart
+from configs import common, quickstart
 
 
 def get_config(arg: str = "openmoji"):
-  config = finetuning.vqa(quickstart.get_config(arg))
+  config = quickstart.small_config("vqa", arg)
   config.input.annotations = common.cache_dir(f"sample_{arg}", "vqa")
-  config.input.max_regions = 8
   config.input.max_text_length = 20
   config.input.min_answer_count = 3
 
@@ -29,7 +28,5 @@ def get_config(arg: str = "openmoji"):
   config.train.batch_size = 64
   config.train.steps = 1500
   config.optim.lr = 1e-3
-  config.optim.warmup_fraction = 0.1
   config.evals.every = 500
-  config.evals.batch_size = 100
   return config

@@ -76,7 +76,7 @@ def _check_output(path: pathlib.Path) -> None:
 
 
 def _read_config(path: pathlib.Path):
-  from interbert_jax.model.config import config_from_official
+  from interbert_jax.weights.official_config import config_from_official
 
   try:
     return config_from_official(path)
@@ -184,27 +184,21 @@ def _export_weights(
   _check_output(output)
 
   from interbert_jax.checkpoints.params import load_params
-  from interbert_jax.model.config import InterBertConfig
+  from interbert_jax.weights.export_folder import model_of
   from interbert_jax.weights.official import params_to_torch
   from interbert_jax.weights.weights_file import write_safetensors
 
   params, meta = load_params(source)
-  known = {field.name for field in dataclasses.fields(InterBertConfig)}
-  model = meta.get("model", {})
-  if set(model) != known:
-    raise CheckpointError(
-      f"{source}: the checkpoint's model has other fields than this code's: "
-      f"{sorted(set(model) ^ known)}; convert it with the version that wrote it"
-    )
+  model = model_of(meta.get("model", {}), path=source)
   try:
-    state_dict = params_to_torch(params, InterBertConfig(**model))
+    state_dict = params_to_torch(params, model)
   except ValueError as error:
     raise CheckpointError(f"{source}: {error}") from error
   print(f"read {source}: {len(state_dict)} tensors", end="")
   print(f", {_count(params):,} parameters")
   metadata = {
     "format": "pt",  # names and layout are torch's
-    "model": json.dumps(model, sort_keys=True),
+    "model": json.dumps(dataclasses.asdict(model), sort_keys=True),
     "step": str(meta.get("step", 0)),
   }
   write_safetensors(output, state_dict, metadata)

@@ -16,40 +16,23 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from interbert_jax.contract.batch_sizes import check_shared
-from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.batch_sizes import (
+  ParallelSettings,
+  check_devices_divide,
+)
 
 AXIS = "data"
-MODES = ("jit", "pmap")
-SHARDINGS = ("replicated", "zero1", "fsdp")
-
-
-def check_layout(mode: str, sharding: str) -> None:
-  """Refuses what is unknown, or does not go together."""
-  if mode not in MODES:
-    raise ConfigError(f"parallel.mode is {mode!r}; wanted one of {MODES}")
-  if sharding not in SHARDINGS:
-    raise ConfigError(
-      f"parallel.sharding is {sharding!r}; wanted one of {SHARDINGS}"
-    )
-  if mode == "pmap" and sharding != "replicated":
-    raise ConfigError(
-      f"parallel.sharding {sharding!r} needs parallel.mode 'jit'; pmap keeps "
-      "a whole copy on every device"
-    )
 
 
 class Parallel:
   """`jit` over all devices.
 
   Args:
-    sharding: "replicated"; "zero1", optimiser state and moving average spread
-      over the devices; "fsdp", parameters as well.
+    sharding: see `ParallelSettings`.
     devices: all by default.
   """
 
-  def __init__(self, *, sharding: str = "replicated", devices=None):
-    check_layout("jit", sharding)
+  def __init__(self, *, sharding: str, devices=None):
     self.sharding = sharding
     self.devices = list(devices or jax.devices())
     self.mesh = jax.make_mesh(
@@ -64,7 +47,7 @@ class Parallel:
 
   def check_batch_size(self, batch_size: int, *, name: str) -> None:
     """Raises ConfigError where the batch cannot be split over the devices."""
-    check_shared(batch_size, len(self.devices), name=name)
+    check_devices_divide(batch_size, len(self.devices), name=name)
 
   def _spread(self, x) -> NamedSharding:
     """Splits the longest axis that divides evenly; small arrays stay whole."""
@@ -216,8 +199,7 @@ class Parallel:
 class PmapParallel(Parallel):
   """`jax.pmap`: every array of the state has a leading device axis."""
 
-  def __init__(self, *, sharding: str = "replicated", devices=None):
-    check_layout("pmap", sharding)
+  def __init__(self, *, sharding: str, devices=None):
     super().__init__(sharding=sharding, devices=devices)
     self.local = [
       d for d in self.devices if d.process_index == jax.process_index()
@@ -275,12 +257,11 @@ def _first_copy(tree):
   return jax.tree.map(lambda x: x.addressable_shards[0].data.squeeze(0), tree)
 
 
-def make_parallel(
-  *, mode: str = "jit", sharding: str = "replicated", devices=None
-) -> Parallel:
-  check_layout(mode, sharding)
-  return {"jit": Parallel, "pmap": PmapParallel}[mode](
-    sharding=sharding, devices=devices
+def make_parallel(*, devices=None, **options: str) -> Parallel:
+  """The devices, all by default; `options` are fields of ParallelSettings."""
+  settings = ParallelSettings(**options)
+  return {"jit": Parallel, "pmap": PmapParallel}[settings.mode](
+    sharding=settings.sharding, devices=devices
   )
 
 

@@ -1,18 +1,19 @@
 """Every configuration loads, says how to run it, and trains."""
 
 import importlib
-import inspect
 import pathlib
 
 import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from configs import common, finetuning
+from configs import common
+from interbert_jax.app.settings import overrides
+from interbert_jax.app.settings.validate import read_experiment
 from interbert_jax.app.train import run_training
+from interbert_jax.contract.errors import ConfigError
 from interbert_jax.model.config import make_config
 from interbert_jax.run.metric_writer import read_metrics
-from interbert_jax.training.optim import make_optimizer
 from tests.support.tiny_data import (
   make_records,
   write_captions,
@@ -25,7 +26,7 @@ CONFIGS = pathlib.Path(common.__file__).parent
 NAMES = sorted(
   path.stem
   for path in CONFIGS.glob("*.py")
-  if path.stem not in ("__init__", "common", "finetuning")
+  if path.stem not in ("__init__", "common")
 )
 
 
@@ -44,9 +45,7 @@ def test_it_loads_and_says_how_to_run_it(name):
   assert "Hardware" in module.__doc__
   config = module.get_config()
   keys = {key for key, _ in leaves(config)}
-  base = common.base_config()
-  if config.task.name != "pretrain":
-    base = getattr(finetuning, config.task.name)(base)
+  base = common.base_config(config.task.name)
   assert keys == {key for key, _ in leaves(base)}
   # Lists cannot be overridden on the command line.
   assert not [key for key, value in leaves(config) if isinstance(value, list)]
@@ -54,51 +53,17 @@ def test_it_loads_and_says_how_to_run_it(name):
     module.get_config("nonsense")
 
 
-@pytest.mark.parametrize(
-  ("module", "first"),
-  [
-    (common, "def base_config() -> ConfigDict:"),
-    (finetuning, "def retrieval(config: ConfigDict) -> ConfigDict:"),
-  ],
-)
-def test_every_key_has_a_comment(module, first):
-  """On its line, or on a line of comments above it or its group."""
-  lines = pathlib.Path(module.__file__).read_text().splitlines()
-  body = lines[lines.index(first) :]
-  explained = False
-  for line in body:
-    stripped = line.strip()
-    if not stripped or stripped.endswith("ConfigDict()"):
-      explained = False
-    elif stripped.startswith("#"):
-      explained = True
-    elif stripped.startswith("config."):
-      obvious = stripped.split(" = ")[0].rsplit(".", 1)[1] in OBVIOUS
-      assert explained or "#" in stripped or obvious, line
-
-
-# Their names say what the comment would.
-OBVIOUS = {
-  "hidden_size",
-  "num_interaction_layers",
-  "num_text_layers",
-  "num_region_layers",
-  "region_num_heads",
-  "mlp_dim",
-  "region_mlp_dim",
-  "max_position_embeddings",
-  "type_vocab_size",
-  "pooler_dim",
-  "hidden_dropout",
-  "attention_dropout",
-  "region_hidden_dropout",
-  "region_attention_dropout",
-  "pooled_dropout",
-  "initializer_range",
-  "b1",
-  "b2",
-  "eps",
-}
+@pytest.mark.parametrize("task", common.TASKS)
+def test_every_setting_is_explained(task):
+  """In one line that reads alone: it begins with no word that points back."""
+  lines = list(
+    common.describe(common.experiment_class(task), common.base_config(task))
+  )
+  keys = {line.partition(" = ")[0] for line in lines}
+  assert keys >= {key for key, _ in leaves(common.base_config(task))}
+  for line in lines:
+    about = line.partition(": ")[2]
+    assert len(about) > 10 and not about.startswith(("of ", "Of ")), line
 
 
 def test_pretraining_is_the_published_shape():
@@ -193,24 +158,69 @@ OVERRIDES = {
 }
 
 
-def test_the_optimiser_on_the_command_line(monkeypatch):
-  words = [f"--config.{key}={text}" for key, (text, _) in OVERRIDES.items()]
-  # ml_collections looks at the words themselves for what is overridden.
-  monkeypatch.setattr("sys.argv", ["main.py", *words])
-  values = flags.FlagValues()
+def typed_config(config, *words):
+  """A configuration with a command line's words, and what they set."""
+  overrides.accept_none()
+  values, argv = flags.FlagValues(), ["main.py", *words]
   found = config_flags.DEFINE_config_dict(
-    "config", common.base_config(), flag_values=values
+    "config", config, flag_values=values, sys_argv=argv
   )
-  values(["main.py", *words])
-  config = dict(leaves(found.value))
+  values(argv)
+  return found.value, values["config"].override_values
+
+
+def test_the_optimiser_on_the_command_line():
+  words = [f"--config.{key}={text}" for key, (text, _) in OVERRIDES.items()]
+  found, _ = typed_config(common.base_config(), *words)
+  config = dict(leaves(found))
   wanted = {key: value for key, (_, value) in OVERRIDES.items()}
   assert {key: config[key] for key in wanted} == wanted
   optim_keys = {key for key in config if key.startswith("optim.")}
   assert optim_keys <= set(OVERRIDES)
 
 
-def test_every_key_of_the_optimiser_is_read():
-  """The section goes whole to its owner: neither side has a key more."""
-  found = inspect.signature(make_optimizer).parameters
-  known = set(found) - {"params", "total_steps", "steps_per_epoch"}
-  assert known == set(common.base_config().optim)
+NONE = {
+  "train.epochs": 3.0,  # a number
+  "train.steps": 5,  # a whole number
+  "model.fusion": "sum",  # words
+  "input.captions.captions_per_image": 2,
+}
+
+
+@pytest.mark.parametrize("key", NONE)
+def test_none_can_be_typed(key):
+  config = common.base_config()
+  *sections, name = key.split(".")
+  section = config
+  for part in sections:
+    section = section[part]
+  section[name] = NONE[key]
+  found, typed = typed_config(config, f"--config.{key}=None")
+  assert dict(leaves(found))[key] is None
+  assert typed == {key: None}
+
+
+def test_what_may_not_be_none_is_refused_by_its_name():
+  config = common.base_config()
+  config.train.steps = 1
+  found, _ = typed_config(config, "--config.optim.lr=None")
+  with pytest.raises(ConfigError, match="optim.lr is None; wanted more than 0"):
+    read_experiment(found)
+
+
+@pytest.mark.parametrize(
+  ("typed", "wanted"),
+  [
+    (("steps=7",), (7, None)),
+    (("epochs=2.5",), (None, 2.5)),
+    (("steps=None", "epochs=2"), (None, 2)),
+    (("steps=7", "epochs=2"), (7, 2)),  # which is refused
+    (("log_every=3",), (None, 4)),
+  ],
+)
+def test_the_length_that_is_typed_counts(typed, wanted):
+  config = common.base_config()
+  config.train.epochs = 4.0
+  found, values = typed_config(config, *(f"--config.train.{t}" for t in typed))
+  overrides.keep_typed_length(found, values)
+  assert (found.train.steps, found.train.epochs) == wanted

@@ -44,13 +44,12 @@ ALLOWED = {
   "input_pipeline.text": "contract",
   "input_pipeline.formats": "contract",
   "input_pipeline.store": "contract",
-  "input_pipeline.batches": "contract annotations text store",
+  "input_pipeline.batches": "contract store",
   "input_pipeline.negatives": "contract store",
   "input_pipeline.catalogues": "contract annotations text store",
   "input_pipeline.conversion": "contract formats store",
   "input_pipeline.checks": "contract annotations text store",
   "input_pipeline.tasks": "contract annotations text store batches negatives",
-  "input_pipeline.build": "contract tasks",
   "input_pipeline.check": "contract checks",
   "input_pipeline.convert": "contract formats store conversion",
   "input_pipeline.export": "contract store",
@@ -80,40 +79,32 @@ TRAIN_TWO_STEPS = """
 from interbert_jax.checkpoints.params import load_params
 from interbert_jax.parallel import make_parallel
 from interbert_jax.training.train import train_and_evaluate
+from tests.support.line_task import BatchData, run_settings
 from tests.support.tiny_task import BATCH, DIMS, tiny_batches, tiny_task
 
 workdir = sys.argv[1]
-train_and_evaluate(
-  workdir=workdir,
-  task=tiny_task(dropout=False),
-  parallel=make_parallel(),
-  train_batches=tiny_batches,
-  evaluators={},
-  dims=DIMS,
-  meta={},
-  resume_keys=(),
-  seed=0,
+settings = run_settings(
+  steps=2,
   batch_size=BATCH,
-  total_steps=2,
   log_every=1,
-  eval_every=0,
-  optim_config=dict(
-    lr=1e-3, warmup_steps=1, weight_decay=0.01, clip_norm=1.0,
-    b1=0.9, b2=0.999, eps=1e-6,
-  ),
+  optim_config=dict(lr=1e-3, warmup_steps=1),
   checkpoint_config=dict(save_every=2, best_metric=""),
+)
+data, parallel = BatchData(tiny_batches, DIMS), make_parallel()
+train_and_evaluate(
+  tiny_task(dropout=False), data, {}, settings, parallel, workdir
 )
 assert load_params(workdir + "/checkpoints/2")[1]["step"] == 2
 """
 
 MAKE_A_BATCH = """
 import pathlib
-from input_pipeline.tasks.pretrain import PretrainData
 from tests.support import tiny_data
 
 root = pathlib.Path(sys.argv[1])
 tiny_data.write_tiny_store(root / "store", tiny_data.make_records(11))
-data = PretrainData(
+data = tiny_data.build(
+  "pretrain",
   store=root / "store",
   annotations=tiny_data.write_captions(root / "captions.jsonl"),
   vocab=tiny_data.write_vocab(root / "vocab.txt"),

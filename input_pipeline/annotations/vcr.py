@@ -14,8 +14,8 @@ from input_pipeline.annotations.image_ids import vcr_number
 from input_pipeline.annotations.reader import value_of
 from input_pipeline.annotations.source import Source
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.vcr import CHOICES
 
-CHOICES = 4
 # A word, or the numbers of objects: [0, 2] stands for "person1 and person3".
 Words = tuple[str | tuple[int, ...], ...]
 

@@ -8,18 +8,16 @@ the function; without it threads do, with the same batches.
 import collections
 import concurrent.futures
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from input_pipeline.store.host_tf import host_tensorflow
+from interbert_jax.contract.batch import Batch, Shapes
 from interbert_jax.contract.errors import DataError
 
 READERS = 2  # batches read at a time
 PREFETCH = 2  # batches that wait for the device
-
-Batch = dict[str, np.ndarray]
-Signature = Mapping[str, tuple[tuple[int, ...], np.dtype]]
 
 
 def step_batches(
@@ -27,7 +25,7 @@ def step_batches(
   last_step: int,
   *,
   read: Callable[[int], Batch],
-  signature: Signature,
+  shapes: Shapes,
   engine: str = "auto",
 ) -> Iterator[Batch]:
   """Yields the batches of steps first_step .. last_step - 1, in order.
@@ -36,7 +34,7 @@ def step_batches(
     first_step: the first one.
     last_step: one after the last one.
     read: step -> batch; runs in several threads at once.
-    signature: shape and dtype of each array of a batch.
+    shapes: shape and dtype of each array of a batch.
     engine: tf.data or threads; auto is tf.data where TensorFlow is installed.
   """
   if engine == "auto":
@@ -46,11 +44,11 @@ def step_batches(
     raise DataError(
       f"found {engine!r}, wanted auto, {' or '.join(ENGINES)}", field="engine"
     )
-  return ENGINES[engine](first_step, last_step, read=read, signature=signature)
+  return ENGINES[engine](first_step, last_step, read=read, shapes=shapes)
 
 
 def _tf_data(
-  first_step: int, last_step: int, *, read, signature: Signature
+  first_step: int, last_step: int, *, read, shapes: Shapes
 ) -> Iterator[Batch]:
   tf = host_tensorflow()
   failures: dict[int, Exception] = {}
@@ -61,22 +59,20 @@ def _tf_data(
     except Exception as error:
       # TensorFlow would print it with a traceback, and pass on its text alone.
       failures[int(step)] = error
-      batch = {k: np.zeros(shape, d) for k, (shape, d) in signature.items()}
+      batch = {k: np.zeros(shape, d) for k, (shape, d) in shapes.items()}
     # TensorFlow takes aligned arrays as they are: nothing is copied.
-    return [batch[key] for key in signature]
+    return [batch[key] for key in shapes]
 
   def load(step):
     values = tf.numpy_function(
       read_in_order,
       [step],
-      [tf.as_dtype(dtype) for _, dtype in signature.values()],
+      [tf.as_dtype(dtype) for _, dtype in shapes.values()],
       stateful=False,
     )
     return {
       key: tf.ensure_shape(value, shape)
-      for (key, (shape, _)), value in zip(
-        signature.items(), values, strict=True
-      )
+      for (key, (shape, _)), value in zip(shapes.items(), values, strict=True)
     }
 
   options = tf.data.Options()
@@ -97,9 +93,9 @@ def _tf_data(
 
 
 def _threads(
-  first_step: int, last_step: int, *, read, signature: Signature
+  first_step: int, last_step: int, *, read, shapes: Shapes
 ) -> Iterator[Batch]:
-  del signature  # arrays have their shapes
+  del shapes  # arrays have their shapes
   steps = iter(range(first_step, last_step))
   running: collections.deque = collections.deque()
   pool = concurrent.futures.ThreadPoolExecutor(READERS, "read")
@@ -122,7 +118,7 @@ def _threads(
 ENGINES = {"tf.data": _tf_data, "threads": _threads}
 
 
-def shard_rows(batch_size: int, shard_index: int, shard_count: int) -> slice:
+def rows_of_shard(batch_size: int, shard_index: int, shard_count: int) -> slice:
   """The contiguous rows of the global batch that belong to a shard."""
   if not 0 <= shard_index < shard_count:
     raise DataError(
@@ -138,23 +134,6 @@ def shard_rows(batch_size: int, shard_index: int, shard_count: int) -> slice:
     )
   rows = batch_size // shard_count
   return slice(shard_index * rows, (shard_index + 1) * rows)
-
-
-def text_specs(
-  max_text_length: int, *, words: bool
-) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-  """Name -> (shape of an example, dtype) of all that is not regions."""
-  specs = {
-    "text_ids": ((max_text_length,), np.dtype("int32")),
-    "text_length": ((), np.dtype("int32")),
-    "is_match": ((), np.dtype("int32")),
-    "example_id": ((), np.dtype("int32")),
-    "position": ((), np.dtype("int32")),
-    "example_weight": ((), np.dtype("float32")),
-  }
-  if words:
-    specs["text_word_start"] = (max_text_length,), np.dtype(bool)
-  return specs
 
 
 def check_steps(first_step: int, last_step: int, batch_size: int):

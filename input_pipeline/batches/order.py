@@ -61,7 +61,7 @@ class SharedOrder:
     self, share_of_example: np.ndarray, *, seed: int, batch_size: int
   ):
     shares = int(share_of_example.max()) + 1
-    check_share_rows(shares, batch_size)
+    check_shares_divide_batch(shares, batch_size)
     self._rows = batch_size // shares
     self._batch_size = batch_size
     self._examples = [
@@ -179,27 +179,15 @@ def pair_captions(
   return np.where(is_match, own_captions, other), is_match
 
 
-def check_shares(shares: int, num_images: int, host: tuple[int, int]) -> int:
-  """Refuses shares that hosts or images cannot be dealt out to."""
-  _, hosts = host
+def check_shares_have_images(shares: int, num_images: int):
+  """Refuses more shares than there are images to deal out."""
   if not 1 <= shares <= num_images:
     raise DataError(
       f"found {shares}, wanted 1 to the {num_images} images", field="shares"
     )
-  check_host_shares(shares, hosts)
-  return shares
 
 
-def check_share_rows(shares: int, batch_size: int):
-  """Refuses batches that are no whole rows of every share."""
-  if batch_size % shares:
-    raise DataError(
-      f"found {batch_size}, wanted a multiple of the {shares} shares",
-      field="batch_size",
-    )
-
-
-def check_host_shares(shares: int, hosts: int):
+def check_hosts_divide_shares(shares: int, hosts: int):
   """Refuses shares that cannot be dealt out to the hosts."""
   if shares > 1 and shares % hosts:
     raise DataError(
@@ -207,20 +195,13 @@ def check_host_shares(shares: int, hosts: int):
     )
 
 
-def check_mismatches(num_images: int, mismatch_prob: float, *, file: object):
-  """Refuses probabilities that are none, and mismatches of a single image."""
-  check_share("mismatch_prob", mismatch_prob)
-  if mismatch_prob > 0 and num_images < 2:
+def check_shares_divide_batch(shares: int, batch_size: int):
+  """Refuses batches that are no whole rows of every share."""
+  if batch_size % shares:
     raise DataError(
-      "found captions of a single image: no caption can be a mismatch",
-      file=file,
-      hint="set mismatch_prob=0 or add images",
+      f"found {batch_size}, wanted a multiple of the {shares} shares",
+      field="batch_size",
     )
-
-
-def check_share(name: str, value: float):
-  if not 0 <= value <= 1:
-    raise DataError(f"found {value}, wanted 0 to 1", field=name)
 
 
 def position_hash(positions: np.ndarray, seed: int, stream: int) -> np.ndarray:

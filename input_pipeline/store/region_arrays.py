@@ -3,6 +3,7 @@
 Dimensions: B images, R region slots, E feature width, C region classes.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,27 +11,29 @@ import numpy as np
 
 from input_pipeline.store.buffers import BufferPool
 from input_pipeline.store.schema import Layout
+from interbert_jax.contract.batch import Shapes, array_shapes, image_spec
 
 
-def array_specs(
-  layout: Layout, *, max_regions: int, class_probs: bool
-) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-  """Name -> (shape without B, dtype) of the arrays of a batch."""
-  wanted = {"features", "boxes", "feature_scale"}
-  wanted |= {"class_probs"} if class_probs else set()
-  specs = {
-    f"region_{field}": (
-      (max_regions,) if width is None else (max_regions, width),
-      dtype,
-    )
-    for field, (width, dtype) in layout.arrays.items()
-    if field in wanted
-  }
-  return {
-    **specs,
-    "num_regions": ((), np.dtype("int32")),
-    "image_size": ((2,), np.dtype("int32")),
-  }
+def image_shapes(
+  layout: Layout,
+  *,
+  max_regions: int,
+  class_probs: bool = False,
+  with_global: bool = False,
+) -> Shapes:
+  """Name -> (shape, dtype) of what a batch has of one image."""
+  spec = image_spec(
+    layout.feature_encoding, class_probs=class_probs, with_global=with_global
+  )
+  dims = {"R": max_regions, "E": layout.feature_dim, "C": layout.num_classes}
+  shapes = array_shapes(spec, {"B": 1, **dims})
+  return {key: (shape[1:], dtype) for key, (shape, dtype) in shapes.items()}
+
+
+def bytes_of(shapes: Shapes) -> int:
+  return sum(
+    math.prod(shape) * dtype.itemsize for shape, dtype in shapes.values()
+  )
 
 
 class Slots(NamedTuple):
@@ -42,16 +45,16 @@ class Slots(NamedTuple):
   @classmethod
   def new(
     cls,
-    specs: Mapping[str, tuple[tuple[int, ...], np.dtype]],
+    shapes: Shapes,
     count: int,
     *,
     pool: BufferPool | None = None,
   ) -> "Slots":
-    """Fresh arrays of the given `array_specs`, all of whose places are free."""
+    """Fresh arrays of `image_shapes`, all of whose places are free."""
     empty = np.empty if pool is None else pool.empty
     arrays = {
       name: empty((count, *shape), dtype)
-      for name, (shape, dtype) in specs.items()
+      for name, (shape, dtype) in shapes.items()
     }
     return cls(arrays, np.arange(count))
 

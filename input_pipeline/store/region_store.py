@@ -24,7 +24,7 @@ from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.store.buffers import BufferPool
 from input_pipeline.store.manifest import broken_fields
 from input_pipeline.store.quantise import dequantise
-from input_pipeline.store.region_arrays import Slots, array_specs
+from input_pipeline.store.region_arrays import Slots, image_shapes
 from input_pipeline.store.schema import Layout
 from input_pipeline.store.shard import file_sha256
 from interbert_jax.contract.errors import (
@@ -256,10 +256,10 @@ class RegionStore:
       [B, R, C] float16 where asked for. 0 after num_regions.
     """
     if into is None:
-      specs = array_specs(
+      shapes = image_shapes(
         self.layout, max_regions=max_regions, class_probs=class_probs
       )
-      into = Slots.new(specs, len(rows), pool=pool)
+      into = Slots.new(shapes, len(rows), pool=pool)
     for number, row in enumerate(rows):
       try:
         record = self.record(row)

@@ -23,7 +23,7 @@ import numpy as np
 from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.store.buffers import BufferPool
 from input_pipeline.store.manifest import broken_fields, is_count, is_file_name
-from input_pipeline.store.region_arrays import Slots, array_specs
+from input_pipeline.store.region_arrays import Slots, image_shapes
 from input_pipeline.store.region_store import (
   RegionStore,
   read_image_ids,
@@ -144,10 +144,10 @@ class StagedStore:
         raise error
       bad.meet(error)
     if into is None:
-      specs = array_specs(
+      shapes = image_shapes(
         self.layout, max_regions=max_regions, class_probs=class_probs
       )
-      into = Slots.new(specs, len(rows), pool=pool)
+      into = Slots.new(shapes, len(rows), pool=pool)
     shards, inside = np.divmod(rows, self._per_shard)
     where = list(
       zip(into.places.tolist(), shards.tolist(), inside.tolist(), strict=True)

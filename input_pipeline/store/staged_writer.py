@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from input_pipeline.store.bad_records import BadRecords
-from input_pipeline.store.region_arrays import array_specs
+from input_pipeline.store.region_arrays import bytes_of, image_shapes
 from input_pipeline.store.region_store import IMAGE_IDS, RegionStore
 from input_pipeline.store.shard import sync, write_json
 from input_pipeline.store.staged_store import (
@@ -21,6 +21,7 @@ from input_pipeline.store.staged_store import (
   file_crc32,
   read_staged,
 )
+from interbert_jax.contract.batch import Shapes
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.progress import Progress
 
@@ -141,12 +142,10 @@ def _stage(
         hint="remove the directory, or stage elsewhere",
       )
     return StagedStore(directory)
-  specs = array_specs(
+  shapes = image_shapes(
     store.layout, max_regions=max_regions, class_probs=class_probs
   )
-  needed = len(rows) * sum(
-    int(np.prod(shape)) * dtype.itemsize for shape, dtype in specs.values()
-  )
+  needed = len(rows) * bytes_of(shapes)
   building = directory.with_name(f".{directory.name}.unfinished-stage")
   shutil.rmtree(building, ignore_errors=True)
   building.mkdir(parents=True)
@@ -164,8 +163,8 @@ def _stage(
       files |= _write_shard(
         store,
         part,
-        {name: building / f"{name}-{shard:05d}.npy" for name in specs},
-        specs=specs,
+        {name: building / f"{name}-{shard:05d}.npy" for name in shapes},
+        shapes=shapes,
         max_regions=max_regions,
         class_probs=class_probs,
         progress=progress,
@@ -181,7 +180,7 @@ def _stage(
         "num_images": len(rows),
         "max_regions": max_regions,
         "images_per_shard": IMAGES_PER_SHARD,
-        "arrays": list(specs),
+        "arrays": list(shapes),
         "files": files,
         "manifest": store.manifest,
       },
@@ -203,7 +202,7 @@ def _write_shard(
   rows: np.ndarray,
   paths: dict[str, pathlib.Path],
   *,
-  specs: dict[str, tuple[tuple[int, ...], np.dtype]],
+  shapes: Shapes,
   max_regions: int,
   class_probs: bool,
   progress: Progress | None,
@@ -213,7 +212,7 @@ def _write_shard(
   crcs = {}
   with contextlib.ExitStack() as stack:
     files = {n: stack.enter_context(p.open("wb")) for n, p in paths.items()}
-    for name, (shape, dtype) in specs.items():
+    for name, (shape, dtype) in shapes.items():
       header = _npy_header((len(rows), *shape), dtype)
       files[name].write(header)
       crcs[name] = zlib.crc32(header)

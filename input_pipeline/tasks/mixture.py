@@ -4,23 +4,26 @@ Every batch holds of each corpus its share, and each corpus goes through epochs
 of its own, every example once. As in pretrain.py a batch is a function of its
 step, whatever the number of hosts and however often a run was resumed.
 
-Dimensions: n rows of a batch.
+Dimensions: n rows of a batch, L text slots.
 """
 
+import dataclasses
 import hashlib
-import json
 import pathlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from input_pipeline.batches.engine import check_steps, shard_rows, step_batches
+from input_pipeline.annotations.source import Source
 from input_pipeline.batches.order import ExampleOrder, Interleaving
+from input_pipeline.batches.reader import BatchReader
 from input_pipeline.store.buffers import BufferPool
 from input_pipeline.store.region_arrays import Slots
 from input_pipeline.tasks.pretrain import PretrainData
-from input_pipeline.tasks.text_corpus import TextCorpus
+from input_pipeline.tasks.settings import CorpusSettings, PretrainInput
+from input_pipeline.text.tokenizer import Tokenizer, pack_word_starts
+from interbert_jax.contract.batch import array_shapes
 from interbert_jax.contract.errors import DataError
 
 _WEIGHT_STEPS = 1 << 20  # to which weights are rounded
@@ -37,49 +40,70 @@ _OWN = (
 )
 
 
-class Mixture:
-  """Corpora with weights.
+class Mixture(BatchReader):
+  """The corpora of a configuration, in proportion to their weights.
+
+  Example ids count through all corpora: those with images come first.
 
   Args:
-    corpora: name -> data of one store and its captions.
-    texts: name -> text without images.
-    weights: name -> share of the examples, relative to the others; None for
-      all to be in proportion to their sizes.
+    settings: of pretraining; what is not of a corpus is the same for all.
     seed: of the run.
-    engine: what reads ahead (pipeline.py).
+    engine: as of `BatchReader`.
+    reading: further keywords of `PretrainData`.
   """
+
+  unit = "captions"
 
   def __init__(
     self,
-    corpora: Mapping[str, PretrainData],
+    settings: PretrainInput,
     *,
-    texts: Mapping[str, TextCorpus] | None = None,
-    weights: Mapping[str, float] | None = None,
     seed: int,
     engine: str = "auto",
+    **reading: Any,
   ):
-    if not corpora:
-      raise DataError("found no corpus with images", field="corpora")
-    texts = texts or {}
-    self._infos = {name: data.info for name, data in corpora.items()}
+    self._pairs = {
+      name: PretrainData(
+        _settings_of(corpus, settings, name),
+        split=corpus.split,
+        seed=seed,
+        **reading,
+      )
+      for name, corpus in settings.corpora.items()
+      if not corpus.text
+    }
+    self._infos = {name: data.info for name, data in self._pairs.items()}
     self._check_alike()
-    self._corpora = {**corpora, **texts}
-    sizes = {name: info["num_examples"] for name, info in self._infos.items()}
-    sizes |= {name: corpus.num_examples for name, corpus in texts.items()}
-    self._sizes = sizes
-    self._interleaving = Interleaving(_whole(weights or {}, sizes))
+    first = next(iter(self._pairs.values()))
+    self.spec, self.dims = first.spec, first.dims
+    words = first.facts["word_boundaries"]
+    self._texts = {
+      name: TextCorpus(
+        corpus.text,
+        tokenizer=first.tokenizer,
+        max_text_length=settings.max_text_length,
+        words=words,
+      )
+      for name, corpus in settings.corpora.items()
+      if corpus.text
+    }
+    self._corpora = {**self._pairs, **self._texts}
+    sizes = {name: c.num_examples for name, c in self._corpora.items()}
+    self._weights = {
+      name: corpus.weight
+      for name, corpus in settings.corpora.items()
+      if corpus.weight is not None
+    }
+    self._interleaving = Interleaving(_whole(self._weights, sizes))
     self._orders = [
       # Seeds of their own: corpora of one size have orders of their own.
       ExampleOrder(size, seed=seed * len(sizes) + number)
       for number, size in enumerate(sizes.values())
     ]
-    starts = np.cumsum([0, *sizes.values()])
-    self._starts = dict(zip(sizes, starts[:-1].tolist(), strict=True))
-    self._texts = texts
-    self._weights = dict(weights or {})
-    self._seed = seed
-    self._engine = engine
+    self._starts = np.cumsum([0, *sizes.values()])[:-1]
+    self._image_shapes = first.image_shapes
     self._pool = BufferPool()
+    super().__init__(num_examples=sum(sizes.values()), seed=seed, engine=engine)
 
   def _check_alike(self):
     """Stores must be of one kind, captions cut in one way."""
@@ -95,155 +119,98 @@ class Mixture:
           )
 
   @property
-  def info(self) -> dict[str, Any]:
-    """As `PretrainData.info`; counts are those of all corpora together."""
+  def facts(self) -> dict[str, Any]:
+    """As of `PretrainData`; counts are those of all corpora together."""
     first = next(iter(self._infos.values()))
-    facts = {
+    return {
       **{key: first[key] for key in first if key not in _OWN},
-      "num_examples": sum(self._sizes.values()),
       "num_images": sum(i["num_images"] for i in self._infos.values()),
       "corpora": {name: i["fingerprint"] for name, i in self._infos.items()}
       | {name: corpus.facts for name, corpus in self._texts.items()},
       "weights": self._weights,
     }
-    whole = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    return {
-      **facts,
-      "num_truncated_texts": sum(
-        i["num_truncated_texts"] for i in self._infos.values()
-      ),
-      "fingerprint": whole.hexdigest(),
-    }
 
   @property
-  def corpora(self) -> list[PretrainData]:
+  def counts(self) -> dict[str, Any]:
+    key = "num_truncated_texts"
+    return {key: sum(info[key] for info in self._infos.values())}
+
+  @property
+  def corpora(self) -> tuple[PretrainData, ...]:
     """Those with images."""
-    return [self._corpora[name] for name in self._infos]
+    return tuple(self._pairs.values())
+
+  def _number_of(self, examples: np.ndarray) -> np.ndarray:
+    """[n] the corpus that an example is of."""
+    return np.searchsorted(self._starts, examples, side="right") - 1
 
   def corpus_of(self, example_id: int) -> tuple[str, int]:
     """(name of the corpus, example in it) of an example_id of a batch."""
-    for name, start in reversed(self._starts.items()):
-      if example_id >= start:
-        return name, example_id - start
-    raise DataError(f"found {example_id}, wanted 0 or more", field="example_id")
-
-  def train_batches(
-    self,
-    first_step: int,
-    last_step: int,
-    *,
-    batch_size: int,
-    shard_index: int = 0,
-    shard_count: int = 1,
-  ) -> Iterator[dict[str, np.ndarray]]:
-    """As `PretrainData.train_batches`; example ids count through all."""
-    check_steps(first_step, last_step, batch_size)
-    rows = shard_rows(batch_size, shard_index, shard_count)
-    n = rows.stop - rows.start
-    data = next(iter(self._corpora.values()))
-    signature = data.signature(n)
-    specs = data.region_specs
-
-    def read(step: int) -> dict[str, np.ndarray]:
-      position = step * batch_size + np.arange(rows.start, rows.stop)
-      corpus, local = self._interleaving.deal(position)
-      regions = Slots.new(specs, n, pool=self._pool).arrays
-      batch = {
-        key: regions[key] if key in regions else np.zeros(shape, dtype)
-        for key, (shape, dtype) in signature.items()
-      }
-      for number, (name, found) in enumerate(self._corpora.items()):
-        places = np.flatnonzero(corpus == number)
-        if not len(places):
-          continue
-        example_id = self._orders[number].examples(local[places])
-        own = found.rows(
-          position[places], example_id, into=Slots(regions, places)
-        )
-        for key in own.keys() - regions.keys():
-          batch[key][places] = own[key]
-        batch["example_id"][places] += self._starts[name]
-      return batch
-
-    return step_batches(
-      first_step, last_step, read=read, signature=signature, engine=self._engine
-    )
-
-
-def check_corpora(corpora: Mapping[str, Mapping[str, Any]], *, shares: int):
-  """Refuses corpora that no mixture can be made of, before any is read."""
-  if shares > 1:
-    raise DataError(
-      f"found {shares}, wanted 1 with several corpora", field="shares"
-    )
-  for name, corpus in corpora.items():
-    if corpus["text"] and (corpus["store"] or corpus["annotations"]):
+    if not 0 <= example_id < self.num_examples:
       raise DataError(
-        "found text and store or annotations, wanted one of them",
-        field=f"corpora.{name}",
+        f"found {example_id}, wanted 0 to {self.num_examples - 1}",
+        field="example_id",
       )
-  if all(corpus["text"] for corpus in corpora.values()):
-    raise DataError("found no corpus with images", field="corpora")
-  weights = {
-    name: corpus["weight"]
-    for name, corpus in corpora.items()
-    if corpus["weight"] is not None
-  }
-  check_weights(weights, corpora)
+    number = int(self._number_of(np.array(example_id)))
+    return list(self._corpora)[number], example_id - int(self._starts[number])
 
+  def order(self, batch_size: int) -> Callable[[np.ndarray], np.ndarray]:
+    del batch_size
 
-def check_weights(weights: Mapping[str, float], corpora: Collection[str]):
-  """Refuses weights of some corpora alone, and those that are not above 0."""
-  if weights and set(weights) != set(corpora):
-    raise DataError(
-      f"found weights of {sorted(weights)}, wanted of {sorted(corpora)}",
-      field="weights",
-      hint="give every corpus a weight, or none",
-    )
-  if weights and min(weights.values()) <= 0:
-    raise DataError(
-      f"found {dict(weights)}, wanted numbers above 0", field="weights"
-    )
+    def examples(positions: np.ndarray) -> np.ndarray:
+      corpus, local = self._interleaving.deal(positions)
+      for number, (order, start) in enumerate(
+        zip(self._orders, self._starts, strict=True)
+      ):
+        here = corpus == number
+        local[here] = start + order.examples(local[here])
+      return local
 
+    return examples
 
-def mixture_data(
-  corpora: Mapping[str, Mapping[str, Any]], **section: Any
-) -> Mixture:
-  """The mixture that a configuration describes.
-
-  Args:
-    corpora: name -> store, annotations, split, negatives; or text, a file of
-      lines; and weight, None for all in proportion to their sizes.
-    section: keywords of `PretrainData`, the same for all corpora.
-  """
-  check_corpora(corpora, shares=section["shares"])
-  pairs, texts, weights = {}, {}, {}
-  stage_dir = section.pop("stage_dir")
-  for name, corpus in corpora.items():
-    own = dict(corpus)
-    weight, text = own.pop("weight"), own.pop("text")
-    if weight is not None:
-      weights[name] = weight
-    if text:
-      texts[name] = text
-      continue
-    directory = stage_dir and str(pathlib.Path(stage_dir) / name)
-    pairs[name] = PretrainData(**{**section, **own, "stage_dir": directory})
-  first = next(iter(pairs.values()))
-  return Mixture(
-    pairs,
-    texts={
-      name: TextCorpus(
-        path,
-        tokenizer=first.tokenizer,
-        max_text_length=section["max_text_length"],
-        word_boundaries=section["word_boundaries"],
+  def arrays(
+    self, examples: np.ndarray, position: np.ndarray
+  ) -> dict[str, np.ndarray]:
+    n, numbers = len(examples), self._number_of(examples)
+    regions = Slots.new(self._image_shapes, n, pool=self._pool).arrays
+    arrays = {
+      key: regions[key] if key in regions else np.zeros(shape, dtype)
+      for key, (shape, dtype) in array_shapes(
+        self.spec, {**self.dims, "B": n}
+      ).items()
+    }
+    for number, corpus in enumerate(self._corpora.values()):
+      places = np.flatnonzero(numbers == number)
+      if not len(places):
+        continue
+      own = corpus.arrays(
+        examples[places] - self._starts[number],
+        position[places],
+        into=Slots(regions, places),
       )
-      for name, path in texts.items()
-    },
-    weights=weights,
-    seed=section["seed"],
-    engine=section.get("engine", "auto"),
+      for key in own.keys() - regions.keys():
+        arrays[key][places] = own[key]
+    return arrays
+
+  def are_usable(
+    self, examples: np.ndarray, batch: Mapping[str, np.ndarray]
+  ) -> np.ndarray:
+    is_text = self._number_of(examples) >= len(self._pairs)
+    return is_text | super().are_usable(examples, batch)
+
+
+def _settings_of(
+  corpus: CorpusSettings, settings: PretrainInput, name: str
+) -> PretrainInput:
+  stage_dir = settings.stage_dir and str(pathlib.Path(settings.stage_dir, name))
+  return dataclasses.replace(
+    settings,
+    store=corpus.store,
+    annotations=corpus.annotations,
+    train_split=corpus.split,
+    negatives=corpus.negatives,
+    stage_dir=stage_dir,
+    corpora={},
   )
 
 
@@ -252,10 +219,72 @@ def _whole(weights: Mapping[str, float], sizes: Mapping[str, int]) -> list[int]:
 
   In proportion to sizes every example is seen as often as any other.
   """
-  check_weights(weights, sizes)
   if not weights:
     return list(sizes.values())
   total = sum(weights.values())
   return [
     max(1, round(weights[name] / total * _WEIGHT_STEPS)) for name in sizes
   ]
+
+
+class TextCorpus:
+  """Examples that have a text and no regions: matching leaves them out.
+
+  Args:
+    path: a text file of one example a line, UTF-8; blank lines are left out.
+    tokenizer: of the run.
+    max_text_length: L, special tokens included.
+    words: as of `CaptionData`.
+  """
+
+  def __init__(
+    self,
+    path: str | pathlib.Path,
+    *,
+    tokenizer: Tokenizer,
+    max_text_length: int,
+    words: str = "",
+  ):
+    texts = read_lines(pathlib.Path(path))
+    self._tokenizer = tokenizer
+    self._texts = tokenizer.encode(texts, words=words)
+    self._length = max_text_length
+    self._words = words
+    self.num_examples = len(texts)
+
+  @property
+  def facts(self) -> dict[str, Any]:
+    """What the arrays depend on."""
+    pieces = self._texts.ids.tobytes() + self._texts.offsets.tobytes()
+    return {
+      "num_examples": self.num_examples,
+      "sha256": hashlib.sha256(pieces).hexdigest(),
+    }
+
+  def arrays(
+    self, examples: np.ndarray, position: np.ndarray, *, into: Slots
+  ) -> dict[str, np.ndarray]:
+    """As of `PretrainData`; their places for regions are emptied."""
+    del position  # nothing is drawn
+    into.clear()
+    ids, length = self._tokenizer.pack(
+      self._texts, examples, max_length=self._length
+    )
+    arrays = {
+      "text_ids": ids,
+      "text_length": length,
+      "is_match": np.ones(len(ids), np.int32),
+    }
+    if self._words:
+      arrays["text_word_start"] = pack_word_starts(
+        self._texts, examples, max_length=self._length
+      )
+    return arrays
+
+
+def read_lines(path: pathlib.Path) -> list[str]:
+  """The lines that are not blank; they end at "\\n" only."""
+  texts = [line.strip() for _, line in Source(path).lines()]
+  if not texts:
+    raise DataError("found no text, wanted one example a line", file=path)
+  return texts

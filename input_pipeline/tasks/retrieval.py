@@ -10,20 +10,19 @@ text slots, R region slots, E feature width.
 """
 
 import hashlib
-import pathlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from input_pipeline.annotations import Captions
-from input_pipeline.batches.engine import Signature
-from input_pipeline.batches.image_texts import DataSource, ImageTexts
 from input_pipeline.batches.order import position_hash
-from input_pipeline.batches.reader import BatchReader, fingerprint
 from input_pipeline.negatives.table import open_table
-from input_pipeline.store.bad_records import BadRecords
-from input_pipeline.store.region_arrays import Slots
+from input_pipeline.store.quantise import dequantise
+from input_pipeline.tasks.captions import CaptionData, read_captions
+from input_pipeline.tasks.settings import CaptionInput, RetrievalInput
 from input_pipeline.text.tokenizer import Tokenizer
+from interbert_jax.contract.batch import CANDIDATES, encoded_spec
 from interbert_jax.contract.errors import DataError
 
 # Streams of the position hash; those of further draws follow one by one.
@@ -33,145 +32,65 @@ _REDRAWS = 32  # of a candidate that belongs, before all others are looked at
 _KIND = "images"  # of the table of near images
 
 
-def check_hard_texts(count: int, near_images: str | pathlib.Path):
-  """Refuses hard texts that nothing says where to find."""
-  if count and not near_images:
-    raise DataError(
-      f"found none, but {count} hard texts for each example",
-      field="near_images",
-      hint="mine them with python -m input_pipeline.mine_negatives "
-      "--kind=images, or set hard_texts to 0",
-    )
-
-
-class CandidateData:
+class CandidateData(CaptionData):
   """One split of captions, each with candidates that do not belong to it.
 
   Args:
-    seed: of the order and of the draws.
-    random_texts: captions of other images, all with the same probability.
-    hard_texts: captions of images near to the example's, after the random ones.
-    random_images: other images.
-    near_images: directory of mined images (mine_negatives.py --kind=images)
-      that hard_texts are drawn from; empty for none.
-    engine: as of `BatchReader`.
-    split: keywords of `ImageTexts`.
+    settings: of fine-tuning for retrieval.
+    reading: further keywords of `CaptionData`.
   """
 
-  def __init__(
-    self,
-    *,
-    seed: int,
-    random_texts: int = 1,
-    hard_texts: int = 0,
-    random_images: int = 1,
-    near_images: str | pathlib.Path = "",
-    engine: str = "auto",
-    **split: Any,
-  ):
-    for name, count in (
-      ("random_texts", random_texts),
-      ("hard_texts", hard_texts),
-      ("random_images", random_images),
-    ):
-      if count < 0:
-        raise DataError(f"found {count}, wanted 0 or more", field=name)
-    check_hard_texts(hard_texts, near_images)
-    self._pairs = ImageTexts(**split, class_probs=False)
-    if self._pairs.num_images < 2:
+  def __init__(self, settings: RetrievalInput, **reading: Any):
+    super().__init__(settings, class_probs=False, **reading)
+    if self.num_images < 2:
       raise DataError(
         "found captions of a single image: there is nothing to tell it from",
-        file=split["annotations"],
+        file=settings.annotations,
       )
+    self._random_texts = settings.random_texts
+    self._random_images = settings.random_images
+    # Near images are mined of the training split.
+    self._hard_texts = settings.hard_texts if self.is_training else 0
+    texts = 1 + self._random_texts + self._hard_texts
+    self.spec = encoded_spec(CANDIDATES, self.layout.feature_encoding)
+    self.dims = {**self.dims, "T": texts, "I": 1 + self._random_images}
     self._shared = SharedCaptions(self.captions)
     self._shared.check(
-      texts=random_texts + hard_texts > 0,
-      images=random_images > 0,
-      file=split["annotations"],
+      texts=texts > 1, images=self._random_images > 0, file=settings.annotations
     )
     self._near = None
-    if hard_texts:
-      self._near = open_table(near_images)
+    if self._hard_texts:
+      self._near = open_table(settings.near_images)
       self._near.check(
-        _KIND,
-        self.captions.images_sha256,
-        np.arange(self._pairs.num_images),
+        _KIND, self.captions.images_sha256, np.arange(self.num_images)
       )
       if not self._near.counts.all():
         item = int(np.argmin(self._near.counts))
         raise DataError(
           f"found no candidate for image {item}, wanted at least one",
-          file=near_images,
+          file=settings.near_images,
         )
-    self._seed = seed
-    self._random_texts = random_texts
-    self._hard_texts = hard_texts
-    self._random_images = random_images
-    self.num_examples = self._pairs.num_texts
-    reader = BatchReader(self, seed=seed, engine=engine)
-    self.train_batches = reader.train_batches
-    self.eval_batches = reader.eval_batches
-    self.rows = reader.rows
 
   @property
-  def source(self) -> DataSource:
-    return self._pairs.source
-
-  @property
-  def captions(self) -> Captions:
-    return self._pairs.captions
-
-  @property
-  def tokenizer(self) -> Tokenizer:
-    return self._pairs.tokenizer
-
-  @property
-  def bad_records(self) -> BadRecords:
-    return self._pairs.bad_records
-
-  @property
-  def info(self) -> dict[str, Any]:
-    """Facts about the data; `fingerprint` changes when any batch would."""
+  def facts(self) -> dict[str, Any]:
     facts = {
-      "num_examples": self.num_examples,
-      "texts_per_example": 1 + self._random_texts + self._hard_texts,
-      "images_per_example": 1 + self._random_images,
-      **self._pairs.facts,
-      "seed": self._seed,
+      **super().facts,
+      "texts_per_example": self.dims["T"],
+      "images_per_example": self.dims["I"],
       "random_texts": self._random_texts,
       "hard_texts": self._hard_texts,
       "random_images": self._random_images,
-      "near_images": None if self._near is None else self._near.about["crc32"],
+      "near_images": self._near and self._near.about["crc32"],
     }
     if self._shared.any:
       facts["shared_captions"] = "kept apart"
-    return {
-      **facts,
-      "num_truncated_texts": self._pairs.num_truncated_texts,
-      "fingerprint": fingerprint(facts),
-    }
-
-  def signature(self, count: int) -> Signature:
-    """Shape and dtype of each array of a batch of `count` examples."""
-    texts = 1 + self._random_texts + self._hard_texts
-    images = 1 + self._random_images
-    int32 = np.dtype("int32")
-    return {
-      "text_ids": ((count, texts, self._pairs.max_text_length), int32),
-      "text_length": ((count, texts), int32),
-      **{
-        key: ((count, images, *shape), dtype)
-        for key, (shape, dtype) in self._pairs.region_specs.items()
-      },
-    }
+    return facts
 
   def arrays(
     self, examples: np.ndarray, position: np.ndarray
   ) -> dict[str, np.ndarray]:
     texts, images = self.choose(position, examples)
-    regions = Slots.new(self._pairs.region_specs, images.size)
-    self._pairs.images(images.ravel(), into=regions)
-    return {**self._pairs.texts(texts.ravel()), **regions.arrays}
+    return {**self.texts(texts.ravel()), **self.images(images.ravel())}
 
   def choose(
     self, position: np.ndarray, own: np.ndarray
@@ -201,7 +120,7 @@ class CandidateData:
       if column:
         left = all_texts[~self._shared.belongs(all_texts, image[row])]
         texts[row, column] = self._one_of(left, position[row], column)
-    all_images = np.arange(self._pairs.num_images)
+    all_images = np.arange(self.num_images)
     for row, column in np.argwhere(self._shared.belongs(own, images)):
       if column:
         left = all_images[~self._shared.belongs(own[row], all_images)]
@@ -216,11 +135,9 @@ class CandidateData:
     self, position: np.ndarray, own: np.ndarray, shift: int
   ) -> tuple[np.ndarray, np.ndarray]:
     """Candidates of other images than their own, by streams of a shift."""
-    image_of_text = self._pairs.image_of_text
+    image_of_text = self.image_of_text
     image = image_of_text[own]
-    starts = np.searchsorted(
-      image_of_text, np.arange(self._pairs.num_images + 1)
-    )
+    starts = np.searchsorted(image_of_text, np.arange(self.num_images + 1))
     first, block = starts[image], starts[image + 1] - starts[image]
     texts, images = [own], [image]
     for k in range(self._random_texts):
@@ -236,14 +153,14 @@ class CandidateData:
       draw = self._draw(position, _OF_NEAR + k + shift, count)
       texts.append(starts[near] + draw)
     for k in range(self._random_images):
-      others = np.full(len(own), self._pairs.num_images - 1)
+      others = np.full(len(own), self.num_images - 1)
       draw = self._draw(position, _IMAGE + k + shift, others)
       images.append(draw + (draw >= image))
     return np.stack(texts, 1), np.stack(images, 1)
 
   def _draw(self, position, stream: int, count: np.ndarray) -> np.ndarray:
     """[n] below `count` [n], all with the same probability."""
-    draw = position_hash(position, self._seed, stream % 2**64)
+    draw = position_hash(position, self.seed, stream % 2**64)
     return (draw % count.astype(np.uint64)).astype(np.int64)
 
 
@@ -301,3 +218,63 @@ def _key(text: str) -> int:
   same = " ".join(text.casefold().split())
   digest = hashlib.blake2b(same.encode(), digest_size=8).digest()
   return int.from_bytes(digest, "little")
+
+
+@dataclass(frozen=True)
+class RetrievalSet:
+  """The two sides to match; text n belongs to image image_of_text[n].
+
+  Dimensions: I images, N texts.
+  """
+
+  image_ids: tuple[str, ...]
+  region_features: np.ndarray  # [I, R, E] float16
+  region_boxes: np.ndarray  # [I, R, 4] float32, pixels
+  num_regions: np.ndarray  # [I] int32
+  image_size: np.ndarray  # [I, 2] int32, width and height
+  texts: tuple[str, ...]
+  text_ids: np.ndarray  # [N, L] int32
+  text_length: np.ndarray  # [N] int32
+  image_of_text: np.ndarray  # [N] int32
+  num_truncated_texts: int  # longer than L
+  vocab_sha256: str
+  fingerprint: str  # of images and captions
+
+
+def retrieval_set(
+  settings: CaptionInput, split: str, *, max_images: int | None = None
+) -> RetrievalSet:
+  """Loads a split, or its first max_images with their captions, to memory."""
+  if max_images is not None and max_images < 1:
+    raise DataError(
+      f"found {max_images}, wanted at least 1 or None", field="max_images"
+    )
+  store, captions = read_captions(settings, split)
+  captions = captions.first_images(max_images)
+  rows = store.rows(captions.image_ids, wanted_by=settings.annotations)
+  tokenizer = Tokenizer(settings.vocab)
+  table = tokenizer.encode(captions.texts)
+  length = settings.max_text_length
+  text_ids, text_length = tokenizer.pack(
+    table, np.arange(len(captions.texts)), max_length=length
+  )
+  images = store.read_padded(
+    rows, max_regions=settings.max_regions, class_probs=False
+  )
+  if "region_feature_scale" in images:
+    images["region_features"] = dequantise(
+      images["region_features"], images.pop("region_feature_scale")
+    )
+  return RetrievalSet(
+    image_ids=captions.image_ids,
+    texts=captions.texts,
+    text_ids=text_ids,
+    text_length=text_length,
+    image_of_text=captions.image_of_text,
+    num_truncated_texts=table.num_truncated(length),
+    vocab_sha256=tokenizer.sha256,
+    fingerprint=hashlib.sha256(
+      f"{store.fingerprint} {captions.sha256}".encode()
+    ).hexdigest(),
+    **images,
+  )

@@ -1,11 +1,9 @@
-"""Texts and pairs of texts with an answer, without images: rows to batches.
+"""Texts and pairs of texts with an answer, without images: GLUE and CLUE."""
 
-Dimensions: n examples, L text slots.
-"""
-
+import json
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,57 +13,45 @@ from input_pipeline.annotations.sentence_formats import (
   find_format,
 )
 from input_pipeline.annotations.sentences import read_sentences
-from input_pipeline.batches.engine import Signature
-from input_pipeline.batches.reader import BatchReader, fingerprint
-from input_pipeline.text.pack import check_room, kept_lengths, pack_texts
+from input_pipeline.batches.reader import BatchReader
+from input_pipeline.tasks.settings import TextInput
+from input_pipeline.text.pack import check_room, num_truncated, pack_texts
 from input_pipeline.text.tokenizer import MAX_UNKNOWN_SHARE, Tokenizer
+from interbert_jax.contract.batch import text_spec
+from interbert_jax.contract.errors import DataError
 
 
-class SentenceData:
+class SentenceData(BatchReader):
   """One split of a task.
 
   Args:
-    task: a key of formats.FORMATS, or "own".
-    directory: where the task's files are.
+    settings: of the task.
     split: train, val, test or a further one of the format.
-    vocab: WordPiece vocabulary.
-    max_text_length: L, special tokens included.
     seed: of the order.
-    labels: of "own" files, in the order of the classes; empty for numbers.
-    on_bad_row: see `read_sentences`.
-    engine: what reads ahead (pipeline.py).
+    engine: as of `BatchReader`.
   """
 
-  unit = "texts"  # what examples are, for messages
+  unit = "texts"
+  corpora = ()  # every row is looked at as it is read
 
   def __init__(
-    self,
-    *,
-    task: str,
-    directory: str | pathlib.Path,
-    split: str,
-    vocab: str | pathlib.Path,
-    max_text_length: int,
-    seed: int = 0,
-    labels: Sequence[str] = (),
-    on_bad_row: str = "error",
-    engine: str = "auto",
+    self, settings: TextInput, *, split: str, seed: int, engine: str = "auto"
   ):
-    self.layout: SentenceFormat = find_format(task, labels)
+    self.layout: SentenceFormat = find_format(settings.task, settings.labels)
     self.sentences = read_sentences(
-      directory, split, self.layout, on_bad_row=on_bad_row
+      settings.directory, split, self.layout, on_bad_row=settings.on_bad_row
     )
-    check_room(len(self.sentences.texts), max_text_length)
-    self.task, self.split = task, split
-    self.tokenizer = Tokenizer(vocab)
+    self._length = settings.max_text_length
+    check_room(len(self.sentences.texts), self._length)
+    self.task, self.split = settings.task, split
+    self.tokenizer = Tokenizer(settings.vocab)
     self._tables = [self.tokenizer.encode(t) for t in self.sentences.texts]
-    self._length = max_text_length
-    self._seed = seed
-    self.num_examples = len(self.sentences.ids)
-    reader = BatchReader(self, seed=seed, engine=engine)
-    self.train_batches = reader.train_batches
-    self.eval_batches = reader.eval_batches
-    self.rows = reader.rows
+    is_number = self.layout.is_regression
+    self.spec = text_spec(label_dtype="float32" if is_number else "int32")
+    self.dims = {"L": self._length}
+    super().__init__(
+      num_examples=len(self.sentences.ids), seed=seed, engine=engine
+    )
     for note in self._notes():
       print(f"{self.sentences.path}: {note}", file=sys.stderr)
 
@@ -90,40 +76,27 @@ class SentenceData:
   @property
   def num_truncated_texts(self) -> int:
     """Examples that lose pieces."""
-    lengths = [table.lengths for table in self._tables]
-    kept = kept_lengths(lengths, self._length)
-    return int((np.sum(kept, 0) < np.sum(lengths, 0)).sum())
+    return num_truncated([t.lengths for t in self._tables], self._length)
 
   @property
-  def info(self) -> dict[str, Any]:
-    """Facts about the data; `fingerprint` changes when any batch would."""
-    facts = {
-      "num_examples": self.num_examples,
+  def facts(self) -> dict[str, Any]:
+    return {
       "vocab_size": self.tokenizer.vocab_size,
       "vocab_sha256": self.tokenizer.sha256,
       "max_text_length": self._length,
       "sentences_sha256": self.sentences.sha256,
       "num_labels": len(self.layout.labels),
-      "seed": self._seed,
     }
+
+  @property
+  def counts(self) -> dict[str, Any]:
     return {
-      **facts,
       # No image, so the data asks for no width of the model's image side.
       "feature_dim": None,
       "num_classes": None,
+      "num_images": None,
       "num_truncated_texts": self.num_truncated_texts,
       "num_skipped_rows": self.sentences.skipped,
-      "fingerprint": fingerprint(facts),
-    }
-
-  def signature(self, count: int) -> Signature:
-    """Shape and dtype of each array of a batch of `count` examples."""
-    int32, float32 = np.dtype("int32"), np.dtype("float32")
-    return {
-      "text_ids": ((count, self._length), int32),
-      "text_types": ((count, self._length), int32),
-      "text_length": ((count,), int32),
-      "label": ((count,), float32 if self.layout.is_regression else int32),
     }
 
   def arrays(
@@ -133,7 +106,52 @@ class SentenceData:
     labels = self.sentences.labels
     return {
       **pack_texts(
-        self.tokenizer, self._tables, examples, max_length=self._length
+        self.tokenizer,
+        self._tables,
+        [examples] * len(self._tables),
+        max_length=self._length,
       ),
       "label": np.zeros(len(examples)) if labels is None else labels[examples],
     }
+
+
+def write_predictions(
+  folder: str | pathlib.Path, data: SentenceData, answers: np.ndarray
+) -> pathlib.Path:
+  """Writes the answers of a split, in the order of its file.
+
+  GLUE: a TSV of index and prediction; CLUE: a line of JSON of id and label for
+  each row. Numbers keep to the task's bounds.
+
+  Args:
+    folder: where the file goes, under the name that the server asks for.
+    data: the split.
+    answers: [N] classes or numbers.
+  """
+  layout = data.layout
+  if len(answers) != data.num_examples:
+    raise DataError(
+      f"found {len(answers)} predictions, wanted {data.num_examples}",
+      file=data.sentences.path,
+    )
+  name = layout.predictions.get(data.split, f"{data.task}_{data.split}.tsv")
+  if layout.is_regression:
+    if layout.bounds:
+      answers = np.clip(answers, *layout.bounds)
+    words = [f"{value:.6g}" for value in answers]
+  else:
+    words = [layout.labels[value] for value in answers]
+  rows = zip(data.sentences.ids, words, strict=True)
+  if layout.benchmark == "clue":
+    lines = [json.dumps({"id": _number(i), "label": word}) for i, word in rows]
+  else:
+    lines = ["index\tprediction", *(f"{i}\t{word}" for i, word in rows)]
+  path = pathlib.Path(folder) / name
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+  return path
+
+
+def _number(identifier: str) -> int | str:
+  """CLUE's ids are numbers."""
+  return int(identifier) if identifier.isdecimal() else identifier

@@ -3,18 +3,17 @@
 An example is one choice among four texts: answers of a question (Q->A), or
 rationales of a question and one of its answers (QA->R).
 
-Dimensions: N questions, T = 4 texts of an example, L text slots, R region
-slots.
+Dimensions: N questions, K objectives, T = 4 texts of an example, L text slots,
+n examples asked for.
 """
 
 import hashlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from input_pipeline.annotations import Captions
 from input_pipeline.annotations.image_ids import VCR_RULES
 from input_pipeline.annotations.person_names import (
   NAMES,
@@ -22,91 +21,110 @@ from input_pipeline.annotations.person_names import (
   read_names,
 )
 from input_pipeline.annotations.vcr import (
-  CHOICES,
   VcrQuestion,
   Words,
   read_vcr,
   read_vcr_metadata,
 )
-from input_pipeline.batches.engine import Signature
-from input_pipeline.batches.image_texts import DataSource
-from input_pipeline.batches.merged_regions import MergedRegions
-from input_pipeline.batches.reader import BatchReader, fingerprint
-from input_pipeline.text.pairs import (
-  check_pair_length,
-  kept_lengths,
-  pack_pairs,
-)
-from input_pipeline.text.tokenizer import Tokenizer, TokenTable
-from interbert_jax.contract.batch import ANSWER, RATIONALE
+from input_pipeline.tasks.questions import QuestionData
+from input_pipeline.tasks.settings import VcrInput
+from input_pipeline.text.pack import join_texts, num_truncated, pack_texts
+from input_pipeline.text.tokenizer import TokenTable
+from interbert_jax.contract import batch
 from interbert_jax.contract.errors import BadRecord, DataError
+from interbert_jax.contract.vcr import (
+  ANSWER,
+  CHOICES,
+  RATIONALE,
+  RATIONALES_OF,
+)
 
-# Rationales of the right answer, and of each of the four.
-RATIONALES_OF = tuple(f"{RATIONALE}_of_{i}" for i in range(CHOICES))
-OBJECTIVES = (ANSWER, RATIONALE, *RATIONALES_OF)
 _METADATA_CHECKED = 256  # images
 
 
-class VcrData:
+class VcrData(QuestionData):
   """The questions of a split, as choices.
 
+  Example e is objective e % K of question e // K.
+
   Args:
-    store: region store of detected regions.
-    ground_truth: region store of the annotated objects; empty for none.
-    annotations: folder with train.jsonl, val.jsonl, test.jsonl.
-    split: one of these.
-    vocab: WordPiece vocabulary.
+    settings: of VCR.
+    split: train, val or test.
     seed: of the order and of the names of people.
-    objectives: of OBJECTIVES; an example each for every question.
-    max_regions: as of `MergedRegions`.
-    max_text_length: slots of a question, an answer and a rationale.
-    max_answer_length: slots of a question and an answer.
-    names: file of names for people (person_names.py); empty for the built-in.
-    images: folder of VCR's images with their metadata, which the objects of
-      the first images are compared with; empty to leave that out.
-    cache_bytes: as of `MergedRegions`.
-    on_bad_record: as of `MergedRegions`.
-    engine: as of `BatchReader`.
+    reading: further keywords of `QuestionData`.
   """
 
-  unit = "choices"  # what examples are, for messages
+  unit = "choices"
 
   def __init__(
-    self,
-    *,
-    store: str | pathlib.Path,
-    ground_truth: str | pathlib.Path = "",
-    annotations: str | pathlib.Path,
-    split: str,
-    vocab: str | pathlib.Path,
-    seed: int,
-    objectives: Sequence[str] = (ANSWER, RATIONALE),
-    max_regions: int,
-    max_text_length: int,
-    max_answer_length: int,
-    names: str | pathlib.Path = "",
-    images: str | pathlib.Path = "",
-    cache_bytes: int = 0,
-    on_bad_record: str = "error",
-    engine: str = "auto",
+    self, settings: VcrInput, *, split: str, seed: int, **reading: Any
   ):
-    self.objectives = check_objectives(objectives)
-    self.max_text_length = text_slots(
-      self.objectives,
-      max_text_length=max_text_length,
-      max_answer_length=max_answer_length,
+    self.objectives = settings.objectives
+    self._file = pathlib.Path(settings.annotations) / f"{split}.jsonl"
+    if not self._file.parent.is_dir():
+      raise DataError(
+        "no such folder, wanted one with train.jsonl, val.jsonl, test.jsonl",
+        file=self._file.parent,
+      )
+    people = read_names(settings.names) if settings.names else NAMES
+    ids, images, labels = [], [], []
+    questions, answers, rationales = [], [], []
+    first_of_image: dict[str, VcrQuestion] = {}
+    for question in read_vcr(self._file):
+      first = first_of_image.setdefault(question.image_id, question)
+      ids.append(question.annotation_id)
+      images.append([(first.image_id, first.image_number, first.image_file)])
+      labels.append(
+        [
+          -1 if label is None else label
+          for label in (question.answer_label, question.rationale_label)
+        ]
+      )
+      called = object_names(
+        question.objects, image_id=question.image_id, seed=seed, names=people
+      )
+      questions.append(_text(question.question, called))
+      answers += [_text(words, called) for words in question.answers]
+      rationales += [_text(words, called) for words in question.rationales]
+    if not ids:
+      raise DataError("found no questions", file=self._file)
+    self.annotation_ids = tuple(ids)
+    self.num_questions = len(ids)
+    self.labels = np.array(labels)  # [N, 2] answer, rationale; -1 unknown
+    self.is_labelled = bool((self.labels >= 0).all())
+    self._check_labels()
+    is_rationale = [name != ANSWER for name in self.objectives]
+    super().__init__(
+      settings,
+      split=split,
+      seed=seed,
+      texts=questions,
+      images=images,
+      contract=batch.CHOICES,
+      targets={
+        "objective": np.tile(is_rationale, len(ids)),
+        "label": np.stack([*map(self._right, self.objectives)], 1).ravel(),
+      },
+      examples_of_each=len(self.objectives),
+      ground_truth=settings.ground_truth,
+      wanted_by=self._file,
+      rules=VCR_RULES,
+      **reading,
     )
-    self._lengths = {
-      name: max_answer_length if name == ANSWER else max_text_length
-      for name in self.objectives
-    }
-    self._seed = seed
-    self._file = pathlib.Path(annotations) / f"{split}.jsonl"
-    self.source = DataSource(str(store), str(annotations), split)
-    self.tokenizer = Tokenizer(vocab)
-    self._names = read_names(names) if names else NAMES
-    self._read_questions()
-    if RATIONALE in self.objectives and (self.labels < 0).any():
+    self.dims = {**self.dims, "T": CHOICES}
+    self._choices = list(self._tables(answers, rationales))
+    digest = hashlib.sha256()
+    owners = self._images[:, 0].tolist()
+    for part in (questions, answers, rationales, ids, owners, labels):
+      digest.update(repr(part).encode())
+    self._sha256 = digest.hexdigest()
+    if settings.images:
+      self._check_metadata(
+        pathlib.Path(settings.images), list(first_of_image.values())
+      )
+
+  def _check_labels(self):
+    if RATIONALE in self.objectives and not self.is_labelled:
       question = int((self.labels < 0).any(axis=1).argmax())
       raise DataError(
         f"question {self.annotation_ids[question]!r} has no right answer to "
@@ -116,189 +134,85 @@ class VcrData:
         hint="of an unlabelled split ask rationales of every answer, as "
         f"eval_task.py --predictions does: {', '.join(RATIONALES_OF)}",
       )
-    self._regions = MergedRegions(
-      store=store,
-      ground_truth=ground_truth,
-      names=self._image_names,
-      max_regions=max_regions,
-      cache_bytes=cache_bytes,
-      on_bad_record=on_bad_record,
-      wanted_by=self._file,
-      rules=VCR_RULES,
-    )
-    self.bad_records = self._regions.bad_records
-    if images:
-      self._check_metadata(pathlib.Path(images), bool(ground_truth))
-    self.num_questions = len(self.annotation_ids)
-    self.num_examples = self.num_questions * len(self.objectives)
-    self._reader = BatchReader(self, seed=seed, engine=engine)
-    self.train_batches = self._reader.train_batches
-    self.eval_batches = self._reader.eval_batches
-    self.rows = self._reader.rows
 
-  def _read_questions(self):
-    """Texts as pieces, and all else that batches need, of every question."""
-    if not self._file.parent.is_dir():
-      raise DataError(
-        "no such folder, wanted one with train.jsonl, val.jsonl, test.jsonl",
-        file=self._file.parent,
-      )
-    image_of: dict[str, int] = {}
-    self._image_names: list[tuple[str, ...]] = []
-    self._image_facts: list[VcrQuestion] = []  # the first question of each
-    ids, owners, labels = [], [], []
-    questions, answers, rationales = [], [], []
-    for question in read_vcr(self._file):
-      image = image_of.setdefault(question.image_id, len(image_of))
-      if image == len(self._image_names):
-        self._image_names.append(
-          (question.image_id, question.image_number, question.image_file)
-        )
-        self._image_facts.append(question)
-      ids.append(question.annotation_id)
-      owners.append(image)
-      labels.append(
-        [
-          -1 if label is None else label
-          for label in (question.answer_label, question.rationale_label)
-        ]
-      )
-      called = object_names(
-        question.objects,
-        image_id=question.image_id,
-        seed=self._seed,
-        names=self._names,
-      )
-      questions.append(_text(question.question, called))
-      answers += [_text(words, called) for words in question.answers]
-      rationales += [_text(words, called) for words in question.rationales]
-    if not ids:
-      raise DataError("found no questions", file=self._file)
-    self.annotation_ids = tuple(ids)
-    self.labels = np.array(labels)  # [N, 2] answer, rationale; -1 unknown
-    self._image_of_question = np.array(owners)
-    self._question_texts = questions
+  def _right(self, objective: str) -> np.ndarray:
+    """[N] the right text of each question; 0 where none is."""
+    answers, rationales = np.maximum(self.labels, 0).T
+    if objective == ANSWER:
+      return answers
+    if objective == RATIONALE:
+      return rationales
+    # Only the right answer has a right rationale.
+    given = RATIONALES_OF.index(objective)
+    return np.where(self.labels[:, 0] == given, rationales, 0)
+
+  def _tables(
+    self, answers: Sequence[str], rationales: Sequence[str]
+  ) -> Iterator[tuple[TokenTable, TokenTable, int]]:
+    """Of each objective what is asked [N], what is chosen [N T], and slots."""
     encode = self.tokenizer.encode
-    self._questions = encode(questions)
-    self._answers, self._rationales = encode(answers), encode(rationales)
-    digest = hashlib.sha256()
-    for part in (questions, answers, rationales, ids, owners, labels):
-      digest.update(repr(part).encode())
-    self._sha256 = digest.hexdigest()
+    encoded, chosen = encode(answers), encode(rationales)
+    for name in self.objectives:
+      if name == ANSWER:
+        yield self._table, encoded, self.settings.max_answer_length
+        continue
+      given = (
+        self.labels[:, 0] if name == RATIONALE else RATIONALES_OF.index(name)
+      )
+      rows = np.arange(self.num_questions) * CHOICES + given
+      asked = join_texts(self.tokenizer, self._table, encoded, rows)
+      yield asked, chosen, self.settings.max_text_length
 
   @property
-  def is_labelled(self) -> bool:
-    return bool((self.labels >= 0).all())
-
-  @property
-  def captions(self) -> Captions:
-    """The questions by image, as the checks of the data look at texts."""
-    order = np.argsort(self._image_of_question, kind="stable")
-    return Captions(
-      image_ids=self._regions.image_ids,
-      texts=tuple(self._question_texts[i] for i in order),
-      image_of_text=self._image_of_question[order].astype(np.int32),
-    )
-
-  @property
-  def info(self) -> dict[str, Any]:
-    """Facts about the data; `fingerprint` changes when any batch would."""
-    facts = {
-      "num_examples": self.num_examples,
+  def facts(self) -> dict[str, Any]:
+    return {
+      **super().facts,
       "texts_per_example": CHOICES,
-      **self._regions.facts,
-      "vocab_size": self.tokenizer.vocab_size,
-      "vocab_sha256": self.tokenizer.sha256,
       "questions_sha256": self._sha256,
       "objectives": list(self.objectives),
-      "lengths": list(self._lengths.values()),
-      "max_text_length": self.max_text_length,
-      "seed": self._seed,
+      "lengths": [length for *_, length in self._choices],
     }
+
+  @property
+  def counts(self) -> dict[str, Any]:
     return {
-      **facts,
       "num_questions": self.num_questions,
-      "num_truncated_texts": self._num_truncated(),
-      "fingerprint": fingerprint(facts),
-    }
-
-  def _num_truncated(self) -> int:
-    total = 0
-    first = self._questions.lengths.repeat(CHOICES)
-    right = np.maximum(self.labels[:, 0], 0).repeat(CHOICES)
-    start = np.arange(self.num_questions).repeat(CHOICES) * CHOICES
-    for name, length in self._lengths.items():
-      if name == ANSWER:
-        a, b = first, self._answers.lengths
-      else:
-        given = right if name == RATIONALE else RATIONALES_OF.index(name)
-        a = first + 1 + self._answers.lengths[start + given]
-        b = self._rationales.lengths
-      kept = kept_lengths(a, b, length)
-      total += int((sum(kept) < a + b).sum())
-    return total
-
-  def signature(self, count: int) -> Signature:
-    int32 = np.dtype("int32")
-    return {
-      "text_ids": ((count, CHOICES, self.max_text_length), int32),
-      "text_length": ((count, CHOICES), int32),
-      "second_start": ((count, CHOICES), int32),
-      **{
-        key: ((count, *shape), dtype)
-        for key, (shape, dtype) in self._regions.specs.items()
-      },
-      "objective": ((count,), int32),
-      "label": ((count,), int32),
-    }
-
-  def arrays(
-    self, examples: np.ndarray, position: np.ndarray
-  ) -> dict[str, np.ndarray]:
-    """Example e is objective e % K of question e // K, of K objectives."""
-    del position  # nothing is drawn
-    question, which = np.divmod(examples, len(self.objectives))
-    pairs, lengths, labels, kinds = [], [], [], []
-    for q, w in zip(question.tolist(), which.tolist(), strict=True):
-      name = self.objectives[w]
-      pairs += self._pairs(q, name)
-      lengths += [self._lengths[name]] * CHOICES
-      kinds.append(name != ANSWER)
-      # Only the right answer has a right rationale.
-      known = name in (ANSWER, RATIONALE) or (
-        RATIONALES_OF.index(name) == self.labels[q, 0]
-      )
-      labels.append(max(self.labels[q, int(kinds[-1])], 0) if known else 0)
-    return {
-      **pack_pairs(
-        pairs,
-        tokenizer=self.tokenizer,
-        max_length_N=np.array(lengths),
-        slots=self.max_text_length,
+      "num_truncated_texts": sum(
+        num_truncated([asked.lengths.repeat(CHOICES), chosen.lengths], length)
+        for asked, chosen, length in self._choices
       ),
-      **self._regions.images(self._image_of_question[question]),
-      "objective": np.array(kinds),
-      "label": np.array(labels),
     }
 
-  def _pairs(
-    self, question: int, objective: str
-  ) -> list[tuple[np.ndarray, np.ndarray]]:
-    asked = _pieces(self._questions, question)
-    choices = range(CHOICES * question, CHOICES * (question + 1))
-    if objective == ANSWER:
-      return [(asked, _pieces(self._answers, c)) for c in choices]
-    if objective == RATIONALE:
-      given = self.labels[question, 0]
-    else:
-      given = RATIONALES_OF.index(objective)
-    answer = _pieces(self._answers, choices[given])
-    first = np.concatenate([asked, [self.tokenizer.sep_id], answer])
-    return [(first, _pieces(self._rationales, c)) for c in choices]
+  def texts(self, examples: np.ndarray) -> dict[str, np.ndarray]:
+    """text_ids [n, T, L], text_length and second_start [n, T]."""
+    question, objective = np.divmod(examples, len(self.objectives))
+    pairs, L = (len(examples), CHOICES), self.dims["L"]
+    arrays = {
+      "text_ids": np.zeros((*pairs, L), np.int32),
+      "text_length": np.zeros(pairs, np.int32),
+      "second_start": np.zeros(pairs, np.int32),
+    }
+    for number in np.unique(objective):
+      here = objective == number
+      asked, chosen, length = self._choices[number]
+      first = question[here].repeat(CHOICES)
+      second = (question[here, None] * CHOICES + np.arange(CHOICES)).ravel()
+      packed = pack_texts(
+        self.tokenizer,
+        (asked, chosen),
+        (first, second),
+        max_length=length,
+        slots=L,
+      )
+      for key, array in arrays.items():
+        array[here] = packed[key].reshape(-1, *array.shape[1:])
+    return arrays
 
-  def _check_metadata(self, folder: pathlib.Path, with_ground_truth: bool):
+  def _check_metadata(
+    self, folder: pathlib.Path, first_of_image: Sequence[VcrQuestion]
+  ):
     """Compares the objects of some images with their metadata."""
-    for image, question in enumerate(self._image_facts[:_METADATA_CHECKED]):
+    for image, question in enumerate(first_of_image[:_METADATA_CHECKED]):
       path = folder / question.metadata_file
       metadata = read_vcr_metadata(path)
       if metadata.names != question.objects:
@@ -310,11 +224,11 @@ class VcrData:
           hint="questions and images are of different releases",
         )
       try:
-        records = self._regions.records_of(image)
+        detected, *exact = self._regions.records_of(image)
       except BadRecord as error:
         self.bad_records.meet(error)
         continue
-      size = records[0]["width"], records[0]["height"]
+      size = detected["width"], detected["height"]
       if size != (metadata.width, metadata.height):
         raise DataError(
           f"found {metadata.width} x {metadata.height}, but the region store "
@@ -323,48 +237,22 @@ class VcrData:
           field="width",
           hint="extract the regions from VCR's own images",
         )
-      if with_ground_truth and records[1]["num_regions"] != len(metadata.boxes):
+      if exact and exact[0]["num_regions"] != len(metadata.boxes):
         raise DataError(
           f"found {len(metadata.boxes)} boxes, but the ground-truth store has "
-          f"{records[1]['num_regions']} regions of the image",
+          f"{exact[0]['num_regions']} regions of the image",
           file=path,
           field="boxes",
           hint="a row of the store for each box of the metadata, in its order",
         )
 
 
-def text_slots(
-  objectives: Sequence[str], *, max_text_length: int, max_answer_length: int
-) -> int:
-  """L, which holds the longest of what the objectives ask."""
-  check_pair_length(max_text_length, field="max_text_length")
-  check_pair_length(max_answer_length, field="max_answer_length")
-  if tuple(objectives) == (ANSWER,):
-    return max_answer_length
-  return max(max_text_length, max_answer_length)
-
-
-def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
-  found = tuple(objectives)
-  if not found or len(set(found)) < len(found) or set(found) - {*OBJECTIVES}:
-    raise DataError(
-      f"found {', '.join(found) or 'none'}, wanted some of "
-      f"{', '.join(OBJECTIVES)}, each once",
-      field="objectives",
-    )
-  return found
-
-
 def _text(words: Words, called: Sequence[str]) -> str:
   """Words and the names of objects, which stand side by side."""
-  found: list[str] = []
+  parts: list[str] = []
   for word in words:
     if isinstance(word, str):
-      found.append(word)
+      parts.append(word)
     else:
-      found += [called[i] for i in word]
-  return " ".join(found)
-
-
-def _pieces(table: TokenTable, text: int) -> np.ndarray:
-  return table.ids[table.offsets[text] : table.offsets[text + 1]]
+      parts += [called[i] for i in word]
+  return " ".join(parts)

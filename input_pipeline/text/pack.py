@@ -31,6 +31,12 @@ def kept_lengths(
   ]
 
 
+def num_truncated(lengths: Sequence[np.ndarray], max_length: int) -> int:
+  """Rows that lose pieces."""
+  kept = kept_lengths(lengths, max_length)
+  return int((np.sum(kept, 0) < np.sum(lengths, 0)).sum())
+
+
 def check_room(texts: int, max_length: int) -> None:
   """Refuses lengths that leave no piece of each text."""
   if max_length < 1 + 2 * texts:
@@ -44,29 +50,65 @@ def check_room(texts: int, max_length: int) -> None:
 def pack_texts(
   tokenizer: Tokenizer,
   tables: Sequence[TokenTable],
-  rows: np.ndarray,
+  rows: Sequence[np.ndarray],
   *,
   max_length: int,
+  slots: int | None = None,
 ) -> dict[str, np.ndarray]:
-  """text_ids and text_types [N, L], text_length [N], all int32."""
-  starts = [table.offsets[rows] for table in tables]
-  kept = kept_lengths([table.lengths[rows] for table in tables], max_length)
-  shape = len(rows), max_length
-  ids, types = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+  """Cuts and pads the texts of each row.
+
+  Args:
+    tokenizer: has the special tokens.
+    tables: pieces of the first texts, and of the second where there are some.
+    rows: [N] which text of each table.
+    max_length: slots that a row may fill.
+    slots: L, max_length by default.
+
+  Returns:
+    text_ids and text_types [N, L], text_length [N], second_start [N] (of the
+    last text), all int32.
+  """
+  starts = [t.offsets[r] for t, r in zip(tables, rows, strict=True)]
+  kept = kept_lengths(
+    [t.lengths[r] for t, r in zip(tables, rows, strict=True)], max_length
+  )
+  count, slots = len(rows[0]), slots or max_length
+  ids = np.zeros((count, slots), np.int32)
+  types = np.zeros((count, slots), np.int32)
   ids[:, 0] = tokenizer.cls_id
-  slots = np.arange(max_length)
-  place = np.ones(len(rows), np.int64)  # of the text's first piece
+  place = start_of_text = np.ones(count, np.int64)
   for kind, (table, start, keep) in enumerate(
     zip(tables, starts, kept, strict=True)
   ):
-    piece = slots - place[:, None]
+    start_of_text = place
+    piece = np.arange(slots) - place[:, None]
     real = (piece >= 0) & (piece < keep[:, None])
     ids[real] = table.ids[(start[:, None] + piece)[real]]
-    ids[np.arange(len(rows)), place + keep] = tokenizer.sep_id
+    ids[np.arange(count), place + keep] = tokenizer.sep_id
     types[(piece >= 0) & (piece <= keep[:, None])] = kind
     place = place + keep + 1
   return {
     "text_ids": ids,
     "text_types": types,
     "text_length": place.astype(np.int32),
+    "second_start": start_of_text.astype(np.int32),
   }
+
+
+def join_texts(
+  tokenizer: Tokenizer,
+  first: TokenTable,
+  second: TokenTable,
+  rows: np.ndarray,
+) -> TokenTable:
+  """Each text of the first table, [SEP], and a text [N] of the second."""
+  sep = np.array([tokenizer.sep_id], np.int32)
+  parts = [
+    part
+    for n, row in enumerate(rows)
+    for part in (first.text(n), sep, second.text(row))
+  ]
+  lengths = first.lengths + 1 + second.lengths[rows]
+  return TokenTable(
+    np.concatenate(parts), np.concatenate([[0], np.cumsum(lengths)])
+  )

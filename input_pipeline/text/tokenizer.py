@@ -33,6 +33,10 @@ class TokenTable(NamedTuple):
   def lengths(self) -> np.ndarray:
     return np.diff(self.offsets)
 
+  def text(self, number: int) -> np.ndarray:
+    """The pieces of a text."""
+    return self.ids[self.offsets[number] : self.offsets[number + 1]]
+
   def num_truncated(self, max_length: int) -> int:
     """Texts that lose pieces when packed into max_length slots."""
     return int((self.lengths > max_length - 2).sum())

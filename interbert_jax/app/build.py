@@ -1,25 +1,28 @@
-"""Joins the islands: what every task's configuration becomes.
+"""Joins the islands: what the settings of every task become.
 
-Used by main.py, the eval scripts and tools/tasks/, which has a file for each
-task. Keyword sections of the configuration go whole to the function that owns
-them, so that an unknown key fails.
+Used by main.py, the eval scripts and interbert_jax/app/tasks/, which has a file
+for each task.
 """
 
-import math
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 
-from input_pipeline.build import build
-from input_pipeline.tasks.retrieval_set import RetrievalSet
+from configs.common import Experiment
+from input_pipeline.batches.reader import BatchReader
+from input_pipeline.tasks.retrieval import RetrievalSet, retrieval_set
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.evaluation.evaluators import LossEvaluator
 from interbert_jax.evaluation.predictions import Predictor
 from interbert_jax.evaluation.retrieval import RetrievalEvaluator
-from interbert_jax.model.config import InterBertConfig, make_config
+from interbert_jax.model.config import (
+  InterBertConfig,
+  ModelSettings,
+  make_config,
+)
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.base import Task
 from interbert_jax.tasks.retrieval import SCORES
@@ -29,14 +32,14 @@ _TEXT_KEYS = ("text_ids", "text_length", "image_of_text")
 
 
 def model_config(
-  section: Mapping[str, Any], info: Mapping[str, Any], **changes: Any
+  settings: ModelSettings, info: Mapping[str, Any], **changes: Any
 ) -> InterBertConfig:
   """The model; widths that are not set are taken from the data.
 
   Raises:
     ConfigError: where a width is set and the data has another.
   """
-  changes = {**section, **changes}
+  changes = {**vars(settings), **changes}
   size = changes.pop("size")
   for key, found in (
     ("vocab_size", info["vocab_size"]),
@@ -53,27 +56,14 @@ def model_config(
   return make_config(size, **changes)
 
 
-def batch_dims(task: Task, info: Mapping[str, Any]) -> dict[str, int]:
-  """The sizes of the letters of the batch contract."""
-  return {
-    "L": info["max_text_length"],
-    "R": info.get("max_regions", 1),
-    "E": task.config.region_feature_dim,
-    "C": info["num_classes"] or 1,
-    "T": info.get("texts_per_example", 1),
-    "I": info.get("images_per_example", 1),
-  }
-
-
 def held_out_batches(
-  config: Mapping[str, Any], data, *, parallel: Parallel
+  settings: Experiment, data: BatchReader, *, parallel: Parallel
 ) -> Callable[[], Iterator]:
   """What gives this process's batches of held-out data, again and again."""
-  batch_size = config["evals"]["batch_size"]
+  batch_size = settings.evals.batch_size
   parallel.check_batch_size(batch_size, name="evals.batch_size")
-  bad_records = getattr(data, "bad_records", None)  # texts alone have none
-  if bad_records is not None:
-    bad_records.refuse()  # metrics are of every example
+  for corpus in data.corpora:
+    corpus.bad_records.refuse()  # metrics are of every example
 
   def batches():
     return data.eval_batches(
@@ -86,101 +76,55 @@ def held_out_batches(
 
 
 def loss_evaluator(
-  config: Mapping[str, Any],
-  data,
+  settings: Experiment,
+  data: BatchReader,
   *,
   task: Task,
   parallel: Parallel,
 ) -> LossEvaluator:
-  batches = held_out_batches(config, data, parallel=parallel)
+  batches = held_out_batches(settings, data, parallel=parallel)
   return LossEvaluator(task=task, parallel=parallel, batches=batches)
 
 
 def predictor(
-  config: Mapping[str, Any], data, *, task, parallel: Parallel
+  settings: Experiment, data: BatchReader, *, task, parallel: Parallel
 ) -> Predictor:
   """Of all examples of the data."""
   return Predictor(
     task=task,
     parallel=parallel,
-    batches=held_out_batches(config, data, parallel=parallel),
+    batches=held_out_batches(settings, data, parallel=parallel),
     num_examples=data.num_examples,
   )
 
 
 def retrieval_evaluator(
-  config: Mapping[str, Any],
+  settings: Experiment,
   split: str,
   *,
   model: InterBertConfig,
   parallel: Parallel,
   max_images: int | None = None,
-  score: tuple[str, int] = SCORES["match"],
+  score: Mapping[str, int] = SCORES["match"],
 ) -> tuple[RetrievalEvaluator, RetrievalSet]:
-  section = config["input"]
-  found = build(
-    "retrieval",
-    split=split,
-    max_images=max_images,
-    **{
-      key: section[key]
-      for key in (
-        "store",
-        "annotations",
-        "captions",
-        "vocab",
-        "max_regions",
-        "max_text_length",
-      )
-    },
-  )
+  found = retrieval_set(settings.input, split, max_images=max_images)
   evaluator = RetrievalEvaluator(
     config=model,
     score=score,
     parallel=parallel,
     images={key: getattr(found, key) for key in _IMAGE_KEYS},
     texts={key: getattr(found, key) for key in _TEXT_KEYS},
-    pairs_per_step=config["evals"]["pairs_per_step"],
+    pairs_per_step=settings.evals.pairs_per_step,
   )
   return evaluator, found
 
 
-def check_length(section: Mapping[str, Any]) -> None:
-  """Refuses all but one of train.steps and train.epochs."""
-  if (section["steps"] is None) == (section["epochs"] is None):
-    raise ConfigError(
-      f"train.steps is {section['steps']} and train.epochs is "
-      f"{section['epochs']}; set exactly one of them"
-    )
-
-
-def total_steps(config: Mapping[str, Any], num_examples: int) -> int:
-  """Steps of the run, whose length is given in steps or in epochs."""
-  section = config["train"]
-  check_length(section)
-  if section["steps"] is not None:
-    steps = section["steps"]
-  else:
-    steps = math.ceil(section["epochs"] * num_examples / section["batch_size"])
-  if steps < 1:
-    raise ConfigError(f"the run has {steps} steps; wanted at least 1")
-  return steps
-
-
-def host_options(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Keywords of any data that are not in the configuration's section."""
+def host_options(settings: Experiment) -> dict[str, Any]:
+  """What data of captions is told of the run and of this host."""
   return {
-    "seed": config["seed"],
+    "seed": settings.seed,
     "host": (jax.process_index(), jax.process_count()),
   }
-
-
-def optim_section(
-  config: Mapping[str, Any], num_examples: int
-) -> dict[str, Any]:
-  """The keywords of `optim.make_optimizer`, but for the parameters."""
-  epoch = num_examples / config["train"]["batch_size"]
-  return {**config["optim"], "steps_per_epoch": epoch}
 
 
 def read_run_config(workdir: str | pathlib.Path) -> dict[str, Any]:

@@ -32,8 +32,7 @@ def evaluate_run(
   run: TrainedRun, settings: TaskReport, parallel: Parallel
 ) -> dict[str, Any]:
   """Writes what is asked of a run; returns what its result says."""
-  name = run.config["task"]["name"]
-  module = find_task(run.config)
+  name = run.settings.task.name
   if name in _OTHER_SCRIPTS:
     raise ConfigError(
       f"{run.workdir}: a run of task {name!r}; {_OTHER_SCRIPTS[name]} "
@@ -44,10 +43,9 @@ def evaluate_run(
       f"--scores: {run.workdir} is a run of task {name!r}, which has no "
       f"choices to score; tasks that have: {', '.join(_WITH_SCORES)}"
     )
-  split = settings.split or run.config["evals"]["split"]
-  return module.report(
-    run, dataclasses.replace(settings, split=split), parallel
-  )
+  split = settings.split or run.settings.evals.split
+  settings = dataclasses.replace(settings, split=split)
+  return find_task(run.settings).report(run, settings, parallel)
 
 
 def evaluate_folder(

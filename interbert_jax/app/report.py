@@ -40,10 +40,10 @@ def report_split(
     processes but the first.
   """
   info = held_out.info
-  run.check_vocabulary(info["vocab_sha256"], run.config["input"]["vocab"])
+  run.check_vocabulary(info["vocab_sha256"], run.settings.input.vocab)
   (evaluator,) = evaluators(
-    run.config,
-    task=task(run.config, info, model=run.model),
+    run.settings,
+    task=task(run.settings, info, model=run.model),
     held_out=held_out,
     parallel=parallel,
   ).values()
@@ -67,7 +67,7 @@ def report_split(
   }
   path = run.write(
     settings.output,
-    task=run.config["task"]["name"],
+    task=run.settings.task.name,
     split=settings.split,
     **result,
   )

@@ -1,65 +1,19 @@
 """A finished or running workdir, opened for evaluation."""
 
-import ast
 import pathlib
 import time
-from collections.abc import Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from interbert_jax.app import build as experiment
+from interbert_jax.app.settings.overrides import change_config
+from interbert_jax.app.settings.validate import read_experiment
 from interbert_jax.checkpoints.checkpoints import Checkpoints
-from interbert_jax.contract.errors import CheckpointError, ConfigError
+from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.evaluation.results import params_fingerprint, write_result
 from interbert_jax.parallel import Parallel
 from interbert_jax.run.redact import redact_config
 from interbert_jax.run.workdir import local_path
 from interbert_jax.weights.export_folder import is_export, load_export, model_of
-
-
-def change_config(config: Mapping[str, Any], changes: list[str]) -> ConfigDict:
-  """Applies key=value changes to a configuration, refusing unknown keys."""
-  changed = ConfigDict(config)
-  for change in changes:
-    key, equals, value = change.partition("=")
-    if not equals:
-      raise ConfigError(f"--set={change}: wanted --set=section.key=value")
-    *sections, name = key.split(".")
-    section: Any = changed
-    for part in sections:
-      section = section.get(part)
-      if not isinstance(section, ConfigDict):
-        raise ConfigError(f"--set={change}: no section {part!r}")
-    if name not in section:
-      raise ConfigError(
-        f"--set={change}: no key {name!r}; keys: {sorted(section.keys())}"
-      )
-    try:
-      section[name] = _parse(value, section[name])
-    except ValueError as error:
-      raise ConfigError(f"--set={change}: {error}") from error
-  return changed
-
-
-def _parse(text: str, old: Any) -> Any:
-  """The value that the text stands for, of the type of the old one.
-
-  A key that was empty takes a number or words, whichever the text is.
-  """
-  if isinstance(old, bool):
-    if text.lower() not in ("true", "false"):
-      raise ValueError(f"found {text!r}, wanted true or false")
-    return text.lower() == "true"
-  if isinstance(old, (int, float, str)):
-    return type(old)(text)
-  try:
-    value = ast.literal_eval(text)
-  except (ValueError, SyntaxError):
-    value = text
-  if isinstance(old, (list, tuple)) and not isinstance(value, (list, tuple)):
-    raise ValueError(f"found {text!r}, wanted a tuple such as (1, 2)")
-  return value
 
 
 class TrainedRun:
@@ -81,6 +35,7 @@ class TrainedRun:
     self.config = change_config(
       experiment.read_run_config(self.workdir), changes
     )
+    self.settings = read_experiment(self.config)
     exported = pathlib.Path(checkpoint)
     if is_export(exported):
       self.params, self.meta = load_export(exported)
@@ -93,13 +48,9 @@ class TrainedRun:
     self.selection = checkpoint
 
   def _load_step(self, checkpoint: str, ema: bool | None) -> None:
-    section = self.config["checkpoint"]
     folder = self.workdir / "checkpoints"
     with Checkpoints(
-      folder,
-      best_metric=section["best_metric"],
-      best_mode=section["best_mode"],
-      create=False,
+      folder, self.settings.checkpoint, create=False
     ) as checkpoints:
       self.step = checkpoints.choose(checkpoint)
       # As in training: the moving average, where the run keeps one.

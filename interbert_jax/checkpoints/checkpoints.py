@@ -22,7 +22,8 @@ from etils import epath
 from interbert_jax.checkpoints import manifest
 from interbert_jax.checkpoints import params as checkpoint_params
 from interbert_jax.checkpoints.match import check_items, different_versions
-from interbert_jax.contract.errors import CheckpointError, ConfigError
+from interbert_jax.checkpoints.settings import CheckpointSettings
+from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.parallel import anywhere, is_main_process, wait_for_all
 from interbert_jax.run.environment import versions
 from interbert_jax.run.nonfinite import not_finite
@@ -53,41 +54,30 @@ class _Manager(ocp.CheckpointManager):
     return False
 
 
-def check_best_mode(mode: str) -> None:
-  if mode not in ("max", "min"):
-    raise ConfigError(f"checkpoint.best_mode is {mode!r}; wanted max or min")
-
-
 class Checkpoints:
   """The checkpoints of one directory.
 
   Args:
     directory: created if it is missing and `create` is set.
-    save_every: steps between saves.
-    keep_latest: how many of the newest are kept.
-    best_metric: name of the evaluation metric whose best step is kept too,
-      empty for none.
-    best_mode: "max" or "min".
+    settings: which steps are kept; by default none for its metric.
   """
 
   def __init__(
     self,
     directory,
+    settings: CheckpointSettings | None = None,
     *,
-    save_every: int = 1,
-    keep_latest: int = 2,
-    best_metric: str = "",
-    best_mode: str = "max",
     create: bool = True,
   ):
-    check_best_mode(best_mode)
+    settings = settings or CheckpointSettings(best_metric="")
+    best_metric = settings.best_metric
     self.directory = epath.Path(directory).absolute()
     if not create and not self.directory.is_dir():
       raise CheckpointError(
         f"{self.directory}: no checkpoints here; train first with "
         "main.py --workdir, or give another --workdir"
       )
-    policies: list = [ocp.checkpoint_managers.LatestN(keep_latest)]
+    policies: list = [ocp.checkpoint_managers.LatestN(settings.keep_latest)]
     best: dict[str, Any] = {}
     if best_metric:
 
@@ -98,12 +88,12 @@ class Checkpoints:
         ocp.checkpoint_managers.BestN(
           get_metric_fn=score,
           n=1,
-          reverse=best_mode == "min",
+          reverse=settings.best_mode == "min",
           keep_checkpoints_without_metrics=False,
         )
       )
       # Without best_fn the metrics would not be written.
-      best = {"best_fn": score, "best_mode": best_mode}
+      best = {"best_fn": score, "best_mode": settings.best_mode}
     self.best_metric = best_metric
     self._saving: int | None = None  # the step that is being written
     self._failed = False
@@ -122,7 +112,7 @@ class Checkpoints:
         "meta": ocp.JsonCheckpointHandler(),
       },
       options=ocp.CheckpointManagerOptions(
-        save_interval_steps=save_every,
+        save_interval_steps=settings.save_every,
         preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(
           policies
         ),

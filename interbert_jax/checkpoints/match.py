@@ -20,7 +20,13 @@ def _shapes(tree) -> dict[str, tuple]:
 
 def shape_differences(saved, wanted) -> list[str]:
   """Every parameter that is missing, surplus or of another shape."""
-  saved, wanted = _shapes(saved), _shapes(wanted)
+  return differences(_shapes(saved), _shapes(wanted))
+
+
+def differences(
+  saved: Mapping[str, tuple], wanted: Mapping[str, tuple]
+) -> list[str]:
+  """The same for shapes by name."""
   problems = [f"missing: {k} {v}" for k, v in wanted.items() if k not in saved]
   problems += [f"surplus: {k} {v}" for k, v in saved.items() if k not in wanted]
   problems += [

@@ -48,6 +48,8 @@ def load_params(path, item: str = "params") -> tuple[Any, dict]:
       # A template of NumPy arrays reads on any number of devices.
       template = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), tree)
       params = checkpointer.restore(path / item, template)
+      # Downstream models once had the pretraining model inside of them.
+      params = {**params.pop("pretraining", {}), **params}
     with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
       meta = checkpointer.restore(path / "meta")
   except CheckpointError:

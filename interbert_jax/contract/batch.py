@@ -10,12 +10,46 @@ width, C region classes; T texts and I images of an example with candidates.
 """
 
 import math
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from interbert_jax.contract.errors import ConfigError
+
+Batch = dict[str, np.ndarray]
+Shapes = Mapping[str, tuple[tuple[int, ...], np.dtype]]  # dtypes as well
+
+
+class Data(Protocol):
+  """What trains or evaluates a model: the examples of a split, as batches."""
+
+  unit: str  # what examples are, for messages
+  num_examples: int
+  dims: Mapping[str, int]  # of the batches, without B
+
+  @property
+  def info(self) -> Mapping[str, Any]:
+    """Facts as JSON; `fingerprint` changes when any batch would."""
+    ...
+
+  def train_batches(
+    self,
+    first_step: int,
+    last_step: int,
+    *,
+    batch_size: int,
+    shard_index: int = 0,
+    shard_count: int = 1,
+  ) -> Iterator[Batch]:
+    """Yields this shard's rows of the batches of steps first .. last - 1."""
+    ...
+
+  def eval_batches(
+    self, *, batch_size: int, shard_index: int = 0, shard_count: int = 1
+  ) -> Iterator[Batch]:
+    """Yields every example once; padding rows have weight 0."""
+    ...
 
 
 class ArraySpec(NamedTuple):
@@ -48,87 +82,81 @@ PRETRAIN = {
 }
 
 
-_PER_TEXT = ("text_ids", "text_length")
-_PER_IMAGE = ("region_features", "region_boxes", "num_regions", "image_size")
+def _some(*keys: str) -> dict[str, ArraySpec]:
+  return {key: PRETRAIN[key] for key in keys}
+
+
+_OF_TEXT = _some("text_ids", "text_length")
+_OF_IMAGE = _some(
+  "region_features", "region_boxes", "num_regions", "image_size"
+)
+_OF_EXAMPLE = _some("example_id", "position", "example_weight")
+
+
+def _several(spec: Mapping[str, ArraySpec], letter: str):
+  """The arrays of several texts or images of an example."""
+  return {
+    key: want._replace(shape=("B", letter, *want.shape[1:]))
+    for key, want in spec.items()
+  }
+
+
+_GLOBAL = {
+  "global_features": ArraySpec(
+    ("B", "E"), "float32", "of the global region: of all regions, cut or not"
+  )
+}
+_LABEL = ArraySpec(("B",), "int32", "the right one; 0 where nobody knows")
 
 # Texts and images to be told from each other; the first of each belong
 # together.
-CANDIDATES = (
-  {
-    key: PRETRAIN[key]._replace(shape=("B", "T", *PRETRAIN[key].shape[1:]))
-    for key in _PER_TEXT
-  }
-  | {
-    key: PRETRAIN[key]._replace(shape=("B", "I", *PRETRAIN[key].shape[1:]))
-    for key in _PER_IMAGE
-  }
-  | {key: PRETRAIN[key] for key in ("example_id", "position", "example_weight")}
-)
+CANDIDATES = {
+  **_several(_OF_TEXT, "T"),
+  **_several(_OF_IMAGE, "I"),
+  **_OF_EXAMPLE,
+}
 
-_PER_EXAMPLE = ("example_id", "position", "example_weight")
-_GLOBAL = ArraySpec(
-  ("B", "E"), "float32", "of the global region: of all, those cut included"
-)
-_LABEL = ArraySpec(("B",), "int32", "the right one; 0 where nobody knows")
-
-# What a question of VCR asks for -> its name in results. `objective` of a batch
-# is the place in this order.
-ANSWER, RATIONALE = "answer", "rationale"
-PUBLISHED_OBJECTIVES = {ANSWER: "Q->A", RATIONALE: "QA->R"}
 # Texts of an image, one of which is right: multiple choice.
-CHOICES = (
-  {key: CANDIDATES[key] for key in _PER_TEXT}
-  | {key: PRETRAIN[key] for key in _PER_IMAGE}
-  | {
-    "second_start": ArraySpec(
-      ("B", "T"), "int32", "first token of the second text: type 1 from there"
-    ),
-    "global_features": _GLOBAL,
-    "objective": ArraySpec(("B",), "int32", "which question is asked"),
-    "label": _LABEL,
-  }
-  | {key: PRETRAIN[key] for key in _PER_EXAMPLE}
-)
+CHOICES = {
+  **_several(_OF_TEXT, "T"),
+  **_OF_IMAGE,
+  **_GLOBAL,
+  "second_start": ArraySpec(
+    ("B", "T"), "int32", "first token of the second text: type 1 from there"
+  ),
+  "objective": ArraySpec(("B",), "int32", "which question is asked"),
+  "label": _LABEL,
+  **_OF_EXAMPLE,
+}
 
 # Questions with answers of a vocabulary; places behind the last are 0.
-ANSWERS = (
-  {key: PRETRAIN[key] for key in (*_PER_TEXT, *_PER_IMAGE)}
-  | {
-    "global_features": _GLOBAL,
-    "answer_ids": ArraySpec(("B", "10"), "int32", "answers that people gave"),
-    "answer_scores": ArraySpec(("B", "10"), "float32", "targets of these"),
-    "answer_accuracy": ArraySpec(
-      ("B", "10"), "float32", "official accuracy of these"
-    ),
-  }
-  | {key: PRETRAIN[key] for key in _PER_EXAMPLE}
-)
+ANSWERS = {
+  **_OF_TEXT,
+  **_OF_IMAGE,
+  **_GLOBAL,
+  "answer_ids": ArraySpec(("B", "10"), "int32", "answers that people gave"),
+  "answer_scores": ArraySpec(("B", "10"), "float32", "targets of these"),
+  "answer_accuracy": ArraySpec(("B", "10"), "float32", "accuracy of these"),
+  **_OF_EXAMPLE,
+}
 
 # A text about I images, and its label.
-STATEMENTS = (
-  {key: PRETRAIN[key] for key in _PER_TEXT}
-  | {key: CANDIDATES[key] for key in _PER_IMAGE}
-  | {
-    "global_features": _GLOBAL._replace(shape=("B", "I", "E")),
-    "label": _LABEL,
-  }
-  | {key: PRETRAIN[key] for key in _PER_EXAMPLE}
-)
-
+STATEMENTS = {
+  **_OF_TEXT,
+  **_several({**_OF_IMAGE, **_GLOBAL}, "I"),
+  "label": _LABEL,
+  **_OF_EXAMPLE,
+}
 
 # One text or two, without an image.
 TEXTS = {
-  "text_ids": PRETRAIN["text_ids"],
+  **_OF_TEXT,
   "text_types": ArraySpec(
     ("B", "L"), "int32", "1 in a second text and the [SEP] after it"
   ),
-  "text_length": PRETRAIN["text_length"],
   "label": ArraySpec(("B",), "int32", "class; 0 where there is no answer"),
-  **{
-    key: PRETRAIN[key] for key in ("example_id", "position", "example_weight")
-  },
+  **_OF_EXAMPLE,
 }
-
 
 FEATURE_ENCODINGS = ("float16", "uint8", "int8")
 
@@ -147,6 +175,16 @@ def pretrain_spec(
       ("B", "L"), "bool", "where a word begins; never at special tokens"
     )
   return spec
+
+
+def image_spec(
+  feature_encoding: str, *, class_probs: bool = False, with_global: bool = False
+) -> dict[str, ArraySpec]:
+  """What a batch has of each image: PRETRAIN's part of it, or more."""
+  spec = encoded_spec(_OF_IMAGE, feature_encoding)
+  if class_probs:
+    spec["region_class_probs"] = PRETRAIN["region_class_probs"]
+  return {**spec, **_GLOBAL} if with_global else spec
 
 
 def text_spec(*, label_dtype: str = "int32") -> dict[str, ArraySpec]:
@@ -179,6 +217,19 @@ def encoded_spec(
       features.shape[:-1], "float32", "of the features, 0 after num_regions"
     )
   return spec
+
+
+def array_shapes(
+  spec: Mapping[str, ArraySpec], dims: Mapping[str, int]
+) -> Shapes:
+  """Shape and dtype of each array of a batch of these dimensions."""
+  return {
+    key: (
+      tuple(int(s) if s.isdigit() else dims[s] for s in want.shape),
+      np.dtype(want.dtype),
+    )
+    for key, want in spec.items()
+  }
 
 
 def check_batch(
@@ -258,10 +309,11 @@ def dummy_batch(
 ) -> dict[str, np.ndarray]:
   """Random but valid arrays for initialisation, tests and benchmarks."""
   rng = np.random.default_rng(seed)
-  size = {"4": 4, "2": 2, **dims}
-  B, L, R, C = size["B"], size["L"], size.get("R", 1), size.get("C", 1)
+  shapes = array_shapes(spec, dims)
+  B, L = dims["B"], dims["L"]
+  R, C, E = (dims.get(letter, 1) for letter in "RCE")
   texts, images = (
-    math.prod(size[letter] for letter in spec[key].shape) if key in spec else B
+    math.prod(shapes[key][0]) if key in shapes else B
     for key in ("text_length", "num_regions")
   )
   text_length = rng.integers(min(3, L), L + 1, texts)
@@ -281,9 +333,7 @@ def dummy_batch(
     & (np.arange(L) < text_length[:, None] - 1),
     "text_types": np.zeros((texts, L)),
     "label": np.arange(B) % 2,
-    "region_features": np.maximum(
-      rng.normal(size=(images, R, size.get("E", 1))), 0
-    ),
+    "region_features": np.maximum(rng.normal(size=(images, R, E)), 0),
     "region_feature_scale": np.ones((images, R)),
     "region_boxes": boxes,
     "region_class_probs": probs,
@@ -296,10 +346,8 @@ def dummy_batch(
   }
   for key in ("region_features", "region_boxes", "region_class_probs"):
     arrays[key] = arrays[key] * real_NR[..., None]
-  found = {}
-  for key, want in spec.items():
-    shape = [int(s) if s.isdigit() else size[s] for s in want.shape]
+  return {
     # Zeros are valid labels, ids and scores.
-    array = arrays.get(key, np.zeros(shape))
-    found[key] = array.astype(want.dtype).reshape(shape)
-  return found
+    key: arrays.get(key, np.zeros(shape)).astype(dtype).reshape(shape)
+    for key, (shape, dtype) in shapes.items()
+  }

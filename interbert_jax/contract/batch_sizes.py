@@ -4,10 +4,42 @@ Each rule stands here once: where a batch is divided, and where a configuration
 is checked before there is one.
 """
 
+import dataclasses
+from collections.abc import Iterator
+from typing import ClassVar
+
 from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.settings import Settings, setting
 
 
-def check_shared(batch_size: int, devices: int, *, name: str) -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ParallelSettings(Settings):
+  """How a step runs on several devices."""
+
+  section: ClassVar[str] = "parallel"
+
+  mode: str = setting(
+    "jit",
+    "jit (one program over a mesh of all devices) or pmap",
+    choices=("jit", "pmap"),
+  )
+  sharding: str = setting(
+    "replicated",
+    "replicated (every device has a whole copy of the training state), zero1 "
+    "(optimiser state and moving average spread over the devices) or fsdp "
+    "(parameters as well)",
+    choices=("replicated", "zero1", "fsdp"),
+  )
+
+  def check(self) -> Iterator[str]:
+    if self.mode == "pmap" and self.sharding != "replicated":
+      yield (
+        f"parallel.sharding {self.sharding!r} needs parallel.mode 'jit'; pmap "
+        "keeps a whole copy on every device"
+      )
+
+
+def check_devices_divide(batch_size: int, devices: int, *, name: str) -> None:
   """Refuses what cannot be split over the devices."""
   if batch_size <= 0 or batch_size % devices:
     low = batch_size // devices * devices
@@ -27,7 +59,7 @@ def check_accumulation(
       f"train.accumulate_steps is {accumulate_steps}; wanted a divisor of "
       f"train.batch_size, which is {batch_size}"
     )
-  check_shared(
+  check_devices_divide(
     batch_size // accumulate_steps,
     devices,
     name="train.batch_size / train.accumulate_steps",

@@ -15,7 +15,7 @@ import numpy as np
 
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.model.inputs import TextInput, text_input
-from interbert_jax.model.interbert import InterBertForPretraining
+from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks import losses, metrics, rows
 from interbert_jax.tasks.pretrain import PretrainTask
@@ -45,17 +45,17 @@ def region_step(
   *,
   task: PretrainTask,
 ) -> dict[str, losses.SumWeight]:
-  """mrm_acc of matching pairs, by what is there of the text."""
+  """The share of masked regions whose class is right, for each of TEXTS."""
   inputs = task.prepare(batch, key, train=False)
   labels = jnp.argmax(inputs.mrm_classes, -1)
   found = {}
   for kind in TEXTS:
 
-    def outputs(model: InterBertForPretraining, kind=kind):
+    def outputs(model: InterBert, kind=kind):
       encoded = model.encode(text_of(batch, kind), inputs.regions)
       # Slot 0 is the global region, which is never masked.
       hidden = rows.take_rows(encoded.regions[:, 1:], inputs.mrm_rows)
-      return model.region_outputs(hidden)
+      return model.read("region_head", hidden)
 
     found[f"mrm_acc_{kind}"] = losses.accuracy(
       task.model.apply({"params": params}, method=outputs),

@@ -10,7 +10,7 @@ import numpy as np
 
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.model.config import InterBertConfig
-from interbert_jax.model.finetuned import InterBertForTask
+from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import Parallel
 from interbert_jax.ranking import retrieval_metrics
 from interbert_jax.ranking.pair_scorer import PairScorer
@@ -32,7 +32,7 @@ class RetrievalEvaluator:
     self,
     *,
     config: InterBertConfig,
-    score: tuple[str, int],
+    score: Mapping[str, int],
     parallel: Parallel,
     images: Mapping[str, np.ndarray],
     texts: Mapping[str, np.ndarray],
@@ -42,7 +42,7 @@ class RetrievalEvaluator:
     self.num_images = len(images["num_regions"])
     self._images = images
     self._scorer = PairScorer(
-      model=InterBertForTask(config, *score),
+      model=InterBert(config, score),
       parallel=parallel,
       texts=texts,
       pairs_per_step=pairs_per_step,

@@ -1,6 +1,6 @@
 """Q->A, QA->R and Q->AR of VCR.
 
-Scores and labels go by objective (contract/batch.py), metrics by the published
+Scores and labels go by objective (contract/vcr.py), metrics by the published
 names.
 
 Dimensions: N questions, T = 4 choices.
@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from interbert_jax.contract.batch import ANSWER, PUBLISHED_OBJECTIVES, RATIONALE
+from interbert_jax.contract.vcr import ANSWER, BOTH, METRICS, RATIONALE
 from interbert_jax.evaluation.predictions import PredictionEvaluator, Predictor
 from interbert_jax.evaluation.results import mean_interval
 
 TIE_POLICY = "expected value over a random order of the tied choices"
-BOTH = "Q->AR"
 
 # [N, T] scores, or [N] labels, of each objective.
 OfObjective = Mapping[str, np.ndarray]
@@ -56,7 +55,7 @@ class VcrEvaluator(PredictionEvaluator):
 
     Where rationales of all four answers were scored, those of the right one.
     """
-    judged = {n: scores[n] for n in PUBLISHED_OBJECTIVES if n in scores}
+    judged = {n: scores[n] for n in METRICS if n in scores}
     of_each = [scores[name] for name in self._objectives if name not in judged]
     if RATIONALE not in judged and of_each:
       rows = np.arange(len(self._labels))
@@ -100,7 +99,7 @@ def vcr_hits(scores: OfObjective, labels: OfObjective) -> dict[str, np.ndarray]:
   """
   by_name = {
     published: hits(scores[name], labels[name])
-    for name, published in PUBLISHED_OBJECTIVES.items()
+    for name, published in METRICS.items()
     if name in scores
   }
   if len(by_name) == 2:

@@ -1,12 +1,11 @@
 """The shape of the model: one frozen dataclass and a table of sizes."""
 
 import dataclasses
-import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
-from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.settings import Settings, read, setting, types_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,53 +22,94 @@ class LayerShape:
   remat: str
 
 
-@dataclasses.dataclass(frozen=True)
-class InterBertConfig:
+# Files of strangers describe models too: no dimension may be absurd.
+_MAX_SIZE = 1 << 24
+
+
+def _size(default: int, about: str, *, low: int = 1) -> Any:
+  return setting(default, about, low=low, high=_MAX_SIZE)
+
+
+def _dropout(default: float, about: str) -> Any:
+  return setting(default, about, low=0, below=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InterBertConfig(Settings):
   """InterBERT (arXiv 2003.13198); the defaults are the published base model.
 
   The interaction and text layers share one shape, the region layers have
   their own number of heads, MLP width and dropout.
+
+  A new field needs a default that means the model as it was before: files
+  that lack the field are read with it.
   """
 
-  vocab_size: int = 30522
-  hidden_size: int = 768
-  num_interaction_layers: int = 6
-  num_text_layers: int = 6
-  num_region_layers: int = 6
-  num_heads: int = 12
-  region_num_heads: int = 8
-  mlp_dim: int = 3072
-  region_mlp_dim: int = 3072
-  max_position_embeddings: int = 512
-  type_vocab_size: int = 2
-  region_feature_dim: int = 2048
-  num_region_classes: int = 1601
-  region_target: str = "classes"  # predicted of regions; "features", "both"
-  pooler_dim: int = 1024
-  fusion: str = "product"  # of the two pooled vectors, or "sum"
-  hidden_dropout: float = 0.1
-  attention_dropout: float = 0.1
-  region_hidden_dropout: float = 0.2
-  region_attention_dropout: float = 0.1
-  pooled_dropout: float = 0.1  # of the fused vector; a constant officially
-  initializer_range: float = 0.02
-  dtype: str = "float32"  # of the computation; parameters are float32
-  remat: str = "none"  # what is computed again for the backward pass
+  section: ClassVar[str] = "model"
 
-  def __post_init__(self):
-    for name, allowed in (
-      ("region_target", ("classes", "features", "both")),
-      ("fusion", ("product", "sum")),
-      ("dtype", ("float32", "bfloat16", "float16")),
-      ("remat", ("none", "full", "dots")),
-    ):
-      value = getattr(self, name)
-      if value not in allowed:
-        raise ConfigError(f"{name} is {value!r}; wanted one of {allowed}")
+  vocab_size: int = _size(30522, "words; unset: those of the vocabulary")
+  hidden_size: int = _size(768, "width of all layers")
+  num_interaction_layers: int = _size(
+    6, "layers of the single stream of regions and words", low=0
+  )
+  num_text_layers: int = _size(6, "layers of the text stream", low=0)
+  num_region_layers: int = _size(6, "layers of the region stream", low=0)
+  num_heads: int = _size(12, "attention heads of interaction and text layers")
+  region_num_heads: int = _size(8, "attention heads of region layers")
+  mlp_dim: int = _size(3072, "MLP width of interaction and text layers")
+  region_mlp_dim: int = _size(3072, "MLP width of region layers")
+  max_position_embeddings: int = _size(512, "longest text, in tokens")
+  type_vocab_size: int = _size(2, "token types; 2 for texts in pairs")
+  region_feature_dim: int = _size(
+    2048, "width of a region's feature; unset: that of the store"
+  )
+  num_region_classes: int = _size(
+    1601, "classes predicted of regions; unset: those of the store"
+  )
+  region_target: str = setting(
+    "classes",
+    "what is predicted of regions; follows from the task's losses",
+    choices=("classes", "features", "both"),
+  )
+  pooler_dim: int = _size(1024, "width of the two pooled vectors")
+  fusion: str = setting(
+    "product",
+    "how the two pooled vectors become one: product or sum",
+    choices=("product", "sum"),
+  )
+  hidden_dropout: float = _dropout(
+    0.1, "dropout of embeddings, interaction and text layers"
+  )
+  attention_dropout: float = _dropout(
+    0.1, "dropout of attention in interaction and text layers"
+  )
+  region_hidden_dropout: float = _dropout(0.2, "dropout of region layers")
+  region_attention_dropout: float = _dropout(
+    0.1, "dropout of attention in region layers"
+  )
+  pooled_dropout: float = _dropout(
+    0.1, "dropout of the fused vector; a constant in the official code"
+  )
+  initializer_range: float = setting(
+    0.02, "standard deviation of random matrices", above=0
+  )
+  dtype: str = setting(
+    "float32",
+    "type of the computation; parameters are float32",
+    choices=("float32", "bfloat16", "float16"),
+  )
+  remat: str = setting(
+    "none",
+    "what the backward pass computes again to save memory: none, full (whole "
+    "layers) or dots (all but matrix products)",
+    choices=("none", "full", "dots"),
+  )
+
+  def check(self) -> Iterator[str]:
     for name in ("num_heads", "region_num_heads"):
       if self.hidden_size % getattr(self, name):
-        raise ConfigError(
-          f"hidden_size {self.hidden_size} cannot be split into {name} "
+        yield (
+          f"model.hidden_size {self.hidden_size} cannot be split into {name} "
           f"{getattr(self, name)} equal heads"
         )
 
@@ -84,30 +124,32 @@ class InterBertConfig:
 
   @property
   def text_layer(self) -> LayerShape:
-    """Of the interaction layers and the text stream."""
-    return LayerShape(
-      self.hidden_size,
-      self.num_heads,
-      self.mlp_dim,
-      self.hidden_dropout,
-      self.attention_dropout,
-      self.initializer_range,
-      self.dtype,
-      self.remat,
+    """The shape of the interaction layers and of the text stream."""
+    return self._layer(
+      num_heads=self.num_heads,
+      mlp_dim=self.mlp_dim,
+      hidden_dropout=self.hidden_dropout,
+      attention_dropout=self.attention_dropout,
     )
 
   @property
   def region_layer(self) -> LayerShape:
-    """Of the region stream."""
+    """The shape of the region stream's layers."""
+    return self._layer(
+      num_heads=self.region_num_heads,
+      mlp_dim=self.region_mlp_dim,
+      hidden_dropout=self.region_hidden_dropout,
+      attention_dropout=self.region_attention_dropout,
+    )
+
+  def _layer(self, **own: Any) -> LayerShape:
+    """A stack's own fields, and those that all stacks share."""
     return LayerShape(
-      self.hidden_size,
-      self.region_num_heads,
-      self.region_mlp_dim,
-      self.region_hidden_dropout,
-      self.region_attention_dropout,
-      self.initializer_range,
-      self.dtype,
-      self.remat,
+      hidden_size=self.hidden_size,
+      initializer_range=self.initializer_range,
+      dtype=self.dtype,
+      remat=self.remat,
+      **own,
     )
 
   @property
@@ -146,146 +188,41 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
+def _optional_fields() -> Iterator[tuple[str, Any, Any]]:
+  """The fields of InterBertConfig, each unset until somebody sets it."""
+  for field in dataclasses.fields(InterBertConfig):
+    kind, _ = types_of(InterBertConfig)[field.name]
+    if field.name in ("dtype", "remat"):  # no size says anything about them
+      yield field.name, kind, setting(field.default, **field.metadata)
+    elif field.name != "region_target":
+      yield field.name, kind | None, setting(None, **field.metadata)
+
+
+# `config.model`: a size, and fields of InterBertConfig that differ from it.
+ModelSettings = dataclasses.make_dataclass(
+  "ModelSettings",
+  [
+    (
+      "size",
+      str,
+      setting(
+        "base",
+        "tiny (tests), base (the paper) or large; the other keys change it",
+        choices=tuple(SIZES),
+      ),
+    ),
+    *_optional_fields(),
+  ],
+  bases=(Settings,),
+  namespace={"section": InterBertConfig.section},
+  frozen=True,
+  kw_only=True,
+)
+
+
 def make_config(size: str = "base", **changes: Any) -> InterBertConfig:
   """A named size with some fields changed; None leaves a field as it is."""
   if size not in SIZES:
     raise ConfigError(f"model size {size!r} is unknown; sizes: {list(SIZES)}")
-  known = {field.name for field in dataclasses.fields(InterBertConfig)}
-  unknown = sorted(set(changes) - known)
-  if unknown:
-    raise ConfigError(
-      f"unknown model fields {unknown}; fields: {sorted(known)}"
-    )
   changes = {k: v for k, v in changes.items() if v is not None}
-  return InterBertConfig(**{**SIZES[size], **changes})
-
-
-# Official name -> ours. The official code never reads the other keys of its
-# file that touch the model (pooling_method, conv_layer, max_*_length, ...).
-_OFFICIAL_NAMES = {
-  "vocab_size": "vocab_size",
-  "hidden_size": "hidden_size",
-  "num_hidden_layers": "num_interaction_layers",
-  "t_num_hidden_layers": "num_text_layers",
-  "v_num_hidden_layers": "num_region_layers",
-  "num_attention_heads": "num_heads",
-  "v_num_attention_heads": "region_num_heads",
-  "intermediate_size": "mlp_dim",
-  "v_intermediate_size": "region_mlp_dim",
-  "max_position_embeddings": "max_position_embeddings",
-  "type_vocab_size": "type_vocab_size",
-  "v_feature_size": "region_feature_dim",
-  "bi_hidden_size": "pooler_dim",
-  "hidden_dropout_prob": "hidden_dropout",
-  "attention_probs_dropout_prob": "attention_dropout",
-  "v_hidden_dropout_prob": "region_hidden_dropout",
-  "v_attention_probs_dropout_prob": "region_attention_dropout",
-  "initializer_range": "initializer_range",
-}
-
-
-def config_from_official(
-  source: Mapping[str, Any] | str | pathlib.Path, **changes: Any
-) -> InterBertConfig:
-  """Reads the official JSON configuration (a file or its parsed content).
-
-  Raises:
-    ConfigError: for activations or stream widths that InterBERT does not have.
-  """
-  if isinstance(source, Mapping):
-    raw, name = dict(source), "config"
-  else:
-    name = str(source)
-    try:
-      raw = json_file.read_object(source)
-    except ValueError as error:
-      problem = str(error).removeprefix(f"{name}: ")
-      raise ConfigError(
-        f"{name}: not a JSON configuration: {problem}"
-      ) from error
-  missing = [
-    k for k in ("vocab_size", "hidden_size", "v_feature_size") if k not in raw
-  ]
-  if missing:
-    raise ConfigError(
-      f"{name}: keys {missing} are missing; found {sorted(raw)}"
-    )
-  for key in ("hidden_act", "v_hidden_act"):
-    if raw.get(key, "gelu") != "gelu":
-      raise ConfigError(f"{name}: {key} is {raw[key]!r}; only 'gelu' is built")
-  values = {
-    ours: raw[theirs]
-    for theirs, ours in _OFFICIAL_NAMES.items()
-    if theirs in raw
-  }
-  if raw.get("v_hidden_size", raw["hidden_size"]) != raw["hidden_size"]:
-    raise ConfigError(
-      f"{name}: v_hidden_size {raw['v_hidden_size']} differs from hidden_size "
-      f"{raw['hidden_size']}; the single stream needs one width"
-    )
-  fusion = raw.get("fusion_method", "mul")
-  if fusion not in ("mul", "sum"):
-    raise ConfigError(f"{name}: fusion_method is {fusion!r}; wanted mul or sum")
-  values["fusion"] = {"mul": "product", "sum": "sum"}[fusion]
-  if raw.get("predict_feature", False):
-    values["region_target"] = "features"
-  else:
-    values["num_region_classes"] = raw.get("v_target_size", 1601)
-  return checked_config({**values, **changes}, name=name)
-
-
-_MAX_SIZE = 1 << 24  # of any dimension that a file may ask for
-
-
-def checked_config(fields: Mapping[str, Any], *, name: str) -> InterBertConfig:
-  """A model that a file describes: fields of the right types, sane sizes.
-
-  Raises:
-    ConfigError: naming the file and the field.
-  """
-  for field in dataclasses.fields(InterBertConfig):
-    value = fields.get(field.name, field.default)
-    if isinstance(field.default, int):
-      good, wanted = type(value) is int and 0 <= value <= _MAX_SIZE, "a size"
-    elif isinstance(field.default, float):
-      good, wanted = type(value) in (int, float) and 0 <= value <= 1, "0 to 1"
-    else:
-      good, wanted = isinstance(value, str), "a word"
-    if not good:
-      raise ConfigError(
-        f"{name}: {field.name} is {type(value).__name__} {_show(value)}, "
-        f"wanted {wanted}"
-      )
-  for heads in ("num_heads", "region_num_heads"):
-    if not fields.get(heads, 1):
-      raise ConfigError(f"{name}: {heads} is 0; wanted 1 or more")
-  try:
-    return InterBertConfig(**fields)
-  except ConfigError as error:
-    raise ConfigError(f"{name}: {error}") from None
-
-
-def _show(value: Any) -> str:
-  try:
-    return f"{value!r:.60}"
-  except ValueError:
-    return "of very many digits"
-
-
-def official_config(config: InterBertConfig) -> dict[str, Any]:
-  """The official JSON configuration, which `config_from_official` undoes.
-
-  The dropout of the fused vector and the compute type have no key there.
-  """
-  return {
-    **{
-      theirs: getattr(config, ours) for theirs, ours in _OFFICIAL_NAMES.items()
-    },
-    "hidden_act": "gelu",
-    "v_hidden_act": "gelu",
-    "v_hidden_size": config.hidden_size,
-    "v_initializer_range": config.initializer_range,
-    "v_target_size": config.num_region_classes,
-    "fusion_method": "mul" if config.fusion == "product" else "sum",
-    "predict_feature": config.region_target == "features",
-  }
+  return read(InterBertConfig, {**SIZES[size], **changes})

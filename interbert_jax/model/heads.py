@@ -3,6 +3,8 @@
 Dimensions: N rows (any leading shape), D hidden, P pooled, V vocabulary.
 """
 
+from typing import NamedTuple
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -29,14 +31,14 @@ class MlmHead(nn.Module):
   """Transform and the output bias; the matrix is the word embedding's."""
 
   config: InterBertConfig
+  outputs: int
 
   @nn.compact
-  def __call__(self, hidden_ND: jax.Array, attend) -> jax.Array:
-    """`attend` maps [..., D] to word scores [..., V]."""
-    bias_V = self.param(
-      "bias", nn.initializers.zeros, (self.config.vocab_size,)
-    )
-    logits_NV = attend(Transform(self.config, name="transform")(hidden_ND))
+  def __call__(self, hidden_ND: jax.Array, score_words) -> jax.Array:
+    """`score_words` maps [..., D] to word scores [..., V]."""
+    bias_V = self.param("bias", nn.initializers.zeros, (self.outputs,))
+    hidden_ND = Transform(self.config, name="transform")(hidden_ND)
+    logits_NV = score_words(hidden_ND)
     # bias_V for every row, as an outer product with ones: its gradient is then
     # a matrix product instead of a sum over the rows, which makes the head's
     # gradient 1.3 times as fast on a CPU (bench/bench_mlm_head.py).
@@ -59,13 +61,37 @@ class RegionHead(nn.Module):
 
 
 class LinearHead(nn.Module):
-  """One linear layer in float32: matching, choices, single-stream logits."""
+  """One linear layer in float32."""
 
   config: InterBertConfig
-  features: int
+  outputs: int
 
   @nn.compact
   def __call__(self, inputs_NP: jax.Array) -> jax.Array:
     return dense(
-      self.features, self.config.initializer_range, jnp.float32, "dense"
+      self.outputs, self.config.initializer_range, jnp.float32, "dense"
     )(inputs_NP.astype(jnp.float32))
+
+
+class Head(NamedTuple):
+  """What a head is, and what it reads: "text", "regions" or "pooled"."""
+
+  module: type[nn.Module]
+  reads: str
+
+
+# Every head by the name of its parameters. A model has those it is asked for.
+HEADS: dict[str, Head] = {
+  "mlm_head": Head(MlmHead, "text"),
+  "region_head": Head(RegionHead, "regions"),
+  "region_feature_head": Head(RegionHead, "regions"),
+  "match_head": Head(LinearHead, "pooled"),  # does the text fit the image?
+  "choice_head": Head(LinearHead, "pooled"),  # one score, to choose by
+  "answer_head": Head(LinearHead, "pooled"),  # classes, answers or a number
+  # Of the official downstream model; no task reads them.
+  "region_choice_head": Head(LinearHead, "regions"),
+  "token_choice_head": Head(LinearHead, "text"),
+}
+
+# Index of the two outputs of the matching head, in the official order.
+MATCH, MISMATCH = 0, 1

@@ -1,9 +1,12 @@
-"""InterBERT: one stream for interaction, then one stream per modality.
+"""InterBERT: one stream for interaction, one stream per modality, and heads.
 
 Dimensions: B examples, L text slots, R region slots with the global region
-first, S = R + L joint slots, D hidden, P pooled, E region feature, V words,
-C region outputs.
+first, S = R + L joint slots, D hidden, P pooled, N rows of any leading shape,
+O outputs of a head.
 """
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -11,7 +14,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from interbert_jax.model.config import InterBertConfig
-from interbert_jax.model.heads import LinearHead, MlmHead, RegionHead
+from interbert_jax.model.heads import HEADS, LinearHead, MlmHead
 from interbert_jax.model.inputs import RegionInput, TextInput
 from interbert_jax.model.layers import (
   Encoder,
@@ -20,8 +23,12 @@ from interbert_jax.model.layers import (
   TextEmbeddings,
 )
 
-# Index of the answers of the matching head, in the official order.
-MATCH, MISMATCH = 0, 1
+
+class Embedded(NamedTuple):
+  """Texts or images behind their embeddings."""
+
+  hidden: jax.Array  # [B, L, D] or [B, R, D]
+  mask: jax.Array  # [B, L] or [B, R]
 
 
 @struct.dataclass
@@ -34,26 +41,7 @@ class Encoded:
   pooled_regions: jax.Array | None  # [B, P] float32
 
 
-def join_streams(regions_BRX: jax.Array, text_BLX: jax.Array) -> jax.Array:
-  """The single stream: regions first, as the official code concatenates."""
-  return jnp.concatenate([regions_BRX, text_BLX], axis=1)
-
-
-def split_streams(
-  joint_BSX: jax.Array, num_regions: int
-) -> tuple[jax.Array, jax.Array]:
-  """Undoes `join_streams`: (regions, text)."""
-  return joint_BSX[:, :num_regions], joint_BSX[:, num_regions:]
-
-
-def fuse(encoded: Encoded, fusion: str) -> jax.Array:
-  """[B, P] float32: the product or sum of the two pooled vectors."""
-  if fusion == "product":
-    return encoded.pooled_text * encoded.pooled_regions
-  return encoded.pooled_text + encoded.pooled_regions
-
-
-class InterBert(nn.Module):
+class Trunk(nn.Module):
   """Embeddings, interaction encoder, two streams, poolers.
 
   Either input may be None: text alone passes the interaction and text layers
@@ -72,10 +60,24 @@ class InterBert(nn.Module):
     self.text_pooler = Pooler(c)
     self.region_pooler = Pooler(c)
 
+  def embed_text(self, text: TextInput, deterministic: bool = True) -> Embedded:
+    hidden_BLD = self.text_embeddings(
+      text.ids, text.types, deterministic=deterministic
+    )
+    return Embedded(hidden_BLD, text.mask)
+
+  def embed_regions(
+    self, regions: RegionInput, deterministic: bool = True
+  ) -> Embedded:
+    hidden_BRD = self.region_embeddings(
+      regions.features, regions.locations, deterministic=deterministic
+    )
+    return Embedded(hidden_BRD, regions.mask)
+
   def __call__(
     self,
-    text: TextInput | None,
-    regions: RegionInput | None,
+    text: TextInput | Embedded | None,
+    regions: RegionInput | Embedded | None,
     *,
     pooled_only: bool = False,
     deterministic: bool = True,
@@ -87,194 +89,142 @@ class InterBert(nn.Module):
     """
     if text is None and regions is None:
       raise ValueError("InterBert needs text, regions or both; got neither")
-    return self.encode_embedded(
-      None if text is None else self.embed_text(text, deterministic),
-      None if regions is None else self.embed_regions(regions, deterministic),
-      pooled_only=pooled_only,
+    if isinstance(text, TextInput):
+      text = self.embed_text(text, deterministic)
+    if isinstance(regions, RegionInput):
+      regions = self.embed_regions(regions, deterministic)
+    # The single stream: regions first, as the official code concatenates.
+    streams = [stream for stream in (regions, text) if stream is not None]
+    joint_BSD = self.interaction_encoder(
+      jnp.concatenate([stream.hidden for stream in streams], axis=1),
+      jnp.concatenate([stream.mask for stream in streams], axis=1),
       deterministic=deterministic,
     )
-
-  def embed_text(
-    self, text: TextInput, deterministic: bool = True
-  ) -> tuple[jax.Array, jax.Array]:
-    """Embeddings [B, L, D] and mask [B, L]; they depend on the text alone."""
-    embedded_BLD = self.text_embeddings(
-      text.ids, text.types, deterministic=deterministic
-    )
-    return embedded_BLD, text.mask
-
-  def embed_regions(
-    self, regions: RegionInput, deterministic: bool = True
-  ) -> tuple[jax.Array, jax.Array]:
-    """Embeddings [B, R, D] and mask [B, R]; they depend on the image alone."""
-    embedded_BRD = self.region_embeddings(
-      regions.features, regions.locations, deterministic=deterministic
-    )
-    return embedded_BRD, regions.mask
-
-  def encode_embedded(
-    self,
-    text: tuple[jax.Array, jax.Array] | None,
-    regions: tuple[jax.Array, jax.Array] | None,
-    *,
-    pooled_only: bool = False,
-    deterministic: bool = True,
-  ) -> Encoded:
-    """What follows the embeddings."""
-    train = {"deterministic": deterministic}
-    text_BLD, text_mask_BL = text or (None, None)
-    regions_BRD, region_mask_BR = regions or (None, None)
-    if text is None:
-      regions_BRD = self.interaction_encoder(
-        regions_BRD, region_mask_BR, **train
-      )
-    elif regions is None:
-      text_BLD = self.interaction_encoder(text_BLD, text_mask_BL, **train)
-    else:
-      joint_BSD = self.interaction_encoder(
-        join_streams(regions_BRD, text_BLD),
-        join_streams(region_mask_BR, text_mask_BL),
-        **train,
-      )
-      regions_BRD, text_BLD = split_streams(joint_BSD, region_mask_BR.shape[1])
-
-    train["first_only"] = pooled_only
-    pooled_text_BP = pooled_regions_BP = None
+    options = {"deterministic": deterministic, "first_only": pooled_only}
+    text_BLD = regions_BRD = pooled_text_BP = pooled_regions_BP = None
+    num_regions = 0 if regions is None else regions.mask.shape[1]
     if text is not None:
-      text_BLD = self.text_encoder(text_BLD, text_mask_BL, **train)
+      text_BLD = self.text_encoder(
+        joint_BSD[:, num_regions:], text.mask, **options
+      )
       pooled_text_BP = self.text_pooler(text_BLD)
     if regions is not None:
-      regions_BRD = self.region_encoder(regions_BRD, region_mask_BR, **train)
+      regions_BRD = self.region_encoder(
+        joint_BSD[:, :num_regions], regions.mask, **options
+      )
       pooled_regions_BP = self.region_pooler(regions_BRD)
     return Encoded(text_BLD, regions_BRD, pooled_text_BP, pooled_regions_BP)
 
-  def attend(self, hidden_ND: jax.Array) -> jax.Array:
+  def score_words(self, hidden_ND: jax.Array) -> jax.Array:
     return self.text_embeddings.attend(hidden_ND)
 
 
-class InterBertForPretraining(nn.Module):
-  """InterBERT with the three pretraining heads.
+def pretraining_heads(config: InterBertConfig) -> dict[str, int]:
+  """The heads of the pretraining model and their outputs."""
+  heads = {
+    "mlm_head": config.vocab_size,
+    "region_head": config.region_output_dim,
+    "match_head": 2,
+  }
+  if config.region_target == "both":
+    heads["region_feature_head"] = config.region_feature_dim
+  return heads
 
-  Call `encode` once, then the heads on the rows that a loss reads; calling
-  the module itself runs every head on every row.
+
+class InterBert(nn.Module):
+  """The trunk and the heads that are asked for.
+
+  Calling it runs every head on all that the head reads. To run a head on some
+  rows alone, call `encode` once and then `read`.
+
+  Attributes:
+    config: the shape of the trunk.
+    heads: the name of each head (heads.HEADS) and the number of its outputs.
   """
 
   config: InterBertConfig
+  heads: Mapping[str, int]
 
   def setup(self):
-    c = self.config
-    self.encoder = InterBert(c)
-    self.mlm_head = MlmHead(c)
-    self.region_head = RegionHead(c, c.region_output_dim)
-    if c.region_target == "both":
-      self.region_feature_head = RegionHead(c, c.region_feature_dim)
-    self.match_head = LinearHead(c, 2)
-    self.fusion_dropout = nn.Dropout(c.pooled_dropout)
+    self.encoder = Trunk(self.config)
+    self.head = {
+      name: HEADS[name].module(self.config, outputs, name=name)
+      for name, outputs in self.heads.items()
+    }
+    # The name decides the random numbers of dropout: a run that goes on from
+    # a checkpoint must find those that it had.
+    name = "fusion_dropout" if "mlm_head" in self.heads else "dropout"
+    self.pooled_dropout = nn.Dropout(self.config.pooled_dropout, name=name)
+
+  def embed_text(self, text: TextInput) -> Embedded:
+    """The part of a text's encoding that depends on the text alone."""
+    return self.encoder.embed_text(text)
+
+  def embed_regions(self, regions: RegionInput) -> Embedded:
+    """The part of an image's encoding that depends on the image alone."""
+    return self.encoder.embed_regions(regions)
 
   def encode(
     self,
-    text: TextInput | None,
-    regions: RegionInput | None,
+    text: TextInput | Embedded | None,
+    regions: RegionInput | Embedded | None,
     *,
     deterministic: bool = True,
   ) -> Encoded:
-    return self.encoder(text, regions, deterministic=deterministic)
+    """Encodes what the heads read: nothing else is computed."""
+    return self.encoder(
+      text,
+      regions,
+      pooled_only=all(HEADS[name].reads == "pooled" for name in self.heads),
+      deterministic=deterministic,
+    )
 
-  def fuse(self, encoded: Encoded, *, deterministic: bool = True) -> jax.Array:
-    """[B, P] float32: `fuse`, then dropout."""
-    fused_BP = fuse(encoded, self.config.fusion)
-    return self.fusion_dropout(fused_BP, deterministic=deterministic)
+  def pool(self, encoded: Encoded) -> jax.Array:
+    """[B, P] float32: the fused vectors, or those of the one modality."""
+    text_BP, regions_BP = encoded.pooled_text, encoded.pooled_regions
+    if text_BP is None or regions_BP is None:
+      return regions_BP if text_BP is None else text_BP
+    if self.config.fusion == "product":
+      return text_BP * regions_BP
+    return text_BP + regions_BP
 
-  def mlm_logits(self, hidden_ND: jax.Array) -> jax.Array:
-    return self.mlm_head(hidden_ND, self.encoder.attend)
-
-  def region_outputs(self, hidden_ND: jax.Array) -> jax.Array:
-    return self.region_head(hidden_ND)
-
-  def predicted_features(self, hidden_ND: jax.Array) -> jax.Array:
-    """[..., E]: of a model that predicts both classes and features."""
-    return self.region_feature_head(hidden_ND)
-
-  def match_logits(
-    self, encoded: Encoded, *, deterministic: bool = True
+  def read(
+    self, name: str, hidden_NX: jax.Array, *, deterministic: bool = True
   ) -> jax.Array:
-    """[B, 2] logits: column MATCH, column MISMATCH."""
-    return self.match_head(self.fuse(encoded, deterministic=deterministic))
+    """[..., O] float32: the outputs of a head for vectors that it reads.
+
+    In front of a linear head there is dropout, once, as officially.
+    """
+    head = self.head[name]
+    if isinstance(head, MlmHead):
+      return head(hidden_NX, self.encoder.score_words)
+    if isinstance(head, LinearHead):
+      hidden_NX = self.pooled_dropout(hidden_NX, deterministic=deterministic)
+    return head(hidden_NX)
 
   def __call__(
     self,
-    text: TextInput,
-    regions: RegionInput,
+    text: TextInput | Embedded | None,
+    regions: RegionInput | Embedded | None,
     *,
     deterministic: bool = True,
   ) -> dict[str, jax.Array]:
+    """The outputs of every head by its name."""
     encoded = self.encode(text, regions, deterministic=deterministic)
-    both = (
-      {"predicted_features": self.predicted_features(encoded.regions)}
-      if self.config.region_target == "both"
-      else {}
-    )
-    return both | {
+    hidden = {
       "text": encoded.text,
       "regions": encoded.regions,
-      "pooled_text": encoded.pooled_text,
-      "pooled_regions": encoded.pooled_regions,
-      "mlm_logits": self.mlm_logits(encoded.text),
-      "region_outputs": self.region_outputs(encoded.regions),
-      "match_logits": self.match_logits(encoded, deterministic=deterministic),
+      "pooled": self.pool(encoded),
     }
+    return self.read_all(hidden, deterministic=deterministic)
 
-
-class InterBertForTasks(nn.Module):
-  """The official downstream model: the pretraining heads and four more."""
-
-  config: InterBertConfig
-  num_labels: int = 1
-
-  def setup(self):
-    c = self.config
-    self.pretraining = InterBertForPretraining(c)
-    self.answer_head = LinearHead(c, self.num_labels)
-    self.choice_head = LinearHead(c, 1)
-    self.region_choice_head = LinearHead(c, 1)
-    self.token_choice_head = LinearHead(c, 1)
-    self.dropout = nn.Dropout(c.pooled_dropout)
-
-  def encode(self, text, regions, *, deterministic: bool = True) -> Encoded:
-    return self.pretraining.encode(text, regions, deterministic=deterministic)
-
-  def choice_logits(
-    self, encoded: Encoded, *, deterministic: bool = True
-  ) -> jax.Array:
-    """[B] one score per text-image pair, for softmax over candidates."""
-    fused_BP = self.pretraining.fuse(encoded, deterministic=deterministic)
-    fused_BP = self.dropout(fused_BP, deterministic=deterministic)
-    return self.choice_head(fused_BP)[:, 0]
-
-  def __call__(
-    self,
-    text: TextInput,
-    regions: RegionInput,
-    *,
-    deterministic: bool = True,
+  def read_all(
+    self, hidden: Mapping[str, jax.Array], *, deterministic: bool = True
   ) -> dict[str, jax.Array]:
-    train = {"deterministic": deterministic}
-    encoded = self.encode(text, regions, **train)
-    fused_BP = self.pretraining.fuse(encoded, **train)
-    dropped_BP = self.dropout(fused_BP, **train)
-    region_scores_BR = self.region_choice_head(
-      self.dropout(encoded.regions, **train)
-    )[..., 0]
+    """The outputs of every head, of the vectors "text", "regions", "pooled"."""
     return {
-      "answer_logits": self.answer_head(dropped_BP),
-      "choice_logits": self.choice_head(dropped_BP)[:, 0],
-      "match_logits": self.pretraining.match_head(fused_BP),
-      "region_outputs": self.pretraining.region_outputs(encoded.regions),
-      # Padded regions can never be chosen.
-      "region_choice_logits": region_scores_BR
-      + (1.0 - regions.mask.astype(jnp.float32)) * -10000.0,
-      "mlm_logits": self.pretraining.mlm_logits(encoded.text),
-      "token_choice_logits": self.token_choice_head(
-        self.dropout(encoded.text, **train)
-      )[..., 0],
+      name: self.read(
+        name, hidden[HEADS[name].reads], deterministic=deterministic
+      )
+      for name in self.heads
     }

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from interbert_jax.model.config import InterBertConfig
-from interbert_jax.model.finetuned import InterBertForTask
 from interbert_jax.model.inputs import image_input, text_input
+from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.retrieval import pair_score
 
@@ -25,15 +25,15 @@ def score_pairs(
   text_P: jax.Array,
   image_P: jax.Array,
   *,
-  model: InterBertForTask,
+  model: InterBert,
 ) -> jax.Array:
   """[P] float32 scores of P (text, image) pairs, `pair_score` of the head."""
-  logits_PO = model.apply(
+  outputs = model.apply(
     {"params": params},
     text_input(texts["text_ids"][text_P], texts["text_length"][text_P]),
     image_input({key: value[image_P] for key, value in images.items()}),
   )
-  return pair_score(logits_PO)
+  return pair_score(outputs)
 
 
 class CandidateScorer:
@@ -50,7 +50,7 @@ class CandidateScorer:
     self,
     *,
     config: InterBertConfig,
-    score: tuple[str, int],
+    score: Mapping[str, int],
     parallel: Parallel,
     params,
     texts: Mapping[str, np.ndarray],
@@ -64,7 +64,7 @@ class CandidateScorer:
     )
     self._pairs_per_step = pairs_per_step
     self._score = parallel.compile_eval(
-      functools.partial(score_pairs, model=InterBertForTask(config, *score))
+      functools.partial(score_pairs, model=InterBert(config, score))
     )
 
   def scores(

@@ -3,7 +3,7 @@
 The plain way pads every pair to the largest shape and passes it through the
 whole model. Here regions are embedded once per image; texts and images go in
 groups of like length (`length_buckets`); and the model computes nothing that
-the score does not read (model/finetuned.py). bench/bench_retrieval.py measures
+the score does not read (model/interbert.py). bench/bench_retrieval.py measures
 what that saves.
 
 Dimensions: T texts, I images; c texts and i images of a step, P = c * i pairs;
@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from interbert_jax.model.finetuned import InterBertForTask
 from interbert_jax.model.inputs import image_input, text_input
+from interbert_jax.model.interbert import Embedded, InterBert
 from interbert_jax.parallel import Parallel
 from interbert_jax.ranking.score_tiles import MatrixPart, MatrixTiles
 from interbert_jax.tasks.retrieval import pair_score
@@ -81,7 +81,7 @@ def length_buckets(lengths_N: np.ndarray, max_buckets: int) -> list[Bucket]:
 
 
 def embed_images(params, images: Mapping[str, jax.Array], *, model):
-  """Embeddings [i, R, D] and mask [i, R]."""
+  """Images behind their embeddings."""
   return model.apply(
     {"params": params}, image_input(images), method="embed_regions"
   )
@@ -92,17 +92,17 @@ def score_block(params, regions, ids_cL, length_c, *, model, spread):
   text = model.apply(
     {"params": params}, text_input(ids_cL, length_c), method="embed_text"
   )
-  c, i = len(ids_cL), len(regions[0])
+  c, i = len(ids_cL), len(regions.mask)
 
   def of_pairs(x, shape):
     return spread(jnp.broadcast_to(x, shape).reshape(c * i, *shape[2:]))
 
   text_P = [of_pairs(x[:, None], (c, i, *x.shape[1:])) for x in text]
   regions_P = [of_pairs(x[None], (c, i, *x.shape[1:])) for x in regions]
-  logits_PO = model.apply(
-    {"params": params}, text_P, regions_P, method="logits_of_embedded"
+  outputs = model.apply(
+    {"params": params}, Embedded(*text_P), Embedded(*regions_P)
   )
-  return pair_score(logits_PO).reshape(c, i)
+  return pair_score(outputs).reshape(c, i)
 
 
 def step_shape(
@@ -144,7 +144,7 @@ class PairScorer:
   def __init__(
     self,
     *,
-    model: InterBertForTask,
+    model: InterBert,
     parallel: Parallel,
     texts: Mapping[str, np.ndarray],
     pairs_per_step: int,

@@ -50,14 +50,6 @@ def check_metrics(
     )
 
 
-def check_max_skipped(count: int) -> None:
-  if count < 1:
-    raise ConfigError(
-      f"train.max_skipped is {count}; wanted at least 1, which stops at the "
-      "first step that is not finite"
-    )
-
-
 class SkippedSteps:
   """The skipped steps of a run, as this process sees them.
 
@@ -73,7 +65,6 @@ class SkippedSteps:
     max_in_a_row: int,
     process: int = 0,
   ):
-    check_max_skipped(max_in_a_row)
     self._max = max_in_a_row
     suffix = f"-{process}" if process else ""
     self.path = pathlib.Path(workdir) / f"nonfinite{suffix}.jsonl"

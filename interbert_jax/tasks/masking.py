@@ -2,82 +2,16 @@
 
 Every rule is a function of one example and its key, mapped over the batch
 with `jax.vmap`: what is masked in an example does not depend on the batch it
-sits in, nor on the number of devices.
+sits in, nor on the number of devices. The rules are explained in settings.py.
 
 Dimensions: L text slots, R region slots (without the global region), V words.
 """
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 
-from interbert_jax.contract.errors import ConfigError
 from interbert_jax.model import boxes
-
-
-@dataclasses.dataclass(frozen=True)
-class TextMasking:
-  """How tokens are chosen, and what is put in their place.
-
-  rule:
-    "token": each token with probability `rate` (BERT: 0.15).
-    "span": one span per caption, the official code's --span_mask: nothing in
-      captions of up to 3 word pieces, else a start uniform on 0..n and a
-      length uniform on 1..n, cut at the end. Masks 1/3 + 1/(6n) on average.
-    "segment": the paper's masked segment modeling: each token is an anchor
-      with probability `rate` (paper: 0.1) and starts a segment whose length
-      is i + 1 with probability `segment_length_probs[i]` (paper: mean 3).
-  whole_word: every rule counts words instead of word pieces, and the pieces of
-    a word are chosen together. Batches then say where words begin.
-  """
-
-  rule: str = "segment"
-  rate: float = 0.1
-  segment_length_probs: tuple[float, ...] = (0.0, 0.0, 1.0)
-  mask_prob: float = 0.8  # of a chosen token: replaced by [MASK]
-  random_prob: float = 0.1  # replaced by any word, else left as it is
-  whole_word: bool = False
-  mask_id: int = 103
-
-  def __post_init__(self):
-    if self.rule not in ("token", "span", "segment"):
-      raise ConfigError(
-        f"text masking rule {self.rule!r}; wanted token, span or segment"
-      )
-    if abs(sum(self.segment_length_probs) - 1) > 1e-6:
-      raise ConfigError(
-        f"segment_length_probs {self.segment_length_probs} must sum to 1"
-      )
-    if self.mask_prob + self.random_prob > 1 + 1e-6:
-      raise ConfigError(
-        f"text masking has mask_prob {self.mask_prob} and random_prob "
-        f"{self.random_prob}; wanted a sum of at most 1"
-      )
-
-
-@dataclasses.dataclass(frozen=True)
-class RegionMasking:
-  """How regions are chosen; the features of the chosen ones are zeroed.
-
-  rule:
-    "region": each region with probability `rate` (official code without
-      --span_mask: 0.15, of which `zero_prob` 0.9 are zeroed).
-    "iou_group": each region is an anchor with probability `rate` and takes
-      every region with an IoU of at least `min_iou` along (official code with
-      --span_mask: 0.1, 0.4 and 1.0; paper: 0.15 and 0.4).
-  """
-
-  rule: str = "iou_group"
-  rate: float = 0.15
-  min_iou: float = 0.4
-  zero_prob: float = 1.0  # of a chosen region, else left as it is
-
-  def __post_init__(self):
-    if self.rule not in ("region", "iou_group"):
-      raise ConfigError(
-        f"region masking rule {self.rule!r}; wanted region or iou_group"
-      )
+from interbert_jax.tasks.settings import RegionMasking, TextMasking
 
 
 def example_keys(key: jax.Array, position_B: jax.Array) -> jax.Array:
@@ -151,6 +85,7 @@ def mask_tokens(
   text_length: jax.Array,
   *,
   vocab_size: int,
+  mask_id: int,
   rules: TextMasking,
   word_start_L: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
@@ -170,7 +105,7 @@ def mask_tokens(
   word_L = jax.random.randint(word_key, shape, 0, vocab_size, text_ids_L.dtype)
   new_L = jnp.where(
     kind_L < rules.mask_prob,
-    rules.mask_id,
+    mask_id,
     jnp.where(kind_L < rules.mask_prob + rules.random_prob, word_L, text_ids_L),
   )
   masked_L = jnp.where(chosen_L, new_L, text_ids_L).astype(text_ids_L.dtype)

@@ -15,6 +15,7 @@ from flax import struct
 from interbert_jax.contract.batch import ArraySpec, limited, pretrain_spec
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.model.config import InterBertConfig
+from interbert_jax.model.heads import MATCH, MISMATCH
 from interbert_jax.model.inputs import (
   RegionInput,
   TextInput,
@@ -22,12 +23,9 @@ from interbert_jax.model.inputs import (
   region_input,
   text_input,
 )
-from interbert_jax.model.interbert import (
-  MATCH,
-  MISMATCH,
-  InterBertForPretraining,
-)
+from interbert_jax.model.interbert import InterBert, pretraining_heads
 from interbert_jax.tasks import losses, masking, rows
+from interbert_jax.tasks.settings import PretrainSettings
 
 
 @struct.dataclass
@@ -46,7 +44,7 @@ class PretrainInputs:
   metrics: dict[str, losses.SumWeight]
 
 
-# Of region classes, by the name in the configuration.
+# Losses of region classes, by their name in the settings.
 CLASS_LOSSES = {
   "kl": losses.kl_divergence,
   "hard": losses.hard_classes,
@@ -54,110 +52,58 @@ CLASS_LOSSES = {
 }
 
 
-def region_target(mrm_loss: str, mrm_feature_weight: float = 0.0) -> str:
-  """What a model must predict of regions for these losses."""
-  if mrm_loss != "features" and mrm_loss not in CLASS_LOSSES:
-    raise ConfigError(
-      f"mrm_loss {mrm_loss!r}; wanted {', '.join(CLASS_LOSSES)} or features"
-    )
-  if mrm_loss == "features":
-    if mrm_feature_weight:
-      raise ConfigError(
-        f"mrm_feature_weight is {mrm_feature_weight:g}, but mrm_loss is "
-        "features already; set mrm_weight"
-      )
-    return "features"
-  return "both" if mrm_feature_weight else "classes"
-
-
 @dataclasses.dataclass(frozen=True)
 class PretrainTask:
   """The three objectives of the paper.
 
-  Args:
+  The heads run on at most mlm_rows and mrm_rows masked slots per example,
+  pooled over groups of examples; what finds no place is counted in mlm_dropped
+  and mrm_dropped.
+
+  Attributes:
     config: the model.
-    text_masking, region_masking: the rules (masking.py).
-    mlm_weight, mrm_weight, itm_weight: of each loss in the total; 0 leaves
-      the objective out.
-    mrm_loss: "kl" to the stored class distribution; "hard", cross-entropy with
-      its most probable class; "hard_confidence", the same times that class's
-      probability (LXMERT); or "features", squared error on the feature before
-      masking.
-    mrm_feature_weight: of the squared error beside a loss of classes, summed
-      over the feature; above 0 the model's region_target is "both".
-    mlm_on_mismatched, mrm_on_mismatched: whether words, or regions, of pairs
-      that do not match are predicted too. The official code does so for words.
-    global_region: what it sees where regions are hidden (inputs.py).
-    conditional_masking: hides words or regions of a pair, never both: each in
-      one half of the pairs, by a coin of the pair's position. The other
-      modality is seen whole.
-    group_size, mlm_rows, mrm_rows: the heads run on at most mlm_rows and
-      mrm_rows masked slots per example, pooled over groups of group_size
-      examples; what finds no place is counted in mlm_dropped, mrm_dropped.
-    feature_encoding: of the batches (batch.pretrain_spec).
+    settings: the rules and the weights of the losses.
+    mask_id: of [MASK] in the vocabulary.
+    feature_encoding: how batches hold features (batch.pretrain_spec).
   """
 
   config: InterBertConfig
-  text_masking: masking.TextMasking = masking.TextMasking()
-  region_masking: masking.RegionMasking = masking.RegionMasking()
-  mlm_weight: float = 1.0
-  mrm_weight: float = 1.0
-  itm_weight: float = 1.0
-  mrm_loss: str = "kl"
-  mrm_feature_weight: float = 0.0
-  mlm_on_mismatched: bool = True
-  mrm_on_mismatched: bool = False
-  global_region: str = "masked_sum"
-  conditional_masking: bool = False
-  group_size: int = 32
-  mlm_rows: float = 6.0
-  mrm_rows: float = 6.0
+  settings: PretrainSettings = PretrainSettings()
+  mask_id: int = 103
   feature_encoding: str = "float16"
 
   @property
   def batch_spec(self) -> dict[str, ArraySpec]:
     spec = pretrain_spec(
-      self.feature_encoding, word_starts=self.text_masking.whole_word
+      self.feature_encoding, word_starts=self.settings.text_masking.whole_word
     )
     return limited(spec, text_ids=self.config.vocab_size, is_match=2)
 
   def __post_init__(self):
-    if self.global_region not in ("masked_sum", "visible_mean"):
+    wanted = self.settings.region_target
+    if self.settings.mrm_weight and self.config.region_target != wanted:
       raise ConfigError(
-        f"global_region {self.global_region!r}; wanted masked_sum or "
-        "visible_mean"
+        f"mrm_loss {self.settings.mrm_loss!r} with mrm_feature_weight "
+        f"{self.settings.mrm_feature_weight:g} needs model.region_target "
+        f"{wanted!r}, found {self.config.region_target!r}"
       )
-    if not self.loss_weights:
+    if not 0 <= self.mask_id < self.config.vocab_size:
       raise ConfigError(
-        "mlm_weight, mrm_weight, mrm_feature_weight and itm_weight are all 0; "
-        "wanted one objective or more"
-      )
-    wanted = region_target(self.mrm_loss, self.mrm_feature_weight)
-    if self.mrm_weight and self.config.region_target != wanted:
-      raise ConfigError(
-        f"mrm_loss {self.mrm_loss!r} with mrm_feature_weight "
-        f"{self.mrm_feature_weight:g} needs model.region_target {wanted!r}, "
-        f"found {self.config.region_target!r}"
-      )
-
-    if not 0 <= self.text_masking.mask_id < self.config.vocab_size:
-      raise ConfigError(
-        f"text_masking.mask_id {self.text_masking.mask_id} is outside the "
-        f"vocabulary of {self.config.vocab_size}"
+        f"mask_id {self.mask_id} is outside the vocabulary of "
+        f"{self.config.vocab_size}"
       )
 
   @property
-  def model(self) -> InterBertForPretraining:
-    return InterBertForPretraining(self.config)
+  def group_size(self) -> int:
+    return self.settings.group_size
+
+  @property
+  def model(self) -> InterBert:
+    return InterBert(self.config, pretraining_heads(self.config))
 
   @property
   def loss_weights(self) -> dict[str, float]:
-    weights = {
-      "mlm_loss": self.mlm_weight,
-      "mrm_loss": self.mrm_weight,
-      "mrm_feature_loss": self.mrm_feature_weight,
-      "itm_loss": self.itm_weight,
-    }
+    weights = self.settings.loss_weights
     return {name: weight for name, weight in weights.items() if weight}
 
   def init(self, rng: jax.Array, batch: Mapping[str, jax.Array]):
@@ -169,6 +115,7 @@ class PretrainTask:
     self, batch: Mapping[str, jax.Array], mask_key: jax.Array, *, train: bool
   ) -> PretrainInputs:
     """Masks a batch. Evaluation gathers every slot, so nothing is dropped."""
+    settings = self.settings
     keys_B = masking.example_keys(mask_key, batch["position"])
     text_keys_B, region_keys_B = jnp.moveaxis(
       jax.vmap(jax.random.split)(keys_B), 1, 0
@@ -179,19 +126,20 @@ class PretrainTask:
         ids,
         length,
         vocab_size=self.config.vocab_size,
-        rules=self.text_masking,
+        mask_id=self.mask_id,
+        rules=settings.text_masking,
         word_start_L=starts,
       )
     )(
       text_keys_B,
       batch["text_ids"],
       batch["text_length"],
-      batch["text_word_start"] if self.text_masking.whole_word else None,
+      batch["text_word_start"] if settings.text_masking.whole_word else None,
     )
     zeroed_BR, masked_BR = jax.vmap(
-      lambda *x: masking.mask_regions(*x, rules=self.region_masking)
+      lambda *x: masking.mask_regions(*x, rules=settings.region_masking)
     )(region_keys_B, batch["region_boxes"], batch["num_regions"])
-    if self.conditional_masking:
+    if settings.conditional_masking:
       # What is not hidden stays as it was: nothing of the other view leaks.
       words_B1 = masking.hides_words(keys_B)[:, None]
       text_ids_BL = jnp.where(words_B1, text_ids_BL, batch["text_ids"])
@@ -205,14 +153,14 @@ class PretrainTask:
       batch["image_size"],
       batch["num_regions"],
       hidden_BR=zeroed_BR,
-      global_region=self.global_region,
+      global_region=settings.global_region,
     )
     weight_B = batch["example_weight"]
     match_B = batch["is_match"].astype(jnp.float32)
     both_B = (batch["num_regions"] > 0) & (batch["text_length"] > 0)
-    mlm_example_B = weight_B * (1.0 if self.mlm_on_mismatched else match_B)
+    mlm_example_B = weight_B * (1.0 if settings.mlm_on_mismatched else match_B)
     mlm_weights_BL = chosen_BL * mlm_example_B[:, None]
-    mrm_example_B = weight_B * (1.0 if self.mrm_on_mismatched else match_B)
+    mrm_example_B = weight_B * (1.0 if settings.mrm_on_mismatched else match_B)
     mrm_weights_BR = masked_BR * mrm_example_B[:, None]
 
     def select(weights_BN, rows_per_example):
@@ -222,12 +170,12 @@ class PretrainTask:
         )
       return rows.select_rows(
         weights_BN,
-        group_size=self.group_size,
+        group_size=settings.group_size,
         rows_per_example=rows_per_example,
       )
 
-    mlm_rows = select(mlm_weights_BL, self.mlm_rows)
-    mrm_rows = select(mrm_weights_BR, self.mrm_rows)
+    mlm_rows = select(mlm_weights_BL, settings.mlm_rows)
+    mrm_rows = select(mrm_weights_BR, settings.mrm_rows)
     target = self.config.region_target
     pieces_B = jnp.maximum(batch["text_length"] - 2, 0) * weight_B
     return PretrainInputs(
@@ -278,26 +226,25 @@ class PretrainTask:
   ):
     train = {"deterministic": dropout_key is None}
 
-    def forward(model: InterBertForPretraining):
+    def forward(model: InterBert) -> dict[str, jax.Array]:
       encoded = model.encode(inputs.text, inputs.regions, **train)
       # Region slot 0 is the global region, which is never masked.
       regions_GKD = rows.take_rows(encoded.regions[:, 1:], inputs.mrm_rows)
-      return (
-        model.mlm_logits(rows.take_rows(encoded.text, inputs.mlm_rows)),
-        model.region_outputs(regions_GKD),
-        model.predicted_features(regions_GKD) if both else None,
-        model.match_logits(encoded, **train),
-      )
+      hidden = {
+        "text": rows.take_rows(encoded.text, inputs.mlm_rows),
+        "regions": regions_GKD,
+        "pooled": model.pool(encoded),
+      }
+      return model.read_all(hidden, **train)
 
-    both = self.config.region_target == "both"
-    mlm_logits, region_outputs, features, match_logits = self.model.apply(
+    outputs = self.model.apply(
       {"params": params},
       method=forward,
       rngs=None if dropout_key is None else {"dropout": dropout_key},
     )
-    mrm_weights = inputs.mrm_rows.weights_GK
-    mlm = (mlm_logits, inputs.mlm_labels, inputs.mlm_rows.weights_GK)
-    itm = (match_logits, inputs.itm_labels, inputs.itm_weights)
+    mlm = (outputs["mlm_head"], inputs.mlm_labels, inputs.mlm_rows.weights_GK)
+    itm = (outputs["match_head"], inputs.itm_labels, inputs.itm_weights)
+    regions, mrm_weights = outputs["region_head"], inputs.mrm_rows.weights_GK
     pairs = {
       "mlm_loss": losses.cross_entropy(*mlm),
       "mlm_acc": losses.accuracy(*mlm),
@@ -306,16 +253,17 @@ class PretrainTask:
     }
     if self.config.region_target == "features":
       pairs["mrm_loss"] = losses.squared_error(
-        region_outputs, inputs.mrm_features, mrm_weights
+        regions, inputs.mrm_features, mrm_weights
       )
     else:
-      classes = (region_outputs, inputs.mrm_classes, mrm_weights)
-      pairs["mrm_loss"] = CLASS_LOSSES[self.mrm_loss](*classes)
+      pairs["mrm_loss"] = CLASS_LOSSES[self.settings.mrm_loss](
+        regions, inputs.mrm_classes, mrm_weights
+      )
       labels = jnp.argmax(inputs.mrm_classes, -1)
-      pairs["mrm_acc"] = losses.accuracy(region_outputs, labels, mrm_weights)
-    if both:
+      pairs["mrm_acc"] = losses.accuracy(regions, labels, mrm_weights)
+    if "region_feature_head" in outputs:
       pairs["mrm_feature_loss"] = losses.squared_error(
-        features, inputs.mrm_features, mrm_weights
+        outputs["region_feature_head"], inputs.mrm_features, mrm_weights
       )
     sums = {name: pairs[name][0] for name in self.loss_weights}
     return sums, {**inputs.metrics, **pairs}

@@ -3,57 +3,40 @@
 The model is the text path of InterBERT: interaction layers and text stream,
 without an image. That is a BERT, and the region stream has no parameters here.
 
-Dimensions: B examples, L text slots, O outputs of the head.
+Dimensions: B examples, O outputs of the head.
 """
 
 import dataclasses
 from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
-from flax import struct
 
-from interbert_jax.contract.batch import ArraySpec, limited, text_spec
+from interbert_jax.contract.batch import ArraySpec, text_spec
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.model.config import InterBertConfig
-from interbert_jax.model.finetuned import ANSWER_HEAD, InterBertForTask
-from interbert_jax.model.inputs import TextInput, text_input
 from interbert_jax.tasks import losses
-
-
-@struct.dataclass
-class TextTaskInputs:
-  """Texts [B, L], label [B] and weight [B] of every example."""
-
-  text: TextInput
-  label: jax.Array
-  weight: jax.Array
+from interbert_jax.tasks.finetuning import FineTuningTask, TaskInputs
 
 
 @dataclasses.dataclass(frozen=True)
-class TextTask:
+class TextTask(FineTuningTask):
   """Cross-entropy of the classes, or the squared error of a number.
 
-  Args:
-    config: the model.
+  Attributes:
     num_labels: classes; 0 where the answer is a number.
   """
 
-  config: InterBertConfig
   num_labels: int
 
-  group_size = 1
+  targets = ("label",)
+  loss_name = "answer_loss"
+  text_pairs = True
 
   def __post_init__(self):
+    super().__post_init__()
     if self.num_labels < 0 or self.num_labels == 1:
       raise ConfigError(
         f"num_labels is {self.num_labels}; wanted two classes or more, or 0 "
         "for a number"
-      )
-    if self.config.type_vocab_size < 2:
-      raise ConfigError(
-        f"model.type_vocab_size is {self.config.type_vocab_size}; texts in "
-        "pairs need 2"
       )
 
   @property
@@ -61,72 +44,24 @@ class TextTask:
     return self.num_labels == 0
 
   @property
-  def batch_spec(self) -> dict[str, ArraySpec]:
-    limits = {"text_ids": self.config.vocab_size}
-    if self.is_regression:
-      return limited(text_spec(label_dtype="float32"), **limits)
-    return limited(text_spec(), **limits, label=self.num_labels)
+  def layout(self) -> Mapping[str, ArraySpec]:
+    return text_spec(label_dtype="float32" if self.is_regression else "int32")
 
   @property
-  def model(self) -> InterBertForTask:
-    return InterBertForTask(self.config, ANSWER_HEAD, self.num_labels or 1)
+  def heads(self) -> dict[str, int]:
+    return {"answer_head": self.num_labels or 1}
 
-  @property
-  def loss_weights(self) -> dict[str, float]:
-    return {"answer_loss": 1.0}
+  def limits(self) -> dict[str, int]:
+    return {} if self.is_regression else {"label": self.num_labels}
 
-  def init(self, rng: jax.Array, batch: Mapping[str, jax.Array]):
-    first = {key: jnp.asarray(value[:1]) for key, value in batch.items()}
-    inputs = self.prepare(first, jax.random.key(0), train=False)
-    return self.model.init(rng, inputs.text, None)["params"]
-
-  def prepare(
-    self, batch: Mapping[str, jax.Array], mask_key: jax.Array, *, train: bool
-  ) -> TextTaskInputs:
-    del mask_key, train  # nothing is masked
-    return TextTaskInputs(
-      text=text_input(
-        batch["text_ids"], batch["text_length"], batch["text_types"]
-      ),
-      label=batch["label"],
-      weight=batch["example_weight"],
-    )
-
-  def weights(self, inputs: TextTaskInputs) -> dict[str, jax.Array]:
-    return {"answer_loss": jnp.sum(inputs.weight)}
-
-  def outputs(
-    self,
-    params,
-    inputs: TextTaskInputs,
-    *,
-    dropout_key: jax.Array | None = None,
-  ) -> jax.Array:
-    """[B, O] logits, or [B, 1] numbers."""
-    return self.model.apply(
-      {"params": params},
-      inputs.text,
-      None,
-      deterministic=dropout_key is None,
-      rngs=None if dropout_key is None else {"dropout": dropout_key},
-    )
-
-  def losses(
-    self,
-    params,
-    inputs: TextTaskInputs,
-    *,
-    dropout_key: jax.Array | None = None,
-  ):
-    outputs_BO = self.outputs(params, inputs, dropout_key=dropout_key)
-    labels = (inputs.label, inputs.weight)
+  def metrics(
+    self, outputs_BO: jax.Array, inputs: TaskInputs
+  ) -> dict[str, losses.SumWeight]:
+    label_B, weight_B = inputs.targets["label"], inputs.weight
     if self.is_regression:
-      loss = losses.squared_error(outputs_BO, inputs.label[:, None], labels[1])
-      metrics = {"answer_loss": loss}
-    else:
-      loss = losses.cross_entropy(outputs_BO, *labels)
-      metrics = {
-        "answer_loss": loss,
-        "answer_acc": losses.accuracy(outputs_BO, *labels),
-      }
-    return {"answer_loss": loss[0]}, metrics
+      error = losses.squared_error(outputs_BO, label_B[:, None], weight_B)
+      return {"answer_loss": error}
+    return {
+      "answer_loss": losses.cross_entropy(outputs_BO, label_B, weight_B),
+      "answer_acc": losses.accuracy(outputs_BO, label_B, weight_B),
+    }

@@ -4,16 +4,15 @@ docs/optimisation.md compares the official recipe with the defaults.
 """
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from interbert_jax.contract.errors import ConfigError
 from interbert_jax.training import param_groups
 from interbert_jax.training.schedules import Schedule, make_schedule
+from interbert_jax.training.settings import OptimSettings
 
 
 class BertAdamState(NamedTuple):
@@ -101,73 +100,30 @@ def scale_by_rate(
   )
 
 
-def check_names(
-  algorithm: str, decay_on: str, clip: str, clip_norm: float
-) -> None:
-  """Refuses what there is not."""
-  for key, value, known in (
-    ("algorithm", algorithm, ALGORITHMS),
-    ("decay_on", decay_on, param_groups.DECAY_GROUPS),
-    ("clip", clip, CLIPPING),
-  ):
-    if value not in known:
-      raise ConfigError(
-        f"optim.{key} is {value!r}; wanted one of {tuple(known)}"
-      )
-  if clip != "none" and not clip_norm > 0:
-    raise ConfigError(
-      f"optim.clip_norm is {clip_norm}; wanted more than 0, or optim.clip=none"
-    )
-
-
 def make_optimizer(
   params,
+  settings: OptimSettings,
   *,
   total_steps: int,
   steps_per_epoch: float | None = None,
-  algorithm: str = "adamw",
-  lr: float,
-  schedule: str = "linear",
-  warmup_fraction: float = 0.1,
-  warmup_steps: int | None = None,
-  milestones: Sequence[float] = (),
-  milestone_unit: str = "epochs",
-  milestone_factor: float = 0.1,
-  rate_groups: Sequence[tuple[str, float]] = (),
-  layer_decay: float = 1.0,
-  weight_decay: float = 0.01,
-  decay_on: str = "matrices",
-  clip: str = "global",
-  clip_norm: float = 1.0,
-  b1: float = 0.9,
-  b2: float = 0.999,
-  eps: float = 1e-6,
 ) -> Optimizer:
   """The optimiser for parameters of these shapes.
 
   Frozen parameters have no moments, no weight decay, and no part in the norm
-  of the gradient. The other keywords are those of `config.optim`.
+  of the gradient. An epoch's steps are asked for by milestones in epochs only.
   """
-  check_names(algorithm, decay_on, clip, clip_norm)
   rate = make_schedule(
-    lr=lr,
-    total_steps=total_steps,
-    schedule=schedule,
-    warmup_fraction=warmup_fraction,
-    warmup_steps=warmup_steps,
-    milestones=milestones,
-    milestone_unit=milestone_unit,
-    milestone_factor=milestone_factor,
-    steps_per_epoch=steps_per_epoch,
+    settings, total_steps=total_steps, steps_per_epoch=steps_per_epoch
   )
-  multipliers = param_groups.rate_multipliers(
-    params, rate_groups=rate_groups, layer_decay=layer_decay
-  )
+  multipliers = param_groups.rate_multipliers(params, settings)
   trained = optax.chain(
-    CLIPPING[clip](clip_norm),
-    ALGORITHMS[algorithm](b1=b1, b2=b2, eps=eps),
+    CLIPPING[settings.clip](settings.clip_norm),
+    ALGORITHMS[settings.algorithm](
+      b1=settings.b1, b2=settings.b2, eps=settings.eps
+    ),
     optax.add_decayed_weights(
-      weight_decay, lambda tree: param_groups.decay_mask(tree, decay_on)
+      settings.weight_decay,
+      lambda tree: param_groups.decay_mask(tree, settings.decay_on),
     ),
     scale_by_rate(rate, multipliers),
   )

@@ -5,7 +5,6 @@ encoder/text_encoder/layer_0/mlp_in/kernel. Trees of shapes will do.
 """
 
 import difflib
-import math
 import re
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -14,8 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from interbert_jax.contract.errors import ConfigError
-
-DECAY_GROUPS = ("matrices", "biases_and_norms")
+from interbert_jax.training.settings import OptimSettings, compile_group
 
 _LAYER = re.compile(
   r"(?:^|/)(interaction|text|region)_encoder/layer_(\d+)(?:/|$)"
@@ -44,16 +42,12 @@ def zero_at(tree, names: Collection[str]):
   )
 
 
-def decay_mask(params, decay_on: str = "matrices"):
+def decay_mask(params, decay_on: str):
   """True where weight decay applies.
 
   "matrices" are kernels and embeddings; "biases_and_norms" is all the rest,
   which the official scripts decay instead.
   """
-  if decay_on not in DECAY_GROUPS:
-    raise ConfigError(
-      f"optim.decay_on is {decay_on!r}; wanted one of {DECAY_GROUPS}"
-    )
 
   def decayed(path, _):
     is_matrix = path.rpartition("/")[2] in ("kernel", "embedding")
@@ -71,41 +65,11 @@ def _near(pattern: str, names: Sequence[str]) -> list[str]:
   return difflib.get_close_matches(pattern, sorted(starts), n=3, cutoff=0.0)
 
 
-def _compiled(group) -> tuple[re.Pattern, float]:
-  try:
-    pattern, multiplier = group
-    compiled, multiplier = re.compile(pattern), float(multiplier)
-  except (TypeError, ValueError, re.error) as error:
-    raise ConfigError(
-      f"optim.rate_groups has {group!r} ({error}); wanted pairs of a regular "
-      "expression and a multiplier, such as (('text_embeddings/', 0.1),)"
-    ) from error
-  if not 0 <= multiplier < math.inf:
-    raise ConfigError(
-      f"optim.rate_groups has multiplier {multiplier} for {pattern!r}; wanted "
-      "0 (frozen) or more"
-    )
-  return compiled, multiplier
-
-
-def compiled(rate_groups) -> list[tuple[re.Pattern, float]]:
-  """Patterns and multipliers; refuses what is none."""
-  return [_compiled(group) for group in rate_groups]
-
-
-def check_layer_decay(factor: float) -> None:
-  if not 0 < factor <= 1:
-    raise ConfigError(
-      f"optim.layer_decay is {factor}; wanted a factor above 0 and up to 1 (1 "
-      "for none); rate_groups freezes"
-    )
-
-
 def group_multipliers(
   names: Sequence[str], rate_groups: Sequence[tuple[str, float]]
 ) -> dict[str, float]:
   """path -> multiplier of the first pattern found in it, 1 without any."""
-  groups = compiled(rate_groups)
+  groups = [compile_group(group) for group in rate_groups]
   first = {
     name: next((i for i, (p, _) in enumerate(groups) if p.search(name)), None)
     for name in names
@@ -149,18 +113,14 @@ def layers_below_heads(names: Sequence[str]) -> dict[str, int]:
   return {name: depth(name) for name in names}
 
 
-def rate_multipliers(
-  params,
-  *,
-  rate_groups: Sequence[tuple[str, float]] = (),
-  layer_decay: float = 1.0,
-) -> dict[str, float]:
+def rate_multipliers(params, settings: OptimSettings) -> dict[str, float]:
   """path -> what its learning rate is multiplied with; 0 is frozen."""
-  check_layer_decay(layer_decay)
   names = paths(params)
-  groups = group_multipliers(names, rate_groups)
+  groups = group_multipliers(names, settings.rate_groups)
   depths = layers_below_heads(names)
-  found = {name: groups[name] * layer_decay ** depths[name] for name in names}
+  found = {
+    name: groups[name] * settings.layer_decay ** depths[name] for name in names
+  }
   if not any(found.values()):
     raise ConfigError("optim.rate_groups freezes every parameter")
   return found

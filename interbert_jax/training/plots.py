@@ -3,7 +3,7 @@
 import pathlib
 
 from interbert_jax.run.metric_writer import read_metrics
-from interbert_jax.training.run_files import read_starts
+from interbert_jax.training.resume import read_starts
 
 
 def plot_losses(workdir: str | pathlib.Path) -> pathlib.Path | None:

@@ -1,14 +1,19 @@
 """Where a run begins: at its own checkpoint, at other weights, or at random."""
 
 import dataclasses
+import pathlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import CheckpointError
+from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
+from interbert_jax.run.environment import environment
 from interbert_jax.training import steps
+from interbert_jax.training.settings import RunSettings
 from interbert_jax.weights.init_from import read_init
 from interbert_jax.weights.source import InitReport
 
@@ -37,6 +42,9 @@ MAY_CHANGE = (
 )
 # Of one start only.
 _OF_A_START = ("allow_changes", "debug", "restart", "resume_step")
+# What a checkpoint says of its run, and must be the same to go on from it.
+_RESUME_KEYS = ("vocab_sha256", "data_fingerprint", "batch_size", "seed")
+_STARTS = "starts.jsonl"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,78 +54,106 @@ class Start:
   Attributes:
     state: on the devices.
     step: how many are done.
-    origin: where the state is from: words, or a report of `init_from`.
-    meta: of the checkpoint; empty without one.
+    origin: where the state is from, in words.
+    meta: what the checkpoint says of its run; empty without one.
     changed: settings that are not those of the checkpoint, a line each.
+    report: what the given weights are in, if the run began with some.
   """
 
   state: steps.TrainState
   step: int
-  origin: str | InitReport
+  origin: str
   meta: Mapping[str, Any]
   changed: Sequence[str] = ()
+  report: InitReport | None = None
+
+  def notes(self) -> list[str]:
+    """What else is to be said of the start."""
+    changed = [f"changed: {line}" for line in self.changed]
+    return changed + (self.report.lines() if self.report else [])
+
+
+def run_meta(
+  model: InterBertConfig, info: Mapping[str, Any], settings: RunSettings
+) -> dict[str, Any]:
+  """What every checkpoint says of its run, as JSON.
+
+  Args:
+    model: the model that is trained.
+    info: facts of the data, see `contract.batch.Data`.
+    settings: of the run.
+  """
+  # Outputs of some tasks mean answers of a list.
+  answers = {key: info[key] for key in ("answers_sha256",) if key in info}
+  return {
+    "model": dataclasses.asdict(model),
+    "data_fingerprint": info["fingerprint"],
+    "vocab_sha256": info["vocab_sha256"],
+    **answers,
+    "batch_size": settings.train.batch_size,
+    "seed": settings.seed,
+  }
 
 
 def find_start(
   checkpoints: Checkpoints,
   init_fn: Callable[[], steps.TrainState],
+  settings: RunSettings,
   *,
   parallel: Parallel,
+  model: InterBertConfig,
   meta: Mapping[str, Any],
-  resume_keys: Sequence[str],
-  init_from: str,
-  init_options: Mapping[str, Any],
-  step: int | None = None,
-  allow_changes: Sequence[str] = (),
 ) -> Start:
   """The workdir's checkpoint, else `init_from`, else random parameters.
 
   Args:
-    checkpoints: of the workdir.
+    checkpoints: those of the workdir.
     init_fn: makes a random state.
+    settings: which checkpoint or weights to take, and what may have changed.
     parallel: the devices.
-    meta: what this run's checkpoints hold.
-    resume_keys: keys of `meta` that must be the checkpoint's.
-    init_from: see `init_from.read_init`.
-    init_options: its keywords.
-    step: of the checkpoint to take; the newest whole one by default.
-    allow_changes: settings, or beginnings of their names, that may differ from
-      the checkpoint's beside MAY_CHANGE.
+    model: the model that is trained.
+    meta: what this run's checkpoints say of it.
   """
   changed: list[str] = []
 
-  def check(found: Mapping[str, Any]) -> None:
-    _check_data(found, meta, resume_keys)
+  def check(saved: Mapping[str, Any]) -> None:
+    _check_data(saved, meta)
     changed.extend(
       check_settings(
-        found.get("config"), meta.get("config"), allow=allow_changes
+        saved.get("config"), meta.get("config"), allow=settings.allow_changes
       )
     )
 
   template = parallel.abstract(init_fn)
-  restored = checkpoints.restore(template, step=step, check=check)
+  restored = checkpoints.restore(
+    template, step=settings.resume_step, check=check
+  )
   if restored is not None:
-    state, found = restored
-    step = int(found["step"])
+    state, saved = restored
+    step = int(saved["step"])
     origin = f"the checkpoint of step {step:,}"
-    return Start(parallel.from_saved(state), step, origin, found, changed)
-  if not init_from:
+    return Start(parallel.from_saved(state), step, origin, saved, changed)
+  if not settings.init_from:
     return Start(parallel.init(init_fn), 0, "random parameters", {})
   # First: a path that is not there is found before anything is compiled.
-  params, report = read_init(init_from, template.params, **init_options)
+  params, report = read_init(
+    settings.init_from,
+    template.params,
+    config=model,
+    vocab_sha256=meta["vocab_sha256"],
+    **vars(settings.init),
+  )
   state = parallel.with_params(parallel.init(init_fn), params)
-  return Start(state, 0, report, {})
+  return Start(state, 0, str(report), {}, report=report)
 
 
-def _check_data(
-  found: Mapping[str, Any], wanted: Mapping[str, Any], keys: Sequence[str]
-) -> None:
+def _check_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
   """Steps mean other examples after a change of data or batch size."""
   changed = [
-    f"{key}: {found.get(key)!r} before{_file(found, key)}, {wanted.get(key)!r} "
-    f"now{_file(wanted, key)}"
-    for key in keys
-    if found.get(key) != wanted.get(key)
+    f"{key}: {before.get(key)!r} before{_file(before, key)}, {now.get(key)!r} "
+    f"now{_file(now, key)}"
+    for key in _RESUME_KEYS
+    if before.get(key) != now.get(key)
   ]
   if changed:
     raise CheckpointError(
@@ -130,7 +166,7 @@ def _check_data(
 
 def _file(meta: Mapping[str, Any], key: str) -> str:
   """The file of a vocabulary."""
-  if key != "vocab_sha256" or "config" not in meta:
+  if key != "vocab_sha256" or not meta.get("config"):
     return ""
   return f" ({meta['config']['input']['vocab']})"
 
@@ -182,3 +218,29 @@ def _text(value: Any) -> str:
   if isinstance(value, float) and value.is_integer():
     value = int(value)
   return json_file.dumps(value)
+
+
+def write_start(
+  workdir: pathlib.Path, start: Start, *, config: Mapping[str, Any] | None
+) -> None:
+  """config.json, env.json, init_report.json, and a line of starts.jsonl."""
+  if config is not None:
+    json_file.write_json(workdir / "config.json", config)
+  about = environment()
+  json_file.write_json(workdir / "env.json", about)
+  report = start.report
+  if report:
+    json_file.write_json(workdir / "init_report.json", report.to_json())
+  row = {
+    "step": start.step,
+    "time": time.time(),
+    "origin": report.format if report else start.origin,
+    "changed": start.changed,
+    **about,
+  }
+  json_file.append_line(workdir / _STARTS, row)
+
+
+def read_starts(workdir: str | pathlib.Path) -> list[dict]:
+  """A row for each time that the run was started, first to last."""
+  return json_file.read_lines(pathlib.Path(workdir) / _STARTS)

@@ -8,6 +8,7 @@ read it.
 import dataclasses
 import hashlib
 import pathlib
+import sys
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -17,14 +18,19 @@ from flax import traverse_util
 
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import CheckpointError, ConfigError
-from interbert_jax.model.config import (
-  InterBertConfig,
+from interbert_jax.model.config import InterBertConfig
+from interbert_jax.weights import model_card
+from interbert_jax.weights.official import params_to_torch
+from interbert_jax.weights.official_config import (
   checked_config,
   official_config,
 )
-from interbert_jax.weights import model_card
-from interbert_jax.weights.official import params_to_torch
-from interbert_jax.weights.source import Source, read_tensors, vocab_hashes
+from interbert_jax.weights.source import (
+  WeightsSource,
+  current_name,
+  read_tensors,
+  vocab_forms,
+)
 from interbert_jax.weights.weights_file import write_safetensors
 
 FORMAT, VERSION = "interbert-jax", 1
@@ -44,21 +50,34 @@ _KEPT = (
 
 
 def model_of(recorded: Mapping[str, Any], *, path) -> InterBertConfig:
-  """The model that a checkpoint or an export recorded."""
-  known = {field.name for field in dataclasses.fields(InterBertConfig)}
-  if not isinstance(recorded, Mapping):
+  """The model that a checkpoint or an export recorded.
+
+  A field that is newer than the record has its default, which means the model
+  as it was; one line on stderr says so.
+
+  Raises:
+    CheckpointError: naming each field that is unknown or has a value that it
+      may not have.
+  """
+  if not recorded or not isinstance(recorded, Mapping):
     raise CheckpointError(
-      f"{path}: its model is a {type(recorded).__name__}, wanted an object"
-    )
-  if set(recorded) != known:
-    raise CheckpointError(
-      f"{path}: its model has other fields than this code's: "
-      f"{sorted(set(recorded) ^ known)}; read it with the version that wrote it"
+      f"{path}: its model is {str(recorded)!r:.60}, wanted an object with the "
+      "fields of the model"
     )
   try:
-    return checked_config(recorded, name=str(path))
+    model = checked_config(recorded, name=str(path))
   except ConfigError as error:
-    raise CheckpointError(str(error)) from error
+    raise CheckpointError(
+      f"{error}; read it with the version that wrote it"
+    ) from error
+  fields = dataclasses.asdict(model)
+  newer = [f"{k} = {v}" for k, v in fields.items() if k not in recorded]
+  if newer:
+    print(
+      f"{path}: its model has no {', '.join(newer)} yet: the default is taken",
+      file=sys.stderr,
+    )
+  return model
 
 
 def write_export(
@@ -122,22 +141,20 @@ def _vocabulary(
   if not path.is_file():
     raise CheckpointError(f"--vocab={path}: no such file; check the path")
   data = path.read_bytes()
-  bare = data.removesuffix(b"\n")
-  size = bare.count(b"\n") + 1
+  size = data.removesuffix(b"\n").count(b"\n") + 1
   if size != model.vocab_size:
     raise CheckpointError(
       f"--vocab={path}: has {size} lines, the model {model.vocab_size} words; "
       "name the vocabulary that it was trained with"
     )
-  if not recorded:
-    return data, hashlib.sha256(data).hexdigest()
-  for form in (data, bare, bare + b"\n"):
-    if hashlib.sha256(form).hexdigest() == recorded:
-      return form, recorded
-  raise CheckpointError(
-    f"--vocab={path}: has sha256 {vocab_hashes(path)[0][:12]}, the "
-    f"checkpoint was trained with {recorded[:12]}; name that vocabulary"
-  )
+  forms = vocab_forms(path)
+  sha256 = recorded or next(iter(forms))
+  if sha256 not in forms:
+    raise CheckpointError(
+      f"--vocab={path}: has sha256 {next(iter(forms))[:12]}, the checkpoint "
+      f"was trained with {sha256[:12]}; name that vocabulary"
+    )
+  return forms[sha256], sha256
 
 
 def _sha256(path: pathlib.Path) -> str:
@@ -184,25 +201,31 @@ def _facts(folder: pathlib.Path) -> dict[str, Any]:
 
 def export_source(
   path: pathlib.Path, file: pathlib.Path, tensors: Mapping[str, np.ndarray]
-) -> Source:
+) -> WeightsSource:
   """Tensors of an export under our paths; `path` is the folder or the file."""
   values = {
-    name.replace(".", "/"): (name, value) for name, value in tensors.items()
+    current_name(name).replace(".", "/"): (name, value)
+    for name, value in tensors.items()
   }
   folder = path if path.is_dir() else path.parent
   if not is_export(folder):
-    return Source(
+    return WeightsSource(
       values,
       notes=(f"no {CONFIG} of an export beside {file}: heads unchecked",),
     )
   facts = _facts(folder)
-  return Source(
-    values, vocab_sha256=facts.get("vocab_sha256"), model=facts["model"]
+  return WeightsSource(
+    values,
+    vocab_sha256=facts.get("vocab_sha256"),
+    model=model_of(facts["model"], path=folder / CONFIG),
   )
 
 
 def load_export(folder: pathlib.Path) -> tuple[dict, dict]:
   """(parameters, meta), as `load_params` of the checkpoint."""
   facts = _facts(folder)
-  flat = read_tensors(folder / WEIGHTS)
+  flat = {
+    current_name(name): value
+    for name, value in read_tensors(folder / WEIGHTS).items()
+  }
   return traverse_util.unflatten_dict(flat, sep="."), facts

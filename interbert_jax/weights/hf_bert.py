@@ -15,7 +15,7 @@ from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.weights.official_names import TIED, TIED_TO, official_tensors
-from interbert_jax.weights.source import WORDS, Source
+from interbert_jax.weights.source import WORDS, WeightsSource, beside
 
 # The paths that a BERT can fill.
 _PARTS = (
@@ -52,7 +52,7 @@ def bert_source(
   *,
   layers: Sequence[int] = (),
   region_layers: Sequence[int] = (),
-) -> Source:
+) -> WeightsSource:
   """The tensors of a BERT under our paths.
 
   Args:
@@ -97,9 +97,7 @@ def bert_source(
       )
 
   values = {}
-  for tensor in tensors:
-    if tensor.name not in theirs:
-      continue
+  for tensor in (t for t in tensors if t.name in theirs):
     name = theirs[tensor.name]
     value = tensor.turn(np.asarray(state_dict[name]))
     rows = config.max_position_embeddings
@@ -114,7 +112,7 @@ def bert_source(
     for name in state_dict
     if name not in used
   }
-  return Source(values, unused, missing, is_whole=False)
+  return WeightsSource(values, unused, missing, is_whole=False)
 
 
 def _depth(state_dict: Mapping[str, Any], prefix: str) -> int:
@@ -178,8 +176,8 @@ def _reason_unused(
 
 def read_bert_config(path: pathlib.Path) -> dict[str, Any] | None:
   """The config.json beside the weights, None where there is none."""
-  file = (path if path.is_dir() else path.parent) / "config.json"
-  if not file.is_file():
+  file = beside(path, "config.json")
+  if file is None:
     return None
   try:
     return json_file.read_object(file)

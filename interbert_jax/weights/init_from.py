@@ -16,14 +16,17 @@ from flax import traverse_util
 
 from interbert_jax.checkpoints.params import load_params
 from interbert_jax.contract.errors import CheckpointError, ConfigError
-from interbert_jax.model.config import InterBertConfig, config_from_official
-from interbert_jax.weights import export_folder, hf_bert
+from interbert_jax.model.config import InterBertConfig
+from interbert_jax.weights import hf_bert
+from interbert_jax.weights.export_folder import export_source, model_of
 from interbert_jax.weights.official import check_tied, num_labels
+from interbert_jax.weights.official_config import config_from_official
 from interbert_jax.weights.official_names import TIED, official_tensors
+from interbert_jax.weights.settings import InitSettings
 from interbert_jax.weights.source import (
   InitReport,
-  Source,
-  check_format,
+  WeightsSource,
+  beside,
   check_vocabulary,
   find_weights,
   guess_format,
@@ -31,8 +34,6 @@ from interbert_jax.weights.source import (
   read_tensors,
 )
 
-# The downstream model keeps the pretraining model under this name.
-_INNER = "pretraining/"
 # Shapes do not tell these, and other values make another function.
 _SAME_FIELDS = (
   "num_interaction_layers",  # an official file has them in one list with others
@@ -48,12 +49,7 @@ def read_init(
   *,
   config: InterBertConfig,
   vocab_sha256: str | None = None,
-  format: str = "auto",
-  layers: Sequence[int] = (),
-  region_layers: Sequence[int] = (),
-  vocab: str = "",
-  skip: Sequence[str] = (),
-  ema: bool = False,
+  **options: Any,
 ) -> tuple[Any, InitReport]:
   """Parameters to start from.
 
@@ -63,11 +59,7 @@ def read_init(
     wanted: the model's parameters, as arrays or shapes.
     config: the model.
     vocab_sha256: of the vocabulary in use.
-    format: one of `init_source.FORMATS` where "auto" guesses wrong.
-    layers, region_layers: of a BERT, see `hf_bert.bert_source`.
-    vocab: the vocabulary of the weights; empty for the one kept with them.
-    skip: beginnings of parameters' paths that stay random.
-    ema: takes a checkpoint's moving average instead of its parameters.
+    options: fields of `InitSettings`.
 
   Returns:
     (a tree like `wanted`, None where a parameter stays random; the report)
@@ -76,18 +68,21 @@ def read_init(
     CheckpointError: listing everything that does not fit.
     ConfigError: for options that make no sense.
   """
-  check_format(format)
-  format, source = _read(path, config, format, layers, region_layers, ema)
+  settings = InitSettings(**options)
+  format, source = _read(path, config, settings)
   note = check_vocabulary(
     pathlib.Path(path),
     wanted=vocab_sha256,
     recorded=source.vocab_sha256,
-    file=vocab,
+    file=settings.vocab,
   )
   _check_model(path, source.model, config)
   flat = traverse_util.flatten_dict(wanted, sep="/")
   found, report = _fit(
-    source, {k: tuple(v.shape) for k, v in flat.items()}, path=path, skip=skip
+    source,
+    {k: tuple(v.shape) for k, v in flat.items()},
+    path=path,
+    skip=settings.skip,
   )
   notes = source.notes if note is None else (*source.notes, note)
   return (
@@ -97,20 +92,21 @@ def read_init(
 
 
 def _read(
-  path, config, format, layers, region_layers, ema
-) -> tuple[str, Source]:
-  """(what it is, its tensors)."""
+  path: str, config: InterBertConfig, settings: InitSettings
+) -> tuple[str, WeightsSource]:
+  """(the format of the weights, their tensors)."""
+  format, layers = settings.format, settings.layers
   if format == "checkpoint" or (
     format == "auto" and is_checkpoint(epath.Path(path))
   ):
-    format, source = "checkpoint", _checkpoint_source(path, ema)
+    format, source = "checkpoint", _checkpoint_source(path, settings.ema)
   else:
     folder = pathlib.Path(path)
     file = find_weights(folder)
     tensors = read_tensors(file)
     if format == "auto":
       format = guess_format(tensors, file)
-    if ema:
+    if settings.ema:
       raise ConfigError(
         f"init.ema is for a checkpoint of a run; {path} is taken as format "
         f"{format!r}: leave it out"
@@ -120,20 +116,20 @@ def _read(
         hf_bert.read_bert_config(folder),
         config,
         path=folder,
-        with_regions=bool(region_layers),
+        with_regions=bool(settings.region_layers),
       )
       try:
         source = hf_bert.bert_source(
-          tensors, config, layers=layers, region_layers=region_layers
+          tensors, config, layers=layers, region_layers=settings.region_layers
         )
       except ValueError as error:
         raise type(error)(f"{path}: {error}") from error
-      return format, Source(**{**vars(source), "notes": tuple(notes)})
+      return format, dataclasses.replace(source, notes=tuple(notes))
     if format == "official":
       source = _official_source(path, tensors, config)
     else:
-      source = export_folder.export_source(folder, file, tensors)
-  if layers or region_layers:
+      source = export_source(folder, file, tensors)
+  if layers or settings.region_layers:
     raise ConfigError(
       f"init.layers and init.region_layers are for a BERT; {path} is taken as "
       f"format {format!r}: leave them empty, or set init.format"
@@ -141,19 +137,19 @@ def _read(
   return format, source
 
 
-def _checkpoint_source(path: str, ema: bool) -> Source:
+def _checkpoint_source(path: str, ema: bool) -> WeightsSource:
   params, meta = load_params(path, "ema" if ema else "params")
   flat = traverse_util.flatten_dict(params, sep="/")
-  return Source(
+  return WeightsSource(
     {name: (name, value) for name, value in flat.items()},
     vocab_sha256=meta.get("vocab_sha256"),
-    model=meta.get("model") or {},
+    model=model_of(meta["model"], path=path) if meta.get("model") else None,
   )
 
 
 def _official_source(
   path: str, tensors: Mapping[str, np.ndarray], config: InterBertConfig
-) -> Source:
+) -> WeightsSource:
   check_tied(tensors, path)
   known = {t.name: t for t in official_tensors(config, num_labels(tensors))}
   values = {
@@ -168,33 +164,35 @@ def _official_source(
   unused = {TIED: "the word embeddings themselves"} if TIED in tensors else {}
   model = _official_model(pathlib.Path(path))
   if model:
-    return Source(values, unused, model=model)
+    return WeightsSource(values, unused, model=model)
   note = (
     f"no official config.json beside {path}, and the file does not say where "
     f"its interaction layers end: taken as {config.num_interaction_layers} of "
     f"them, then {config.num_text_layers} text layers; heads unchecked"
   )
-  return Source(values, unused, notes=(note,))
+  return WeightsSource(values, unused, notes=(note,))
 
 
-def _official_model(path: pathlib.Path) -> dict[str, Any]:
-  """The fields of an official configuration beside the weights, if any."""
-  file = (path if path.is_dir() else path.parent) / "config.json"
-  if not file.is_file():
-    return {}
+def _official_model(path: pathlib.Path) -> InterBertConfig | None:
+  """The model of an official configuration beside the weights, if any."""
+  file = beside(path, "config.json")
   try:
-    return dataclasses.asdict(config_from_official(file))
+    return config_from_official(file) if file else None
   except ConfigError:  # something else's configuration
-    return {}
+    return None
 
 
 def _check_model(
-  path: str, recorded: Mapping[str, Any], config: InterBertConfig
+  path: str, recorded: InterBertConfig | None, config: InterBertConfig
 ) -> None:
+  there, here = (
+    {name: getattr(model, name) for name in _SAME_FIELDS}
+    for model in (recorded or config, config)
+  )
   changed = [
-    f"{name} is {recorded[name]!r} there and {getattr(config, name)!r} here"
+    f"{name} is {there[name]!r} there and {here[name]!r} here"
     for name in _SAME_FIELDS
-    if name in recorded and recorded[name] != getattr(config, name)
+    if there[name] != here[name]
   ]
   if changed:
     raise CheckpointError(
@@ -205,7 +203,7 @@ def _check_model(
 
 def _head(path: str) -> str:
   """The part of the model that may come and go as a whole."""
-  return path.removeprefix(_INNER).partition("/")[0]
+  return path.partition("/")[0]
 
 
 # Parts of the encoder that a model of one modality does without.
@@ -216,19 +214,19 @@ _OPTIONAL = re.compile(
 
 def _stream(path: str) -> str:
   """The part of the encoder that may come and go as a whole; "" for others."""
-  found = _OPTIONAL.match(path.removeprefix(_INNER))
+  found = _OPTIONAL.match(path)
   return found[1] if found else ""
 
 
 def _fit(
-  source: Source,
+  source: WeightsSource,
   wanted: Mapping[str, tuple[int, ...]],
   *,
   path: str,
   skip: Sequence[str],
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, str]]]:
   """Arrays by path, and the three groups of the report."""
-  values = _move(source.values, wanted)
+  values = source.values
   heads = {_head(name) for name in wanted}
   streams = {"", *map(_stream, wanted)}
   found, loaded, random = {}, {}, {}
@@ -259,7 +257,6 @@ def _fit(
   given = {_head(name) for name in values}
   reasons = sorted(source.missing.items(), key=lambda item: -len(item[0]))
   for name, shape in wanted.items():
-    bare = name.removeprefix(_INNER)
     if name in values and not name.startswith(tuple(skip)):
       continue
     if name.startswith(tuple(skip)):
@@ -267,7 +264,7 @@ def _fit(
     elif source.is_whole and (_head(name) in given or _head(name) == "encoder"):
       problems.append(f"missing: {name} {shape}")
     else:
-      whys = (why for start, why in reasons if bare.startswith(start))
+      whys = (why for start, why in reasons if name.startswith(start))
       random[name] = next(whys, "the file has no such head")
   if problems:
     raise CheckpointError(
@@ -282,14 +279,3 @@ def _fit(
       f"{path}: nothing would be loaded; init.skip is {tuple(skip)}"
     )
   return found, {"loaded": loaded, "random": random, "unused": unused}
-
-
-def _move(values, wanted):
-  """Between the pretraining model and the downstream model around it."""
-  outside = any(name.startswith(_INNER) for name in wanted)
-  inside = any(name.startswith(_INNER) for name in values)
-  if outside == inside:
-    return values
-  if inside:
-    return {name.removeprefix(_INNER): value for name, value in values.items()}
-  return {_INNER + name: value for name, value in values.items()}

@@ -11,7 +11,9 @@ No torch is needed: a state dict is a plain dict of arrays. From the shell:
 from collections.abc import Mapping
 
 import numpy as np
+from flax import traverse_util
 
+from interbert_jax.checkpoints.match import differences
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.weights.official_names import TIED, TIED_TO, official_tensors
@@ -43,43 +45,25 @@ def check_tied(state_dict: Mapping[str, np.ndarray], path: str) -> None:
 def params_from_torch(
   state_dict: Mapping[str, np.ndarray], config: InterBertConfig
 ) -> dict:
-  """Parameters of InterBertForPretraining, or, where the state dict has the
-  downstream heads, of InterBertForTasks.
+  """Parameters of the pretraining model, or of the downstream one where the
+  state dict has its heads.
 
   Raises:
     ValueError: listing every tensor that is missing, surplus or misshapen.
   """
-  from flax import traverse_util  # takes a second, too long for --help
-
-  wanted = {t.name: t for t in official_tensors(config, num_labels(state_dict))}
-  problems = []
-  params = {}
-  for name, tensor in wanted.items():
-    if name not in state_dict:
-      problems.append(f"missing: {name} {tensor.torch_shape}")
-      continue
-    value = np.asarray(state_dict[name])
-    if value.shape != tensor.torch_shape:
-      problems.append(
-        f"misshapen: {name} is {value.shape}, wanted {tensor.torch_shape}"
-      )
-      continue
-    params[tuple(tensor.path.split("/"))] = np.array(
-      tensor.turn(value), np.float32
-    )
-  problems += [
-    f"surplus: {name} {np.shape(state_dict[name])}"
-    for name in state_dict
-    if name not in wanted and name != TIED
-  ]
+  tensors = official_tensors(config, num_labels(state_dict))
+  problems = differences(
+    {name: np.shape(v) for name, v in state_dict.items() if name != TIED},
+    {tensor.name: tensor.torch_shape for tensor in tensors},
+  )
   if not _is_tied(state_dict):
     problems.append(f"untied: {TIED} differs from {TIED_TO}")
-  if problems:
-    raise ValueError(
-      f"these weights do not fit the configuration ({len(problems)} "
-      "differences):\n  " + "\n  ".join(problems)
-    )
-  return traverse_util.unflatten_dict(params)
+  _refuse("weights", problems)
+  params = {}
+  for tensor in tensors:
+    value = tensor.turn(np.asarray(state_dict[tensor.name]))
+    params[tensor.path] = np.array(value, np.float32)
+  return traverse_util.unflatten_dict(params, sep="/")
 
 
 def params_to_torch(
@@ -90,29 +74,27 @@ def params_to_torch(
   Raises:
     ValueError: listing every parameter that is missing, surplus or misshapen.
   """
-  from flax import traverse_util  # as above
-
   flat = traverse_util.flatten_dict(params, sep="/")
   head = flat.get("answer_head/dense/bias")
-  wanted = {
-    t.path: t
-    for t in official_tensors(config, None if head is None else len(head))
-  }
-  problems = [f"missing: {path}" for path in wanted if path not in flat]
-  problems += [f"surplus: {path}" for path in flat if path not in wanted]
-  problems += [
-    f"misshapen: {path} is {np.shape(flat[path])}, wanted {t.shape}"
-    for path, t in wanted.items()
-    if path in flat and np.shape(flat[path]) != t.shape
-  ]
-  if problems:
-    raise ValueError(
-      f"these parameters do not fit the configuration ({len(problems)} "
-      "differences):\n  " + "\n  ".join(problems)
+  tensors = official_tensors(config, None if head is None else len(head))
+  problems = differences(
+    {path: np.shape(value) for path, value in flat.items()},
+    {tensor.path: tensor.shape for tensor in tensors},
+  )
+  _refuse("parameters", problems)
+  state_dict = {
+    tensor.name: np.ascontiguousarray(
+      tensor.turn(np.asarray(flat[tensor.path], np.float32))
     )
-  state_dict = {}
-  for path, tensor in wanted.items():
-    value = np.asarray(flat[path], np.float32)
-    state_dict[tensor.name] = np.ascontiguousarray(tensor.turn(value))
+    for tensor in tensors
+  }
   state_dict[TIED] = state_dict[TIED_TO]
   return state_dict
+
+
+def _refuse(what: str, problems: list[str]) -> None:
+  if problems:
+    raise ValueError(
+      f"these {what} do not fit the configuration ({len(problems)} "
+      "differences):\n  " + "\n  ".join(problems)
+    )

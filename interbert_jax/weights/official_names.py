@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from interbert_jax.model.config import InterBertConfig
+from interbert_jax.model.interbert import pretraining_heads
 
 # The decoder of the MLM head is the word embedding itself.
 TIED = "cls.predictions.decoder.weight"
@@ -72,7 +73,7 @@ def _transform(path: str, name: str, hidden: int):
 
 
 def _pretraining_tensors(c: InterBertConfig) -> Iterator[Tensor]:
-  """Those of InterBertForPretraining, the tied alias left out."""
+  """Those of the pretraining model, the tied alias left out."""
   d = c.hidden_size
   for table, rows in (
     ("word_embeddings", c.vocab_size),
@@ -139,6 +140,18 @@ def _pretraining_tensors(c: InterBertConfig) -> Iterator[Tensor]:
   )
 
 
+def official_heads(
+  config: InterBertConfig, num_labels: int = 1
+) -> dict[str, int]:
+  """The heads of the official downstream model and their outputs."""
+  return pretraining_heads(config) | {
+    "answer_head": num_labels,
+    "choice_head": 1,
+    "region_choice_head": 1,
+    "token_choice_head": 1,
+  }
+
+
 def official_tensors(
   c: InterBertConfig, num_labels: int | None = None
 ) -> list[Tensor]:
@@ -148,17 +161,15 @@ def official_tensors(
     c: the model.
     num_labels: answers of the downstream model, None for the pretraining one.
   """
-  pretraining = list(_pretraining_tensors(c))
+  tensors = list(_pretraining_tensors(c))
   if num_labels is None:
-    return pretraining
-  tensors = [
-    dataclasses.replace(t, path=f"pretraining/{t.path}") for t in pretraining
-  ]
-  for ours, theirs, width, outputs in (
-    ("answer_head", "vil_prediction", c.pooler_dim, num_labels),
-    ("choice_head", "vil_logit", c.pooler_dim, 1),
-    ("region_choice_head", "vision_logit", c.hidden_size, 1),
-    ("token_choice_head", "linguisic_logit", c.hidden_size, 1),
+    return tensors
+  heads = official_heads(c, num_labels)
+  for ours, theirs, width in (
+    ("answer_head", "vil_prediction", c.pooler_dim),
+    ("choice_head", "vil_logit", c.pooler_dim),
+    ("region_choice_head", "vision_logit", c.hidden_size),
+    ("token_choice_head", "linguisic_logit", c.hidden_size),
   ):
-    tensors += _linear(f"{ours}/dense", theirs, width, outputs)
+    tensors += _linear(f"{ours}/dense", theirs, width, heads[ours])
   return tensors

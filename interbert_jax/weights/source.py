@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from interbert_jax.contract.errors import CheckpointError, ConfigError
+from interbert_jax.model.config import InterBertConfig
 from interbert_jax.weights.weights_file import read_weights
 
-FORMATS = ("checkpoint", "export", "official", "bert")
 WORDS = "embeddings.word_embeddings.weight"
 _EXPORTED_WORDS = "encoder.text_embeddings.word_embeddings.embedding"
 # In the order in which a directory is searched for them.
@@ -25,7 +25,7 @@ _SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".npz")
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class WeightsSource:
   """Tensors under our paths, each with its name in the file, and facts.
 
   Attributes:
@@ -33,9 +33,9 @@ class Source:
     unused: name there -> why no parameter is made of it.
     missing: prefixes of our paths -> why such weights cannot have them.
     notes: for the report.
-    is_whole: its encoder must fill the model's; a BERT fills a part.
+    is_whole: whether it must fill the whole trunk; a BERT fills a part.
     vocab_sha256: of the vocabulary, where the weights record it.
-    model: fields of the model that were recorded with the weights.
+    model: the model that was recorded with the weights.
   """
 
   values: Mapping[str, tuple[str, np.ndarray]]
@@ -44,7 +44,21 @@ class Source:
   notes: tuple[str, ...] = ()
   is_whole: bool = True
   vocab_sha256: str | None = None
-  model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  model: InterBertConfig | None = None
+
+
+def current_name(name: str) -> str:
+  """The name of a tensor of an export, also of one from before.
+
+  Downstream models once had the pretraining model inside of them.
+  """
+  return name.removeprefix("pretraining.")
+
+
+def beside(path: pathlib.Path, name: str) -> pathlib.Path | None:
+  """A file in the directory of the weights, if it is there."""
+  file = (path if path.is_dir() else path.parent) / name
+  return file if file.is_file() else None
 
 
 def is_checkpoint(path: pathlib.Path) -> bool:
@@ -96,7 +110,7 @@ def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
 def guess_format(names: Iterable[str], path: pathlib.Path) -> str:
   """Says by its tensors' names what a weights file is."""
   names = set(names)
-  if _EXPORTED_WORDS in names or f"pretraining.{_EXPORTED_WORDS}" in names:
+  if _EXPORTED_WORDS in map(current_name, names):
     return "export"
   if any(name.startswith("bert.v_embeddings.") for name in names):
     return "official"
@@ -109,13 +123,6 @@ def guess_format(names: Iterable[str], path: pathlib.Path) -> str:
   )
 
 
-def check_format(format: str) -> None:
-  if format not in ("auto", *FORMATS):
-    raise ConfigError(
-      f"init.format is {format!r}; wanted auto or one of {FORMATS}"
-    )
-
-
 # Names shown of each group; the whole report is in init_report.json.
 _SHOWN = 3
 
@@ -126,7 +133,7 @@ class InitReport:
 
   Attributes:
     path: where the weights are.
-    format: what they are, one of `init_source.FORMATS`.
+    format: what they are, one of `settings.FORMATS`.
     loaded: our path -> the name in the file.
     random: our path -> why it starts at random.
     unused: name in the file -> why nothing took it.
@@ -162,13 +169,14 @@ class InitReport:
     return {"counts": counts, **dataclasses.asdict(self)}
 
 
-def vocab_hashes(path: pathlib.Path) -> tuple[str, ...]:
-  """sha256 of the file, then without and with one final newline."""
+def vocab_forms(path: pathlib.Path) -> dict[str, bytes]:
+  """By its sha256 the file, then without and with one final newline."""
   data = path.read_bytes()
   bare = data.removesuffix(b"\n")
-  return tuple(
-    hashlib.sha256(form).hexdigest() for form in (data, bare, bare + b"\n")
-  )
+  return {
+    hashlib.sha256(form).hexdigest(): form
+    for form in (data, bare, bare + b"\n")
+  }
 
 
 def check_vocabulary(
@@ -194,22 +202,22 @@ def check_vocabulary(
     named = pathlib.Path(file)
     if not named.is_file():
       raise ConfigError(f"init.vocab={file}: no such file; check the path")
-    name, found = file, vocab_hashes(named)
+    name, hashes = file, (*vocab_forms(named),)
   elif recorded:
-    name, found = f"the vocabulary of {path}", (recorded,)
+    name, hashes = f"the vocabulary of {path}", (recorded,)
   else:
-    beside = (path if path.is_dir() else path.parent) / "vocab.txt"
-    if not beside.is_file():
+    near = beside(path, "vocab.txt")
+    if near is None:
       return (
         f"no vocab.txt beside {path} and no hash in it: only the number of "
         "words was compared; name its vocabulary with init.vocab"
       )
-    name, found = str(beside), vocab_hashes(beside)
+    name, hashes = str(near), (*vocab_forms(near),)
   if not wanted:
     return "the vocabulary in use has no known hash: only its size was compared"
-  if wanted not in found:
+  if wanted not in hashes:
     raise CheckpointError(
-      f"{name} has sha256 {found[0][:12]}, input.vocab has {wanted[:12]}: "
+      f"{name} has sha256 {hashes[0][:12]}, input.vocab has {wanted[:12]}: "
       "the same ids would be other words; train with the vocabulary of the "
       "weights, or start from weights of yours"
     )

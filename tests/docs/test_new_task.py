@@ -51,13 +51,12 @@ def test_every_command_is_there():
 
 
 def test_the_methods_that_it_asks_for_are_those_of_the_tasks():
-  from input_pipeline.batches.reader import Examples
   from input_pipeline.tasks.statements import StatementData
   from interbert_jax.app.tasks.find import TASKS
   from interbert_jax.tasks.statements import StatementTask
 
-  for name in ("signature", "arrays"):
-    assert hasattr(Examples, name) and hasattr(StatementData, name)
+  for name in ("facts", "arrays"):
+    assert hasattr(StatementData, name) and f"`{name}`" in PAGE
   for name in ("prepare", "weights", "losses", "outputs"):
     assert hasattr(StatementTask, name) and f"`{name}`" in PAGE
   for module in TASKS.values():

@@ -5,7 +5,7 @@ import shlex
 
 from configs import common
 from interbert_jax import convert_torch, export
-from interbert_jax.weights.source import FORMATS
+from interbert_jax.weights.settings import FORMATS
 from tests.conftest import ROOT
 from tools import fetch_bert
 

@@ -15,17 +15,18 @@ import numpy as np
 import pytest
 
 from configs import common
+from interbert_jax.contract.settings import read
 from interbert_jax.model import boxes
-from interbert_jax.model.config import config_from_official
 from interbert_jax.model.inputs import RegionInput, TextInput, region_input
-from interbert_jax.model.interbert import (
-  InterBertForPretraining,
-  InterBertForTasks,
-)
+from interbert_jax.model.interbert import InterBert, pretraining_heads
 from interbert_jax.tasks import masking, rows
 from interbert_jax.tasks.pretrain import PretrainInputs, PretrainTask
+from interbert_jax.tasks.settings import PretrainSettings
 from interbert_jax.training import optim, steps
+from interbert_jax.training.settings import OptimSettings
 from interbert_jax.weights.official import params_from_torch, params_to_torch
+from interbert_jax.weights.official_config import config_from_official
+from interbert_jax.weights.official_names import official_heads
 
 # Of the largest value of the tensor: float32 rounding through four layers.
 TOLERANCE = 1e-5
@@ -35,9 +36,9 @@ OUTPUTS = {
   "regions": "sequence_output_v",
   "pooled_text": "pooled_output_t",
   "pooled_regions": "pooled_output_v",
-  "mlm_logits": "prediction_scores_t",
-  "region_outputs": "prediction_scores_v",
-  "match_logits": "seq_relationship_score",
+  "mlm_head": "prediction_scores_t",
+  "region_head": "prediction_scores_v",
+  "match_head": "seq_relationship_score",
 }
 LOSSES = {
   "mlm_loss": "masked_lm_loss",
@@ -84,7 +85,8 @@ class Golden:
   @property
   def task(self):
     features = self.config.region_target == "features"
-    return PretrainTask(self.config, mrm_loss="features" if features else "kl")
+    settings = PretrainSettings(mrm_loss="features" if features else "kl")
+    return PretrainTask(self.config, settings)
 
   @property
   def inputs(self):
@@ -128,8 +130,9 @@ def worst(found, wanted):
 
 
 def test_outputs(golden):
-  model = InterBertForPretraining(golden.config)
-  outputs = model.apply({"params": golden.params}, golden.text, golden.regions)
+  model = InterBert(golden.config, pretraining_heads(golden.config))
+  call = ({"params": golden.params}, golden.text, golden.regions)
+  outputs = model.apply(*call) | vars(model.apply(*call, method="encode"))
   errors = {
     ours: worst(outputs[ours], golden[f"out/{theirs}"])
     for ours, theirs in OUTPUTS.items()
@@ -174,18 +177,22 @@ def test_downstream_outputs(golden_dir):
   golden = Golden(golden_dir / "pretrain_kl.npz")
   state_dict = {**golden.weights, **golden.group("vl_weights/")}
   params = params_from_torch(state_dict, golden.config)
-  outputs = InterBertForTasks(golden.config).apply(
+  outputs = InterBert(golden.config, official_heads(golden.config)).apply(
     {"params": params}, golden.text, golden.regions
+  )
+  # Officially, padded regions can never be chosen.
+  outputs["region_choice_head"] += -10000.0 * (
+    1 - golden.regions.mask[..., None]
   )
   wanted = golden.group("vl_out/")
   pairs = {
-    "answer_logits": wanted["vil_prediction"],
-    "choice_logits": wanted["vil_logit"][:, 0],
-    "match_logits": wanted["vil_binary_prediction"],
-    "region_outputs": wanted["vision_prediction"],
-    "region_choice_logits": wanted["vision_logit"][..., 0],
-    "mlm_logits": wanted["linguisic_prediction"],
-    "token_choice_logits": wanted["linguisic_logit"][..., 0],
+    "answer_head": wanted["vil_prediction"],
+    "choice_head": wanted["vil_logit"],
+    "match_head": wanted["vil_binary_prediction"],
+    "region_head": wanted["vision_prediction"],
+    "region_choice_head": wanted["vision_logit"],
+    "mlm_head": wanted["linguisic_prediction"],
+    "token_choice_head": wanted["linguisic_logit"],
   }
   assert set(outputs) == set(pairs)
   for name, value in pairs.items():
@@ -247,7 +254,9 @@ def test_five_steps_of_the_official_optimiser(golden):
   config.optim.lr = float(golden["opt/base_lr"])
   config.optim.warmup_fraction = float(golden["opt/warmup"])
   optimizer = optim.make_optimizer(
-    golden.params, total_steps=int(golden["opt/t_total"]), **config.optim
+    golden.params,
+    read(OptimSettings, config.optim.to_dict()),
+    total_steps=int(golden["opt/t_total"]),
   )
   task = OfficialBatch(golden)
   step_fn = jax.jit(

@@ -640,8 +640,14 @@ def begin_training(
   config = files.config.copy_and_resolve_references()
   config.update(changes)
 
-  def read(*, train_batches, task, dims, total_steps, **_):
-    for _ in train.checked(train_batches(0, total_steps), task=task, dims=dims):
+  def read(task, data, evaluators, settings, *_, **__):
+    del evaluators
+    batches = data.train_batches(
+      0,
+      settings.train.total_steps(data.num_examples),
+      batch_size=settings.train.batch_size,
+    )
+    for _ in train.checked(batches, task=task, dims=data.dims):
       pass
     return {}
 

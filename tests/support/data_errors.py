@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from input_pipeline.build import build
 from tests.support import tiny_questions
 from tests.support.error_place import Place
 from tests.support.error_row import calling, training
+from tests.support.tiny_data import build
 
 CHECK = "found what must be put right before training"
 BAD = "training input.on_bad_record=skip leaves them out"

@@ -17,6 +17,7 @@ from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.contract import json_file
 from interbert_jax.parallel import make_parallel
 from interbert_jax.training import optim, steps
+from interbert_jax.training.settings import OptimSettings
 from tests.support.line_task import OPTIM, LineTask, line_batch, train_line
 
 TOTAL = 10
@@ -34,7 +35,9 @@ def restored_difference(workdir, parallel, task) -> float:
 
   def init_fn():
     params = task.init(jax.random.key(1), line_batch(0))
-    optimizer = optim.make_optimizer(params, total_steps=TOTAL, **OPTIM)
+    optimizer = optim.make_optimizer(
+      params, OptimSettings(**OPTIM), total_steps=TOTAL
+    )
     return steps.init_state(params, optimizer.tx, with_ema=True)
 
   with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:

@@ -34,7 +34,7 @@ from input_pipeline.store.region_store import MANIFEST, read_manifest
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError, DataError
 from interbert_jax.contract.npy_header import open_npy
-from interbert_jax.model.config import config_from_official
+from interbert_jax.weights.official_config import config_from_official
 from interbert_jax.weights.weights_file import read_weights
 from tests.support import format_writers, torch_writer
 from tests.support.corpus import make_corpus

@@ -26,9 +26,9 @@ from input_pipeline.store.staged_store import StagedStore
 from interbert_jax.app.build import read_run_config
 from interbert_jax.app.ranking.ranking_file import read_about, read_ranking
 from interbert_jax.contract import json_file
-from interbert_jax.model.config import config_from_official
 from interbert_jax.weights.export_folder import load_export
 from interbert_jax.weights.hf_bert import read_bert_config
+from interbert_jax.weights.official_config import config_from_official
 from interbert_jax.weights.weights_file import read_weights
 from tests.support import format_writers
 from tests.support.hostile_case import Case

@@ -1,21 +1,66 @@
 """A task whose model is a line: it compiles at once, for tests of the loop."""
 
 import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.contract.batch import PRETRAIN, dummy_batch
+from interbert_jax.evaluation.settings import EvalSettings
 from interbert_jax.model.config import InterBertConfig, make_config
 from interbert_jax.parallel import make_parallel
+from interbert_jax.training.settings import (
+  OptimSettings,
+  RunSettings,
+  TrainSettings,
+)
 from interbert_jax.training.train import train_and_evaluate
 
 BATCH = 8
 DIMS = {"L": 4, "R": 2, "E": 3, "C": 2}
 KEYS = ("region_features", "example_id", "position", "example_weight")
 OPTIM = {"lr": 0.1, "warmup_steps": 0, "weight_decay": 0.1, "b2": 0.9}
+
+
+def run_settings(
+  *,
+  optim_config,
+  checkpoint_config,
+  eval_every: int = 0,
+  **changes: Any,
+) -> RunSettings:
+  """Settings of a run; the changes are of `train`, or of the run itself."""
+  fields = {field.name for field in dataclasses.fields(TrainSettings)}
+  train = {key: changes.pop(key) for key in fields & changes.keys()}
+  return RunSettings(
+    train=TrainSettings(**{"watchdog_seconds": 0.0, **train}),
+    optim=OptimSettings(**optim_config),
+    checkpoint=CheckpointSettings(**checkpoint_config),
+    evals=EvalSettings(every=eval_every),
+    **changes,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchData:
+  """Data of a function (first_step, last_step) -> batches of this process."""
+
+  batches: Callable[[int, int], Iterator]
+  dims: Mapping[str, int]
+  facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  unit: str = "examples"
+  num_examples: int = 100
+
+  @property
+  def info(self):
+    return {"fingerprint": "a", "vocab_sha256": "b", **self.facts}
+
+  def train_batches(self, first_step, last_step, **_):
+    return self.batches(first_step, last_step)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +135,16 @@ def train_line(
   before_batch=None,
   batch_size=BATCH,
   task=None,
+  parallel=None,
+  evaluators=None,
+  config=None,
+  info=None,
   **changes: Any,
 ):
   """The training loop; the batches of `bad_steps` (from 1) are bad.
 
-  `before_batch` is called with the number of steps before each batch.
+  `before_batch` is called with the number of steps before each batch; the
+  changes are those of `run_settings`.
   """
   rows = slice(
     jax.process_index() * batch_size // jax.process_count(),
@@ -111,23 +161,17 @@ def train_line(
       yield {key: value[rows] for key, value in batch.items()}
 
   options = {
-    "evaluators": {},
-    "parallel": make_parallel(devices=jax.devices()[:1]),
     "optim_config": OPTIM,
     "checkpoint_config": {"save_every": 2, "best_metric": ""},
     "log_every": 2,
-    "meta": {},
-    "resume_keys": (),
-    "eval_every": 0,
     **changes,
   }
   return train_and_evaluate(
-    workdir=workdir,
-    task=task or LineTask(),
-    train_batches=batches,
-    dims=DIMS,
-    seed=0,
-    batch_size=batch_size,
-    total_steps=total_steps,
-    **options,
+    task or LineTask(),
+    BatchData(batches, DIMS, info or {}),
+    evaluators or {},
+    run_settings(steps=total_steps, batch_size=batch_size, **options),
+    parallel or make_parallel(devices=jax.devices()[:1]),
+    workdir,
+    config=config,
   )

@@ -5,7 +5,8 @@ import json
 
 import numpy as np
 
-from interbert_jax.model.config import InterBertConfig, config_from_official
+from interbert_jax.model.config import InterBertConfig
+from interbert_jax.weights.official_config import config_from_official
 
 WORDS = "bert.embeddings.word_embeddings.weight"
 DECODER = "cls.predictions.decoder.weight"

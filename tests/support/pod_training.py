@@ -51,7 +51,8 @@ def write_files(root):
 
 
 def train(workdir, *, steps, mode, sharding, devices=None):
-  from interbert_jax.app.tasks.find import pretrain
+  from interbert_jax.app.settings.validate import read_experiment
+  from interbert_jax.app.tasks import pretrain
   from interbert_jax.evaluation.evaluators import LossEvaluator
   from interbert_jax.parallel import make_parallel
   from interbert_jax.training.train import train_and_evaluate
@@ -64,7 +65,8 @@ def train(workdir, *, steps, mode, sharding, devices=None):
     pretrain_en.get_config("runlocal"),
     {**files, "max_regions": 4, "max_text_length": 9},
   )
-  data = {split: pretrain.data(config, split) for split in ("train", "val")}
+  settings = read_experiment(config)
+  data = {split: pretrain.data(settings, split) for split in ("train", "val")}
   parallel = make_parallel(mode=mode, sharding=sharding, devices=devices)
   mine = {
     "shard_index": jax.process_index(),
@@ -84,28 +86,24 @@ def train(workdir, *, steps, mode, sharding, devices=None):
     return map(known, data["val"].eval_batches(batch_size=8, **mine))
 
   train_and_evaluate(
-    workdir=workdir,
-    task=task,
-    parallel=parallel,
-    train_batches=train_batches,
-    evaluators={
-      "val": LossEvaluator(task=task, parallel=parallel, batches=held_out)
-    },
-    dims={"L": 9, "R": 4, "E": WIDE, "C": 5},
-    meta={},
-    resume_keys=(),
-    seed=0,
-    batch_size=BATCH,
-    total_steps=steps,
-    log_every=1,
-    eval_every=2,
-    optim_config={
-      **line_task.OPTIM,
-      "schedule": "constant",
-      "lr": 1e-3,
-    },
-    checkpoint_config={"save_every": 2, "best_metric": ""},
-    ema_decay=0.9,
+    task,
+    line_task.BatchData(train_batches, {"L": 9, "R": 4, "E": WIDE, "C": 5}),
+    {"val": LossEvaluator(task=task, parallel=parallel, batches=held_out)},
+    line_task.run_settings(
+      steps=steps,
+      batch_size=BATCH,
+      log_every=1,
+      eval_every=2,
+      optim_config={
+        **line_task.OPTIM,
+        "schedule": "constant",
+        "lr": 1e-3,
+      },
+      checkpoint_config={"save_every": 2, "best_metric": ""},
+      ema_decay=0.9,
+    ),
+    parallel,
+    workdir,
   )
   name = f"{workdir.name}.ids-{jax.process_index()}.json"
   (root / name).write_text(json.dumps(ids))

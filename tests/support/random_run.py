@@ -6,7 +6,7 @@ import functools
 import jax
 import numpy as np
 
-from interbert_jax.app import build as experiment
+from interbert_jax.app.settings.validate import read_experiment
 from interbert_jax.app.tasks.find import find_task
 from interbert_jax.checkpoints import params as checkpoint_params
 from interbert_jax.contract import json_file
@@ -27,12 +27,13 @@ def set_tiny(config, files):
 
 def save_random_run(workdir, config, *, step=2):
   """Nothing is compiled; weights are large enough for scores to differ."""
-  found = find_task(config)
-  info = found.data(config, config.input.train_split).info
-  task = found.task(config, info)
+  settings = read_experiment(config)
+  module = find_task(settings)
+  data = module.data(settings, settings.input.train_split)
+  info, task = data.info, module.task(settings, data.info)
   example = dummy_batch(
     task.batch_spec,
-    dims={**experiment.batch_dims(task, info), "B": 1},
+    dims={**data.dims, "B": 1},
     vocab_size=task.config.vocab_size,
   )
   shapes = jax.eval_shape(

@@ -1,6 +1,7 @@
 """A small store, captions and vocabulary for the data tests."""
 
 import json
+import pathlib
 
 import numpy as np
 
@@ -82,3 +83,50 @@ def write_captions(path, *, train=8, val=3):
     split = "train" if i < train else "val"
     images.append({"image_id": f"im{i}", "split": split, "captions": captions})
   return write_lines(path, images)
+
+
+# What a run tells data beside its settings.
+_FACTS = ("split", "seed", "host", "engine", "format", "max_images")
+
+
+def build(name, *, class_probs=True, **options):
+  """The data of a task: `options` are its settings, and what a run tells it."""
+  from input_pipeline.tasks import (
+    mixture,
+    pretrain,
+    retrieval,
+    settings,
+    statements,
+    text,
+    vcr,
+    vqa,
+  )
+  from interbert_jax.contract.settings import read
+
+  kind, data = {
+    "pretrain": (settings.PretrainInput, pretrain.PretrainData),
+    "mixture": (settings.PretrainInput, mixture.Mixture),
+    "candidates": (settings.RetrievalInput, retrieval.CandidateData),
+    "retrieval": (settings.PretrainInput, retrieval.retrieval_set),
+    "text": (settings.TextInput, text.SentenceData),
+    "vcr": (settings.VcrInput, vcr.VcrData),
+    "vqa": (settings.VqaInput, vqa.VqaData),
+    "statements": (settings.StatementInput, statements.StatementData),
+  }[name]
+  facts = {key: options.pop(key) for key in _FACTS if key in options}
+  if name in ("pretrain", "mixture"):
+    facts["class_probs"] = class_probs
+    facts["whole_words"] = "word_boundaries" in options
+  if name != "retrieval":
+    facts.setdefault("seed", 0)
+  if name == "mixture":
+    options |= {key: "unused" for key in ("store", "annotations")}
+    facts.pop("split", None)  # each corpus has its own
+  elif name == "candidates":
+    options = {"hard_texts": 0, **options}
+  if name != "text":
+    options = {"cache_bytes": 0, **options}
+  plain = {
+    k: str(v) if isinstance(v, pathlib.Path) else v for k, v in options.items()
+  }
+  return data(read(kind, plain), **facts)

@@ -6,7 +6,7 @@ import functools
 import jax
 import numpy as np
 
-from configs import common, finetuning
+from configs import common
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.checkpoints import params as checkpoint_params
 from interbert_jax.contract import json_file
@@ -63,7 +63,9 @@ def write_run(root, *, images=11, step=7, seed=0):
       "step": step,
     },
   )
-  config = finetuning.retrieval(common.base_config())
+  config = common.base_config("retrieval")
+  config.train.steps = step
+  config.input.hard_texts = 0
   config.input.store = str(root / "regions")
   config.input.annotations = str(root / "captions.jsonl")
   config.input.vocab = str(root / "vocab.txt")

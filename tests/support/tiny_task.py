@@ -5,6 +5,7 @@ import numpy as np
 from interbert_jax.contract.batch import dummy_batch
 from interbert_jax.model.config import make_config
 from interbert_jax.tasks.pretrain import PretrainTask
+from interbert_jax.tasks.settings import PretrainSettings
 
 DIMS = {"L": 10, "R": 6, "E": 16, "C": 9}
 VOCAB = 120
@@ -29,7 +30,7 @@ def tiny_task(*, dropout=True, region_target="classes", model=None, **options):
     **(model or {}),
   )
   options = {"group_size": 2, "mlm_rows": 10, "mrm_rows": 10, **options}
-  return PretrainTask(config, **options)
+  return PretrainTask(config, PretrainSettings(**options))
 
 
 def tiny_batch(step=0, batch_size=BATCH):

@@ -7,7 +7,7 @@ import pytest
 
 from input_pipeline.annotations.vcr import read_vcr, read_vcr_metadata
 from input_pipeline.annotations.vqa import read_vqa
-from input_pipeline.build import build
+from tests.support.tiny_data import build
 from tests.tools.test_sample_captions import ARTISTS
 from tools.sample_data import __main__ as command
 from tools.sample_data import facts as facts_lib

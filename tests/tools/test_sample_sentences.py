@@ -8,7 +8,7 @@ import pytest
 
 from input_pipeline.annotations.sentence_formats import FORMATS
 from input_pipeline.annotations.sentences import read_sentences
-from input_pipeline.build import build
+from tests.support.tiny_data import build
 from tools.sample_data import __main__ as command
 from tools.sample_data import shapes
 from tools.sample_data.captions_en import captions_en
@@ -104,7 +104,7 @@ def test_the_files_build_batches(folder):
   for name, task in TASKS.items():
     language = name.rpartition("_")[2]
     data = build(
-      "sentences",
+      "text",
       task=task,
       directory=folder / "text" / name,
       split="train",

@@ -267,12 +267,12 @@ def evaluate_pool(
   run: TrainedRun, settings: PoolSettings, parallel: Parallel
 ) -> None:
   """Scores all pairs, then writes predictions and the result."""
-  section = run.config["input"]
+  section = run.settings.input
   pool = PoolRetrieval(
     run,
     read_query_texts(settings.texts),
     Catalogue(
-      section["store"], max_regions=section["max_regions"], items=settings.pool
+      section.store, max_regions=section.max_regions, items=settings.pool
     ),
     settings,
     parallel,
@@ -286,14 +286,14 @@ def evaluate_pool(
   if not pool.has_answers:
     print(f"{settings.texts} names no images: there is nothing to score")
     return
-  section["annotations"] = settings.texts  # the result names it
+  run.config["input"]["annotations"] = settings.texts  # the result names it
   result = pool.metrics()
   path = run.write(
     settings.output,
     task="chinese_retrieval",
     split=settings.split,
     protocol="full pool, hit if any right one is among the first k",
-    score=score_name(run.config),
+    score=score_name(run.settings),
     score_dtype="float32",
     tie_policy=TIE_POLICY,
     **result,

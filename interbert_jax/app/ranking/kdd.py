@@ -160,25 +160,25 @@ def rank_candidates(
   Each candidate's regions are read once, whatever the number of queries that
   it is a candidate of; tile_items of them are on the device at a time.
   """
-  section = run.config["input"]
+  section = run.settings.input
   # Queries that share candidates stand together in the files, mostly.
   item_ids = tuple(
     dict.fromkeys(item for _, candidates in queries for item in candidates)
   )
   catalogue = Catalogue(
-    section["store"],
-    max_regions=section["max_regions"],
+    section.store,
+    max_regions=section.max_regions,
     item_ids=item_ids,
     wanted_by=wanted_by,
   )
   texts = Texts(run, [text for text, _ in queries])
   scorer = CandidateScorer(
     config=run.model,
-    score=score_head(run.config),
+    score=score_head(run.settings),
     parallel=parallel,
     params=run.placed_params(parallel),
     texts=texts.arrays,
-    pairs_per_step=run.config["evals"]["pairs_per_step"],
+    pairs_per_step=run.settings.evals.pairs_per_step,
   )
   number = {item: n for n, item in enumerate(item_ids)}
   counts = [len(candidates) for _, candidates in queries]
@@ -253,7 +253,7 @@ def evaluate_kdd(
     task="kdd_recall",
     split=settings.split,
     protocol="candidates of each query",
-    score=score_name(run.config),
+    score=score_name(run.settings),
     score_dtype="float32",
     tie_policy=TIE_POLICY,
     metrics={

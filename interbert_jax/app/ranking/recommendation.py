@@ -61,11 +61,11 @@ class Recommender(CatalogueScores):
   def __init__(
     self, run: TrainedRun, settings: RecommendSettings, parallel: Parallel
   ):
-    section = run.config["input"]
+    section = run.settings.input
     self._settings = settings
     self.topics = read_topics(settings.topics)
     catalogue = Catalogue(
-      section["store"], max_regions=section["max_regions"], items=settings.items
+      section.store, max_regions=section.max_regions, items=settings.items
     )
     phrases = [topic.text for topic in self.topics]
     texts = Texts(run, phrases)
@@ -149,10 +149,10 @@ def recommend(
     "pretrained": str(run.source),
     "step": run.step,
     "ema": run.ema,
-    "language": run.config["language"],
-    "store": str(run.config["input"]["store"]),
-    "max_regions": run.config["input"]["max_regions"],
-    "score": score_name(run.config),
+    "language": run.settings.language,
+    "store": str(run.settings.input.store),
+    "max_regions": run.settings.input.max_regions,
+    "score": score_name(run.settings),
     "n_topics": len(recommender.topics),
     "n_items": len(recommender.catalogue),
     "n_truncated_topics": recommender.num_truncated,

@@ -7,13 +7,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from configs.common import Experiment
 from input_pipeline.catalogues.catalogue import Catalogue
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.app.ranking.settings import TileSettings
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.contract.progress import Progress
-from interbert_jax.model.finetuned import InterBertForTask
+from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import Parallel
 from interbert_jax.ranking.pair_scorer import PairScorer
 from interbert_jax.ranking.recommend import MATCH
@@ -21,13 +22,11 @@ from interbert_jax.ranking.score_tiles import CatalogueTiles
 from interbert_jax.tasks.retrieval import SCORES
 
 
-def score_head(config: Mapping[str, Any]) -> tuple[str, int]:
+def score_head(settings: Experiment) -> Mapping[str, int]:
   """The head that a run was trained to score pairs with."""
-  task = config["task"]
-  # Runs from before there were other tasks say no name.
-  name = task["name"] if "name" in task else "pretrain"
+  name = settings.task.name
   if name == "retrieval":
-    return SCORES[task["loss"]]
+    return SCORES[settings.task.loss]
   if name == "pretrain":
     return SCORES["match"]
   raise ConfigError(
@@ -36,8 +35,8 @@ def score_head(config: Mapping[str, Any]) -> tuple[str, int]:
   )
 
 
-def score_name(config: Mapping[str, Any]) -> str:
-  if score_head(config) == SCORES["choice"]:
+def score_name(settings: Experiment) -> str:
+  if score_head(settings) == SCORES["choice"]:
     return "choice logit"
   return "matching logit, match - mismatch"
 
@@ -46,11 +45,11 @@ class Texts:
   """The texts of queries, cut and padded as the run's captions were."""
 
   def __init__(self, run: TrainedRun, texts: Sequence[str]):
-    section = run.config["input"]
-    self.tokenizer = Tokenizer(section["vocab"])
-    run.check_vocabulary(self.tokenizer.sha256, section["vocab"])
+    section = run.settings.input
+    self.tokenizer = Tokenizer(section.vocab)
+    run.check_vocabulary(self.tokenizer.sha256, section.vocab)
     table = self.tokenizer.encode(list(texts))
-    length = section["max_text_length"]
+    length = section.max_text_length
     ids, lengths = self.tokenizer.pack(
       table, np.arange(len(texts)), max_length=length
     )
@@ -95,26 +94,26 @@ class CatalogueScores:
       raise ConfigError(
         "this command runs by itself on each host, with --share=I/N"
       )
-    section = run.config["input"]
+    head = score_head(run.settings)
     self.catalogue = catalogue
     self.num_truncated = texts.num_truncated
     self._settings = settings
     self._channels = dict(channels or {})
     self._params = run.placed_params(parallel)
     self._scorer = PairScorer(
-      model=InterBertForTask(run.model, *score_head(run.config)),
+      model=InterBert(run.model, head),
       parallel=parallel,
       texts=texts.arrays,
-      pairs_per_step=run.config["evals"]["pairs_per_step"],
+      pairs_per_step=run.settings.evals.pairs_per_step,
       # Images of all tiles have one shape, which is compiled once.
       bucket_images=False,
     )
     self.facts = {
       "checkpoint_fingerprint": run.fingerprint,
-      "head": list(score_head(run.config)),
+      "head": [*head, *head.values()],
       "vocab_sha256": run.meta["vocab_sha256"],
-      "max_text_length": section["max_text_length"],
-      "max_regions": section["max_regions"],
+      "max_text_length": run.settings.input.max_text_length,
+      "max_regions": run.settings.input.max_regions,
       "catalogue_fingerprint": catalogue.fingerprint,
       **facts,
     }

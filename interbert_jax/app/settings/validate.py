@@ -1,18 +1,61 @@
 """All that can be wrong with a configuration and is known without data.
 
-Asked before data is read or anything compiled: keys and types, what numbers may
-be, and what the functions that a value is for refuse. One message lists it all.
+Asked before data is read or anything compiled. One message lists it all: first
+what the settings classes refuse, then what sections must be together.
 """
 
-from collections.abc import Mapping
+import dataclasses
+import difflib
+import math
+import types
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 
-from interbert_jax.app.settings import keys as config_keys
-from interbert_jax.app.settings import ranges as config_ranges
-from interbert_jax.app.settings.checks import CHECKS, Machine, Refused
+from configs.common import TASKS, Experiment, experiment_class
+from input_pipeline.annotations.sentence_formats import find_format
+from input_pipeline.batches.engine import check_steps
+from input_pipeline.batches.order import (
+  check_hosts_divide_shares,
+  check_shares_divide_batch,
+)
+from input_pipeline.text.pack import check_room
+from interbert_jax.app.build import model_config
+from interbert_jax.app.tasks.find import find_task
+from interbert_jax.contract import batch_sizes
 from interbert_jax.contract.errors import ConfigError, DataError
+from interbert_jax.contract.settings import read_fields
+from interbert_jax.training.schedules import make_schedule
+from interbert_jax.training.settings import RunSettings
+
+_MANY = 2**31 - 1  # steps, where nobody knows how many there will be
+# Stands for what the data says, to build model and task before there is data.
+_INFO = {
+  "vocab_size": None,
+  "feature_dim": None,
+  "num_classes": None,
+  "mask_id": 0,
+  "feature_encoding": "float16",
+  "num_labels": 2,
+  "label_names": ("a", "b"),
+  "images_per_example": 1,
+  "num_answers": 2,
+}
+
+
+def read_experiment(config: Mapping[str, Any]) -> Experiment:
+  """The settings of a configuration.
+
+  Args:
+    config: a ConfigDict, or what was read from JSON.
+
+  Raises:
+    ConfigError: lists every mistake, a line each.
+  """
+  cls, fields, problems = _read(config)
+  _refuse(problems)
+  return cls(**fields)
 
 
 def validate(
@@ -20,76 +63,187 @@ def validate(
   *,
   devices: int | None = None,
   hosts: int | None = None,
-) -> None:
-  """Refuses a configuration that cannot be run.
+) -> Experiment:
+  """The settings of a run that can begin.
 
   Args:
     config: a ConfigDict, or what was read from JSON.
-    devices: that share a batch; those of JAX by default.
-    hosts: likewise.
+    devices: how many share a batch; those of JAX by default.
+    hosts: how many there are; those of JAX by default.
 
   Raises:
     ConfigError: lists every mistake, a line each: key, what was found, what
       was wanted.
   """
-  config = config_keys.plain(config)
-  found = dict(config_keys.mistakes(config))
-  for key, value in config_keys.leaves(config):
-    if key not in found and (words := config_ranges.out_of_range(key, value)):
-      found[key] = words
-  lines = list(found.values())
-  if devices is None:
-    devices = jax.device_count()
-  if hosts is None:
-    hosts = jax.process_count()
-  trusted = _Trusted(config, refused=found.keys())
-  machine = Machine(devices, hosts)
-  for section, check in CHECKS:
-    try:
-      check(trusted, machine)
-    except Refused:
-      pass
-    except (ConfigError, DataError) as error:
-      lines.append(_line(section, str(error)))
-  lines = list(dict.fromkeys(lines))
-  if len(lines) == 1:
-    raise ConfigError(lines[0])
-  if lines:
+  cls, fields, problems = _read(config)
+  machine = Machine(
+    jax.device_count() if devices is None else devices,
+    jax.process_count() if hosts is None else hosts,
+  )
+  sound = types.SimpleNamespace(**fields)
+  for sections, check in RULES:
+    if all(name in fields for name in sections):
+      try:
+        check(sound, machine)
+      except (ConfigError, DataError) as error:
+        problems += str(error).splitlines()
+  _refuse(problems)
+  return cls(**fields)
+
+
+def _read(
+  config: Mapping[str, Any],
+) -> tuple[type[RunSettings], dict[str, Any], list[str]]:
+  """(the class of the settings, the sound ones, what is wrong with others)."""
+  config = config.to_dict() if hasattr(config, "to_dict") else config
+  task = config.get("task")
+  name = task.get("name") if isinstance(task, Mapping) else None
+  if isinstance(name, str) and name in TASKS:
+    cls = experiment_class(name)
+    return cls, *read_fields(cls, config)
+  # What does not depend on the task.
+  known = {field.name for field in dataclasses.fields(RunSettings)} - {"evals"}
+  common = {key: value for key, value in config.items() if key in known}
+  fields, problems = read_fields(RunSettings, common)
+  near = difflib.get_close_matches(str(name), TASKS, n=1)
+  hint = f"; did you mean {near[0]}?" if near else ""
+  wanted = f"wanted one of {', '.join(TASKS)}{hint}"
+  return RunSettings, fields, [f"task.name is {name!r}; {wanted}", *problems]
+
+
+def _refuse(problems: list[str]) -> None:
+  problems = list(dict.fromkeys(problems))
+  if len(problems) == 1:
+    raise ConfigError(problems[0])
+  if problems:
     raise ConfigError(
-      f"the configuration has {len(lines)} mistakes:\n  " + "\n  ".join(lines)
+      f"the configuration has {len(problems)} mistakes:\n  "
+      + "\n  ".join(problems)
     )
 
 
-class _Trusted(Mapping):
-  """A configuration in which no check sees a value that is refused."""
-
-  def __init__(self, values: Mapping[str, Any], *, refused, prefix: str = ""):
-    self._values, self._refused, self._prefix = values, refused, prefix
-
-  def __getitem__(self, name):
-    key = f"{self._prefix}{name}"
-    if key in self._refused or name not in self._values:
-      raise Refused(key)
-    value = self._values[name]
-    if isinstance(value, Mapping):
-      return _Trusted(value, refused=self._refused, prefix=f"{key}.")
-    return value
-
-  def __contains__(self, name):
-    return name in self._values
-
-  def __iter__(self):
-    return iter(self._values)
-
-  def __len__(self):
-    return len(self._values)
+@dataclasses.dataclass(frozen=True)
+class Machine:
+  devices: int
+  hosts: int
 
 
-def _line(section: str, message: str) -> str:
-  """The message with its key in full."""
-  if section and message.startswith("field "):
-    message = message.removeprefix("field ")
-    return message if message.startswith(section) else f"{section}.{message}"
-  if not section or message.startswith(f"{section}."):
-    return message
-  return f"{section}: {message}"
+def _check_steps(s: Experiment, _: Machine) -> None:
+  if s.train.steps is not None:
+    check_steps(0, s.train.steps, s.train.batch_size)
+
+
+def _check_batch(s: Experiment, machine: Machine) -> None:
+  """A batch is shared by devices, cut into parts, and these into groups."""
+  size, parts = s.train.batch_size, s.train.accumulate_steps
+  batch_sizes.check_devices_divide(
+    size, machine.devices, name="train.batch_size"
+  )
+  batch_sizes.check_accumulation(size, parts, machine.devices)
+  group_size = getattr(s.task, "group_size", 1)  # not of every task
+  if s.parallel.mode == "pmap":
+    size //= machine.devices
+  if parts == 1:
+    batch_sizes.check_groups(size, group_size)
+  else:
+    batch_sizes.check_parts(size, parts, group_size=group_size)
+
+
+def _check_eval_batch(s: Experiment, machine: Machine) -> None:
+  batch_sizes.check_devices_divide(
+    s.evals.batch_size, machine.devices, name="evals.batch_size"
+  )
+
+
+def _check_pairs(s: Experiment, machine: Machine) -> None:
+  pairs = getattr(s.evals, "pairs_per_step", None)  # not of every task
+  if pairs is not None:
+    batch_sizes.check_devices_divide(
+      pairs, machine.devices, name="evals.pairs_per_step"
+    )
+
+
+def _check_schedule(s: Experiment, _: Machine) -> None:
+  steps = _MANY if s.train.steps is None else s.train.steps
+  make_schedule(s.optim, total_steps=steps, steps_per_epoch=1.0)
+
+
+def _check_best_metric(s: Experiment, _: Machine) -> None:
+  """The best step's metric must be one that an evaluation gives."""
+  metric = s.checkpoint.best_metric
+  if not metric:
+    return
+  reported = getattr(find_task(s), "reported", None)
+  names = reported(s) if reported else {s.evals.split: None}
+  prefix, _, name = metric.partition("/")
+  known = names.get(prefix, ())
+  if known is not None and name not in known:
+    wanted = [
+      f"{prefix}/{name}"
+      for prefix, of_prefix in names.items()
+      for name in of_prefix or ("...",)
+    ]
+    raise ConfigError(
+      f"checkpoint.best_metric is {metric!r}, which no evaluation gives; "
+      f"wanted one of {', '.join(wanted)}, or empty for none"
+    )
+
+
+def _check_best_step(s: Experiment, _: Machine) -> None:
+  """The best step must be one that is evaluated and saved."""
+  every, save, steps = s.evals.every, s.checkpoint.save_every, s.train.steps
+  if not s.checkpoint.best_metric or steps is None:
+    return
+  if 0 < every < steps <= math.lcm(every, save):
+    raise ConfigError(
+      f"checkpoint.save_every is {save} and evals.every is {every}: before the "
+      f"last of {steps} steps none is both evaluated and saved, so none can be "
+      "kept as the best; make evals.every a multiple of checkpoint.save_every, "
+      "or leave checkpoint.best_metric empty"
+    )
+
+
+def _check_model(s: Experiment, _: Machine) -> None:
+  """Whether the model can be built, and takes texts of this length."""
+  model_config(s.model, _INFO).check_text_length(s.input.text_slots)
+
+
+def _check_task(s: Experiment, _: Machine) -> None:
+  """Whether the task can be built on the model."""
+  find_task(s).task(s, _INFO)
+
+
+def _check_shares(s: Experiment, machine: Machine) -> None:
+  shares = getattr(s.input, "shares", None)  # not of every task
+  if shares is not None:
+    check_hosts_divide_shares(shares, machine.hosts)
+    check_shares_divide_batch(shares, s.train.batch_size)
+
+
+def _check_sentences(s: Experiment, _: Machine) -> None:
+  if s.task.name == "text":
+    layout = find_format(s.input.task, s.input.labels)
+    check_room(len(layout.texts), s.input.max_text_length)
+
+
+def _check_candidates(s: Experiment, _: Machine) -> None:
+  if s.task.name == "retrieval" and s.evals.retrieval_images < 1:
+    raise ConfigError("evals.retrieval_images is 0; wanted 1 or more")
+
+
+# What sections must be together. A rule is asked where all of its sections
+# are sound: what would follow from a mistake is not listed as well.
+RULES: tuple[tuple[tuple[str, ...], Callable[[Any, Machine], None]], ...] = (
+  (("train",), _check_steps),
+  (("train", "parallel", "task"), _check_batch),
+  (("evals",), _check_eval_batch),
+  (("evals",), _check_pairs),
+  (("optim", "train"), _check_schedule),
+  (("checkpoint", "evals", "task", "input"), _check_best_metric),
+  (("checkpoint", "evals", "train"), _check_best_step),
+  (("model", "input"), _check_model),
+  (("model", "task", "input"), _check_task),
+  (("input", "train"), _check_shares),
+  (("input", "task"), _check_sentences),
+  (("evals", "task"), _check_candidates),
+)

@@ -1,50 +1,28 @@
-"""The tasks by name: what each makes of a configuration.
+"""Finds what joins the data and the model of a task.
 
-A module of a task has these functions, the last where there is something to
-hand in (report.py):
+A module of a task has these functions:
 
-  data(config, split)                         batches of a split of the texts
-  task(config, info, model=None)              how they become losses
-  evaluators(config, task, held_out, parallel)    by the prefix of their metrics
+  data(settings, split)                       batches of a split of the texts
+  task(settings, info, model=None)            how they become losses
+  evaluators(settings, task, held_out, parallel)  by the prefix of their metrics
   report(run, settings, parallel)             what the eval script writes
 
-`model` is a checkpoint's configuration, where there is one. A new task is a
-file here, one in interbert_jax/tasks/ and a configuration.
+`settings` are a configs.common.Experiment, `info` the facts of the data, and
+`model` is a checkpoint's configuration, where there is one. Another function,
+reported(settings), names the metrics of an evaluation by their prefix.
 """
 
-import difflib
+import importlib
 import types
-from collections.abc import Mapping
-from typing import Any
 
-from interbert_jax.app.tasks import (
-  pretrain,
-  retrieval,
-  statements,
-  text,
-  vcr,
-  vqa,
-)
-from interbert_jax.contract.errors import ConfigError
+from configs.common import Experiment
 
-TASKS = {
-  "pretrain": pretrain,
-  "retrieval": retrieval,
-  "text": text,
-  "vcr": vcr,
-  "vqa": vqa,
-  "snli_ve": statements,
-  "nlvr2": statements,
-}
+# The others are called as their task.
+_MODULES = {"snli_ve": "statements", "nlvr2": "statements"}
 
 
-def find_task(config: Mapping[str, Any]) -> types.ModuleType:
-  """The module of the configuration's task."""
-  name = config["task"]["name"]
-  if name not in TASKS:
-    near = difflib.get_close_matches(name, TASKS, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise ConfigError(
-      f"task.name is {name!r}; wanted one of {', '.join(TASKS)}{hint}"
-    )
-  return TASKS[name]
+def find_task(settings: Experiment) -> types.ModuleType:
+  """The module of a run's task; only this one is imported."""
+  name = settings.task.name
+  module = _MODULES.get(name, name)
+  return importlib.import_module(f"interbert_jax.app.tasks.{module}")

@@ -5,9 +5,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from input_pipeline.build import build
-from input_pipeline.tasks.retrieval import CandidateData
-from input_pipeline.tasks.retrieval_set import RetrievalSet
+from configs.common import Experiment
+from input_pipeline.tasks.retrieval import CandidateData, RetrievalSet
 from interbert_jax.app import build as experiment
 from interbert_jax.app.eval_settings import RetrievalReport
 from interbert_jax.app.trained_run import TrainedRun
@@ -22,33 +21,27 @@ from interbert_jax.ranking.score_tiles import MatrixTiles
 from interbert_jax.tasks.retrieval import SCORES, RetrievalTask
 
 
-def data(config: Mapping[str, Any], split: str) -> CandidateData:
-  section = dict(config["input"])
-  if split != section.pop("train_split"):
-    # Near images were mined of the training split.
-    section.update(stage_dir="", near_images="", hard_texts=0)
-  return build(
-    "candidates", split=split, **section, **experiment.host_options(config)
+def data(settings: Experiment, split: str) -> CandidateData:
+  return CandidateData(
+    settings.input, split=split, **experiment.host_options(settings)
   )
 
 
 def task(
-  config: Mapping[str, Any],
+  settings: Experiment,
   info: Mapping[str, Any],
   *,
   model: InterBertConfig | None = None,
 ) -> RetrievalTask:
-  section = dict(config["task"])
-  del section["name"]
   return RetrievalTask(
-    config=model or experiment.model_config(config["model"], info),
+    model or experiment.model_config(settings.model, info),
+    settings.task,
     feature_encoding=info["feature_encoding"],
-    **section,
   )
 
 
 def evaluators(
-  config: Mapping[str, Any],
+  settings: Experiment,
   *,
   task: RetrievalTask,
   held_out: CandidateData,
@@ -56,14 +49,14 @@ def evaluators(
 ) -> dict[str, Evaluator]:
   """Retrieval over some images; all pairs, both directions."""
   del held_out
-  split = config["evals"]["split"]
+  split = settings.evals.split
   found, _ = experiment.retrieval_evaluator(
-    config,
+    settings,
     split,
     model=task.config,
     score=SCORES[task.loss],
     parallel=parallel,
-    max_images=config["evals"]["retrieval_images"],
+    max_images=settings.evals.retrieval_images,
   )
   return {split: found}
 
@@ -75,16 +68,16 @@ def report(
 
   Finished parts of the scores stay on disk until the result is written.
   """
-  section = run.config["task"]
-  loss = section.get("loss", "match")
+  name = run.settings.task.name
+  loss = run.settings.task.loss if name == "retrieval" else "match"
   evaluator, texts = experiment.retrieval_evaluator(
-    run.config,
+    run.settings,
     settings.split,
     model=run.model,
     score=SCORES[loss],
     parallel=parallel,
   )
-  run.check_vocabulary(texts.vocab_sha256, run.config["input"]["vocab"])
+  run.check_vocabulary(texts.vocab_sha256, run.settings.input.vocab)
   protocol, parts = protocol_parts(
     settings.protocol, len(texts.image_ids), settings.part_images
   )
@@ -125,9 +118,7 @@ def report(
     print(json_file.write_lines(settings.ranks, lines))
   path = run.write(
     settings.output,
-    task="retrieval"
-    if section["name"] == "retrieval"
-    else "zeroshot_retrieval",
+    task="retrieval" if name == "retrieval" else "zeroshot_retrieval",
     split=settings.split,
     protocol=protocol,
     score="choice logit"

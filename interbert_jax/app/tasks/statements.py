@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.build import build
+from configs.common import Experiment
 from input_pipeline.tasks.statements import StatementData
 from interbert_jax.app import build as experiment
 from interbert_jax.app.eval_settings import TaskReport
@@ -22,37 +22,32 @@ from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.statements import StatementTask
 
 
-def data(config: Mapping[str, Any], split: str) -> StatementData:
-  section = dict(config["input"])
-  del section["train_split"]
-  return build(
-    "statements",
-    format=config["task"]["name"],
+def data(settings: Experiment, split: str) -> StatementData:
+  return StatementData(
+    settings.input,
+    format=settings.task.name,
     split=split,
-    seed=config["seed"],
-    **section,
+    seed=settings.seed,
   )
 
 
 def task(
-  config: Mapping[str, Any],
+  settings: Experiment,
   info: Mapping[str, Any],
   *,
   model: InterBertConfig | None = None,
 ) -> StatementTask:
-  section = dict(config["task"])
-  del section["name"]
   return StatementTask(
-    config=model or experiment.model_config(config["model"], info),
+    model or experiment.model_config(settings.model, info),
     num_labels=len(info["label_names"]),
     num_images=info["images_per_example"],
+    settings=settings.task,
     feature_encoding=info["feature_encoding"],
-    **section,
   )
 
 
 def evaluators(
-  config: Mapping[str, Any],
+  settings: Experiment,
   *,
   task: StatementTask,
   held_out: StatementData,
@@ -61,19 +56,19 @@ def evaluators(
   """Accuracy, and for NLVR2 consistency."""
   evaluator = StatementEvaluator(
     predictor=experiment.predictor(
-      config, held_out, task=task, parallel=parallel
+      settings, held_out, task=task, parallel=parallel
     ),
     labels=held_out.labels,
     groups=held_out.groups,
   )
-  return {config["evals"]["split"]: evaluator}
+  return {settings.evals.split: evaluator}
 
 
 def report(
   run: TrainedRun, settings: TaskReport, parallel: Parallel
 ) -> dict[str, Any]:
   """Accuracy, and a line "id,label" for each statement."""
-  held_out = data(run.config, settings.split)
+  held_out = data(run.settings, settings.split)
 
   def write_labels(path: str, logits_NC: np.ndarray) -> pathlib.Path:
     lines = (

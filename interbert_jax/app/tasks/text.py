@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from configs.common import Experiment
 from input_pipeline.annotations.sentence_formats import find_format
-from input_pipeline.build import build
-from input_pipeline.tasks.text import SentenceData
-from input_pipeline.tasks.text_predictions import write_predictions
+from input_pipeline.tasks.text import SentenceData, write_predictions
 from interbert_jax.app import build as experiment
 from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.trained_run import TrainedRun
@@ -22,56 +21,49 @@ from interbert_jax.tasks.text import TextTask
 STREAMS = "interaction layers and text stream, no image"
 
 
-def data(config: Mapping[str, Any], split: str) -> SentenceData:
-  section = dict(config["input"])
-  del section["train_split"]
-  return build("sentences", split=split, seed=config["seed"], **section)
+def data(settings: Experiment, split: str) -> SentenceData:
+  return SentenceData(settings.input, split=split, seed=settings.seed)
 
 
 def task(
-  config: Mapping[str, Any],
+  settings: Experiment,
   info: Mapping[str, Any],
   *,
   model: InterBertConfig | None = None,
 ) -> TextTask:
-  section = dict(config["task"])
-  del section["name"]
   return TextTask(
-    config=model or experiment.model_config(config["model"], info),
+    model or experiment.model_config(settings.model, info),
     num_labels=info["num_labels"],
-    **section,
   )
 
 
-def with_twin(
-  config: Mapping[str, Any], file: SentenceData
-) -> list[SentenceData]:
+def with_twin(settings: Experiment, file: SentenceData) -> list[SentenceData]:
   """A file, and the one that is reported beside it (MNLI)."""
   twin = file.layout.twins.get(file.split)
-  return [file, data(config, twin)] if twin else [file]
+  return [file, data(settings, twin)] if twin else [file]
 
 
-def reported(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def reported(settings: Experiment) -> dict[str, tuple[str, ...]]:
   """Names of the metrics that an evaluation gives, by their prefix."""
-  layout = find_format(config["input"]["task"], config["input"]["labels"])
-  split = config["evals"]["split"]
+  layout = find_format(settings.input.task, settings.input.labels)
+  split = settings.evals.split
   names = ("loss", *layout.metrics, "score")
   return dict.fromkeys((split, layout.twins.get(split, split)), names)
 
 
 def file_evaluators(
-  config: Mapping[str, Any],
+  settings: Experiment,
   files: Sequence[SentenceData],
   *,
   task: TextTask,
   parallel: Parallel,
 ) -> list[TextEvaluator]:
   """One for each file of a task; they share what is compiled."""
-  first = experiment.predictor(config, files[0], task=task, parallel=parallel)
+  first = experiment.predictor(settings, files[0], task=task, parallel=parallel)
   return [
     TextEvaluator(
       predictor=first.on(
-        experiment.held_out_batches(config, file, parallel=parallel),
+        experiment.held_out_batches(settings, file, parallel=parallel),
         file.num_examples,
       ),
       names=file.layout.metrics,
@@ -83,15 +75,15 @@ def file_evaluators(
 
 
 def evaluators(
-  config: Mapping[str, Any],
+  settings: Experiment,
   *,
   task: TextTask,
   held_out: SentenceData,
   parallel: Parallel,
 ) -> dict[str, TextEvaluator]:
   """Official metrics of the held-out file, and of its twin."""
-  files = with_twin(config, held_out)
-  judges = file_evaluators(config, files, task=task, parallel=parallel)
+  files = with_twin(settings, held_out)
+  judges = file_evaluators(settings, files, task=task, parallel=parallel)
   return {file.split: judge for file, judge in zip(files, judges, strict=True)}
 
 
@@ -114,14 +106,14 @@ def report(
   Returns:
     What the JSON says, and its path under "path".
   """
-  first = data(run.config, settings.split)
-  files = with_twin(run.config, first)
-  run.check_vocabulary(first.info["vocab_sha256"], run.config["input"]["vocab"])
+  first = data(run.settings, settings.split)
+  files = with_twin(run.settings, first)
+  run.check_vocabulary(first.info["vocab_sha256"], run.settings.input.vocab)
   params = run.placed_params(parallel)
   judges = file_evaluators(
-    run.config,
+    run.settings,
     files,
-    task=task(run.config, first.info, model=run.model),
+    task=task(run.settings, first.info, model=run.model),
     parallel=parallel,
   )
   if folder is None:
@@ -146,7 +138,7 @@ def report(
     metrics["score"] = float(np.mean([metrics[name] for name in official]))
   result = {
     # The files may have another task's layout; their folder says what they are.
-    "dataset": pathlib.Path(run.config["input"]["directory"]).name,
+    "dataset": pathlib.Path(run.settings.input.directory).name,
     "sentence_task": first.task,
     "metrics": metrics,
     "official_metrics": official,

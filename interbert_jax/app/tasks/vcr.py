@@ -1,25 +1,28 @@
 """VCR: answers and rationales of questions about images."""
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from input_pipeline.build import build
-from input_pipeline.tasks.vcr import (
-  RATIONALES_OF,
-  VcrData,
-  check_objectives,
-)
+from configs.common import Experiment
+from input_pipeline.tasks.vcr import VcrData
 from interbert_jax.app import build as experiment
 from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.report import report_split
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
-from interbert_jax.contract.batch import ANSWER, PUBLISHED_OBJECTIVES, RATIONALE
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.evaluation.vcr import BOTH, VcrEvaluator
+from interbert_jax.contract.vcr import (
+  ANSWER,
+  BOTH,
+  METRICS,
+  RATIONALE,
+  RATIONALES_OF,
+)
+from interbert_jax.evaluation.vcr import VcrEvaluator
 from interbert_jax.evaluation.vcr_leaderboard import write_leaderboard
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
@@ -27,45 +30,38 @@ from interbert_jax.tasks.vcr import VcrTask
 
 
 def data(
-  config: Mapping[str, Any],
+  settings: Experiment,
   split: str,
   *,
   objectives: Sequence[str] | None = None,
 ) -> VcrData:
-  section = dict(config["input"])
-  del section["train_split"]
+  section = settings.input
   if objectives is not None:
-    section["objectives"] = tuple(objectives)
-  return build("vcr", split=split, seed=config["seed"], **section)
+    section = dataclasses.replace(section, objectives=tuple(objectives))
+  return VcrData(section, split=split, seed=settings.seed)
 
 
 def task(
-  config: Mapping[str, Any],
+  settings: Experiment,
   info: Mapping[str, Any],
   *,
   model: InterBertConfig | None = None,
 ) -> VcrTask:
-  section = dict(config["task"])
-  del section["name"]
   return VcrTask(
-    config=model or experiment.model_config(config["model"], info),
+    model or experiment.model_config(settings.model, info),
     feature_encoding=info["feature_encoding"],
-    **section,
   )
 
 
-def reported(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def reported(settings: Experiment) -> dict[str, tuple[str, ...]]:
   """Names of the metrics that an evaluation gives, by their prefix."""
-  objectives = check_objectives(config["input"]["objectives"])
-  asked = [
-    PUBLISHED_OBJECTIVES[n] for n in objectives if n in PUBLISHED_OBJECTIVES
-  ]
-  both = (BOTH,) if len(asked) == len(PUBLISHED_OBJECTIVES) else ()
-  return {config["evals"]["split"]: ("loss", *asked, *both)}
+  asked = [METRICS[o] for o in settings.input.objectives if o in METRICS]
+  both = (BOTH,) if len(asked) == len(METRICS) else ()
+  return {settings.evals.split: ("loss", *asked, *both)}
 
 
 def evaluators(
-  config: Mapping[str, Any],
+  settings: Experiment,
   *,
   task: VcrTask,
   held_out: VcrData,
@@ -74,12 +70,12 @@ def evaluators(
   """Accuracies of both objectives, and of both together."""
   evaluator = VcrEvaluator(
     predictor=experiment.predictor(
-      config, held_out, task=task, parallel=parallel
+      settings, held_out, task=task, parallel=parallel
     ),
     objectives=held_out.objectives,
     labels=held_out.labels,
   )
-  return {config["evals"]["split"]: evaluator}
+  return {settings.evals.split: evaluator}
 
 
 def report(
@@ -89,14 +85,14 @@ def report(
 
   The leaderboard wants rationales of all four answers: 20 texts a question.
   """
-  trained = tuple(run.config["input"]["objectives"])
+  trained = tuple(run.settings.input.objectives)
   if settings.predictions and set(trained) != {ANSWER, RATIONALE}:
     raise ConfigError(
       f"{run.workdir} was trained for {', '.join(trained)}; the leaderboard "
       f"wants both {ANSWER} and {RATIONALE} of one model"
     )
   held_out = data(
-    run.config,
+    run.settings,
     settings.split,
     objectives=(ANSWER, *RATIONALES_OF) if settings.predictions else None,
   )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.build import build
+from configs.common import Experiment
 from input_pipeline.tasks.vqa import VqaData
 from interbert_jax.app import build as experiment
 from interbert_jax.app.eval_settings import TaskReport
@@ -20,28 +20,25 @@ from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.vqa import VqaTask
 
 
-def data(config: Mapping[str, Any], split: str) -> VqaData:
-  return build("vqa", split=split, seed=config["seed"], **config["input"])
+def data(settings: Experiment, split: str) -> VqaData:
+  return VqaData(settings.input, split=split, seed=settings.seed)
 
 
 def task(
-  config: Mapping[str, Any],
+  settings: Experiment,
   info: Mapping[str, Any],
   *,
   model: InterBertConfig | None = None,
 ) -> VqaTask:
-  section = dict(config["task"])
-  del section["name"]
   return VqaTask(
-    config=model or experiment.model_config(config["model"], info),
+    model or experiment.model_config(settings.model, info),
     num_answers=info["num_answers"],
     feature_encoding=info["feature_encoding"],
-    **section,
   )
 
 
 def evaluators(
-  config: Mapping[str, Any],
+  settings: Experiment,
   *,
   task: VqaTask,
   held_out: VqaData,
@@ -50,21 +47,21 @@ def evaluators(
   """Official accuracy of the held-out questions."""
   evaluator = VqaEvaluator(
     predictor=experiment.predictor(
-      config, held_out, task=task, parallel=parallel
+      settings, held_out, task=task, parallel=parallel
     ),
     answer_ids=held_out.answer_ids,
     answer_accuracy=held_out.answer_accuracy,
     answer_types=held_out.answer_types,
     image_of_question=held_out.image_of_question,
   )
-  return {config["evals"]["split"]: evaluator}
+  return {settings.evals.split: evaluator}
 
 
 def report(
   run: TrainedRun, settings: TaskReport, parallel: Parallel
 ) -> dict[str, Any]:
   """Accuracy, and the answers to all questions as JSON for the server."""
-  held_out = data(run.config, settings.split)
+  held_out = data(run.settings, settings.split)
   info = held_out.info
   trained = run.meta.get("answers_sha256")
   if trained != info["answers_sha256"]:

@@ -7,10 +7,9 @@ import pytest
 
 from input_pipeline.annotations.sentence_formats import FORMATS, find_format
 from input_pipeline.annotations.sentences import read_sentences
-from input_pipeline.build import build
-from input_pipeline.tasks.text_predictions import write_predictions
+from input_pipeline.tasks.text import write_predictions
 from tests.support import sentence_files as files
-from tests.support.tiny_data import write_vocab
+from tests.support.tiny_data import build, write_vocab
 
 # A label of each task as it stands in the file, and its class or number.
 ANSWERS = {
@@ -223,7 +222,7 @@ def test_splits_and_files_that_are_not_there(tmp_path):
 
 def data(tmp_path, task, split="test"):
   return build(
-    "sentences",
+    "text",
     task=task,
     directory=tmp_path,
     split=split,

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from input_pipeline.batches.engine import shard_rows
+from input_pipeline.batches.engine import rows_of_shard
 from input_pipeline.batches.order import (
   ExampleOrder,
   Interleaving,
@@ -32,7 +32,7 @@ def consumed(order, run):
   for steps, count in zip(stretches, hosts, strict=True):
     for _ in range(steps):
       positions = step * batch_size + np.arange(batch_size)
-      slices = [shard_rows(batch_size, i, count) for i in range(count)]
+      slices = [rows_of_shard(batch_size, i, count) for i in range(count)]
       found += [order.examples(positions[rows]) for rows in slices]
       step += 1
   return np.concatenate([np.zeros(0, int), *found])

@@ -15,10 +15,10 @@ from input_pipeline.negatives.similar_captions import (
 )
 from input_pipeline.negatives.table import open_table, write_table
 from input_pipeline.store.region_store import RegionStore
-from input_pipeline.tasks.pretrain import PretrainData
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import ConfigError, DataError
 from tests.support.tiny_data import (
   VOCAB,
+  build,
   make_record,
   write_lines,
   write_tiny_store,
@@ -311,8 +311,13 @@ def mine(paths, output, *flags):
 
 
 def make_data(paths, **options):
-  return PretrainData(
-    **paths, split="train", max_regions=4, max_text_length=8, seed=0, **options
+  return build(
+    "pretrain",
+    **paths,
+    split="train",
+    max_regions=4,
+    max_text_length=8,
+    **options,
   )
 
 
@@ -350,7 +355,7 @@ def test_negatives_of_other_captions_are_refused(paths, tmp_path):
   fewer = {"captions": {"captions_per_image": 2}}
   with pytest.raises(DataError, match="negatives of other captions"):
     make_data(paths, negatives=tmp_path / "hard", **fewer)
-  with pytest.raises(DataError, match="hard_negative_prob: found 2"):
+  with pytest.raises(ConfigError, match="hard_negative_prob is 2.0; wanted 0 "):
     make_data(paths, negatives=tmp_path / "hard", hard_negative_prob=2.0)
 
 

@@ -8,9 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from configs import common
 from input_pipeline.batches.engine import step_batches
-from input_pipeline.build import build
 from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.store.region_store import RegionStore
 from interbert_jax.app.build import held_out_batches
@@ -19,6 +17,7 @@ from interbert_jax.parallel import make_parallel
 from tests.conftest import ROOT
 from tests.support import bad_input, tiny_questions
 from tests.support.tiny_data import (
+  build,
   make_record,
   write_captions,
   write_lines,
@@ -87,12 +86,10 @@ def test_batches_before_it_are_read(engine):
       raise bad(step)
     return {"x": np.full(2, step, np.int32)}
 
-  signature = {"x": ((2,), np.dtype("int32"))}
+  shapes = {"x": ((2,), np.dtype("int32"))}
   found = []
   with pytest.raises(BadRecord, match="record 3 "):
-    for batch in step_batches(
-      0, 9, read=read, signature=signature, engine=engine
-    ):
+    for batch in step_batches(0, 9, read=read, shapes=shapes, engine=engine):
       found.append(batch["x"][0])
   assert found == [0, 1, 2]
 
@@ -106,9 +103,9 @@ from input_pipeline.batches.engine import step_batches
 def read(step):
   raise DataError("found NaN")
 
-signature = {"x": ((2,), np.dtype("int32"))}
+shapes = {"x": ((2,), np.dtype("int32"))}
 try:
-  next(step_batches(0, 9, read=read, signature=signature, engine="tf.data"))
+  next(step_batches(0, 9, read=read, shapes=shapes, engine="tf.data"))
 except DataError as error:
   print(error)
 """
@@ -181,12 +178,9 @@ def corpora(options):
   return {
     **options,
     "corpora": {
-      "pairs": common.corpus(**{k: str(v) for k, v in own.items()}),
-      "text": common.corpus(text=str(root / "text.txt")),
+      "pairs": {key: str(value) for key, value in own.items()},
+      "text": {"text": str(root / "text.txt")},
     },
-    "stage_dir": "",
-    "shares": 1,
-    "word_boundaries": "",
   }
 
 

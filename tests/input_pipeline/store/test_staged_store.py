@@ -12,11 +12,11 @@ from input_pipeline.store import staged_writer
 from input_pipeline.store.region_store import RegionStore
 from input_pipeline.store.staged_store import StagedStore, open_store
 from input_pipeline.store.staged_writer import stage
-from input_pipeline.tasks.pretrain import PretrainData
 from interbert_jax.contract.errors import DataError
 from tests.conftest import ROOT
 from tests.input_pipeline.tasks.test_pretrain import assert_same_batches
 from tests.support.tiny_data import (
+  build,
   make_records,
   write_captions,
   write_tiny_store,
@@ -85,7 +85,7 @@ def make_data(root, **changes):
     "seed": 5,
     **changes,
   }
-  return PretrainData(**options)
+  return build("pretrain", **options)
 
 
 @pytest.mark.parametrize("engine", ["tf.data", "threads"])
@@ -118,11 +118,11 @@ blocked = ("tensorflow", "tensorflow_datasets", "array_record", "jax")
 sys.modules.update(dict.fromkeys(blocked))
 find = importlib.util.find_spec
 importlib.util.find_spec = lambda n, *a: None if n in blocked else find(n, *a)
-from input_pipeline.tasks.pretrain import PretrainData
+from tests.support.tiny_data import build
 root, copy = map(pathlib.Path, sys.argv[1:])
-data = PretrainData(
-  store=copy, annotations=root / "captions.jsonl", vocab=root / "vocab.txt",
-  split="train", max_regions=4, max_text_length=6, seed=5,
+data = build(
+  "pretrain", store=copy, annotations=root / "captions.jsonl", seed=5,
+  vocab=root / "vocab.txt", split="train", max_regions=4, max_text_length=6,
 )
 batch = next(data.train_batches(7, 8, batch_size=4))
 print(batch["example_id"].tolist(), batch["region_features"].tobytes().hex())

@@ -9,11 +9,11 @@ import pytest
 from configs import common
 from input_pipeline.batches.order import Interleaving
 from input_pipeline.store.region_store import RegionStore
-from input_pipeline.tasks.mixture import mixture_data
 from interbert_jax.contract.batch import check_batch, pretrain_spec
-from interbert_jax.contract.errors import DataError
-from interbert_jax.tasks.masking import TextMasking
+from interbert_jax.contract.errors import DataError, UserError
+from interbert_jax.tasks.settings import TextMasking
 from tests.support.tiny_data import (
+  build,
   make_record,
   write_lines,
   write_tiny_store,
@@ -85,12 +85,7 @@ def root(tmp_path_factory):
   return root
 
 
-OPTIONS = {
-  "max_regions": 4,
-  "max_text_length": 10,
-  "seed": 5,
-  "word_boundaries": "",
-}
+OPTIONS = {"max_regions": 4, "max_text_length": 10, "seed": 5}
 
 
 def corpora(root, **changes):
@@ -106,16 +101,14 @@ def corpora(root, **changes):
   }
   for name, fields in changes.items():
     found[name].update(fields)
-  return found
+  return {name: section.to_dict() for name, section in found.items()}
 
 
 def make(root, *, changes=None, **options):
-  return mixture_data(
-    corpora(root, **(changes or {})),
+  return build(
+    "mixture",
+    corpora=corpora(root, **(changes or {})),
     vocab=root / "vocab.txt",
-    split="train",
-    stage_dir="",
-    shares=1,
     **{**OPTIONS, **options},
   )
 
@@ -186,15 +179,7 @@ def test_shards_interruptions_and_copies_change_no_batch(
   root, mixture, tmp_path, engine
 ):
   whole = list(mixture.train_batches(0, 9, batch_size=4))
-  staged = mixture_data(
-    corpora(root),
-    vocab=root / "vocab.txt",
-    split="train",
-    stage_dir=tmp_path / "staged",
-    shares=1,
-    engine=engine,
-    **OPTIONS,
-  )
+  staged = make(root, stage_dir=tmp_path / "staged", engine=engine)
   assert sorted(p.name for p in (tmp_path / "staged").glob("[!.]*")) == [
     "coco",
     "sbu",
@@ -257,29 +242,27 @@ def test_without_class_probs(root):
 @pytest.mark.parametrize(
   ("changes", "options", "words"),
   [
-    ({"coco": {"weight": 1.0}}, {}, r"found weights of \['coco'\]"),
+    ({"coco": {"weight": 1.0}}, {}, "has weights of coco alone"),
     (
       {
         n: {"weight": w}
         for n, w in (("coco", 1.0), ("sbu", 0.0), ("text", 1.0))
       },
       {},
-      "wanted numbers above 0",
+      "input.corpora.sbu.weight is 0.0; wanted more than 0",
     ),
-    ({"coco": {"text": "a.txt"}}, {}, "corpora.coco: found text and store"),
-    ({}, {"shares": 2}, "shares: found 2, wanted 1 with several corpora"),
+    (
+      {"coco": {"text": "a.txt"}},
+      {},
+      "coco wants store and annotations",
+    ),
+    ({}, {"shares": 2}, "shares is 2; wanted 1 with several"),
     ({"text": {"text": "none.txt"}}, {}, "none.txt: no such file"),
   ],
 )
 def test_what_is_refused(root, changes, options, words):
-  with pytest.raises(DataError, match=words):
-    mixture_data(
-      corpora(root, **changes),
-      vocab=root / "vocab.txt",
-      split="train",
-      stage_dir="",
-      **{**OPTIONS, "shares": 1, **options},
-    )
+  with pytest.raises(UserError, match=words):
+    make(root, changes=changes, **options)
 
 
 def test_stores_of_other_kinds_do_not_mix(root, tmp_path):

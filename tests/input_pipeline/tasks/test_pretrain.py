@@ -6,14 +6,13 @@ import json
 import numpy as np
 import pytest
 
-from input_pipeline.build import build
-from input_pipeline.tasks.pretrain import PretrainData
 from interbert_jax.contract.batch import PRETRAIN, check_batch
 from interbert_jax.contract.errors import DataError
 from tests.support.tiny_data import (
   VOCAB,
   C,
   E,
+  build,
   make_records,
   write_captions,
   write_lines,
@@ -46,7 +45,7 @@ def make_data(paths, **changes):
     "seed": 5,
     **changes,
   }
-  return PretrainData(**config)
+  return build("pretrain", **config)
 
 
 @pytest.fixture(scope="module")
@@ -251,10 +250,6 @@ def test_bad_options_are_refused(paths, data, tmp_path):
       0, 2, batch_size=1
     )
   )
-  with pytest.raises(DataError, match="max_text_length: found 2"):
-    make_data(paths, max_text_length=2)
-  with pytest.raises(DataError, match="max_regions: found 0"):
-    make_data(paths, max_regions=0)
   with pytest.raises(DataError, match=r"of 4 shards \(nearest: 4 or 8\)"):
     data.train_batches(0, 1, batch_size=6, shard_index=0, shard_count=4)
   with pytest.raises(DataError, match=r"found 0.*\(nearest: 1\)"):
@@ -265,17 +260,6 @@ def test_bad_options_are_refused(paths, data, tmp_path):
     data.train_batches(0, 2**30, batch_size=4)
   with pytest.raises(DataError, match="wanted 0 <= first <= last"):
     data.train_batches(3, 2, batch_size=4)
-
-
-def test_build_knows_its_names(paths):
-  options = {**paths, "split": "val", "max_regions": R, "max_text_length": L}
-  assert build("pretrain", **options, seed=0).info["num_images"]
-  with pytest.raises(
-    DataError, match="no data 'captions', known: pretrain, mixture"
-  ):
-    build("captions")
-  with pytest.raises(TypeError, match="max_region"):
-    build("retrieval", **options, max_region=3)
 
 
 @pytest.mark.parametrize("max_images", [None, 2])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from input_pipeline.annotations import load_captions
-from input_pipeline.build import build
 from input_pipeline.negatives.table import write_table
 from interbert_jax.contract.batch import CANDIDATES, check_batch
 from tests.support.tiny_data import (
+  build,
   make_records,
   write_captions,
   write_lines,
@@ -138,7 +138,7 @@ def test_hard_texts_want_near_images(files):
 
 
 def test_near_images_of_another_split_are_refused(files, near):
-  options = {**files, "split": "val"}
+  options = {**files, "split": "val", "train_split": "val"}
   with pytest.raises(ValueError, match="negatives of other images"):
     build("candidates", **options, hard_texts=1, near_images=near)
 

@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from input_pipeline.build import build
 from input_pipeline.text.pack import kept_lengths
 from interbert_jax.contract.batch import check_batch, text_spec
 from tests.support import sentence_files as files
-from tests.support.tiny_data import VOCAB, WORDS, write_vocab
+from tests.support.tiny_data import VOCAB, WORDS, build, write_vocab
 
 ROWS = 11
 CLS, SEP = VOCAB.index("[CLS]"), VOCAB.index("[SEP]")
@@ -47,14 +46,14 @@ def ids(text):
 
 def test_a_pair_in_its_slots(options):
   row = np.array([3])
-  wide = build("sentences", **{**options, "max_text_length": 16}).rows(row, row)
+  wide = build("text", **{**options, "max_text_length": 16}).rows(row, row)
   first, second = ids("the dog ##s sits"), ids("a man on a red cat")
   whole = [CLS, *first, SEP, *second, SEP]
   assert wide["text_length"].tolist() == [len(whole)]
   assert wide["text_ids"][0].tolist() == [*whole, 0, 0, 0]
   assert wide["text_types"][0].tolist() == [0] * 6 + [1] * 7 + [0] * 3
   # Six slots for pieces: three of each.
-  cut = build("sentences", **options).rows(row, row)
+  cut = build("text", **options).rows(row, row)
   assert cut["text_ids"][0].tolist() == [CLS, *first[:3], SEP, *second[:3], SEP]
   assert cut["text_types"][0].tolist() == [0] * 5 + [1] * 4
   assert cut["text_length"].tolist() == [9]
@@ -84,11 +83,11 @@ def test_truncation_is_that_of_the_loop():
 
 
 def test_truncated_examples_are_counted(options, capsys):
-  texts = build("sentences", **options).sentences.texts
+  texts = build("text", **options).sentences.texts
   lengths = [[len(text.split()) for text in column] for column in texts]
   total = np.sum(lengths, 0)
   total[3] += 1  # "dogs" is two pieces
-  data = build("sentences", **options)
+  data = build("text", **options)
   assert data.info["num_truncated_texts"] == (total > 6).sum() > 0
   assert (
     f"{(total > 6).sum()} of 11 examples are cut" in capsys.readouterr().err
@@ -100,7 +99,7 @@ def test_truncated_examples_are_counted(options, capsys):
 )
 def test_batches_keep_the_contract(options, task, dtype):
   directory = options["directory"].parent / task
-  data = build("sentences", **{**options, "task": task, "directory": directory})
+  data = build("text", **{**options, "task": task, "directory": directory})
   batch = next(iter(data.train_batches(0, 1, batch_size=4)))
   dims = check_batch(batch, text_spec(label_dtype=dtype))
   assert dims == {"B": 4, "L": 9}
@@ -109,8 +108,8 @@ def test_batches_keep_the_contract(options, task, dtype):
 
 
 def test_batches_depend_on_the_step_alone(options):
-  whole = list(build("sentences", **options).train_batches(0, 6, batch_size=4))
-  data = build("sentences", **options, engine="threads")
+  whole = list(build("text", **options).train_batches(0, 6, batch_size=4))
+  data = build("text", **options, engine="threads")
   for shard in range(2):
     parts = data.train_batches(
       3, 6, batch_size=4, shard_index=shard, shard_count=2
@@ -126,7 +125,7 @@ def test_batches_depend_on_the_step_alone(options):
 
 
 def test_evaluation_sees_every_row_once(options):
-  data = build("sentences", **{**options, "split": "val"})
+  data = build("text", **{**options, "split": "val"})
   batches = list(data.eval_batches(batch_size=4))
   weights = np.concatenate([b["example_weight"] for b in batches])
   found = np.concatenate([b["example_id"] for b in batches])
@@ -135,24 +134,24 @@ def test_evaluation_sees_every_row_once(options):
 
 
 def test_every_option_changes_the_fingerprint(options):
-  base = build("sentences", **options).info
+  base = build("text", **options).info
   json.dumps(base)
   for change in (
     {"seed": 4},
     {"max_text_length": 8},
     {"task": "stsb", "directory": options["directory"].parent / "stsb"},
   ):
-    other = build("sentences", **{**options, **change}).info
+    other = build("text", **{**options, **change}).info
     assert other["fingerprint"] != base["fingerprint"], change
 
 
 def test_a_vocabulary_of_another_language(options, tmp_path, capsys):
   vocab = write_vocab(tmp_path / "vocab.txt", [*VOCAB[:5], "a", "the"])
-  build("sentences", **{**options, "vocab": vocab})
+  build("text", **{**options, "vocab": vocab})
   assert "of the pieces are unknown" in capsys.readouterr().err
 
 
 def test_room_for_a_piece_of_each(options):
-  build("sentences", **{**options, "max_text_length": 5})
+  build("text", **{**options, "max_text_length": 5})
   with pytest.raises(ValueError, match="max_text_length: found 4, wanted .*5"):
-    build("sentences", **{**options, "max_text_length": 4})
+    build("text", **{**options, "max_text_length": 4})

@@ -10,12 +10,10 @@ from input_pipeline.annotations.person_names import (
   object_names,
   read_names,
 )
-from input_pipeline.build import build
-from input_pipeline.tasks.vcr import ANSWER, RATIONALES_OF
-from input_pipeline.text.pairs import kept_lengths
 from interbert_jax.contract.batch import CHOICES, check_batch
-from interbert_jax.contract.errors import DataError
-from tests.support.tiny_data import make_record, write_tiny_store
+from interbert_jax.contract.errors import DataError, UserError
+from interbert_jax.contract.vcr import ANSWER, RATIONALES_OF
+from tests.support.tiny_data import build, make_record, write_tiny_store
 from tests.support.tiny_questions import vcr_question, words_of, write_vcr
 
 
@@ -142,17 +140,6 @@ def test_names_from_files(tmp_path):
     read_names(path)
 
 
-def test_trimming_is_that_of_a_loop():
-  for limit in (5, 6, 7, 11, 12):
-    for a in range(1, 12):
-      for b in range(1, 12):
-        x, y = a, b
-        while x + y > limit - 3:
-          x, y = (x - 1, y) if x > y else (x, y - 1)
-        found = kept_lengths(np.array([a]), np.array([b]), limit)
-        assert [int(v[0]) for v in found] == [x, y], (limit, a, b)
-
-
 def test_regions_of_two_stores(files, written):
   """Objects first in claiming places, last in order; the global feature."""
   _, detected, exact = written
@@ -250,17 +237,17 @@ def test_every_option_changes_the_fingerprint(files):
 @pytest.mark.parametrize(
   ("change", "words"),
   [
-    ({"objectives": ()}, "field objectives: found none, wanted some of answer"),
-    ({"objectives": ("answers",)}, "field objectives: found answers"),
+    ({"objectives": ()}, "input.objectives: found none, wanted some of answer"),
+    ({"objectives": ("answers",)}, "input.objectives: found answers"),
     ({"objectives": ("answer", "answer")}, "each once"),
-    ({"max_answer_length": 4}, "field max_answer_length: found 4, wanted at"),
+    ({"max_answer_length": 4}, "input.max_answer_length is 4; wanted at"),
     ({"split": "dev"}, "dev.jsonl: no such file"),
     ({"annotations": "nowhere"}, "nowhere: no such folder, wanted one with"),
     ({"names": "nowhere"}, "nowhere: no such file of names"),
   ],
 )
 def test_options_that_make_no_sense(files, change, words):
-  with pytest.raises(DataError, match=words):
+  with pytest.raises(UserError, match=words):
     build("vcr", **{**files, **change})
 
 

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from input_pipeline.build import build
 from interbert_jax.contract.batch import ANSWERS, check_batch
 from interbert_jax.contract.errors import DataError
+from tests.support.tiny_data import build
 from tests.support.tiny_questions import vqa_files, words_of, write_vqa
 
 

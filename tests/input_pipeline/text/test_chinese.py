@@ -11,19 +11,19 @@ from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.run import convert
 from input_pipeline.formats import find_format
 from input_pipeline.store.region_arrays import Slots
-from input_pipeline.tasks.pretrain import PretrainData
-from input_pipeline.tasks.text_corpus import TextCorpus
+from input_pipeline.tasks.mixture import TextCorpus
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.contract.batch import check_batch, pretrain_spec
 from interbert_jax.evaluation.evaluators import eval_step
 from interbert_jax.model.config import make_config
 from interbert_jax.tasks import metrics
-from interbert_jax.tasks.masking import TextMasking
 from interbert_jax.tasks.pretrain import PretrainTask
+from interbert_jax.tasks.settings import PretrainSettings
 from interbert_jax.training import optim, steps
+from interbert_jax.training.settings import OptimSettings
 from tests.support import format_writers
 from tests.support.corpus import make_corpus
-from tests.support.tiny_data import write_vocab
+from tests.support.tiny_data import build, write_vocab
 from tests.support.tiny_task import NO_DROPOUT
 
 VOCAB_SIZE = 21128
@@ -164,7 +164,13 @@ def text_batches(shared_dir, name, tokenizer, tmp_path, count, steps):
     position = np.arange(step * count, (step + 1) * count)
     example_id = order[position % len(order)]
     into = Slots.new(specs, count)
-    batch = {**corpus.rows(position, example_id, into=into), **into.arrays}
+    batch = {
+      **corpus.arrays(example_id, position, into=into),
+      **into.arrays,
+      "example_id": example_id.astype(np.int32),
+      "position": position.astype(np.int32),
+      "example_weight": np.ones(count, np.float32),
+    }
     check_batch(batch, pretrain_spec())
     yield batch
 
@@ -181,17 +187,17 @@ def test_titles_teach_masked_segments(shared_dir, tokenizer, tmp_path):
   )
   task = PretrainTask(
     config,
-    text_masking=TextMasking(mask_id=tokenizer.mask_id),
-    group_size=16,
-    mlm_rows=12,
-    mrm_rows=1,
+    PretrainSettings(group_size=16, mlm_rows=12, mrm_rows=1),
+    mask_id=tokenizer.mask_id,
   )
   batches = list(text_batches(shared_dir, "train", tokenizer, tmp_path, 16, 40))
   dev = list(text_batches(shared_dir, "dev", tokenizer, tmp_path, 16, 4))
   key = jax.random.key(0)
   params = task.init(key, batches[0])
   tx = optim.make_optimizer(
-    params, total_steps=40, lr=1e-2, warmup_steps=3, schedule="constant"
+    params,
+    OptimSettings(lr=1e-2, warmup_steps=3, schedule="constant"),
+    total_steps=40,
   ).tx
   state = steps.init_state(params, tx)
   step = jax.jit(lambda s, b: steps.train_step(s, b, key, task=task, tx=tx))
@@ -218,7 +224,8 @@ def test_kdd_cup_records_are_image_title_pairs(tmp_path):
   for image in corpus:
     assert image.class_ids is not None
   convert(path, find_format(path)[0], tmp_path / "store", options=options)
-  data = PretrainData(
+  data = build(
+    "pretrain",
     store=tmp_path / "store",
     annotations=tmp_path / "store/captions.jsonl",
     split="train",

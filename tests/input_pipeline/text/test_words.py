@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from input_pipeline.tasks.pretrain import PretrainData
 from input_pipeline.text.tokenizer import Tokenizer, pack_word_starts
 from interbert_jax.contract.errors import DataError
 from tests.support.tiny_data import (
   VOCAB,
+  build,
   make_records,
   write_lines,
   write_tiny_store,
@@ -95,11 +95,11 @@ def test_batches_say_where_words_begin(tokenizer, tmp_path, engine):
     "seed": 0,
     "engine": engine,
   }
-  data = PretrainData(**options, word_boundaries="pieces")
+  data = build("pretrain", **options, word_boundaries="pieces")
   batch = next(data.train_batches(0, 1, batch_size=4))
   assert batch["text_word_start"].dtype == bool
   wanted = [0, 1, 1, 0, 1, 0, 0, 0]
   assert batch["text_word_start"].astype(int).tolist() == [wanted] * 4
-  plain = PretrainData(**options)
+  plain = build("pretrain", **options)
   assert "text_word_start" not in next(plain.train_batches(0, 1, batch_size=4))
   assert plain.info["fingerprint"] != data.info["fingerprint"]

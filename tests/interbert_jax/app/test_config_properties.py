@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import config_flags
 
-from configs import common, finetuning
+from configs import common
 from interbert_jax.app import command_line
-from interbert_jax.app.settings import keys as config_keys
+from interbert_jax.app.settings import overrides
 from interbert_jax.app.settings.validate import validate
 from interbert_jax.contract.errors import ConfigError
 from tests.test_configs import leaves
@@ -40,6 +40,7 @@ TEXTS = st.one_of(
 
 def parsed(words: list[str]):
   """The configuration of a command line, by main.py's own parser."""
+  overrides.accept_none()
   values = flags.FlagValues()
   holder = config_flags.DEFINE_config_dict(
     "config", common.base_config(), flag_values=values
@@ -120,14 +121,12 @@ def changes(config):
 
 @pytest.mark.parametrize("task", ["pretrain", "retrieval", "text", "vcr"])
 def test_any_values_of_the_right_type(task):
-  base = common.base_config()
-  if task != "pretrain":
-    base = getattr(finetuning, task)(base)
+  base = common.base_config(task)
 
   @settings(BOUNDED, max_examples=300)
   @given(changes(base), st.integers(1, 9), st.integers(1, 3))
   def check(changed, devices, hosts):
-    config = config_keys.plain(base)
+    config = base.to_dict()
     for key, value in changed.items():
       *sections, name = key.split(".")
       section = config

@@ -20,6 +20,7 @@ from tests.support.result_schema import read_result
 from tests.support.scripts import run_script
 from tests.support.tiny_data import WORDS, write_vocab
 from tests.support.tiny_questions import write_vcr, write_vqa
+from tests.support.tiny_run import write_run
 
 MNLI_ROWS = {"train": 16, "val": 9, "val_mm": 7, "test": 5, "test_mm": 3}
 
@@ -95,8 +96,8 @@ def mnli(tmp_path_factory):
   return trained(config, files, root / "runs" / "mnli")
 
 
-def opened(workdir, checkpoint="best"):
-  return TrainedRun(str(workdir), checkpoint=checkpoint, changes=[])
+def opened(workdir, *changes):
+  return TrainedRun(str(workdir), checkpoint="latest", changes=list(changes))
 
 
 def evaluated(run, split, **options):
@@ -175,19 +176,16 @@ def test_vqa(vqa, tmp_path, capsys):
 
   answers = tmp_path / "answers.txt"
   answers.write_text("yes\ndog\n")
-  run.config["input"]["answers"] = str(answers)
   with pytest.raises(ValueError, match="the 2 answers .* are not those of the"):
-    evaluated(run, "val")
+    evaluated(opened(vqa, f"input.answers={answers}"), "val")
 
 
-def test_what_a_run_has_no_use_for_is_refused(vcr, vqa, mnli):
-  run = opened(vcr)
-  run.config["input"]["objectives"] = ("answer",)
+def test_what_a_run_has_no_use_for_is_refused(vcr, vqa, mnli, tmp_path):
+  run = opened(vcr, "input.objectives=('answer',)")
   with pytest.raises(ConfigError, match="was trained for answer; the leaderb"):
     evaluated(run, "test", predictions="x.csv")
-  run.config["task"]["name"] = "pretrain"
   with pytest.raises(ConfigError, match="'pretrain'; eval_pretrain.py or eval"):
-    evaluated(run, "val")
+    evaluated(opened(write_run(tmp_path, images=2)), "val")
   with pytest.raises(ConfigError, match="'vqa', .* no choices .* have: vcr"):
     evaluated(opened(vqa), "val", scores="x.jsonl")
   settings = TaskReport(scores="x.jsonl")

@@ -9,9 +9,8 @@ import sys
 import jax
 import pytest
 
-from configs import common, finetuning, quickstart
+from configs import common, quickstart
 from interbert_jax.app.settings.validate import validate
-from interbert_jax.app.tasks.find import TASKS
 from interbert_jax.contract.errors import ConfigError
 from tests.conftest import ROOT
 from tests.test_configs import NAMES, leaves
@@ -72,9 +71,7 @@ def test_every_configuration_passes_with_every_argument(name):
 
 
 def base(task: str):
-  config = common.base_config()
-  if task != "pretrain":
-    config = getattr(finetuning, task)(config)
+  config = common.base_config(task)
   config.train.steps = 10
   config.evals.every = 0
   return filled(config)
@@ -102,7 +99,7 @@ TUPLES = (
 )
 
 
-@pytest.mark.parametrize("task", sorted(TASKS))
+@pytest.mark.parametrize("task", sorted(common.TASKS))
 def test_every_number_has_a_range(task):
   """-2, infinity and NaN are refused for every key, and by its name."""
   keys = [key for key, _ in leaves(base(task))]
@@ -150,7 +147,7 @@ def test_every_choice_is_known(task):
 
 
 PAIRS = [
-  ("pretrain", {"model.hidden_size": 100}, "into num_heads 12 equal heads"),
+  ("pretrain", {"model.hidden_size": 104}, "into num_heads 12 equal heads"),
   ("pretrain", {"train.batch_size": 12}, "which 8 devices cannot share"),
   ("pretrain", {"evals.batch_size": 100}, "evals.batch_size is 100"),
   ("pretrain", {"train.accumulate_steps": 3}, "wanted a divisor of"),
@@ -174,7 +171,7 @@ PAIRS = [
   ("vcr", {"input.objectives": ()}, "found none, wanted some of answer"),
   ("vcr", {"input.objectives": (1,)}, "a tuple, each of it words"),
   ("pretrain", {"init.layers": (1.5,)}, "each of it a whole number"),
-  ("vcr", {"model.type_vocab_size": 1}, "a question and what is chosen need 2"),
+  ("vcr", {"model.type_vocab_size": 1}, "texts in pairs need 2"),
   ("vcr", {"input.max_answer_length": 4}, "wanted at least 5"),
   ("text", {"input.labels": ("a", "b")}, "sst2 has labels of its own"),
   ("text", {"input.directory": ""}, "input.directory is empty"),
@@ -213,7 +210,7 @@ def test_corpora():
   assert refusal(config).splitlines()[1:] == [
     "  input.corpora.one.stores is no key; did you mean "
     "input.corpora.one.store?",
-    "  input.corpora.two.weight is nan; wanted a number",
+    "  input.corpora.two.weight is nan; wanted more than 0, or None",
   ]
 
 
@@ -225,19 +222,24 @@ def test_keys_and_types_of_plain_dicts():
   config["train"]["log_every"] = True
   config["input"]["store"] = 7
   config["parallel"] = "jit"
-  del config["evals"]["split"]
   words = refusal(config)
-  assert words.splitlines()[0] == "the configuration has 7 mistakes:"
+  assert words.splitlines()[0] == "the configuration has 6 mistakes:"
   assert sorted(words.splitlines()[1:]) == [
-    "  evals.split is missing; wanted words",
     "  input.store is 7; wanted words",
     "  optim.lrr is no key; did you mean optim.lr?",
     "  parallel is 'jit'; wanted a section",
-    "  seed is None; wanted a whole number",
-    "  train.log_every is True; wanted a whole number",
-    "  train.steps is 2.5; wanted a whole number, or None",
+    "  seed is None; wanted a whole number, 0 to 4294967295",
+    "  train.log_every is True; wanted a whole number, 1 or more",
+    "  train.steps is 2.5; wanted a whole number, 1 or more, or None",
   ]
   assert refusal({}).startswith("task.name is None; wanted one of pretrain")
+
+
+def test_a_missing_key_has_its_default():
+  config = base("pretrain").to_dict()
+  del config["evals"]["split"], config["init"]
+  found = validate(config, devices=1, hosts=1)
+  assert (found.evals.split, found.init.format) == ("val", "auto")
 
 
 def test_one_mistake_is_one_line():
@@ -246,8 +248,19 @@ def test_one_mistake_is_one_line():
   config.model.num_heads = 0
   config.train.batch_size = 0
   assert refusal(config, devices=8).splitlines()[1:] == [
-    "  model.num_heads is 0; wanted 1 or more",
-    "  train.batch_size is 0; wanted 1 or more",
+    "  train.batch_size is 0; wanted a whole number, 1 or more",
+    "  model.num_heads is 0; wanted a whole number, 1 to 16777216, or None",
+  ]
+
+
+def test_mistakes_of_sections_and_between_them_are_listed_together():
+  config = base("pretrain")
+  config.optim.lr = -1.0
+  config.train.batch_size = 12
+  assert refusal(config, devices=8).splitlines()[1:] == [
+    "  optim.lr is -1.0; wanted more than 0",
+    "  train.batch_size is 12, which 8 devices cannot share equally; the "
+    "nearest sizes are [8, 16]",
   ]
 
 

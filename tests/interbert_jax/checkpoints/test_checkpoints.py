@@ -13,6 +13,7 @@ from bench.damage import KINDS, damage
 from interbert_jax.checkpoints import manifest
 from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.checkpoints.params import load_params
+from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.run.metric_writer import read_metrics
 from tests.support.line_task import train_line
@@ -218,8 +219,7 @@ def test_the_best_step_stays_the_best_after_a_restart(tmp_path):
   train(tmp_path, total_steps=8, **options)
   with Checkpoints(
     tmp_path / "checkpoints",
-    best_metric="val/loss",
-    best_mode="min",
+    CheckpointSettings(best_metric="val/loss", best_mode="min"),
     create=False,
   ) as checkpoints:
     assert (checkpoints.steps, checkpoints.choose("best")) == ([4, 8], 4)

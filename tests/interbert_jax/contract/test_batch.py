@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from input_pipeline.tasks.pretrain import PretrainData
 from interbert_jax.contract.batch import (
   PRETRAIN,
   check_batch,
@@ -111,7 +110,8 @@ def test_sizes_that_the_model_wants(batch):
 
 def test_the_input_pipeline_keeps_the_contract(tmp_path):
   tiny_data.write_tiny_store(tmp_path / "store", tiny_data.make_records(11))
-  data = PretrainData(
+  data = tiny_data.build(
+    "pretrain",
     store=tmp_path / "store",
     annotations=tiny_data.write_captions(tmp_path / "captions.jsonl"),
     vocab=tiny_data.write_vocab(tmp_path / "vocab.txt"),

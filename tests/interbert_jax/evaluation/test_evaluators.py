@@ -81,7 +81,7 @@ def test_scores_equal_one_pair_at_a_time(task, params, sides, scores):
       {"params": params},
       TextInput(ids, mask),
       region_input(features, boxes, size, count),
-    )["match_logits"]
+    )["match_head"]
 
   def score(text, image):
     ids = texts["text_ids"][text : text + 1]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from input_pipeline.annotations import vqa_answers
-from interbert_jax.contract.batch import PUBLISHED_OBJECTIVES
 from interbert_jax.contract.errors import CheckpointError
+from interbert_jax.contract.vcr import BOTH, METRICS
 from interbert_jax.evaluation import vcr
 from interbert_jax.ranking.retrieval_metrics import RECALLS, retrieval_metrics
 from interbert_jax.tasks import metrics
@@ -103,7 +103,7 @@ def test_vcr(data):
   """Hits are the share of orders of tied choices that put the right first."""
   count = data.draw(st.integers(1, 6))
   scores, labels = {}, {}
-  for name in PUBLISHED_OBJECTIVES:
+  for name in METRICS:
     scores[name] = data.draw(
       arrays.arrays(np.float32, (count, 4), elements=st.integers(0, 2))
     )
@@ -119,14 +119,11 @@ def test_vcr(data):
     ]
     return np.mean([first == labels[name][row] for first in firsts])
 
-  hits = {
-    name: [naive(name, row) for row in range(count)]
-    for name in PUBLISHED_OBJECTIVES
-  }
-  for name, published in PUBLISHED_OBJECTIVES.items():
+  hits = {name: [naive(name, row) for row in range(count)] for name in METRICS}
+  for name, published in METRICS.items():
     assert found[published] == pytest.approx(np.mean(hits[name]))
   both = np.multiply(*hits.values())
-  assert found[vcr.BOTH] == pytest.approx(both.mean())
+  assert found[BOTH] == pytest.approx(both.mean())
   turned = {name: of[:, ::-1] for name, of in scores.items()}
   again = vcr.vcr_metrics(turned, {n: 3 - of for n, of in labels.items()})
   assert again == {k: pytest.approx(v) for k, v in found.items()}

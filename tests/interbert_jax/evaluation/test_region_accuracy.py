@@ -14,7 +14,7 @@ from interbert_jax.evaluation.region_accuracy import (
 )
 from interbert_jax.model.inputs import TextInput
 from interbert_jax.parallel import make_parallel
-from interbert_jax.tasks.masking import RegionMasking
+from interbert_jax.tasks.settings import RegionMasking
 from tests.support.tiny_task import tiny_batch, tiny_task
 
 COUNT = 32
@@ -94,7 +94,8 @@ def test_accuracies_of_the_masked_regions(task, params, batch, found):
   @jax.jit
   def outputs(params, text):
     def run(model):
-      return model.region_outputs(model.encode(text, inputs.regions).regions)
+      encoded = model.encode(text, inputs.regions)
+      return model.read("region_head", encoded.regions)
 
     return task.model.apply({"params": params}, method=run)
 

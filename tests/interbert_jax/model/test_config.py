@@ -4,11 +4,8 @@ import json
 
 import pytest
 
-from interbert_jax.model.config import (
-  InterBertConfig,
-  config_from_official,
-  make_config,
-)
+from interbert_jax.model.config import InterBertConfig, make_config
+from interbert_jax.weights.official_config import config_from_official
 
 OFFICIAL = {
   "vocab_size": 30522,

@@ -13,8 +13,8 @@ from interbert_jax.evaluation.retrieval import (
   protocol_parts,
 )
 from interbert_jax.model.config import make_config
-from interbert_jax.model.finetuned import InterBertForTask
 from interbert_jax.model.inputs import TextInput, region_input
+from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import make_parallel
 from interbert_jax.ranking import pair_scorer
 from interbert_jax.ranking.pair_scorer import (
@@ -33,7 +33,7 @@ CONFIG = make_config(
   region_feature_dim=DIMS["E"],
   num_region_classes=DIMS["C"],
 )
-MODEL = InterBertForTask(CONFIG, *SCORES["match"])
+MODEL = InterBert(CONFIG, SCORES["match"])
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def plain(params, sides):
         TextInput(ids, mask), region_input(features, boxes, size, count)
       )
       assert encoded.text.shape[1] == ids.shape[1]
-      return model._head(encoded, deterministic=True)
+      return {"match_head": model.read("match_head", model.pool(encoded))}
 
     return pair_score(MODEL.apply({"params": params}, method=forward))
 

@@ -130,5 +130,5 @@ def test_names_of_what_is_not_finite():
 
 
 def test_no_skipped_step_may_be_allowed(tmp_path):
-  with pytest.raises(ValueError, match="max_skipped is 0; wanted at least 1"):
+  with pytest.raises(ValueError, match="max_skipped is 0; wanted .* 1 or more"):
     train_line(tmp_path, total_steps=2, max_skipped=0)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from interbert_jax.tasks import masking
-from interbert_jax.tasks.masking import RegionMasking, TextMasking
+from interbert_jax.tasks.settings import RegionMasking, TextMasking
 
 CLS, SEP, MASK, VOCAB = 101, 102, 103, 1000
+IDS = {"vocab_size": VOCAB, "mask_id": MASK}
 
 
 def captions(count, pieces, length):
@@ -24,7 +25,7 @@ def mask(rules, *, pieces, length=40, count=20000, seed=0):
   ids_BL, length_B = captions(count, pieces, length)
   keys = masking.example_keys(jax.random.key(seed), jnp.arange(count))
   masked_BL, weights_BL = jax.jit(
-    jax.vmap(lambda *x: masking.mask_tokens(*x, vocab_size=VOCAB, rules=rules))
+    jax.vmap(lambda *x: masking.mask_tokens(*x, **IDS, rules=rules))
   )(keys, ids_BL, length_B)
   return np.asarray(ids_BL), np.asarray(masked_BL), np.asarray(weights_BL)
 
@@ -113,9 +114,9 @@ def test_masks_do_not_depend_on_the_batch():
 
   def run(rows):
     keys = masking.example_keys(key, jnp.asarray(rows))
-    return jax.vmap(
-      lambda *x: masking.mask_tokens(*x, vocab_size=VOCAB, rules=rules)
-    )(keys, ids_BL[: len(rows)], length_B[: len(rows)])[1]
+    return jax.vmap(lambda *x: masking.mask_tokens(*x, **IDS, rules=rules))(
+      keys, ids_BL[: len(rows)], length_B[: len(rows)]
+    )[1]
 
   together = run([4, 5, 6, 7])
   alone = jnp.concatenate([run([i]) for i in (4, 5, 6, 7)])
@@ -136,7 +137,11 @@ def mask_words(rules, *, length=16, count=20000):
   _, weights_BL = jax.jit(
     jax.vmap(
       lambda *x: masking.mask_tokens(
-        *x, vocab_size=VOCAB, rules=rules, word_start_L=jnp.asarray(starts)
+        *x,
+        vocab_size=VOCAB,
+        mask_id=103,
+        rules=rules,
+        word_start_L=jnp.asarray(starts),
       )
     )
   )(keys, ids_BL, length_B)

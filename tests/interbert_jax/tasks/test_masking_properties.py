@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interbert_jax.tasks import masking
-from interbert_jax.tasks.masking import RegionMasking, TextMasking
+from interbert_jax.tasks.settings import RegionMasking, TextMasking
 from tests.support.properties import bounded
 
 L, R, VOCAB, N = 12, 8, 50, 16
 CLS, SEP, PAD = 2, 3, 0
 TEXT_RULES = [
-  TextMasking(rule="token", rate=0.3, mask_id=4),
-  TextMasking(rule="span", mask_id=4),
-  TextMasking(rule="segment", rate=0.2, mask_id=4),
+  TextMasking(rule="token", rate=0.3),
+  TextMasking(rule="span"),
+  TextMasking(rule="segment", rate=0.2),
 ]
 TEXT_RULES += [dataclasses.replace(r, whole_word=True) for r in TEXT_RULES]
 REGION_RULES = [
@@ -39,6 +39,7 @@ def tokens_of(rules):
         ids,
         length,
         vocab_size=VOCAB,
+        mask_id=4,
         rules=rules,
         word_start_L=starts if rules.whole_word else None,
       )

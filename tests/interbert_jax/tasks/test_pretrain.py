@@ -7,8 +7,8 @@ import pytest
 from interbert_jax.contract.batch import check_batch
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.tasks import losses
-from interbert_jax.tasks.masking import TextMasking
 from interbert_jax.tasks.rows import take_rows
+from interbert_jax.tasks.settings import TextMasking
 from tests.support.tiny_task import BATCH, tiny_batch, tiny_task
 
 KEY = jax.random.key(0)
@@ -98,15 +98,10 @@ def test_classes_and_features_together(both):
   assert task.loss_weights["mrm_feature_loss"] == 0.25
   weights = task.weights(inputs)
   assert weights["mrm_feature_loss"] == weights["mrm_loss"] > 0
-  encoded, outputs, features = task.model.apply(
-    {"params": params},
-    method=lambda m: (
-      e := m.encode(inputs.text, inputs.regions),
-      m.region_outputs(e.regions[:, 1:]),
-      m.predicted_features(e.regions[:, 1:]),
-    ),
+  heads = task.model.apply({"params": params}, inputs.text, inputs.regions)
+  outputs, features = (
+    heads[name][:, 1:] for name in ("region_head", "region_feature_head")
   )
-  del encoded
   targets = tiny_batch()["region_features"]
   rows = inputs.mrm_rows
   wanted = losses.squared_error(
@@ -135,8 +130,8 @@ def test_confidence_weighs_classes(both):
 @pytest.mark.parametrize(
   ("options", "words"),
   [
-    ({"mrm_loss": "l2"}, "wanted kl, hard, hard_confidence or features"),
-    ({"global_region": "max"}, "wanted masked_sum or visible_mean"),
+    ({"mrm_loss": "l2"}, "task.mrm_loss is 'l2'; wanted one of kl, hard"),
+    ({"global_region": "max"}, "wanted one of masked_sum, visible_mean"),
     ({"mrm_loss": "features"}, "needs model.region_target 'features'"),
     ({"mrm_feature_weight": 0.5}, "needs model.region_target 'both'"),
     (

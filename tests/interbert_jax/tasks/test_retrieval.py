@@ -1,6 +1,5 @@
 """Losses of retrieval fine-tuning against pairs scored one by one."""
 
-import dataclasses
 import functools
 
 import jax
@@ -11,9 +10,10 @@ from flax import traverse_util
 
 from interbert_jax.contract.batch import CANDIDATES, dummy_batch
 from interbert_jax.model.config import make_config
-from interbert_jax.model.finetuned import InterBertForTask
 from interbert_jax.model.inputs import TextInput, region_input
+from interbert_jax.model.interbert import InterBert
 from interbert_jax.tasks.retrieval import SCORES, RetrievalTask, pair_score
+from interbert_jax.tasks.settings import RetrievalSettings
 from interbert_jax.weights.init_from import read_init
 from interbert_jax.weights.weights_file import write_safetensors
 from tests.support.tiny_task import (
@@ -42,10 +42,13 @@ def batch():
   return {**found, "example_weight": np.array([1, 1, 0], np.float32)}
 
 
+def make_task(**options):
+  return RetrievalTask(CONFIG, RetrievalSettings(**options))
+
+
 @functools.lru_cache
-def params_of(head):
-  loss = next(name for name, score in SCORES.items() if score == head)
-  task = RetrievalTask(CONFIG, loss=loss)
+def params_of(loss):
+  task = make_task(loss=loss)
   example = dummy_batch(
     CANDIDATES, dims={**DIMS, "B": 1, "T": 1, "I": 1}, vocab_size=VOCAB
   )
@@ -59,23 +62,23 @@ def one_by_one(batch):
   """Scores [B, T, I] of all pairs, each in a batch of its own shape."""
 
   @functools.lru_cache
-  def scores(head):
-    model = InterBertForTask(CONFIG, *head)
+  def scores(loss):
+    model = InterBert(CONFIG, SCORES[loss])
 
     @jax.jit
     def score(params, ids, length, features, boxes, size, count):
       mask = jnp.arange(len(ids)) < length
-      logits = model.apply(
+      outputs = model.apply(
         {"params": params},
         TextInput(ids[None], mask[None]),
         region_input(features[None], boxes[None], size[None], count[None]),
       )
-      return pair_score(logits)[0]
+      return pair_score(outputs)[0]
 
     out = np.zeros((B, T, I))
     for b, t, i in np.ndindex(out.shape):
       out[b, t, i] = score(
-        params_of(head),
+        params_of(loss),
         batch["text_ids"][b, t],
         batch["text_length"][b, t],
         batch["region_features"][b, i],
@@ -89,7 +92,7 @@ def one_by_one(batch):
 
 
 def losses_of(task, batch):
-  params = params_of(SCORES[task.loss])
+  params = params_of(task.settings.loss)
 
   @jax.jit
   def run(params, batch):
@@ -111,34 +114,34 @@ def sigmoid(x):
 
 
 def test_match_is_two_classes_of_every_pair(batch, one_by_one):
-  sums, metrics, weights = losses_of(RetrievalTask(CONFIG), batch)
+  sums, metrics, weights = losses_of(make_task(), batch)
   wanted = []
   for b in range(2):
-    s = star(one_by_one(SCORES["match"])[b])
+    s = star(one_by_one("match")[b])
     # log of 1 + exp(-s) for the own pair, of 1 + exp(s) for the others.
     wanted.append(np.mean(np.log1p(np.exp(np.r_[-s[0], s[1:]]))))
   np.testing.assert_allclose(sums["match_loss"], sum(wanted), rtol=1e-5)
   assert weights["match_loss"] == 2
-  best = [np.argmax(star(x)) == 0 for x in one_by_one(SCORES["match"])[:2]]
+  best = [np.argmax(star(x)) == 0 for x in one_by_one("match")[:2]]
   assert metrics["accuracy"][0] == sum(best)
 
 
 def test_choice_is_a_softmax_over_the_pairs(batch, one_by_one):
-  sums, _, _ = losses_of(RetrievalTask(CONFIG, loss="choice"), batch)
+  sums, _, _ = losses_of(make_task(loss="choice"), batch)
   wanted = 0
   for b in range(2):
-    s = star(one_by_one(SCORES["choice"])[b])
+    s = star(one_by_one("choice")[b])
     wanted += np.log(np.exp(s).sum()) - s[0]
   np.testing.assert_allclose(sums["choice_loss"], wanted, rtol=1e-5)
 
 
 @pytest.mark.parametrize("hardest", [0, 1, 2, 9])
 def test_triplets(batch, one_by_one, hardest):
-  task = RetrievalTask(CONFIG, loss="triplet", margin=0.3, hardest=hardest)
+  task = make_task(loss="triplet", margin=0.3, hardest=hardest)
   sums, _, _ = losses_of(task, batch)
   wanted = 0
   for b in range(2):
-    scores = sigmoid(one_by_one(SCORES["triplet"])[b])
+    scores = sigmoid(one_by_one("triplet")[b])
     keep = hardest or 9
     others = np.r_[
       np.sort(scores[1:, 0])[::-1][:keep], np.sort(scores[0, 1:])[::-1][:keep]
@@ -149,8 +152,8 @@ def test_triplets(batch, one_by_one, hardest):
 
 def test_the_search_for_the_hardest_has_no_gradient(batch, one_by_one):
   """The gradient is that of the chosen triplets alone."""
-  task = RetrievalTask(CONFIG, loss="triplet", hardest=1)
-  scores = one_by_one(SCORES["triplet"])
+  task = make_task(loss="triplet", hardest=1)
+  scores = one_by_one("triplet")
   texts = 1 + scores[:, 1:, 0].argmax(1)
   images = 1 + scores[:, 0, 1:].argmax(1)
   rows = np.arange(B)[:, None]
@@ -170,9 +173,9 @@ def test_the_search_for_the_hardest_has_no_gradient(batch, one_by_one):
       )
       return task.losses(params, inputs)[0]["triplet_loss"]
 
-    return jax.device_get(jax.jit(jax.grad(loss))(params_of(SCORES["triplet"])))
+    return jax.device_get(jax.jit(jax.grad(loss))(params_of("triplet")))
 
-  plain = gradient(dataclasses.replace(task, hardest=0), chosen)
+  plain = gradient(make_task(loss="triplet"), chosen)
   found = gradient(task, batch)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), found, plain
@@ -192,7 +195,7 @@ def test_it_starts_from_a_pretraining_checkpoint(tmp_path):
   path = tmp_path / "model.safetensors"
   write_safetensors(path, traverse_util.flatten_dict(params, sep="/"))
   found, report = read_init(
-    str(path), params_of(SCORES["match"]), config=CONFIG, format="export"
+    str(path), params_of("match"), config=CONFIG, format="export"
   )
   assert not report.random
   assert {name.split("/")[0] for name in report.unused} == {
@@ -215,4 +218,4 @@ def test_it_starts_from_a_pretraining_checkpoint(tmp_path):
 )
 def test_options_that_make_no_sense(options, message):
   with pytest.raises(ValueError, match=message):
-    RetrievalTask(CONFIG, **options)
+    make_task(**options)

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from configs import finetune_nlvr2, finetune_snli_ve
-from input_pipeline.build import build
 from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.evaluate import evaluate_run
 from interbert_jax.app.train import run_training
@@ -14,13 +13,15 @@ from interbert_jax.contract.batch import STATEMENTS, check_batch, dummy_batch
 from interbert_jax.contract.errors import DataError
 from interbert_jax.evaluation.statements import StatementEvaluator
 from interbert_jax.model.config import make_config
-from interbert_jax.model.finetuned import ANSWER_HEAD, InterBertForTask
 from interbert_jax.model.inputs import RegionInput
+from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import make_parallel
+from interbert_jax.tasks.settings import StatementSettings
 from interbert_jax.tasks.statements import StatementTask
 from tests.support.result_schema import read_result
 from tests.support.scripts import run_script
 from tests.support.tiny_data import (
+  build,
   make_record,
   write_lines,
   write_tiny_store,
@@ -202,13 +203,13 @@ CONFIG = make_config(
 @pytest.mark.parametrize("join", ["concatenate", "sum"])
 def test_two_images_against_each_by_itself(join):
   """The head on both vectors is the sum of heads on each."""
-  task = StatementTask(CONFIG, num_labels=2, num_images=2, join=join)
+  task = StatementTask(CONFIG, 2, 2, StatementSettings(join=join))
   batch = dummy_batch(
     STATEMENTS, dims={**DIMS, "B": B, "I": 2}, vocab_size=VOCAB, seed=1
   )
   batch["label"] = np.array([1, 0, 1], np.int32)
   batch["example_weight"] = np.array([1, 1, 0], np.float32)
-  single = InterBertForTask(CONFIG, ANSWER_HEAD, 2)
+  single = InterBert(CONFIG, {"answer_head": 2})
 
   @jax.jit
   def run():
@@ -217,18 +218,19 @@ def test_two_images_against_each_by_itself(join):
     (sums, metrics) = task.losses(params, inputs)
     parts = []
     for k in range(2):
-      head = params[ANSWER_HEAD]["dense"]
+      head = params["answer_head"]["dense"]
       if join == "concatenate":
         kernel = head["kernel"].reshape(2, -1, 2)[k]
       else:
         kernel = head["kernel"]
       own = {
         **params,
-        ANSWER_HEAD: {"dense": {"kernel": kernel, "bias": head["bias"] / 2}},
+        "answer_head": {"dense": {"kernel": kernel, "bias": head["bias"] / 2}},
       }
       regions = jax.tree.map(lambda x, k=k: x[k::2], inputs.regions)
       assert isinstance(regions, RegionInput)
-      parts.append(single.apply({"params": own}, inputs.text, regions))
+      outputs = single.apply({"params": own}, inputs.text, regions)
+      parts.append(outputs["answer_head"])
     return task.outputs(params, inputs), sum(parts), sums, metrics
 
   found, wanted, sums, metrics = jax.device_get(run())
@@ -244,7 +246,7 @@ def test_unknown_joins():
   with pytest.raises(
     ValueError, match="task.join is 'mean'; wanted one of con"
   ):
-    StatementTask(CONFIG, num_labels=2, join="mean")
+    StatementSettings(join="mean")
 
 
 class Known:

@@ -11,8 +11,8 @@ from interbert_jax.contract.batch import CHOICES, dummy_batch
 from interbert_jax.evaluation.predictions import Predictor
 from interbert_jax.evaluation.vcr import VcrEvaluator
 from interbert_jax.model.config import make_config
-from interbert_jax.model.finetuned import CHOICE_HEAD, InterBertForTask
 from interbert_jax.model.inputs import TextInput, region_input
+from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import make_parallel
 from interbert_jax.tasks.vcr import VcrTask
 from tests.support.tiny_task import DIMS, NO_DROPOUT, VOCAB
@@ -57,7 +57,7 @@ def params():
 @pytest.fixture(scope="module")
 def one_by_one(params):
   """Scores [B, T], each text in a batch of its own."""
-  model = InterBertForTask(CONFIG, CHOICE_HEAD, 1)
+  model = InterBert(CONFIG, {"choice_head": 1})
 
   @jax.jit
   def score(ids, length, second, features, boxes, size, count, whole):
@@ -70,7 +70,7 @@ def one_by_one(params):
       {"params": params},
       TextInput(ids[None], (slots < length)[None], types[None]),
       regions,
-    )[0, 0]
+    )["choice_head"][0, 0]
 
   b = BATCH
   return np.array(

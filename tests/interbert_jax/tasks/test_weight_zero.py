@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from interbert_jax.contract.batch import dummy_batch
 from interbert_jax.model.config import make_config
-from interbert_jax.tasks.masking import TextMasking
 from interbert_jax.tasks.retrieval import RetrievalTask
+from interbert_jax.tasks.settings import RetrievalSettings, TextMasking
 from interbert_jax.tasks.statements import StatementTask
 from interbert_jax.tasks.vcr import VcrTask
 from interbert_jax.tasks.vqa import VqaTask
@@ -50,7 +50,9 @@ TASKS = {
     model={"hidden_size": 16, "num_interaction_layers": 1},
   ),
   "match": RetrievalTask(CONFIG),
-  "hardest": RetrievalTask(CONFIG, loss="triplet", hardest=1),
+  "hardest": RetrievalTask(
+    CONFIG, RetrievalSettings(loss="triplet", hardest=1)
+  ),
   "vcr": VcrTask(CONFIG),
   "vqa": VqaTask(CONFIG, num_answers=7),
   "statements": StatementTask(CONFIG, num_labels=3, num_images=2),

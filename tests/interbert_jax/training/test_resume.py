@@ -5,8 +5,7 @@ import pytest
 from configs import quickstart
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.training.plots import plot_losses
-from interbert_jax.training.resume import check_settings
-from interbert_jax.training.run_files import read_starts
+from interbert_jax.training.resume import check_settings, read_starts
 from tests.support.line_task import train_line
 
 
@@ -100,8 +99,7 @@ def test_another_vocabulary_is_refused_by_name(tmp_path):
     train_line(
       tmp_path,
       config=settings(**{"input.vocab": vocab}),
-      meta={"vocab_sha256": sha256},
-      resume_keys=("vocab_sha256",),
+      info={"vocab_sha256": sha256},
       **options,
     )
 

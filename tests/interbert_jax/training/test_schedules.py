@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 
 from interbert_jax.training.schedules import make_schedule
+from interbert_jax.training.settings import OptimSettings
 
 
-def rates(peak, total_steps, **options):
+def rates(peak, total_steps, *, steps_per_epoch=None, **options):
   """Of all updates of the run, and of two beyond it."""
-  schedule = make_schedule(lr=peak, total_steps=total_steps, **options)
+  schedule = make_schedule(
+    OptimSettings(lr=peak, **options),
+    total_steps=total_steps,
+    steps_per_epoch=steps_per_epoch,
+  )
   return np.array([schedule(k) for k in range(total_steps + 2)])
 
 
@@ -85,11 +90,14 @@ def test_drops():
 @pytest.mark.parametrize(
   ("options", "message"),
   [
-    ({"warmup_steps": -1}, "warmup_steps is -1; wanted 0 to the 10"),
+    ({"warmup_steps": -1}, "warmup_steps is -1; wanted .* 0 or more"),
     ({"warmup_steps": 11}, "warmup_steps is 11; wanted 0 to the 10"),
-    ({"warmup_fraction": 1.1}, "warmup_fraction is 1.1; wanted a share"),
-    ({"schedule": "cosine"}, "schedule is 'cosine'; wanted one of .'linear'"),
-    ({"milestone_unit": "days"}, "milestone_unit is 'days'; wanted epochs or"),
+    ({"warmup_fraction": 1.1}, "warmup_fraction is 1.1; wanted 0 to 1"),
+    ({"schedule": "cosine"}, "schedule is 'cosine'; wanted one of linear"),
+    (
+      {"milestone_unit": "days"},
+      "milestone_unit is 'days'; wanted one of epochs",
+    ),
     ({"milestones": (3, 2)}, r"milestones are \(3, 2\); wanted rising"),
     ({"milestones": (0,)}, r"milestones are \(0,\); wanted .* above 0"),
     ({"milestones": (3,)}, "set optim.milestone_unit to steps"),
@@ -97,7 +105,7 @@ def test_drops():
 )
 def test_mistakes(options, message):
   with pytest.raises(ValueError, match=message):
-    make_schedule(lr=1.0, total_steps=10, **options)
+    make_schedule(OptimSettings(**options), total_steps=10)
 
 
 def test_a_warmup_is_a_share_of_the_run():

@@ -1,6 +1,5 @@
 """The loop: it learns, it resumes bit for bit, and it writes what it says."""
 
-import dataclasses
 import json
 
 import jax
@@ -18,10 +17,12 @@ from interbert_jax.parallel import make_parallel
 from interbert_jax.run.metric_writer import read_metrics
 from interbert_jax.training import steps
 from interbert_jax.training.resume import find_start
+from interbert_jax.training.settings import RunSettings, TrainSettings
 from interbert_jax.training.train import train_and_evaluate
+from interbert_jax.weights.settings import InitSettings
 from interbert_jax.weights.weights_file import write_safetensors
 from tests.support.bert_weights import make_bert
-from tests.support.line_task import LineTask, train_line
+from tests.support.line_task import BatchData, run_settings, train_line
 from tests.support.tiny_task import (
   BATCH,
   DIMS,
@@ -65,32 +66,27 @@ def train(workdir, *, total_steps=8, seen=None, kill_at=None, **changes):
         raise Killed
       yield batch
 
-  options = {
-    "meta": {"model": {}, "data": "a", "batch_size": BATCH},
-    "optim_config": OPTIM,
-    "checkpoint_config": CHECKPOINT,
-    "eval_every": 4,
-    **changes,
-  }
+  info = changes.pop("info", {})
+  options = {"optim_config": OPTIM, "eval_every": 4, **changes}
   return train_and_evaluate(
-    workdir=workdir,
-    task=task,
-    parallel=parallel,
-    train_batches=batches,
-    evaluators={
+    task,
+    BatchData(batches, DIMS, info),
+    {
       "val": LossEvaluator(
         task=task,
         parallel=parallel,
         batches=lambda: [tiny_batch(1000), tiny_batch(1001)],
       )
     },
-    dims=DIMS,
-    resume_keys=("data", "batch_size"),
-    seed=0,
-    batch_size=BATCH,
-    total_steps=total_steps,
-    log_every=2,
-    **options,
+    run_settings(
+      steps=total_steps,
+      batch_size=BATCH,
+      log_every=2,
+      checkpoint_config=CHECKPOINT,
+      **options,
+    ),
+    parallel,
+    workdir,
   )
 
 
@@ -172,23 +168,19 @@ def test_eight_examples_are_learnt(tmp_path):
     # The same masks too: the position never changes.
     yield from [batch] * (last - first)
 
-  parallel = make_parallel()
   train_and_evaluate(
-    workdir=tmp_path,
-    task=task,
-    parallel=parallel,
-    train_batches=batches,
-    evaluators={},
-    dims=DIMS,
-    meta={},
-    resume_keys=(),
-    seed=0,
-    batch_size=BATCH,
-    total_steps=150,
-    log_every=10,
-    eval_every=0,
-    optim_config={**OPTIM, "lr": 1e-2, "warmup_steps": 10},
-    checkpoint_config={**CHECKPOINT, "save_every": 1000},
+    task,
+    BatchData(batches, DIMS),
+    {},
+    run_settings(
+      steps=150,
+      batch_size=BATCH,
+      log_every=10,
+      optim_config={**OPTIM, "lr": 1e-2, "warmup_steps": 10},
+      checkpoint_config={**CHECKPOINT, "save_every": 1000},
+    ),
+    make_parallel(),
+    tmp_path,
   )
   rows = read_metrics(tmp_path)
   losses = [row["loss"] for row in rows if "loss" in row]
@@ -198,8 +190,8 @@ def test_eight_examples_are_learnt(tmp_path):
 
 def test_changed_data_is_refused(straight):
   workdir, _, _ = straight
-  with pytest.raises(ValueError, match="data: 'a' before, 'b' now"):
-    train(workdir, meta={"data": "b", "batch_size": BATCH})
+  with pytest.raises(ValueError, match="fingerprint: 'a' before, 'b' now"):
+    train(workdir, info={"fingerprint": "b"})
 
 
 def test_changed_model_is_refused(straight):
@@ -218,14 +210,12 @@ def test_too_few_steps_are_refused(straight):
 
 def test_init_from_takes_the_parameters(tmp_path):
   """Of another run, whose model is a line here."""
-  meta = {"model": dataclasses.asdict(LineTask().config)}
-  train_line(tmp_path / "first", total_steps=2, meta=meta)
+  train_line(tmp_path / "first", total_steps=2)
   train_line(
     tmp_path / "second",
     total_steps=1,
-    meta=meta,
     init_from=str(tmp_path / "first/checkpoints/2"),
-    optim_config={**OPTIM, "lr": 0.0, "warmup_steps": 0},
+    optim_config={**OPTIM, "lr": 1e-30, "warmup_steps": 0},
   )
   first = saved(tmp_path / "first", 2)
   jax.tree.map(
@@ -253,13 +243,16 @@ def test_init_from_a_bert_leaves_the_rest_random(tmp_path):
     start = find_start(
       checkpoints,
       init_fn,
+      RunSettings(
+        train=TrainSettings(steps=1),
+        init_from=str(tmp_path),
+        init=InitSettings(layers=(4, 0, 2)),
+      ),
       parallel=parallel,
-      meta={},
-      resume_keys=(),
-      init_from=str(tmp_path),
-      init_options={"config": task.config, "layers": (4, 0, 2)},
+      model=task.config,
+      meta={"vocab_sha256": None},
     )
-  report = start.origin
+  report = start.report
   assert (start.step, report.format) == (0, "bert")
   fresh = flatten_dict(parallel.init(init_fn).params, sep="/")
   found = flatten_dict(start.state.params, sep="/")
@@ -278,19 +271,15 @@ def test_a_batch_outside_the_contract_is_refused(tmp_path):
 
   with pytest.raises(ValueError, match=r"text_ids: expected \(B=16, L=10\)"):
     train_and_evaluate(
-      workdir=tmp_path,
-      task=tiny_task(),
-      parallel=make_parallel(),
-      train_batches=wrong,
-      evaluators={},
-      dims=DIMS,
-      meta={},
-      resume_keys=(),
-      seed=0,
-      batch_size=BATCH,
-      total_steps=1,
-      log_every=1,
-      eval_every=0,
-      optim_config={**OPTIM, "warmup_steps": 0},
-      checkpoint_config=CHECKPOINT,
+      tiny_task(),
+      BatchData(wrong, DIMS),
+      {},
+      run_settings(
+        steps=1,
+        batch_size=BATCH,
+        optim_config={**OPTIM, "warmup_steps": 0},
+        checkpoint_config=CHECKPOINT,
+      ),
+      make_parallel(),
+      tmp_path,
     )

@@ -16,11 +16,11 @@ from interbert_jax.checkpoints import params as checkpoint_params
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.contract.json_file import dumps, write_json
 from interbert_jax.export import main
-from interbert_jax.model.config import config_from_official
 from interbert_jax.weights import export_folder
 from interbert_jax.weights.export_folder import load_export
 from interbert_jax.weights.init_from import read_init
 from interbert_jax.weights.official import params_from_torch
+from interbert_jax.weights.official_config import config_from_official
 from interbert_jax.weights.weights_file import read_weights
 from tests.conftest import ROOT
 from tests.support.official_weights import VARIANTS, read_official, same
@@ -243,6 +243,52 @@ def test_a_later_version_is_refused(official, tmp_path):
   write_json(tmp_path / "out/config.json", {**facts, "format_version": 2})
   with pytest.raises(CheckpointError, match="format_version is 2, this code"):
     load_export(tmp_path / "out")
+
+
+def test_a_model_from_before_a_field_was_there(official, tmp_path, capsys):
+  """The field has its default, and one line says so."""
+  model = dataclasses.asdict(official.config)
+  del model["fusion"]
+  params = save(tmp_path, official, model=model)
+  step = tmp_path / "run/checkpoints/40"
+  for path in (step, tmp_path / "out"):
+    if path != step:
+      assert export(tmp_path) == 0
+      facts = json.loads((path / "config.json").read_text())
+      assert facts["model"] == dataclasses.asdict(official.config)
+      (path / "SHA256SUMS").unlink()
+      write_json(path / "config.json", {**facts, "model": model})
+    capsys.readouterr()
+    found, _ = read_init(str(path), params, config=official.config)
+    jax.tree.map(np.testing.assert_array_equal, found, params)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "has no fusion = product yet: the default is taken" in line
+    # The default is what such weights were trained with.
+    other = dataclasses.replace(official.config, fusion="sum")
+    with pytest.raises(CheckpointError, match="fusion is 'product' there"):
+      read_init(str(path), params, config=other)
+
+
+@pytest.mark.parametrize(
+  ("model", "words"),
+  [
+    ({"fusoin": "sum"}, "model.fusoin is no key; did you mean model.fusion"),
+    ({"depth": 3}, "model.depth is no key"),
+    (None, "wanted an object with the fields"),
+  ],
+)
+def test_a_model_with_fields_that_are_not_known(
+  official, tmp_path, capsys, model, words
+):
+  if model:
+    model = {**dataclasses.asdict(official.config), **model}
+  params = save(tmp_path, official, model=model)
+  assert export(tmp_path) == 2
+  assert words in capsys.readouterr().err
+  if model:
+    path = str(tmp_path / "run/checkpoints/40")
+    with pytest.raises(CheckpointError, match=words):
+      read_init(path, params, config=official.config)
 
 
 def test_help_imports_no_jax():

@@ -11,7 +11,7 @@ from flax import traverse_util
 
 from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.model.inputs import RegionInput, TextInput
-from interbert_jax.model.interbert import InterBertForPretraining
+from interbert_jax.model.interbert import InterBert, pretraining_heads
 from interbert_jax.weights.hf_bert import bert_source
 from interbert_jax.weights.init_from import read_init
 from interbert_jax.weights.weights_file import write_safetensors
@@ -33,7 +33,7 @@ def random_params(config):
     np.ones((2, 3, 5)),
     np.ones((2, 3)),
   )
-  model = InterBertForPretraining(config)
+  model = InterBert(config, pretraining_heads(config))
   return model.init(jax.random.key(0), text, regions)["params"]
 
 
@@ -64,12 +64,12 @@ def save(folder, weights, *, config_json=bert.CONFIG_JSON):
 
 
 def encode(params, config, mlm=False):
-  model = InterBertForPretraining(config)
+  model = InterBert(config, pretraining_heads(config))
   params = {"params": fill(params, config)}
   out = model.apply(params, TextInput(IDS, MASK, TYPES), None, method="encode")
   if not mlm:
     return out.text
-  return model.apply(params, out.text, method="mlm_logits")
+  return model.apply(params, "mlm_head", out.text, method="read")
 
 
 @pytest.mark.parametrize("prefix", ["", "bert."])

@@ -135,17 +135,36 @@ def test_heads_come_and_go(official, downstream, tmp_path):
   """Fine-tuning from a pretraining checkpoint, and the other way round."""
   path = save(tmp_path / "7", official)
   found, report = read(path, downstream)
-  same(found["pretraining"], tree(official))
-  heads = {k for k in flat(tree(downstream)) if not k.startswith("pretrain")}
+  heads = flat(tree(downstream)).keys() - flat(tree(official)).keys()
+  loaded = {k: v for k, v in flat(found).items() if k not in heads}
+  same(traverse_util.unflatten_dict(loaded, sep="/"), tree(official))
   assert set(report.random) == heads and len(heads) == 8
   assert set(report.random.values()) == {"the file has no such head"}
   assert all(flat(found)[name] is None for name in heads)
 
   path = save(tmp_path / "8", downstream)
   found, report = read(path, official)
-  same(found, tree(downstream)["pretraining"])
+  wanted = flat(tree(downstream)).items()
+  same(flat(found), {k: v for k, v in wanted if k not in heads})
   assert set(report.unused) == heads
   assert set(report.unused.values()) == {"the model has no such head"}
+
+
+def test_downstream_checkpoints_from_before_there_was_one_layout(
+  official, downstream, tmp_path
+):
+  """The pretraining model was a part of the downstream one."""
+  params = tree(downstream)
+  inner = tree(official)
+  old = {k: v for k, v in params.items() if k not in inner}
+  old["pretraining"] = inner
+  checkpoint_params.save_params(tmp_path / "7", old, {"step": 7})
+  path = tmp_path / "old.safetensors"
+  write_safetensors(path, traverse_util.flatten_dict(old, sep="."))
+  for source in (tmp_path / "7", path):
+    found, report = read(source, downstream)
+    same(found, params)
+    assert report.random == report.unused == {}
 
 
 def test_parameters_can_be_skipped(official, tmp_path):
@@ -249,7 +268,9 @@ def test_vocabularies_must_be_the_same(official, tmp_path):
   path = tmp_path / "x.safetensors"
   _, report = read(path, official, vocab_sha256=ours)
   assert any("only the number of words" in note for note in report.notes)
-  _, report = read(path, official, vocab_sha256=ours, vocab=tmp_path / "v.txt")
+  _, report = read(
+    path, official, vocab_sha256=ours, vocab=str(tmp_path / "v.txt")
+  )
   assert len(report.notes) == 1
   # Beside the weights; one final newline more or less is no difference.
   for content in (words, words.removesuffix(b"\n")):

@@ -12,7 +12,7 @@ from configs import common
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.model.config import make_config
 from interbert_jax.model.inputs import RegionInput, TextInput
-from interbert_jax.model.interbert import InterBertForPretraining
+from interbert_jax.model.interbert import InterBert, pretraining_heads
 from interbert_jax.weights.init_from import read_init
 from tests.support import bert_weights as bert
 from tools.packages import cached_files, find_missing
@@ -39,7 +39,7 @@ COSINES = (0.0629007, 0.7440409)
 
 
 def text_outputs(folder, config, text, **options):
-  model = InterBertForPretraining(config)
+  model = InterBert(config, pretraining_heads(config))
   regions = RegionInput(
     np.ones((1, 2, config.region_feature_dim)),
     np.ones((1, 2, 5)),

@@ -50,8 +50,8 @@ def test_one_error_lists_every_difference(official):
   assert rest == [
     "missing: bert.t_pooler.dense.bias (56,)",
     "missing: cls.predictions.bias (120,)",
-    "misshapen: cls.bi_seq_relationship.weight is (56, 2), wanted (2, 56)",
     "surplus: bert.pooler.extra (2, 3)",
+    "misshapen: cls.bi_seq_relationship.weight is (56, 2), wanted (2, 56)",
   ]
 
 
@@ -64,8 +64,8 @@ def test_one_error_lists_every_difference_on_the_way_back(official):
     params_to_torch(params, official.config)
   _, *rest = str(caught.value).split("\n  ")
   assert rest == [
-    "missing: mlm_head/bias",
-    "surplus: extra",
+    "missing: mlm_head/bias (120,)",
+    "surplus: extra (2,)",
     "misshapen: match_head/dense/kernel is (2, 56), wanted (56, 2)",
   ]
 

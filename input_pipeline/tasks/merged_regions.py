@@ -3,7 +3,6 @@
 Dimensions: n images asked for, R region slots, E feature width.
 """
 
-import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,8 +13,9 @@ from input_pipeline.annotations.captions import SHOWN
 from input_pipeline.annotations.image_ids import RULES, match_image_ids
 from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.store.buffers import BufferPool
-from input_pipeline.store.region_arrays import Slots, array_specs
+from input_pipeline.store.region_arrays import Slots, bytes_of, image_shapes
 from input_pipeline.store.region_store import RegionStore
+from input_pipeline.tasks.settings import ImageInput
 from interbert_jax.contract.errors import (
   BadRecord,
   DataError,
@@ -27,35 +27,30 @@ class MergedRegions:
   """The regions of some images, cut and padded, and their global feature.
 
   Args:
-    store: of detected regions.
-    ground_truth: of the regions of the annotated objects; empty for none.
+    settings: of the task; its store has the detected regions.
     names: of each image what it may be called in the stores.
-    max_regions: R. Ground truth gets its places first, detected regions what
-      is left, the first ones of the store.
-    cache_bytes: the images are kept in memory where they take no more.
+    ground_truth: store of the regions of the annotated objects; empty for none.
+      They get their places first, detected regions what is left, the first
+      ones of their store.
     wanted_by: file of the images' names, for messages.
     rules: how names may differ (image_ids.py).
-    on_bad_record: as of `ImageTexts`.
   """
 
   def __init__(
     self,
-    *,
-    store: str | pathlib.Path,
-    ground_truth: str | pathlib.Path = "",
+    settings: ImageInput,
     names: Sequence[tuple[str, ...]],
-    max_regions: int,
-    cache_bytes: int = 0,
+    *,
+    ground_truth: str | pathlib.Path = "",
     wanted_by: object = None,
     rules: Mapping[str, Callable[[str], str]] = RULES,
-    on_bad_record: str = "error",
   ):
-    self._stores = [RegionStore(store)]
+    self._stores = [RegionStore(settings.store)]
     if ground_truth:
       self._stores.append(RegionStore(ground_truth))
     first = self._stores[0]
-    first.check_max_regions(max_regions)
-    self._max_regions = max_regions
+    first.check_max_regions(settings.max_regions)
+    self._max_regions = settings.max_regions
     for other in self._stores[1:]:
       for field in ("feature_dim", "feature_encoding"):
         found, wanted = (getattr(s.layout, field) for s in (other, first))
@@ -73,20 +68,14 @@ class MergedRegions:
     self._rows = np.stack(
       [s.rows(i) for s, i in zip(self._stores, found_ids, strict=True)], 1
     )
-    E = first.feature_dim
-    self.feature_dim = E
-    self.feature_encoding = first.layout.feature_encoding
-    self.specs = {
-      **array_specs(first.layout, max_regions=max_regions, class_probs=False),
-      "global_features": ((E,), np.dtype("float32")),
-    }
-    self.bad_records = BadRecords(on_bad_record, num_images=len(names))
+    self.layout = first.layout
+    self._shapes = image_shapes(
+      first.layout, max_regions=settings.max_regions, with_global=True
+    )
+    self.bad_records = BadRecords(settings.on_bad_record, num_images=len(names))
     self._pool = BufferPool()
     self._cache = None
-    image_bytes = sum(
-      math.prod(shape) * dtype.itemsize for shape, dtype in self.specs.values()
-    )
-    if len(names) * image_bytes <= cache_bytes:
+    if len(names) * bytes_of(self._shapes) <= settings.cache_bytes:
       self._cache = self.images(np.arange(len(names)))
 
   @property
@@ -94,22 +83,22 @@ class MergedRegions:
     """What the arrays depend on."""
     return {
       "num_images": len(self.image_ids),
-      "feature_dim": self.feature_dim,
-      "feature_encoding": self.feature_encoding,
+      "feature_dim": self.layout.feature_dim,
+      "feature_encoding": self.layout.feature_encoding,
       "num_classes": None,
       "store_fingerprints": [store.fingerprint for store in self._stores],
       "max_regions": self._max_regions,
     }
 
   def images(self, index: np.ndarray) -> dict[str, np.ndarray]:
-    """Arrays of `specs` [n, ...] of these images [n]."""
-    into = Slots.new(self.specs, len(index), pool=self._pool)
+    """What batches have of these images [n], global_features [n, E] as well."""
+    into = Slots.new(self._shapes, len(index), pool=self._pool)
     if self._cache is not None:
       into.gather(self._cache, index)
       return into.arrays
     for number, rows in enumerate(self._rows[index]):
       try:
-        records = self.records(rows)
+        records = self._records(rows)
       except BadRecord as error:
         self.bad_records.meet(error)
         into.clear(number)
@@ -120,9 +109,9 @@ class MergedRegions:
 
   def records_of(self, image: int) -> list[dict[str, Any]]:
     """The whole records of an image: detected, ground truth."""
-    return self.records(self._rows[image])
+    return self._records(self._rows[image])
 
-  def records(self, rows: np.ndarray) -> list[dict[str, Any]]:
+  def _records(self, rows: np.ndarray) -> list[dict[str, Any]]:
     found = [
       store.record(row) for store, row in zip(self._stores, rows, strict=True)
     ]

@@ -1,0 +1,191 @@
+"""One split of captions over one region store: pretraining and retrieval.
+
+Texts and images are numbered from 0, an image's texts in a row. Arrays of
+batches are asked for by these numbers.
+
+Dimensions: n texts or images asked for, L text slots, R region slots, E feature
+width, C region classes.
+"""
+
+import dataclasses
+import sys
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.annotations import Captions, load_captions
+from input_pipeline.batches.order import (
+  check_hosts_divide_shares,
+  check_shares_have_images,
+)
+from input_pipeline.batches.reader import BatchReader
+from input_pipeline.store.bad_records import BadRecords
+from input_pipeline.store.buffers import BufferPool
+from input_pipeline.store.region_arrays import Slots, bytes_of, image_shapes
+from input_pipeline.store.region_store import RegionStore
+from input_pipeline.store.staged_store import StagedStore, open_store
+from input_pipeline.store.staged_writer import stage_share
+from input_pipeline.tasks.settings import CaptionInput
+from input_pipeline.text.tokenizer import Tokenizer, pack_word_starts
+from interbert_jax.contract.errors import DataError
+
+
+class CaptionData(BatchReader):
+  """The images of a split with their texts; an example is a text.
+
+  Args:
+    settings: of the task.
+    split: of the annotations.
+    seed: of the order and of all draws.
+    class_probs: whether region_class_probs is read from the store.
+    words: how texts say where words begin, for whole-word masking
+      (words.SEGMENTERS); empty where they do not.
+    host: index and number of the hosts; with as many shares, or a multiple,
+      only this host's are staged.
+    engine: as of `BatchReader`.
+  """
+
+  unit = "captions"
+
+  def __init__(
+    self,
+    settings: CaptionInput,
+    *,
+    split: str,
+    seed: int,
+    class_probs: bool,
+    words: str = "",
+    host: tuple[int, int] = (0, 1),
+    engine: str = "auto",
+  ):
+    self.settings, self.split = settings, split
+    self._store, self.captions = read_captions(settings, split)
+    self.layout = self._store.layout
+    if class_probs and self.layout.num_classes is None:
+      raise DataError(
+        "the store has none",
+        file=settings.store,
+        field="class_probs",
+        hint="predict features instead: task.mrm_loss=features",
+      )
+    self.num_images = len(self.captions.image_ids)
+    self.bad_records = BadRecords(
+      settings.on_bad_record, num_images=self.num_images
+    )
+    # Evaluation reads every image once, on any host: neither shares nor a copy
+    # gain anything.
+    self.is_training = split == settings.train_split
+    self.shares = settings.shares if self.is_training else 1
+    check_shares_have_images(self.shares, self.num_images)
+    check_hosts_divide_shares(self.shares, host[1])
+    self._rows = self._store.rows(
+      self.captions.image_ids, wanted_by=settings.annotations
+    )
+    cut = {"max_regions": settings.max_regions, "class_probs": class_probs}
+    if settings.stage_dir and self.is_training:
+      self._store, self._rows = stage_share(
+        self._store,
+        settings.stage_dir,
+        self._rows,
+        **cut,
+        shares=self.shares,
+        host=host,
+        bad=self.bad_records,
+      )
+    self.tokenizer = Tokenizer(settings.vocab)
+    self._words = words
+    self._texts = self.tokenizer.encode(self.captions.texts, words=words)
+    self.num_classes = self.layout.num_classes if class_probs else None
+    self.dims = {
+      "L": settings.max_text_length,
+      "R": settings.max_regions,
+      "E": self.layout.feature_dim,
+      "C": self.num_classes or 1,
+    }
+    self.image_shapes = image_shapes(self.layout, **cut)
+    self._cut = {**cut, "bad": self.bad_records}
+    self._pool = BufferPool()
+    self._cache = None
+    if self.num_images * bytes_of(self.image_shapes) <= settings.cache_bytes:
+      self._cache = self._store.read_padded(self._rows, **self._cut)
+    super().__init__(
+      num_examples=len(self.captions.texts), seed=seed, engine=engine
+    )
+
+  @property
+  def image_of_text(self) -> np.ndarray:
+    """[texts] ascending."""
+    return self.captions.image_of_text
+
+  @property
+  def in_memory(self) -> bool:
+    return self._cache is not None
+
+  @property
+  def facts(self) -> dict[str, Any]:
+    return {
+      "num_images": self.num_images,
+      "vocab_size": self.tokenizer.vocab_size,
+      "vocab_sha256": self.tokenizer.sha256,
+      "mask_id": self.tokenizer.mask_id,
+      "feature_dim": self.layout.feature_dim,
+      "feature_encoding": self.layout.feature_encoding,
+      "num_classes": self.num_classes,
+      "store_fingerprint": self._store.fingerprint,
+      "captions_sha256": self.captions.sha256,
+      "max_regions": self.settings.max_regions,
+      "max_text_length": self.settings.max_text_length,
+      "shares": self.shares,
+      "word_boundaries": self._words,
+    }
+
+  @property
+  def counts(self) -> dict[str, Any]:
+    cut = self._texts.num_truncated(self.settings.max_text_length)
+    return {"num_truncated_texts": cut}
+
+  def texts(self, index: np.ndarray) -> dict[str, np.ndarray]:
+    """text_ids [n, L], text_length [n] and, with words, text_word_start."""
+    length = self.settings.max_text_length
+    ids, lengths = self.tokenizer.pack(self._texts, index, max_length=length)
+    arrays = {"text_ids": ids, "text_length": lengths}
+    if self._words:
+      arrays["text_word_start"] = pack_word_starts(
+        self._texts, index, max_length=length
+      )
+    return arrays
+
+  def images(
+    self, index: np.ndarray, into: Slots | None = None
+  ) -> dict[str, np.ndarray]:
+    """Arrays of `image_shapes` [n, ...], each byte copied once.
+
+    Args:
+      index: [n] images.
+      into: their places in arrays of a larger batch; fresh arrays without.
+    """
+    if into is None:
+      into = Slots.new(self.image_shapes, len(index), pool=self._pool)
+    if self._cache is None:
+      self._store.read_padded(self._rows[index], **self._cut, into=into)
+    else:
+      into.gather(self._cache, index)
+    return into.arrays
+
+
+def read_captions(
+  settings: CaptionInput, split: str
+) -> tuple[RegionStore | StagedStore, Captions]:
+  """The store, and the captions of a split that are about its images."""
+  store = open_store(settings.store)
+  store.check_max_regions(settings.max_regions)
+  captions = load_captions(
+    settings.annotations,
+    split,
+    image_ids=store.image_ids,
+    store=settings.store,
+    **dataclasses.asdict(settings.captions),
+  )
+  for note in captions.notes:
+    print(f"{settings.annotations}: {note}", file=sys.stderr)
+  return store, captions
