@@ -13,7 +13,6 @@ from input_pipeline.annotations.image_ids import (
   match_image_ids,
 )
 from input_pipeline.annotations.source import Source
-from input_pipeline.annotations.vcr import read_vcr
 from input_pipeline.checks.report import Findings, Place
 from interbert_jax.contract.errors import DataError
 
@@ -114,6 +113,8 @@ def _read_vcr(
   path: pathlib.Path, store_ids: Sequence[str] | None
 ) -> SplitCaptions:
   """VCR's questions, as if they were captions of their images."""
+  from input_pipeline.annotations.vcr import read_vcr
+
   questions: dict[tuple[str, ...], list[str]] = {}
   for question in read_vcr(path):
     words = []

@@ -24,7 +24,6 @@ from input_pipeline.store.buffers import BufferPool
 from input_pipeline.store.region_arrays import Slots, bytes_of, image_shapes
 from input_pipeline.store.region_store import RegionStore
 from input_pipeline.store.staged_store import StagedStore, open_store
-from input_pipeline.store.staged_writer import stage_share
 from input_pipeline.tasks.settings import CaptionInput
 from input_pipeline.text.tokenizer import Tokenizer, pack_word_starts
 from interbert_jax.contract.errors import DataError
@@ -83,6 +82,8 @@ class CaptionData(BatchReader):
     )
     cut = {"max_regions": settings.max_regions, "class_probs": class_probs}
     if settings.stage_dir and self.is_training:
+      from input_pipeline.store.staged_writer import stage_share
+
       self._store, self._rows = stage_share(
         self._store,
         settings.stage_dir,

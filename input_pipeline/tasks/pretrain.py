@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.batches.order import SharedOrder, pair_captions
-from input_pipeline.negatives.table import open_table
 from input_pipeline.store.region_arrays import Slots
 from input_pipeline.tasks.captions import CaptionData
 from input_pipeline.tasks.settings import PretrainInput
@@ -51,6 +50,8 @@ class PretrainData(CaptionData):
       )
     self._negatives = None
     if settings.negatives and self.is_training:  # of which they were mined
+      from input_pipeline.negatives.table import open_table
+
       self._negatives = open_table(settings.negatives)
       self._negatives.check(
         "captions", self.captions.texts_sha256, self.image_of_text

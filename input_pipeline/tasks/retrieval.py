@@ -17,7 +17,6 @@ import numpy as np
 
 from input_pipeline.annotations import Captions
 from input_pipeline.batches.order import position_hash
-from input_pipeline.negatives.table import open_table
 from input_pipeline.store.quantise import dequantise
 from input_pipeline.tasks.captions import CaptionData, read_captions
 from input_pipeline.tasks.settings import CaptionInput, RetrievalInput
@@ -60,6 +59,8 @@ class CandidateData(CaptionData):
     )
     self._near = None
     if self._hard_texts:
+      from input_pipeline.negatives.table import open_table
+
       self._near = open_table(settings.near_images)
       self._near.check(
         _KIND, self.captions.images_sha256, np.arange(self.num_images)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import tokenizers
 
-from input_pipeline.text.words import find_segmenter
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.utf8 import decode
 
@@ -92,7 +91,11 @@ class Tokenizer:
       words: how to find where words begin, a key of words.SEGMENTERS; empty
         to leave that out.
     """
-    starts_of = find_segmenter(words) if words else None
+    starts_of = None
+    if words:
+      from input_pipeline.text.words import find_segmenter
+
+      starts_of = find_segmenter(words)
     chunks, lengths, starts = [np.zeros(0, np.int32)], [], [np.zeros(0, bool)]
     # Places in the text are found only where somebody asks for them.
     encode = (

@@ -6,7 +6,7 @@ for each task.
 
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
@@ -16,7 +16,6 @@ from input_pipeline.tasks.retrieval import RetrievalSet, retrieval_set
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.evaluation.evaluators import LossEvaluator
-from interbert_jax.evaluation.predictions import Predictor
 from interbert_jax.evaluation.retrieval import RetrievalEvaluator
 from interbert_jax.model.config import (
   InterBertConfig,
@@ -25,7 +24,10 @@ from interbert_jax.model.config import (
 )
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.base import Task
-from interbert_jax.tasks.retrieval import SCORES
+from interbert_jax.tasks.settings import SCORES
+
+if TYPE_CHECKING:
+  from interbert_jax.evaluation.predictions import Predictor
 
 _IMAGE_KEYS = ("region_features", "region_boxes", "image_size", "num_regions")
 _TEXT_KEYS = ("text_ids", "text_length", "image_of_text")
@@ -88,8 +90,10 @@ def loss_evaluator(
 
 def predictor(
   settings: Experiment, data: BatchReader, *, task, parallel: Parallel
-) -> Predictor:
-  """Of all examples of the data."""
+) -> "Predictor":
+  """Asks the model for its outputs of all examples of the data."""
+  from interbert_jax.evaluation.predictions import Predictor
+
   return Predictor(
     task=task,
     parallel=parallel,

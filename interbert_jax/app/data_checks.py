@@ -5,6 +5,7 @@ import pathlib
 import sys
 import types
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import jax
 
@@ -15,8 +16,6 @@ from input_pipeline.checks.annotation_file import SplitCaptions
 from input_pipeline.checks.report import Finding, Report
 from input_pipeline.checks.run import Checks, fast_checks
 from input_pipeline.checks.splits import MISSING_IDS
-from input_pipeline.tasks.captions import CaptionData
-from input_pipeline.tasks.questions import QuestionData
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import DataError, MissingImages
 from interbert_jax.parallel import is_main_process
@@ -24,7 +23,11 @@ from interbert_jax.parallel import is_main_process
 # What is wrong with records that input.on_bad_record=skip leaves out.
 SKIPPED = ("D1", "D2", "D3", "D4", "D5")
 
-Corpora = Sequence[CaptionData | QuestionData]
+if TYPE_CHECKING:
+  from input_pipeline.tasks.captions import CaptionData
+  from input_pipeline.tasks.questions import QuestionData
+
+  Corpora = Sequence[CaptionData | QuestionData]
 
 
 def load_data(
@@ -95,7 +98,7 @@ def _write_ids(workdir: pathlib.Path, ids: Iterable[str]) -> pathlib.Path:
 
 
 def _left_out(
-  settings: Experiment, corpora: Corpora, reports: Sequence[Report]
+  settings: Experiment, corpora: "Corpora", reports: Sequence[Report]
 ) -> str:
   """One line; empty where all of the data is used as it is."""
   parts = []
@@ -133,7 +136,7 @@ def _left_out(
 
 
 def _check_store(
-  settings: Experiment, store: str, corpora: Corpora, batch_size: int | None
+  settings: Experiment, store: str, corpora: "Corpora", batch_size: int | None
 ) -> Report:
   section, policy = settings.input, settings.data_checks
   evaluated = (section.annotations, settings.evals.split)

@@ -17,14 +17,7 @@ from interbert_jax.model.heads import MATCH, MISMATCH
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.tasks import losses
 from interbert_jax.tasks.finetuning import FineTuningTask, TaskInputs
-from interbert_jax.tasks.settings import RetrievalSettings
-
-# The head that scores a pair, by the loss that trains it.
-SCORES: dict[str, dict[str, int]] = {
-  "match": {"match_head": 2},
-  "choice": {"choice_head": 1},
-  "triplet": {"match_head": 2},
-}
+from interbert_jax.tasks.settings import SCORES, RetrievalSettings
 
 Pairs = tuple[jax.Array, jax.Array]
 

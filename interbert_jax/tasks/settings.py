@@ -205,6 +205,14 @@ class PretrainSettings(TaskSettings):
     return "both" if self.mrm_feature_weight else "classes"
 
 
+# The head that scores a pair, by the loss that trains it.
+SCORES: dict[str, dict[str, int]] = {
+  "match": {"match_head": 2},
+  "choice": {"choice_head": 1},
+  "triplet": {"match_head": 2},
+}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RetrievalSettings(TaskSettings):
   """How a caption's own image is told from other pairs."""
@@ -214,7 +222,7 @@ class RetrievalSettings(TaskSettings):
     "match",
     "match (two classes for each pair: InterBERT), choice (softmax over an "
     "example's pairs: ViLBERT) or triplet (margin: UNITER)",
-    choices=("match", "choice", "triplet"),
+    choices=tuple(SCORES),
   )
   margin: float = setting(0.2, "margin of triplets", low=0)
   hardest: int = setting(

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.contract import json_file
@@ -14,8 +14,9 @@ from interbert_jax.parallel import Parallel
 from interbert_jax.run.environment import environment
 from interbert_jax.training import steps
 from interbert_jax.training.settings import RunSettings
-from interbert_jax.weights.init_from import read_init
-from interbert_jax.weights.source import InitReport
+
+if TYPE_CHECKING:
+  from interbert_jax.weights.source import InitReport
 
 # Settings, or beginnings of their names, that may change between two starts of
 # a run: no step computes anything else under them, or their data is compared
@@ -65,7 +66,7 @@ class Start:
   origin: str
   meta: Mapping[str, Any]
   changed: Sequence[str] = ()
-  report: InitReport | None = None
+  report: "InitReport | None" = None
 
   def notes(self) -> list[str]:
     """What else is to be said of the start."""
@@ -135,6 +136,9 @@ def find_start(
     return Start(parallel.from_saved(state), step, origin, saved, changed)
   if not settings.init_from:
     return Start(parallel.init(init_fn), 0, "random parameters", {})
+  # Imported here: few runs read files of other people.
+  from interbert_jax.weights.init_from import read_init
+
   # First: a path that is not there is found before anything is compiled.
   params, report = read_init(
     settings.init_from,

@@ -51,14 +51,15 @@ def test_every_command_is_there():
 
 
 def test_the_methods_that_it_asks_for_are_those_of_the_tasks():
+  from configs.common import TASKS, base_config
   from input_pipeline.tasks.statements import StatementData
-  from interbert_jax.app.tasks.find import TASKS
+  from interbert_jax.app.tasks.find import find_task
   from interbert_jax.tasks.statements import StatementTask
 
   for name in ("facts", "arrays"):
     assert hasattr(StatementData, name) and f"`{name}`" in PAGE
   for name in ("prepare", "weights", "losses", "outputs"):
     assert hasattr(StatementTask, name) and f"`{name}`" in PAGE
-  for module in TASKS.values():
-    assert all(hasattr(module, n) for n in ("data", "task", "evaluators"))
-  assert hasattr(TASKS["snli_ve"], "report")
+  for module in {find_task(base_config(name)) for name in TASKS}:
+    names = ("data", "task", "evaluators", "report")
+    assert all(hasattr(module, name) for name in names)

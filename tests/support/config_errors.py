@@ -78,14 +78,19 @@ ROWS = [
     "task.text_masking.rate is 2.0; wanted 0 to 1",
     task__text_masking__rate=2.0,
   ),
-  training("L2", VALUE, "train.steps is 0; wanted 1 or more", train__steps=0),
   training(
-    "L2", VALUE, "train.batch_size is 0; wanted 1 or", train__batch_size=0
+    "L2", VALUE, "train.steps is 0; wanted a whole number", train__steps=0
   ),
   training(
     "L2",
     VALUE,
-    "optim.warmup_fraction is 1.5; wanted a share from 0 to 1",
+    "train.batch_size is 0; wanted a whole number, 1 or",
+    train__batch_size=0,
+  ),
+  training(
+    "L2",
+    VALUE,
+    "optim.warmup_fraction is 1.5; wanted 0 to 1",
     optim__warmup_fraction=1.5,
   ),
   training(
@@ -106,7 +111,7 @@ ROWS = [
   training(
     "L2",
     VALUE,
-    "parallel.mode is 'tpu'; wanted one of ('jit', 'pmap')",
+    "parallel.mode is 'tpu'; wanted one of jit, pmap",
     parallel__mode="tpu",
   ),
   training("L2", VALUE, "data_checks is 'no'; wanted one of", data_checks="no"),
@@ -117,7 +122,7 @@ ROWS = [
     input__captions__on_missing="drop",
   ),
   training(
-    "L2", VALUE, "init.format is 'pt'; wanted auto or", init__format="pt"
+    "L2", VALUE, "init.format is 'pt'; wanted one of auto", init__format="pt"
   ),
   training(
     "L2",
@@ -128,12 +133,16 @@ ROWS = [
   ),
   training(
     "L2",
-    "mrm_loss ...; wanted kl, hard, hard_confidence or features",
+    VALUE,
+    "task.mrm_loss is 'l2'; wanted one of kl, hard, hard_confidence, features",
     task__mrm_loss="l2",
   ),
   training("L2", "is no key; did you mean", "optim.lr?", optim__lrr=1),
   training(
-    "L2", "model size ... is unknown; sizes:", "'huge'", model__size="huge"
+    "L2",
+    VALUE,
+    "model.size is 'huge'; wanted one of tiny, base, large",
+    model__size="huge",
   ),
   training(
     "L2",
@@ -194,7 +203,7 @@ ROWS = [
   training(
     "L2",
     "the configuration has ... mistakes:",
-    "  optim.lr is -1.0; wanted more than 0\n  task: mrm_loss 'l2'; wanted",
+    "  optim.lr is -1.0; wanted more than 0\n  task.mrm_loss is 'l2'; wanted",
     lines=3,
     optim__lr=-1.0,
     task__mrm_loss="l2",

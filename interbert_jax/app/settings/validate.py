@@ -14,13 +14,11 @@ from typing import Any
 import jax
 
 from configs.common import TASKS, Experiment, experiment_class
-from input_pipeline.annotations.sentence_formats import find_format
 from input_pipeline.batches.engine import check_steps
 from input_pipeline.batches.order import (
   check_hosts_divide_shares,
   check_shares_divide_batch,
 )
-from input_pipeline.text.pack import check_room
 from interbert_jax.app.build import model_config
 from interbert_jax.app.tasks.find import find_task
 from interbert_jax.contract import batch_sizes
@@ -220,15 +218,10 @@ def _check_shares(s: Experiment, machine: Machine) -> None:
     check_shares_divide_batch(shares, s.train.batch_size)
 
 
-def _check_sentences(s: Experiment, _: Machine) -> None:
-  if s.task.name == "text":
-    layout = find_format(s.input.task, s.input.labels)
-    check_room(len(layout.texts), s.input.max_text_length)
-
-
-def _check_candidates(s: Experiment, _: Machine) -> None:
-  if s.task.name == "retrieval" and s.evals.retrieval_images < 1:
-    raise ConfigError("evals.retrieval_images is 0; wanted 1 or more")
+def _check_own(s: Experiment, _: Machine) -> None:
+  """The rules that the task's module has."""
+  if check := getattr(find_task(s), "check", None):
+    check(s)
 
 
 # What sections must be together. A rule is asked where all of its sections
@@ -244,6 +237,5 @@ RULES: tuple[tuple[tuple[str, ...], Callable[[Any, Machine], None]], ...] = (
   (("model", "input"), _check_model),
   (("model", "task", "input"), _check_task),
   (("input", "train"), _check_shares),
-  (("input", "task"), _check_sentences),
-  (("evals", "task"), _check_candidates),
+  (("evals", "task", "input"), _check_own),
 )

@@ -8,8 +8,9 @@ A module of a task has these functions:
   report(run, settings, parallel)             what the eval script writes
 
 `settings` are a configs.common.Experiment, `info` the facts of the data, and
-`model` is a checkpoint's configuration, where there is one. Another function,
-reported(settings), names the metrics of an evaluation by their prefix.
+`model` is a checkpoint's configuration, where there is one. A module may have
+reported(settings), the names of an evaluation's metrics by their prefix, and
+check(settings), which refuses what settings may not be together.
 """
 
 import importlib

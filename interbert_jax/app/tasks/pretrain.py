@@ -5,19 +5,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.common import Experiment
-from input_pipeline.tasks.mixture import Mixture
+from input_pipeline.batches.reader import BatchReader
 from input_pipeline.tasks.pretrain import PretrainData
 from interbert_jax.app import build as experiment
 from interbert_jax.app.eval_settings import PretrainReport
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.evaluation.evaluators import Evaluator
-from interbert_jax.evaluation.region_accuracy import RegionAccuracy
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel, is_main_process
 from interbert_jax.tasks.pretrain import PretrainTask
 
 
-def data(settings: Experiment, split: str) -> PretrainData | Mixture:
+def data(settings: Experiment, split: str) -> BatchReader:
   """The pairs of one split; training goes through all corpora."""
   training = split == settings.input.train_split
   reading = {
@@ -26,6 +25,8 @@ def data(settings: Experiment, split: str) -> PretrainData | Mixture:
     **experiment.host_options(settings),
   }
   if training and settings.input.corpora:
+    from input_pipeline.tasks.mixture import Mixture
+
     return Mixture(settings.input, **reading)
   return PretrainData(settings.input, split=split, **reading)
 
@@ -120,8 +121,10 @@ def region_accuracy(
   *,
   model: InterBertConfig,
   parallel: Parallel,
-) -> RegionAccuracy:
+) -> Evaluator:
   """Region classes with and without text, over pairs that match."""
+  from interbert_jax.evaluation.region_accuracy import RegionAccuracy
+
   matching = dataclasses.replace(settings.input, mismatch_prob=0.0)
   settings = dataclasses.replace(settings, input=matching)
   found = data(settings, split)

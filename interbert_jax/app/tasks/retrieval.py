@@ -11,6 +11,7 @@ from interbert_jax.app import build as experiment
 from interbert_jax.app.eval_settings import RetrievalReport
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
+from interbert_jax.contract.errors import ConfigError
 from interbert_jax.contract.progress import Progress
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.evaluation.retrieval import mean_metrics, protocol_parts
@@ -40,6 +41,12 @@ def task(
   )
 
 
+def check(settings: Experiment) -> None:
+  """Refuses a run that is not evaluated: retrieval is its only evaluation."""
+  if settings.evals.retrieval_images < 1:
+    raise ConfigError("evals.retrieval_images is 0; wanted 1 or more")
+
+
 def evaluators(
   settings: Experiment,
   *,
@@ -54,7 +61,7 @@ def evaluators(
     settings,
     split,
     model=task.config,
-    score=SCORES[task.loss],
+    score=task.heads,
     parallel=parallel,
     max_images=settings.evals.retrieval_images,
   )

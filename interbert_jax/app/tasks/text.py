@@ -9,6 +9,7 @@ import numpy as np
 from configs.common import Experiment
 from input_pipeline.annotations.sentence_formats import find_format
 from input_pipeline.tasks.text import SentenceData, write_predictions
+from input_pipeline.text.pack import check_room
 from interbert_jax.app import build as experiment
 from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.trained_run import TrainedRun
@@ -35,6 +36,12 @@ def task(
     model or experiment.model_config(settings.model, info),
     num_labels=info["num_labels"],
   )
+
+
+def check(settings: Experiment) -> None:
+  """Refuses a format that there is not, and slots that are too few for it."""
+  layout = find_format(settings.input.task, settings.input.labels)
+  check_room(len(layout.texts), settings.input.max_text_length)
 
 
 def with_twin(settings: Experiment, file: SentenceData) -> list[SentenceData]:
