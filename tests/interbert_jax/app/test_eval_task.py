@@ -184,7 +184,7 @@ def test_what_a_run_has_no_use_for_is_refused(vcr, vqa, mnli, tmp_path):
   run = opened(vcr, "input.objectives=('answer',)")
   with pytest.raises(ConfigError, match="was trained for answer; the leaderb"):
     evaluated(run, "test", predictions="x.csv")
-  with pytest.raises(ConfigError, match="'pretrain'; eval_pretrain.py or eval"):
+  with pytest.raises(ConfigError, match="'retrieval'; eval_retrieval.py eval"):
     evaluated(opened(write_run(tmp_path, images=2)), "val")
   with pytest.raises(ConfigError, match="'vqa', .* no choices .* have: vcr"):
     evaluated(opened(vqa), "val", scores="x.jsonl")

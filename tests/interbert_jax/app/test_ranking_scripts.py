@@ -5,9 +5,12 @@ As commands, on tiny files; what they compute is tested in test_recommendation.
 
 import csv
 import json
+import subprocess
+import sys
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.support.result_schema import read_result
 from tests.support.scripts import run_script
 from tests.support.tiny_data import make_records, write_lines, write_tiny_store
@@ -116,3 +119,19 @@ def test_a_chinese_pool(workdir):
   for k in (1, 5, 10):
     name = f"image_retrieval_recall@{k}"
     assert score[f"r{k}"] == pytest.approx(100 * found["metrics"][name])
+
+
+def test_mistaken_flags_are_named_before_a_run_is_opened():
+  words = ("--workdir=none", "--topics=t.jsonl", "--output=ranking.txt")
+  for more, message in (
+    (["--top_k=0"], "--top_k is 0; wanted 1 or more"),
+    ([], "--output is 'ranking.txt'; wanted a name that ends in .jsonl or"),
+  ):
+    done = subprocess.run(
+      [sys.executable, "recommend.py", *words, *more],
+      cwd=ROOT,
+      capture_output=True,
+      text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}")
