@@ -4,7 +4,7 @@ r"""Compares fine-tuned runs from two starts: what pretraining kept of a BERT.
       --output=runs/retention
 
 Each folder holds workdirs of configs/finetune_text.py at any depth, one for
-each task and seed, evaluated by eval_text.py. The two sets must be fine-tuned
+each task and seed, evaluated by eval_task.py. The two sets must be fine-tuned
 in the same way: they may differ in what they start from and in nothing else.
 Writes retention.json and retention.md.
 """
@@ -43,7 +43,7 @@ def read_runs(folder: pathlib.Path, split: str) -> Runs:
     if not results:
       raise ConfigError(
         f"{workdir}: has no result of {split}; make it with python "
-        f"eval_text.py --workdir={workdir} --split={split}"
+        f"eval_task.py --workdir={workdir} --split={split}"
       )
     try:
       result = json_file.read_object(results[-1])

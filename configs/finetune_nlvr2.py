@@ -5,7 +5,7 @@
       --config.input.store=data/nlvr2 \
       --config.input.annotations=data/nlvr2_annotations \
       --config.input.vocab=bert-base-uncased-vocab.txt --workdir=runs/nlvr2
-  python eval_statements.py --workdir=runs/nlvr2 --split=test1
+  python eval_task.py --workdir=runs/nlvr2 --split=test1
 
 data/nlvr2_annotations has train.json, dev.json and test1.json, a sentence a
 line. InterBERT has published neither recipe nor score; the settings are this

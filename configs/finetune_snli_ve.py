@@ -5,7 +5,7 @@
       --config.input.store=data/flickr30k \
       --config.input.annotations=data/snli_ve \
       --config.input.vocab=bert-base-uncased-vocab.txt --workdir=runs/snli_ve
-  python eval_statements.py --workdir=runs/snli_ve --split=test
+  python eval_task.py --workdir=runs/snli_ve --split=test
 
 data/snli_ve has snli_ve_train.jsonl, snli_ve_dev.jsonl and snli_ve_test.jsonl.
 InterBERT has published neither recipe nor score; the settings are this

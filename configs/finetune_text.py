@@ -5,7 +5,7 @@ r"""Fine-tunes InterBERT-base on sentences of GLUE or CLUE, without images.
       --config.init_from=runs/en/checkpoints/120000 \
       --config.input.directory=data/glue/MRPC \
       --config.input.vocab=bert-base-uncased-vocab.txt
-  python eval_text.py --workdir=runs/glue/mrpc --split=val
+  python eval_task.py --workdir=runs/glue/mrpc --split=val
 
 The argument is the task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli,
 tnews, afqmc, own. With --config.init_from=bert-base-uncased the same model

@@ -7,7 +7,7 @@
       --config.input.annotations=data/vcr1annots \
       --config.input.images=data/vcr1images \
       --config.input.vocab=bert-base-uncased-vocab.txt --workdir=runs/vcr
-  python eval_vcr.py --workdir=runs/vcr --split=val
+  python eval_task.py --workdir=runs/vcr --split=val
 
 :answer and :rationale train one of the two alone. The official recipe (README,
 code): 32 questions of each, 5 epochs at 2e-5, moving average 0.9999, 60 and 80

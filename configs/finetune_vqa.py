@@ -5,7 +5,7 @@
       --config.input.store=data/coco \
       --config.input.annotations=data/vqa2 \
       --config.input.vocab=bert-base-uncased-vocab.txt --workdir=runs/vqa
-  python eval_vqa.py --workdir=runs/vqa --split=val
+  python eval_task.py --workdir=runs/vqa --split=val
 
 data/vqa2 has the published files, unpacked. The answers are those that are best
 of nine training questions; the usual 3,129 are of train and val together: name

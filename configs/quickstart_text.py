@@ -4,7 +4,7 @@ r"""The quick start's model on sentence tasks made of the sample captions.
   python main.py --config=configs/quickstart_text.py:kinds \
       --workdir=runs/kinds \
       --config.init_from=runs/quickstart_openmoji/checkpoints/1700
-  python eval_text.py --workdir=runs/kinds --split=val
+  python eval_task.py --workdir=runs/kinds --split=val
 
 kinds (SST-2's files): are there more than two kinds of things? pairs (MRPC's):
 do two captions describe the same scene? overlap (STS-B's): which share of their

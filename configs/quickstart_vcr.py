@@ -4,7 +4,7 @@
   python main.py --config=configs/quickstart_vcr.py \
       --config.init_from=runs/quickstart_openmoji/checkpoints/1700 \
       --workdir=runs/quickstart_vcr
-  python eval_vcr.py --workdir=runs/quickstart_vcr --split=val
+  python eval_task.py --workdir=runs/quickstart_vcr --split=val
 
 Hardware: 2 CPU cores, about a minute. Expected on the validation scenes: Q->A
 0.44, QA->R 0.42, Q->AR 0.17, from random parameters 0.41, 0.28 and 0.09

@@ -4,7 +4,7 @@
   python main.py --config=configs/quickstart_vqa.py \
       --config.init_from=runs/quickstart_openmoji/checkpoints/1700 \
       --workdir=runs/quickstart_vqa
-  python eval_vqa.py --workdir=runs/quickstart_vqa --split=val
+  python eval_task.py --workdir=runs/quickstart_vqa --split=val
 
 Hardware: 2 CPU cores, about a minute. Expected on the validation scenes:
 accuracy 0.48 +- 0.01, from random parameters 0.45 +- 0.01; the most frequent

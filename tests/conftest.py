@@ -40,10 +40,8 @@ _LONGEST = (
   "test_configs",
   "test_docs",
   "test_pretrain",
-  "test_text_runs",
+  "test_eval_task",
   "test_weight_zero",
-  "test_evaluate_vcr",
-  "test_evaluate_vqa",
   "test_ranking_scripts",
   "test_interbert",
 )

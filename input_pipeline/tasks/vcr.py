@@ -132,7 +132,7 @@ class VcrData(QuestionData):
         file=self._file,
         field="answer_label",
         hint="of an unlabelled split ask rationales of every answer, as "
-        f"eval_vcr.py --leaderboard does: {', '.join(RATIONALES_OF)}",
+        f"eval_task.py --predictions does: {', '.join(RATIONALES_OF)}",
       )
 
   def _right(self, objective: str) -> np.ndarray:

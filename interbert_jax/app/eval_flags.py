@@ -1,23 +1,73 @@
-"""The flags that every eval script has."""
+"""Commands that evaluate a run: flags of the run and of a settings class."""
+
+import dataclasses
+import importlib
+import typing
+from typing import TypeVar
 
 from absl import flags
 
-from interbert_jax.app import hosts
+from interbert_jax.app import command_line, hosts
+from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.settings import Settings, types_of
 
 # They belong to the script that asks for them, so that its --help lists them.
 flags.disclaim_key_flags()
 
+S = TypeVar("S", bound=Settings)
+_DEFINE = {
+  bool: flags.DEFINE_bool,
+  int: flags.DEFINE_integer,
+  float: flags.DEFINE_float,
+  str: flags.DEFINE_string,
+  tuple: flags.DEFINE_list,
+}
 
-def define_flags() -> None:
-  define_run_flags()
-  flags.DEFINE_string("split", "test", "Of the run's annotations.")
-  flags.DEFINE_string(
-    "output", None, "JSON file; WORKDIR/eval/TASK_SPLIT_STEP.json by default."
-  )
+
+def define_flags(cls: type[Settings]) -> None:
+  """A flag for each setting; one without a default must be given."""
+  for field in dataclasses.fields(cls):
+    kind, _ = types_of(cls)[field.name]
+    about, choices = field.metadata["about"], field.metadata["choices"]
+    required = field.default is dataclasses.MISSING
+    default = None if required else field.default
+    if isinstance(default, tuple):
+      default = [str(item) for item in default]
+    if choices:
+      flags.DEFINE_enum(field.name, default, choices, about)
+    else:
+      define = _DEFINE[typing.get_origin(kind) or kind]
+      define(field.name, default, about)
+    if required:
+      flags.mark_flag_as_required(field.name)
+
+
+def chosen(cls: type[S]) -> S:
+  """The settings that the flags say.
+
+  Raises:
+    ConfigError: names the flags with values that they may not have.
+  """
+  values = {}
+  for field in dataclasses.fields(cls):
+    value = getattr(flags.FLAGS, field.name)
+    if isinstance(value, list):
+      (item, *_) = typing.get_args(types_of(cls)[field.name][0])
+      try:
+        value = tuple(item(word) for word in value)
+      except ValueError:
+        said = ",".join(map(str, value))
+        raise ConfigError(f"--{field.name}={said}: not numbers") from None
+    values[field.name] = value
+  try:
+    return cls(**values)
+  except ConfigError as error:
+    lines = str(error).splitlines()
+    raise ConfigError("\n".join(f"--{line}" for line in lines)) from None
 
 
 def define_run_flags() -> None:
-  """The run and its checkpoint alone."""
+  """The run and its checkpoint."""
   flags.DEFINE_string("workdir", None, "The run to evaluate.")
   flags.DEFINE_string(
     "checkpoint",
@@ -38,14 +88,34 @@ def define_run_flags() -> None:
   hosts.define_host_flags()
 
 
-def open_run():
-  """The `TrainedRun` that the flags name."""
+def open_run(workdir: str | None = None):
+  """The `TrainedRun` that the flags name, or one of another workdir."""
   # Imported here, so that --help and a typo are answered at once.
   from interbert_jax.app.trained_run import TrainedRun
 
   return TrainedRun(
-    flags.FLAGS.workdir,
+    workdir or flags.FLAGS.workdir,
     checkpoint=flags.FLAGS.checkpoint,
     changes=flags.FLAGS.set,
     ema=flags.FLAGS.ema,
   )
+
+
+def run_report(cls: type[Settings], module: str, function: str) -> None:
+  """Runs a command: `function(run, settings, parallel)` of a module.
+
+  The module is named, not imported, so that --help is answered at once.
+  """
+
+  def main(argv) -> None:
+    command_line.refuse_positional(argv)
+    settings = chosen(cls)
+    run = open_run()
+    from interbert_jax.parallel import make_parallel
+
+    report = getattr(importlib.import_module(module), function)
+    report(run, settings, make_parallel())
+
+  define_run_flags()
+  define_flags(cls)
+  command_line.run(main)

@@ -1,5 +1,6 @@
-"""What a model says of every example of a split, joined by example id."""
+"""What a model says of every example of a split, and metrics of it."""
 
+import copy
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
@@ -31,7 +32,7 @@ def predict_step(params, batch, *, task: PredictingTask):
 
 
 class Predictor:
-  """Outputs of all examples of a split.
+  """Outputs of all examples of a split, joined by example id.
 
   Args:
     task: of the model.
@@ -55,18 +56,29 @@ class Predictor:
       functools.partial(predict_step, task=task)
     )
 
+  def on(
+    self,
+    batches: Callable[[], Iterable[Mapping[str, np.ndarray]]],
+    num_examples: int,
+  ) -> "Predictor":
+    """The same model over another split, compiled once for both."""
+    other = copy.copy(self)
+    other._batches, other._num_examples = batches, num_examples
+    return other
+
   def run(self, params) -> np.ndarray:
     """[examples, ...] float32.
 
     Raises:
-      ConfigError: an example came never or twice, or an output is not finite.
+      ConfigError: an example came never or twice.
+      CheckpointError: an output is not finite.
     """
     ids, outputs = [], []
     for batch in self._batches():
-      found = jax.device_get(self._step(params, self._parallel.put_rows(batch)))
-      real = found["example_weight"] > 0
-      ids.append(found["example_id"][real])
-      outputs.append(found["outputs"][real])
+      rows = jax.device_get(self._step(params, self._parallel.put_rows(batch)))
+      real = rows["example_weight"] > 0
+      ids.append(rows["example_id"][real])
+      outputs.append(rows["outputs"][real])
     ids, outputs = np.concatenate(ids), np.concatenate(outputs)
     seen = np.bincount(ids, minlength=self._num_examples)
     if len(seen) != self._num_examples or (seen != 1).any():
@@ -75,14 +87,36 @@ class Predictor:
         f"example {bad} of {self._num_examples} was read {seen[bad]} times; "
         "evaluation must see each once"
       )
-    if not np.isfinite(outputs).all():
-      bad = ids[
-        int(np.argmin(np.isfinite(outputs.reshape(len(ids), -1)).all(1)))
-      ]
+    finite = np.isfinite(outputs.reshape(len(ids), -1)).all(axis=1)
+    if not finite.all():
       raise CheckpointError(
-        f"the outputs of example {bad} are not finite; the checkpoint is "
-        "damaged or training diverged"
+        f"the outputs of example {ids[np.argmin(finite)]} are not finite; the "
+        "checkpoint is damaged or training diverged"
       )
     ordered = np.empty_like(outputs)
     ordered[ids] = outputs
     return ordered
+
+
+class PredictionEvaluator:
+  """Metrics of the outputs of a split.
+
+  A task's evaluator says what the outputs are (`outputs`), what they are worth
+  (`metrics`), and how that was counted (`facts`, for the result).
+  """
+
+  def __init__(self, predictor: Predictor):
+    self._predictor = predictor
+
+  def outputs(self, params) -> Any:
+    return self._predictor.run(params)
+
+  def metrics(self, outputs) -> dict[str, float]:
+    raise NotImplementedError
+
+  def facts(self, outputs) -> dict[str, Any]:
+    """Protocol, score and intervals, as docs/result.schema.json names them."""
+    raise NotImplementedError
+
+  def run(self, params) -> dict[str, float]:
+    return self.metrics(self.outputs(params))

@@ -1,4 +1,4 @@
-"""The JSON that every eval script writes."""
+"""Intervals of metrics, and the JSON that every eval script writes."""
 
 import datetime
 import hashlib
@@ -13,6 +13,41 @@ from interbert_jax.contract import json_file
 from interbert_jax.run import environment as run_info
 
 SCHEMA = 1
+_DRAWS_AT_ONCE = 50  # bounds the memory of the bootstrap
+
+
+def mean_interval(
+  values: np.ndarray,
+  *,
+  groups: np.ndarray | None = None,
+  samples: int = 1000,
+  seed: int = 0,
+  coverage: float = 0.95,
+) -> tuple[float, float]:
+  """Bounds of the mean of values [N], by bootstrap.
+
+  Args:
+    values: [N].
+    groups: [N] which values are drawn together, such as those of an image;
+      without them each value is drawn by itself.
+    samples: how many are drawn.
+    seed: of the draws.
+    coverage: share of the samples between the bounds.
+  """
+  values = np.asarray(values, np.float64)
+  sums, counts = values, np.ones(len(values))
+  if groups is not None:
+    _, group = np.unique(groups, return_inverse=True)
+    sums, counts = np.bincount(group, values), np.bincount(group)
+  rng = np.random.default_rng(seed)
+  means = []
+  for start in range(0, samples, _DRAWS_AT_ONCE):
+    shape = min(_DRAWS_AT_ONCE, samples - start), len(sums)
+    drawn = rng.integers(len(sums), size=shape)
+    means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
+  tail = (1 - coverage) / 2
+  low, high = np.quantile(np.concatenate(means), (tail, 1 - tail))
+  return float(low), float(high)
 
 
 def params_fingerprint(params) -> str:

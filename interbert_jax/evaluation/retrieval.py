@@ -14,7 +14,7 @@ from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import Parallel
 from interbert_jax.ranking import retrieval_metrics
 from interbert_jax.ranking.pair_scorer import PairScorer
-from interbert_jax.ranking.score_tiles import ScoreTiles
+from interbert_jax.ranking.score_tiles import MatrixTiles
 
 
 class RetrievalEvaluator:
@@ -76,7 +76,7 @@ class RetrievalEvaluator:
     params,
     part: tuple[int, int] | None = None,
     *,
-    tiles: ScoreTiles | None = None,
+    tiles: MatrixTiles | None = None,
     advance: Callable[[int], None] = lambda pairs: None,
   ) -> np.ndarray:
     """[T, I] float32 score of every text with every image of a part."""

@@ -4,14 +4,15 @@ Dimensions: N statements, C labels.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from interbert_jax.evaluation import bootstrap
-from interbert_jax.evaluation.predictions import Predictor
+from interbert_jax.evaluation.predictions import PredictionEvaluator, Predictor
+from interbert_jax.evaluation.results import mean_interval
 
 
-class StatementEvaluator:
+class StatementEvaluator(PredictionEvaluator):
   """Metrics of a labelled split.
 
   Args:
@@ -28,29 +29,28 @@ class StatementEvaluator:
     labels: np.ndarray,
     groups: Sequence[str],
   ):
-    self._predictor = predictor
+    super().__init__(predictor)
     self._labels = labels
     _, self._group_N = np.unique(groups, return_inverse=True)
 
-  def logits(self, params) -> np.ndarray:
-    return self._predictor.run(params)
-
-  def hits(self, logits_NC: np.ndarray) -> np.ndarray:
+  def _hits(self, logits_NC: np.ndarray) -> np.ndarray:
     """[N] whether the label's logit is the first of the highest."""
     return logits_NC.argmax(axis=1) == self._labels
 
   def metrics(self, logits_NC: np.ndarray) -> dict[str, float]:
-    hit_N = self.hits(logits_NC)
-    found = {"accuracy": float(hit_N.mean())}
+    hit_N = self._hits(logits_NC)
+    metrics = {"accuracy": float(hit_N.mean())}
     if self._group_N.max() + 1 < len(hit_N):
       # A sentence counts when all of its statements are right.
       wrong = np.bincount(self._group_N, ~hit_N)
-      found["consistency"] = float((wrong == 0).mean())
-    return found
+      metrics["consistency"] = float((wrong == 0).mean())
+    return metrics
 
-  def interval(self, logits_NC: np.ndarray) -> tuple[float, float]:
-    """95 % of the accuracy, by bootstrap over sentences."""
-    return bootstrap.mean_interval(self.hits(logits_NC), groups=self._group_N)
-
-  def run(self, params) -> dict[str, float]:
-    return self.metrics(self.logits(params))
+  def facts(self, logits_NC: np.ndarray) -> dict[str, Any]:
+    interval = mean_interval(self._hits(logits_NC), groups=self._group_N)
+    return {
+      "protocol": f"one of {logits_NC.shape[1]} labels",
+      "score": "highest label logit",
+      "intervals_95": {"accuracy": interval},
+      "interval_unit": "sentence",
+    }

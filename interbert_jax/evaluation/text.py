@@ -1,120 +1,121 @@
-"""Answers of a split of texts, joined by id, and their official metrics.
+"""The official metrics of sentence tasks.
 
-Dimensions: B examples of a batch, N of the split, O outputs of the head.
+Where a metric is undefined it is 0: Matthews' correlation of a constant
+prediction, F1 without a positive, a correlation with a constant. 0 is what
+each of them is of a guess that knows nothing, and a run that begins with a
+constant prediction goes on.
+
+Dimensions: N examples of the split, O outputs of the head.
 """
 
-import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 
-from interbert_jax.evaluation.text_metrics import text_metrics
-from interbert_jax.parallel import Parallel
+from interbert_jax.evaluation.predictions import PredictionEvaluator, Predictor
 from interbert_jax.tasks import losses
-from interbert_jax.tasks.text import TextTask
 
 
-def answer_step(
-  params, batch: Mapping[str, jax.Array], *, task: TextTask
-) -> dict[str, jax.Array]:
-  """The head's outputs [B, O] and the loss [B] of every example."""
-  inputs = task.prepare(batch, jax.random.key(0), train=False)
-  outputs_BO = task.outputs(params, inputs)
-
-  def loss_of(output_O, label):
-    one = np.ones(())
-    if task.is_regression:
-      return losses.squared_error(output_O, label[None], one)[0]
-    return losses.cross_entropy(output_O, label, one)[0]
-
-  return {
-    "outputs": outputs_BO,
-    "loss": jax.vmap(loss_of)(outputs_BO, batch["label"]),
-    **{key: batch[key] for key in ("label", "example_id", "example_weight")},
-  }
+def accuracy(predicted_N: np.ndarray, labels_N: np.ndarray) -> float:
+  """Share of equal classes."""
+  return float(np.mean(predicted_N == labels_N))
 
 
-def compile_answers(task: TextTask, parallel: Parallel) -> Callable:
-  """`answer_step(params, batch)` for evaluators of several files."""
-  return parallel.compile_eval(functools.partial(answer_step, task=task))
+def f1(predicted_N: np.ndarray, labels_N: np.ndarray) -> float:
+  """Of class 1, as GLUE has it of MRPC and QQP."""
+  both = np.sum((predicted_N == 1) & (labels_N == 1))
+  either = np.sum(predicted_N == 1) + np.sum(labels_N == 1)
+  return float(2 * both / either) if either else 0.0
 
 
-class TextEvaluator:
-  """The official metrics of a task over a split, each example once.
+def matthews(predicted_N: np.ndarray, labels_N: np.ndarray) -> float:
+  """Matthews' correlation: Pearson's of the two columns of classes 0 and 1."""
+  return pearson(predicted_N, labels_N)
+
+
+def pearson(x_N: np.ndarray, y_N: np.ndarray) -> float:
+  x_N, y_N = (np.asarray(v, np.float64) for v in (x_N, y_N))
+  if np.ptp(x_N) == 0 or np.ptp(y_N) == 0:
+    return 0.0
+  x_N, y_N = x_N - x_N.mean(), y_N - y_N.mean()
+  return float(x_N @ y_N / np.sqrt((x_N @ x_N) * (y_N @ y_N)))
+
+
+def ranks(values_N: np.ndarray) -> np.ndarray:
+  """[N] ranks from 1 on; equal values share the mean of theirs."""
+  _, place_N, count_U = np.unique(
+    values_N, return_inverse=True, return_counts=True
+  )
+  last_U = np.cumsum(count_U)
+  return (last_U - (count_U - 1) / 2)[place_N]
+
+
+def spearman(x_N: np.ndarray, y_N: np.ndarray) -> float:
+  """Pearson's correlation of the ranks."""
+  return pearson(ranks(x_N), ranks(y_N))
+
+
+METRICS = {
+  "accuracy": accuracy,
+  "f1": f1,
+  "matthews": matthews,
+  "pearson": pearson,
+  "spearman": spearman,
+}
+
+
+def text_metrics(
+  predicted_N: np.ndarray, labels_N: np.ndarray, names: Sequence[str]
+) -> dict[str, float]:
+  """The named metrics, and their mean as "score"."""
+  metrics = {name: METRICS[name](predicted_N, labels_N) for name in names}
+  return {**metrics, "score": float(np.mean(list(metrics.values())))}
+
+
+class TextEvaluator(PredictionEvaluator):
+  """The official metrics of a task over a split.
 
   Args:
-    task: the task.
-    metrics: names of text_metrics.METRICS.
-    num_examples: N.
-    parallel: the devices.
-    batches: called for each run; yields padded batches of this process.
-    step: from `compile_answers`, where several files share it.
+    predictor: gives the outputs of the head [N, O].
+    names: of METRICS.
+    labels: [N] classes, or numbers of a regression; None where nobody knows.
+    is_regression: whether the answer is a number.
   """
 
   def __init__(
     self,
     *,
-    task: TextTask,
-    metrics: Sequence[str],
-    num_examples: int,
-    parallel: Parallel,
-    batches: Callable[[], Iterable[Mapping[str, np.ndarray]]],
-    step: Callable | None = None,
+    predictor: Predictor,
+    names: Sequence[str],
+    labels: np.ndarray | None,
+    is_regression: bool,
   ):
-    self._task = task
-    self._metrics = tuple(metrics)
-    self._num_examples = num_examples
-    self._parallel = parallel
-    self._batches = batches
-    self._step = step or compile_answers(task, parallel)
+    super().__init__(predictor)
+    self._names = tuple(names)
+    self._labels = labels
+    self._is_regression = is_regression
 
-  def _joined(self, params) -> dict[str, np.ndarray]:
-    """Every array of the step by example id, [N, ...]."""
-    found: dict[str, np.ndarray] = {}
-    seen_N = np.zeros(self._num_examples, int)
-    for batch in self._batches():
-      rows = jax.device_get(self._step(params, self._parallel.put_rows(batch)))
-      real_B = rows.pop("example_weight") > 0
-      id_N = rows.pop("example_id")[real_B]
-      np.add.at(seen_N, id_N, 1)
-      for key, value in rows.items():
-        whole = found.setdefault(
-          key,
-          np.zeros((self._num_examples, *value.shape[1:]), value.dtype),
-        )
-        whole[id_N] = value[real_B]
-    if not np.all(seen_N == 1):
-      example = int(np.argmax(seen_N != 1))
-      raise ValueError(
-        f"example {example} came {seen_N[example]} times; an evaluation must "
-        "see every example once"
-      )
-    return found
-
-  def _answers(self, outputs_NO: np.ndarray) -> np.ndarray:
-    if self._task.is_regression:
+  def answers(self, outputs_NO: np.ndarray) -> np.ndarray:
+    """[N] classes or numbers."""
+    if self._is_regression:
       return outputs_NO[:, 0]
-    # A NaN must not become a class.
-    finite_N = np.all(np.isfinite(outputs_NO), axis=1)
-    return np.where(finite_N, np.argmax(outputs_NO, axis=1), np.nan)
+    return np.argmax(outputs_NO, axis=1)
 
-  def predict(self, params) -> np.ndarray:
-    """[N] classes or numbers, in the order of example ids."""
-    answers_N = self._answers(self._joined(params)["outputs"])
-    if not np.all(np.isfinite(answers_N)):
-      raise ValueError(
-        "the model gives no finite output for example "
-        f"{int(np.argmin(np.isfinite(answers_N)))}"
-      )
-    return answers_N if self._task.is_regression else answers_N.astype(int)
+  def _losses(self, outputs_NO: np.ndarray) -> np.ndarray:
+    """[N] float32, as training counts them."""
 
-  def run(self, params) -> dict[str, float]:
+    def loss_of(output_O, label):
+      one = np.ones(())
+      if self._is_regression:
+        return losses.squared_error(output_O, label[None], one)[0]
+      return losses.cross_entropy(output_O, label, one)[0]
+
+    return jax.device_get(jax.vmap(loss_of)(outputs_NO, self._labels))
+
+  def metrics(self, outputs_NO: np.ndarray) -> dict[str, float]:
     """The mean loss, the metrics, and the mean of those as "score"."""
-    found = self._joined(params)
     return {
-      "loss": float(np.mean(found["loss"], dtype=np.float64)),
-      **text_metrics(
-        self._answers(found["outputs"]), found["label"], self._metrics
-      ),
+      "loss": float(np.mean(self._losses(outputs_NO), dtype=np.float64)),
+      **text_metrics(self.answers(outputs_NO), self._labels, self._names),
     }

@@ -17,7 +17,7 @@ import numpy as np
 
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.contract.files import write_text
-from interbert_jax.evaluation.vcr_metrics import probabilities
+from interbert_jax.evaluation.vcr import probabilities
 
 GROUPS = ("answer", *(f"rationale_conditioned_on_a{i}" for i in range(4)))
 HEADER = ("annot_id", *(f"{group}_{i}" for group in GROUPS for i in range(4)))

@@ -1,17 +1,18 @@
-"""Official accuracy of VQA, in training and from eval_vqa.py alike.
+"""Official accuracy of VQA.
 
 Dimensions: N questions, K answers that people gave to a question.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from interbert_jax.evaluation import bootstrap
-from interbert_jax.evaluation.predictions import Predictor
+from interbert_jax.evaluation.predictions import PredictionEvaluator, Predictor
+from interbert_jax.evaluation.results import mean_interval
 
 
-class VqaEvaluator:
+class VqaEvaluator(PredictionEvaluator):
   """Accuracy over a split, and over its kinds of answers.
 
   Args:
@@ -31,15 +32,15 @@ class VqaEvaluator:
     answer_types: Sequence[str | None],
     image_of_question: np.ndarray,
   ):
-    self._predictor = predictor
+    super().__init__(predictor)
     self._answer_ids = answer_ids
     self._answer_accuracy = answer_accuracy
     self._answer_types = np.array(answer_types, dtype=object)
     self._image_of_question = image_of_question
 
-  def answers(self, params) -> np.ndarray:
+  def outputs(self, params) -> np.ndarray:
     """[N] numbers of the best answers."""
-    return self._predictor.run(params)[:, 0].astype(np.int64)
+    return super().outputs(params)[:, 0].astype(np.int64)
 
   def accuracies(self, answers_N: np.ndarray) -> np.ndarray:
     """[N] official accuracy of each question."""
@@ -48,17 +49,19 @@ class VqaEvaluator:
 
   def metrics(self, answers_N: np.ndarray) -> dict[str, float]:
     values_N = self.accuracies(answers_N)
-    found = {"accuracy": float(values_N.mean())}
+    metrics = {"accuracy": float(values_N.mean())}
     for kind in sorted(set(self._answer_types)):
       here_N = self._answer_types == kind
-      found[f"accuracy_{kind}"] = float(values_N[here_N].mean())
-    return found
+      metrics[f"accuracy_{kind}"] = float(values_N[here_N].mean())
+    return metrics
 
-  def interval(self, answers_N: np.ndarray) -> tuple[float, float]:
-    """95 % of the accuracy, by bootstrap over images."""
-    return bootstrap.mean_interval(
+  def facts(self, answers_N: np.ndarray) -> dict[str, Any]:
+    interval = mean_interval(
       self.accuracies(answers_N), groups=self._image_of_question
     )
-
-  def run(self, params) -> dict[str, float]:
-    return self.metrics(self.answers(params))
+    return {
+      "protocol": "one of the answers; each person left out in turn",
+      "score": "highest answer logit",
+      "intervals_95": {"accuracy": interval},
+      "interval_unit": "image",
+    }

@@ -8,14 +8,11 @@ Dimensions: Q queries, C candidates of a query, K places of a list, R relevant
 items of a query, E feature width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from interbert_jax.contract.errors import ConfigError
-
-TIE_POLICY = "by ascending item id"
 CUTS = (1, 5, 10, 20)
 
 
@@ -33,35 +30,20 @@ class RankedQuery(NamedTuple):
   pool: int
 
 
-def id_ranks(item_ids: Sequence[str]) -> np.ndarray:
-  """[C] int64 place of each id in their order by code points: breaks ties."""
-  order = sorted(range(len(item_ids)), key=item_ids.__getitem__)
-  ranks_C = np.empty(len(item_ids), np.int64)
-  ranks_C[order] = np.arange(len(item_ids))
-  return ranks_C
-
-
-def rank_items(
-  scores_C: np.ndarray, id_rank_C: np.ndarray, k: int | None = None
-) -> np.ndarray:
-  """The first k candidates by falling score, equal scores by id.
-
-  Raises:
-    ConfigError: for scores that are not finite.
-  """
-  if not np.isfinite(scores_C).all():
-    bad = int((~np.isfinite(scores_C)).sum())
-    raise ConfigError(
-      f"{bad} of {scores_C.size} scores are not finite; the checkpoint is "
-      "damaged or training diverged"
+def ranked_queries(
+  lists: Sequence[Sequence[str]],
+  relevance: Sequence[Mapping[str, float]],
+  pools: Sequence[int],
+) -> list[RankedQuery]:
+  """Lists of items, looked up in the relevance of each query's items."""
+  return [
+    RankedQuery(
+      np.array([relevant.get(item, 0.0) for item in items]),
+      np.array([*relevant.values()], np.float64),
+      pool,
     )
-  chosen = np.arange(len(scores_C))
-  if k is not None and k < len(scores_C):
-    # All that tie with the last place stay in, for their ids to decide.
-    last = np.partition(scores_C, -k)[-k]
-    chosen = np.flatnonzero(scores_C >= last)
-  order = np.lexsort((id_rank_C[chosen], -scores_C[chosen]))
-  return chosen[order][:k]
+    for items, relevant, pool in zip(lists, relevance, pools, strict=True)
+  ]
 
 
 def _gains(relevance: np.ndarray, graded: bool) -> np.ndarray:

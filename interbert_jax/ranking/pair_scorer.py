@@ -2,16 +2,18 @@
 
 The plain way pads every pair to the largest shape and passes it through the
 whole model. Here regions are embedded once per image; texts and images go in
-groups of like length (length_buckets.py); and the model computes nothing that
-the score does not read (interbert.py). bench/bench_retrieval.py measures what
-that saves.
+groups of like length (`length_buckets`); and the model computes nothing that
+the score does not read (model/interbert.py). bench/bench_retrieval.py measures
+what that saves.
 
 Dimensions: T texts, I images; c texts and i images of a step, P = c * i pairs;
-L text slots, R region slots, D hidden.
+L text slots, R region slots, D hidden; N items of unequal length, U distinct
+lengths.
 """
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +22,7 @@ import numpy as np
 from interbert_jax.model.inputs import image_input, text_input
 from interbert_jax.model.interbert import Embedded, InterBert
 from interbert_jax.parallel import Parallel
-from interbert_jax.ranking.length_buckets import Bucket, length_buckets
-from interbert_jax.ranking.score_tiles import ScoreTiles, Tile
+from interbert_jax.ranking.score_tiles import MatrixPart, MatrixTiles
 from interbert_jax.tasks.retrieval import pair_score
 
 # Images whose embeddings are held at once, and pairs between two saves.
@@ -32,6 +33,51 @@ _PAIRS_PER_SHAPE = 20_000
 _MAX_BUCKETS = 4
 
 _IMAGE_KEYS = ("region_features", "region_boxes", "image_size", "num_regions")
+
+
+class Bucket(NamedTuple):
+  """Items, by number, and the length that all of them fit."""
+
+  items: np.ndarray
+  length: int
+
+
+def length_buckets(lengths_N: np.ndarray, max_buckets: int) -> list[Bucket]:
+  """At most max_buckets groups with the least padding in all.
+
+  Exact, by dynamic programming over the distinct lengths. Items of a bucket
+  are in the order of their numbers; a length of 0 counts as 1.
+  """
+  lengths_N = np.maximum(lengths_N, 1)
+  lengths_U, counts_U = np.unique(lengths_N, return_counts=True)
+  below_U = np.concatenate([[0], np.cumsum(counts_U)])
+  # slots[k, u]: least slots of the u shortest lengths in k buckets.
+  U = len(lengths_U)
+  K = min(max_buckets, U)
+  slots = np.full((K + 1, U + 1), np.inf)
+  slots[0, 0] = 0
+  cut = np.zeros((K + 1, U + 1), int)
+  for k in range(1, K + 1):
+    for u in range(1, U + 1):
+      ways = slots[k - 1, :u] + (below_U[u] - below_U[:u]) * lengths_U[u - 1]
+      cut[k, u] = np.argmin(ways)
+      slots[k, u] = ways[cut[k, u]]
+  k, u = int(np.argmin(slots[:, U])), U
+  edges = [U]
+  while k:
+    u = cut[k, u]
+    k -= 1
+    edges.append(u)
+  edges.reverse()
+  return [
+    Bucket(
+      np.flatnonzero(
+        (lengths_N >= lengths_U[a]) & (lengths_N <= lengths_U[b - 1])
+      ),
+      int(lengths_U[b - 1]),
+    )
+    for a, b in zip(edges[:-1], edges[1:], strict=True)
+  ]
 
 
 def embed_images(params, images: Mapping[str, jax.Array], *, model):
@@ -126,7 +172,7 @@ class PairScorer:
     *,
     text_rows: np.ndarray | None = None,
     image_rows: np.ndarray | None = None,
-    tiles: ScoreTiles | None = None,
+    tiles: MatrixTiles | None = None,
     advance: Callable[[int], None] = lambda pairs: None,
   ) -> np.ndarray:
     """[T, I] float32.
@@ -143,13 +189,13 @@ class PairScorer:
     if image_rows is None:
       image_rows = np.arange(len(images["num_regions"]))
     out = np.full((len(text_rows), len(image_rows)), np.nan, np.float32)
-    waiting: list[tuple[Tile, list]] = []
+    waiting: list[tuple[MatrixPart, list]] = []
 
-    def finish(tile: Tile, parts: list):
+    def finish(tile: MatrixPart, parts: list):
       found = np.concatenate(jax.device_get(parts))
       put(tile, found[: len(tile.texts), : len(tile.images)])
 
-    def put(tile: Tile, found: np.ndarray):
+    def put(tile: MatrixPart, found: np.ndarray):
       out[np.ix_(tile.texts, tile.images)] = found
       if tiles:
         tiles.write(tile, found)
@@ -180,7 +226,7 @@ class PairScorer:
     images: Mapping[str, np.ndarray],
     text_rows: np.ndarray,
     image_rows: np.ndarray,
-  ) -> Iterator[tuple[Callable, list[Tile]]]:
+  ) -> Iterator[tuple[Callable, list[MatrixPart]]]:
     """Of each block of images: what embeds it, once, and its tiles."""
     shapes = len(text_rows) * len(image_rows) / _PAIRS_PER_SHAPE
     most = int(np.clip(shapes**0.5, 1, _MAX_BUCKETS))
@@ -210,13 +256,15 @@ class PairScorer:
         yield (
           embed,
           [
-            Tile(texts, group, length, _steps(texts, c))
+            MatrixPart(texts, group, length, _steps(texts, c))
             for items, length in by_text
             for texts in _groups(items, texts_per_tile)
           ],
         )
 
-  def _start(self, params, regions, tile: Tile, text_rows: np.ndarray) -> list:
+  def _start(
+    self, params, regions, tile: MatrixPart, text_rows: np.ndarray
+  ) -> list:
     """Sends the steps of a tile to the devices."""
     parts = []
     for texts in tile.steps:

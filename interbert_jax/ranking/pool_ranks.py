@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from interbert_jax.contract.errors import ConfigError
+from interbert_jax.ranking.best_items import TopItems
 from interbert_jax.ranking.retrieval_metrics import Ranks, rank_queries
-from interbert_jax.ranking.top_items import TopItems
 
 # Each call goes through all (images, their scores [T, N]).
 Tiles = Callable[[], Iterable[tuple[range, np.ndarray]]]

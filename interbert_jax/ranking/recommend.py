@@ -15,9 +15,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.ranking.metrics import id_ranks
-from interbert_jax.ranking.tiles import ItemTiles
-from interbert_jax.ranking.top_items import TopItems
+from interbert_jax.ranking.best_items import TopItems, id_ranks
+from interbert_jax.ranking.score_tiles import CatalogueTiles
 
 MATCH, EXAMPLES, TITLE = "match", "examples", "title"
 
@@ -67,7 +66,7 @@ def part_weights(
   return weights_HT / total_T
 
 
-def _scales(tiles: ItemTiles) -> tuple[np.ndarray, np.ndarray]:
+def _scales(tiles: CatalogueTiles) -> tuple[np.ndarray, np.ndarray]:
   """[H, T, 1] mean and deviation of every channel over the catalogue."""
   count, total, square, shift_HT1 = 0, 0.0, 0.0, None
   for items, scores_HTN in tiles.all():
@@ -106,7 +105,7 @@ def combine(
 
 
 def rank_tiles(
-  tiles: ItemTiles,
+  tiles: CatalogueTiles,
   item_ids: Sequence[str],
   *,
   weights_HT: np.ndarray,

@@ -7,7 +7,7 @@ random order; the optimistic and pessimistic values are reported beside it.
 Dimensions: Q queries, C candidates.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,6 +85,18 @@ def recall_metrics(ranks: Ranks, prefix: str) -> dict[str, float]:
   # Half ranks go down, as everywhere in the field.
   out[f"{prefix}_median_rank"] = float(np.floor(np.median(expected_Q))) + 1
   return out
+
+
+def recall_line(metrics: Mapping[str, float], prefix: str) -> str:
+  """The recalls of one direction for people, in percent."""
+  titles = {
+    "image_retrieval": "text -> image",
+    "text_retrieval": "image -> text",
+  }
+  recalls = (
+    f"R@{k} {100 * metrics[f'{prefix}_recall@{k}']:.1f}" for k in RECALLS
+  )
+  return f"{titles[prefix]}  {'  '.join(recalls)}"
 
 
 def both_directions(

@@ -1,22 +1,24 @@
 """The commands of docs/recommendation.md: files and flags that there are."""
 
+import dataclasses
 import json
 import re
 import shlex
 
 import pytest
 
+from interbert_jax.app.ranking import settings
 from tests.conftest import ROOT
 from tools.sample_data import shapes
 from tools.sample_data.topics import add_ranking_files
 
 TEXT = (ROOT / "docs" / "recommendation.md").read_text("utf-8")
-SCRIPTS = (
-  "recommend.py",
-  "eval_recommendation.py",
-  "interbert_jax/app/ranking/eval_kdd.py",
-  "interbert_jax/app/ranking/eval_chinese_clip.py",
-)
+SCRIPTS = {
+  "recommend.py": settings.RecommendSettings,
+  "eval_recommendation.py": settings.JudgeSettings,
+  "interbert_jax.app.ranking.eval_kdd": settings.KddSettings,
+  "interbert_jax.app.ranking.eval_chinese_clip": settings.PoolSettings,
+}
 
 
 def commands() -> list[list[str]]:
@@ -29,12 +31,11 @@ def commands() -> list[list[str]]:
 
 
 def flags_of(script: str) -> set[str]:
-  if not script.endswith(".py"):
-    script = script.replace(".", "/") + ".py"
-  source = (ROOT / script).read_text() + (
-    ROOT / "interbert_jax/app/eval_flags.py"
-  ).read_text()
-  return set(re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', source))
+  of_runs = (ROOT / "interbert_jax/app/eval_flags.py").read_text()
+  return {
+    *re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', of_runs),
+    *(field.name for field in dataclasses.fields(SCRIPTS[script])),
+  }
 
 
 def test_every_flag_is_known():

@@ -12,7 +12,7 @@ import pytest
 
 from configs import finetune_nlvr2, finetune_text, finetune_vcr, finetune_vqa
 from tests.conftest import ROOT
-from tests.interbert_jax.app.test_text_runs import write_mnli
+from tests.interbert_jax.app.test_eval_task import write_mnli
 from tests.interbert_jax.tasks.test_statements import PAIRS, nlvr2_line
 from tests.support.pod import environment, finish, start_pod
 from tests.support.random_run import save_random_run, set_tiny
@@ -85,13 +85,8 @@ def write_runs(root):
       f"--answers={root / 'answers.json'}",
     ],
     **{
-      name: [f"eval_{script}.py", f"--workdir={root / name}", f"--split={s}"]
-      for name, script, s in (
-        ("vcr", "vcr", "val"),
-        ("vqa", "vqa", "val"),
-        ("nlvr2", "statements", "dev"),
-        ("mnli", "text", "val"),
-      )
+      name: ["eval_task.py", f"--workdir={root / name}"]
+      for name in ("vcr", "vqa", "nlvr2", "mnli")
     },
   }
 

@@ -59,7 +59,7 @@ ROWS = [
   running(
     "L3",
     "config.json: not found; --workdir must name a run",
-    "eval_vqa.py",
+    "eval_task.py",
     "--workdir={root}",
     also="{root}/config.json",
   ),

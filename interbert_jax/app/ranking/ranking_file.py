@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.reader import id_of
 from interbert_jax.contract import json_file
-from interbert_jax.contract.errors import ConfigError, DataError
+from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import write_text
 
 _COLUMNS = ("topic_id", "rank", "item_id", "score")
-FORMATS = (".jsonl", ".csv")
 
 
 class RankedTopic(NamedTuple):
@@ -29,13 +28,6 @@ class RankedTopic(NamedTuple):
   excluded: tuple[str, ...] = ()
 
 
-def check_output(path: pathlib.Path) -> None:
-  if path.suffix not in FORMATS:
-    raise ConfigError(
-      f"--output={path}: wanted a name that ends in {' or '.join(FORMATS)}"
-    )
-
-
 def about_path(path: pathlib.Path) -> pathlib.Path:
   """What made a ranking stands beside it."""
   return path.with_suffix(".about.json")
@@ -45,7 +37,6 @@ def write_ranking(
   path: pathlib.Path, topics: Sequence[RankedTopic], about: Mapping[str, Any]
 ) -> None:
   """Writes the file and, beside it, what it was made with."""
-  check_output(path)
   if path.suffix == ".csv":
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

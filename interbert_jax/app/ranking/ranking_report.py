@@ -1,21 +1,33 @@
 """What a ranking of topics is worth: metrics, intervals, baselines beside."""
 
+import pathlib
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from input_pipeline.catalogues.relevance_log import Relevance, count_items
+from input_pipeline.catalogues.catalogue import Catalogue
+from input_pipeline.catalogues.item_list import read_items
+from input_pipeline.catalogues.relevance_log import (
+  Relevance,
+  count_items,
+  read_relevance,
+)
+from interbert_jax.app.ranking import ranking_file
 from interbert_jax.app.ranking.ranking_file import RankedTopic
+from interbert_jax.app.ranking.settings import JudgeSettings
 from interbert_jax.contract.errors import ConfigError, DataError
-from interbert_jax.evaluation.bootstrap import mean_interval
+from interbert_jax.evaluation.results import mean_interval, write_result
 from interbert_jax.ranking.baselines import popular_list, random_metrics
+from interbert_jax.ranking.best_items import TIE_POLICY
 from interbert_jax.ranking.metrics import (
   RankedQuery,
   counts,
   coverage,
   mean_diversity,
   per_query,
+  ranked_queries,
 )
 
 
@@ -82,17 +94,11 @@ def queries_of(
   judged: Judged, lists: Sequence[Sequence[str]]
 ) -> list[RankedQuery]:
   """Each topic's list, looked up."""
-  found = []
-  for topic, items in zip(judged.topics, lists, strict=True):
-    right = judged.relevance[topic.topic_id]
-    found.append(
-      RankedQuery(
-        np.array([right.get(item, 0.0) for item in items]),
-        np.array([*right.values()], np.float64),
-        len(judged.items) - len(topic.excluded),
-      )
-    )
-  return found
+  return ranked_queries(
+    lists,
+    [judged.relevance[topic.topic_id] for topic in judged.topics],
+    [len(judged.items) - len(topic.excluded) for topic in judged.topics],
+  )
 
 
 def popularity_lists(
@@ -185,3 +191,104 @@ def report(
     "n_relevant_outside": judged.outside,
     "n_relevant_excluded": judged.excluded,
   }
+
+
+def evaluate_ranking(settings: JudgeSettings) -> None:
+  """Judges the ranking of a file and writes the result."""
+  began = time.monotonic()
+  path = pathlib.Path(settings.ranking)
+  topics = ranking_file.read_ranking(path)
+  about = ranking_file.read_about(path)
+  cuts = sorted(set(settings.cuts))
+  items, store = settings.items, settings.store
+  if not (items or store):
+    items, store = about.get("items", ""), about.get("store", "")
+  else:
+    store = store or about.get("store", "")
+  if not (items or store):
+    raise ConfigError(
+      f"{path}: nothing beside it says what was ranked; wanted --items=FILE or "
+      "--store=DIR"
+    )
+  catalogue = None
+  if store and settings.diversity:
+    catalogue = Catalogue(
+      store, max_regions=about.get("max_regions", 36), items=items
+    )
+    item_ids = catalogue.item_ids
+  elif items:
+    item_ids = tuple(item.item_id for item in read_items(items))
+  else:
+    item_ids = Catalogue(store, max_regions=1).item_ids
+  judged = judge(
+    topics,
+    read_relevance(
+      settings.relevance, kind=settings.log, min_clicks=settings.min_clicks
+    ),
+    item_ids,
+    ranking=path,
+    log=settings.relevance,
+  )
+  vectors = None
+  if catalogue is not None:
+    listed = sorted({i for t in topics for i in t.item_ids[: max(cuts)]})
+    vectors = dict(zip(listed, catalogue.mean_features(listed), strict=True))
+  history = None
+  if settings.popularity:
+    history = read_relevance(settings.popularity, kind="clicks")
+  result = report(
+    judged,
+    cuts=cuts,
+    history=history,
+    vectors=vectors,
+    samples=settings.bootstrap,
+    seed=settings.seed,
+  )
+  output = write_result(
+    settings.output or path.with_suffix(".metrics.json"),
+    task="recommendation",
+    split=settings.split,
+    dataset=pathlib.Path(settings.relevance).stem,
+    step=about.get("step"),
+    pretrained=about.get("pretrained"),
+    model="interbert",
+    language=about.get("language"),
+    checkpoint_fingerprint=about.get("checkpoint_fingerprint"),
+    protocol="topics, all items of the catalogue",
+    tie_policy=TIE_POLICY,
+    relevance_kind=settings.log,
+    popularity=settings.popularity or "relevance of the other topics",
+    bootstrap_samples=settings.bootstrap,
+    seconds=round(time.monotonic() - began, 2),
+    ranking=about,
+    **result,
+  )
+  print(_table(result, cuts))
+  print(output)
+
+
+def _table(result: Mapping[str, Any], cuts: Sequence[int]) -> str:
+  """The ranking beside the two orders without a model, in percent."""
+  rows = [("", "ranking", "95 % interval", "random", "popular")]
+  for name in ("ndcg", "recall", "hit", "map", "mrr"):
+    for k in cuts:
+      key = f"{name}@{k}"
+      low, high = result["intervals_95"].get(key, (None, None))
+      rows.append(
+        (
+          key,
+          f"{100 * result['metrics'][key]:.1f}",
+          "" if low is None else f"{100 * low:.1f} to {100 * high:.1f}",
+          f"{100 * result['baselines']['random'][key]:.1f}",
+          f"{100 * result['baselines']['popularity'][key]:.1f}",
+        )
+      )
+  lines = [
+    f"{result['n_queries']} topics of {result['relevant_per_query']:.1f} "
+    f"relevant items, {result['n_items']:,} items; {result['n_skipped']} "
+    "topics without any are left out"
+  ]
+  lines += [
+    f"{row[0]:<10}" + "".join(f"{cell:>15}" for cell in row[1:]) for row in rows
+  ]
+  return "\n".join(lines)

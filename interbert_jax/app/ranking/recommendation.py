@@ -1,8 +1,7 @@
 """Scores and ranks the items of a catalogue for topics."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,19 +12,24 @@ from input_pipeline.catalogues.catalogue import (
 )
 from input_pipeline.catalogues.title_match import TitleMatch
 from input_pipeline.catalogues.topics import Topic, read_topics, topics_sha256
-from interbert_jax.app.ranking import scoring
-from interbert_jax.app.ranking.ranking_file import RankedTopic
+from interbert_jax.app.ranking.ranking_file import RankedTopic, write_ranking
+from interbert_jax.app.ranking.scoring import (
+  CatalogueScores,
+  Channel,
+  Texts,
+  score_name,
+)
+from interbert_jax.app.ranking.settings import RecommendSettings
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.parallel import Parallel
+from interbert_jax.ranking.best_items import TIE_POLICY
 from interbert_jax.ranking.recommend import (
   EXAMPLES,
-  MATCH,
   TITLE,
   part_weights,
   rank_tiles,
 )
-from interbert_jax.ranking.tiles import ItemTiles
 
 
 class ExampleSimilarity:
@@ -51,131 +55,117 @@ class ExampleSimilarity:
     return (self._topics_TE @ vectors_NE.T).astype(np.float32)
 
 
-class Recommender:
-  """The topics of a file over a catalogue, for one checkpoint.
-
-  Args:
-    topics: file of topics.
-    catalogue: the items.
-    directory: of the tiles of scores; tile_items items a tile.
-    restart: throws away scores of other facts.
-  """
+class Recommender(CatalogueScores):
+  """The topics of a file over a catalogue, for one checkpoint."""
 
   def __init__(
-    self,
-    run: TrainedRun,
-    *,
-    topics: str | pathlib.Path,
-    catalogue: Catalogue,
-    directory: str | pathlib.Path,
-    parallel: Parallel,
-    tile_items: int,
-    restart: bool = False,
+    self, run: TrainedRun, settings: RecommendSettings, parallel: Parallel
   ):
-    self.topics = read_topics(topics)
-    self.catalogue = catalogue
-    self._tile_items = tile_items
-    texts = [topic.text for topic in self.topics]
-    asked = scoring.Texts(run, texts)
-    self.num_truncated = asked.num_truncated
-    self._score = scoring.pair_scorer(run, asked, parallel)
-    self._channels: dict[str, scoring.Channel] = {}
-    facts = scoring.score_facts(run, catalogue)
-    facts["topics_sha256"] = topics_sha256(self.topics)
+    section = run.settings.input
+    self._settings = settings
+    self.topics = read_topics(settings.topics)
+    catalogue = Catalogue(
+      section.store, max_regions=section.max_regions, items=settings.items
+    )
+    phrases = [topic.text for topic in self.topics]
+    texts = Texts(run, phrases)
+    facts = {"topics_sha256": topics_sha256(self.topics)}
+    channels: dict[str, Channel] = {}
     if any(topic.examples for topic in self.topics):
-      self._channels[EXAMPLES] = ExampleSimilarity(
-        self.topics, catalogue, topics
+      channels[EXAMPLES] = ExampleSimilarity(
+        self.topics, catalogue, settings.topics
       )
     if catalogue.has_titles:
-      match = TitleMatch(texts, catalogue.titles, asked.tokenizer)
-      self._channels[TITLE] = lambda items, images: match.similarity(items)
+      match = TitleMatch(phrases, catalogue.titles, texts.tokenizer)
+      channels[TITLE] = lambda items, images: match.similarity(items)
       facts["titles_sha256"] = catalogue.titles_sha256
-    self.facts = facts
-    self.tiles = ItemTiles(
-      directory,
+    super().__init__(
+      run,
+      texts,
+      catalogue,
+      settings,
+      parallel,
+      directory=pathlib.Path(settings.output).with_suffix(".scores"),
       facts=facts,
-      channels=(MATCH, *self._channels),
-      num_texts=len(texts),
-      num_items=len(catalogue),
-      tile_items=tile_items,
-      restart=restart,
+      channels=channels,
     )
 
-  def score(self, share: tuple[int, int] = (0, 1)) -> int:
-    """Scores the tiles that are missing; returns the number of pairs."""
-    return scoring.fill_tiles(
-      self.tiles,
-      self._score,
-      self.catalogue,
-      tile_items=self._tile_items,
-      channels=self._channels,
-      share=share,
-    )
-
-  def weights(
-    self, *, example_weight: float, title_weight: float
-  ) -> np.ndarray:
+  def weights(self) -> np.ndarray:
     """[H, T] share of every channel in a topic's score."""
-    if title_weight and TITLE not in self._channels:
+    weight = self._settings.title_weight
+    if weight and TITLE not in self._channels:
       raise ConfigError(
-        f"title_weight is {title_weight}, but no item has a title; wanted "
+        f"title_weight is {weight}, but no item has a title; wanted "
         "--items=FILE with lines of item_id and title, or title_weight 0"
       )
     return part_weights(
       self.tiles.channels,
       {topic.topic_id: bool(topic.examples) for topic in self.topics},
-      example_weight=example_weight,
-      title_weight=title_weight,
+      example_weight=self._settings.example_weight,
+      title_weight=weight,
     )
 
-  def rank(
-    self, weights_HT: np.ndarray, *, top_k: int, exclude_examples: bool
-  ) -> list[RankedTopic]:
+  def rank(self) -> list[RankedTopic]:
     """The best items of every topic."""
-    number = {item: n for n, item in enumerate(self.catalogue.item_ids)}
+    item_ids = self.catalogue.item_ids
+    number = {item: n for n, item in enumerate(item_ids)}
     excluded = {
       place: [number[item] for item in topic.examples if item in number]
       for place, topic in enumerate(self.topics)
-      if exclude_examples
+      if self._settings.exclude_examples
     }
-    found = rank_tiles(
+    best = rank_tiles(
       self.tiles,
-      self.catalogue.item_ids,
-      weights_HT=weights_HT,
+      item_ids,
+      weights_HT=self.weights(),
       excluded=excluded,
-      k=top_k,
+      k=self._settings.top_k,
     )
     return [
       RankedTopic(
         topic_id=topic.topic_id,
         text=topic.text,
-        item_ids=tuple(self.catalogue.item_ids[n] for n in items),
+        item_ids=tuple(item_ids[n] for n in items),
         scores=tuple(float(score) for score in scores),
-        excluded=tuple(
-          self.catalogue.item_ids[n] for n in excluded.get(place, ())
-        ),
+        excluded=tuple(item_ids[n] for n in excluded.get(place, ())),
       )
       for place, (topic, (items, scores)) in enumerate(
-        zip(self.topics, found, strict=True)
+        zip(self.topics, best, strict=True)
       )
     ]
 
 
-def about(
-  run: TrainedRun, recommender: Recommender, **options: Any
-) -> Mapping[str, Any]:
-  """What a ranking was made with."""
-  return {
+def recommend(
+  run: TrainedRun, settings: RecommendSettings, parallel: Parallel
+) -> None:
+  """Writes the ranking, once all tiles are scored."""
+  recommender = Recommender(run, settings, parallel)
+  recommender.weights()  # wrong ones are refused before anything is scored
+  recommender.score()
+  if not recommender.is_whole():
+    return
+  ranked = recommender.rank()
+  about = {
     "pretrained": str(run.source),
     "step": run.step,
     "ema": run.ema,
-    "language": run.config["language"],
-    "store": str(run.config["input"]["store"]),
-    "max_regions": run.config["input"]["max_regions"],
-    "score": scoring.score_name(run.config),
+    "language": run.settings.language,
+    "store": str(run.settings.input.store),
+    "max_regions": run.settings.input.max_regions,
+    "score": score_name(run.settings),
     "n_topics": len(recommender.topics),
     "n_items": len(recommender.catalogue),
     "n_truncated_topics": recommender.num_truncated,
     **recommender.facts,
-    **options,
+    "topics": settings.topics,
+    "items": settings.items,
+    "tie_policy": TIE_POLICY,
+    "top_k": settings.top_k,
+    "example_weight": settings.example_weight,
+    "title_weight": settings.title_weight,
+    "exclude_examples": settings.exclude_examples,
   }
+  write_ranking(pathlib.Path(settings.output), ranked, about)
+  for topic in ranked[:3]:
+    print(f"{topic.text}: {', '.join(topic.item_ids[:5])}")
+  print(settings.output)

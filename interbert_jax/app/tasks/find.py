@@ -1,10 +1,11 @@
 """Finds what joins the data and the model of a task.
 
-A module of a task has three functions:
+A module of a task has these functions:
 
   data(settings, split)                       batches of a split of the texts
   task(settings, info, model=None)            how they become losses
   evaluators(settings, task, held_out, parallel)  by the prefix of their metrics
+  report(run, settings, parallel)             what the eval script writes
 
 `settings` are a configs.common.Experiment, `info` the facts of the data, and
 `model` is a checkpoint's configuration, where there is one. A module may have

@@ -8,9 +8,11 @@ from configs.common import Experiment
 from input_pipeline.batches.reader import BatchReader
 from input_pipeline.tasks.pretrain import PretrainData
 from interbert_jax.app import build as experiment
+from interbert_jax.app.eval_settings import PretrainReport
+from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.model.config import InterBertConfig
-from interbert_jax.parallel import Parallel
+from interbert_jax.parallel import Parallel, is_main_process
 from interbert_jax.tasks.pretrain import PretrainTask
 
 
@@ -77,6 +79,40 @@ def evaluators(
       max_images=settings.evals.retrieval_images,
     )
   return found
+
+
+def report(
+  run: TrainedRun, settings: PretrainReport, parallel: Parallel
+) -> dict[str, float]:
+  """Held-out losses and accuracies of a run."""
+  held_out = data(run.settings, settings.split)
+  info = held_out.info
+  run.check_vocabulary(info["vocab_sha256"], run.settings.input.vocab)
+  evaluator = experiment.loss_evaluator(
+    run.settings,
+    held_out,
+    task=task(run.settings, info, model=run.model),
+    parallel=parallel,
+  )
+  params = run.placed_params(parallel)
+  metrics = evaluator.run(params)
+  if settings.region_accuracy:
+    metrics |= region_accuracy(
+      run.settings, settings.split, model=run.model, parallel=parallel
+    ).run(params)
+  if is_main_process():
+    path = run.write(
+      settings.output,
+      task="pretraining",
+      split=settings.split,
+      metrics=metrics,
+      n_images=info["num_images"],
+      n_texts=info["num_examples"],
+      data_fingerprint=info["fingerprint"],
+    )
+    print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    print(path)
+  return metrics
 
 
 def region_accuracy(

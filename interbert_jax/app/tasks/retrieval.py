@@ -1,16 +1,25 @@
 """Fine-tuning for retrieval: captions with candidates beside their image."""
 
+import contextlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from configs.common import Experiment
-from input_pipeline.tasks.retrieval import CandidateData
+from input_pipeline.tasks.retrieval import CandidateData, RetrievalSet
 from interbert_jax.app import build as experiment
+from interbert_jax.app.eval_settings import RetrievalReport
+from interbert_jax.app.trained_run import TrainedRun
+from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.progress import Progress
 from interbert_jax.evaluation.evaluators import Evaluator
+from interbert_jax.evaluation.retrieval import mean_metrics, protocol_parts
 from interbert_jax.model.config import InterBertConfig
-from interbert_jax.parallel import Parallel
-from interbert_jax.tasks.retrieval import RetrievalTask
+from interbert_jax.parallel import Parallel, is_main_process
+from interbert_jax.ranking import retrieval_metrics
+from interbert_jax.ranking.score_tiles import MatrixTiles
+from interbert_jax.tasks.retrieval import SCORES, RetrievalTask
 
 
 def data(settings: Experiment, split: str) -> CandidateData:
@@ -57,3 +66,118 @@ def evaluators(
     max_images=settings.evals.retrieval_images,
   )
   return {split: found}
+
+
+def report(
+  run: TrainedRun, settings: RetrievalReport, parallel: Parallel
+) -> dict[str, float]:
+  """Retrieval in both directions, of a fine-tuned run or a pretrained one.
+
+  Finished parts of the scores stay on disk until the result is written.
+  """
+  name = run.settings.task.name
+  loss = run.settings.task.loss if name == "retrieval" else "match"
+  evaluator, texts = experiment.retrieval_evaluator(
+    run.settings,
+    settings.split,
+    model=run.model,
+    score=SCORES[loss],
+    parallel=parallel,
+  )
+  run.check_vocabulary(texts.vocab_sha256, run.settings.input.vocab)
+  protocol, parts = protocol_parts(
+    settings.protocol, len(texts.image_ids), settings.part_images
+  )
+  counts = evaluator.counts(parts)
+  tiles = MatrixTiles(
+    run.workdir / "eval" / "unfinished",
+    [run.fingerprint, texts.fingerprint, run.meta["model"], loss],
+    write=is_main_process(),
+  )
+  params = run.placed_params(parallel)
+  by_part, intervals, lines = [], {}, []
+  with contextlib.ExitStack() as stack:
+    advance = _nothing
+    if is_main_process():
+      total = counts["n_pairs_scored"]
+      progress = Progress(total=total, unit="pair", what="scoring")
+      advance = stack.enter_context(progress).advance
+    for part in parts:
+      scores = evaluator.scores(params, part, tiles=tiles, advance=advance)
+      image_of_text = evaluator.image_of_text_in(part)
+      by_part.append(retrieval_metrics.retrieval_metrics(scores, image_of_text))
+      if settings.resamples and len(parts) == 1:
+        intervals = retrieval_metrics.recall_intervals(
+          scores, image_of_text, resamples=settings.resamples
+        )
+      if settings.ranks:
+        rows = retrieval_metrics.query_rows(
+          scores, image_of_text, top=settings.top
+        )
+        lines += [named_row(row, texts, part[0]) for row in rows]
+  metrics = mean_metrics(by_part)
+  n_ties = metrics.pop("n_ties")
+  if not is_main_process():
+    return metrics
+  if tiles.found:
+    print(f"{tiles.found} finished parts were there before", file=sys.stderr)
+  if settings.ranks:
+    print(json_file.write_lines(settings.ranks, lines))
+  path = run.write(
+    settings.output,
+    task="retrieval" if name == "retrieval" else "zeroshot_retrieval",
+    split=settings.split,
+    protocol=protocol,
+    score="choice logit"
+    if loss == "choice"
+    else "matching logit, match - mismatch",
+    score_dtype="float32",
+    tie_policy=retrieval_metrics.TIE_POLICY,
+    n_ties=n_ties,
+    metrics=metrics,
+    intervals_95=intervals or None,
+    folds=by_part if len(by_part) > 1 else None,
+    n_truncated_texts=texts.num_truncated_texts,
+    data_fingerprint=texts.fingerprint,
+    **counts,
+  )
+  tiles.remove()
+  for name in ("image_retrieval", "text_retrieval"):
+    median = f"median {metrics[f'{name}_median_rank']:.0f}"
+    print(f"{retrieval_metrics.recall_line(metrics, name)}  {median}")
+  if intervals:
+    low, high = intervals["image_retrieval_recall@1"]
+    print(f"R@1 of text -> image: {100 * low:.1f} to {100 * high:.1f} (95 %)")
+  print(path)
+  return metrics
+
+
+def _nothing(pairs: int) -> None:
+  """The progress that the other processes show."""
+
+
+def named_row(
+  row: Mapping[str, Any], texts: RetrievalSet, first_image: int
+) -> dict[str, Any]:
+  """A query's row, with images by their ids and texts by their numbers.
+
+  Args:
+    row: of `retrieval_metrics.query_rows` over a part of the set.
+    first_image: of the part.
+  """
+  first_text = int((texts.image_of_text < first_image).sum())
+  from_text = row["direction"] == "image_retrieval"
+
+  def name(number: int, is_text: bool) -> int | str:
+    if is_text:
+      return first_text + number
+    return texts.image_ids[first_image + number]
+
+  query = name(row["query"], from_text)
+  named = {
+    **row,
+    "query": query,
+    "relevant": [name(n, not from_text) for n in row["relevant"]],
+    "top": [name(n, not from_text) for n in row["top"]],
+  }
+  return {**named, "text": texts.texts[query]} if from_text else named

@@ -3,13 +3,19 @@
 The task's name is the format of its files.
 """
 
+import pathlib
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from configs.common import Experiment
 from input_pipeline.tasks.statements import StatementData
 from interbert_jax.app import build as experiment
-from interbert_jax.evaluation.evaluators import Evaluator
+from interbert_jax.app.eval_settings import TaskReport
+from interbert_jax.app.report import report_split
+from interbert_jax.app.trained_run import TrainedRun
+from interbert_jax.contract import json_file
 from interbert_jax.evaluation.statements import StatementEvaluator
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
@@ -40,32 +46,44 @@ def task(
   )
 
 
-def evaluator(
-  settings: Experiment,
-  *,
-  task: StatementTask,
-  held_out: StatementData,
-  parallel: Parallel,
-) -> StatementEvaluator:
-  return StatementEvaluator(
-    predictor=experiment.predictor(
-      settings, held_out, task=task, parallel=parallel
-    ),
-    labels=held_out.labels,
-    groups=held_out.groups,
-  )
-
-
 def evaluators(
   settings: Experiment,
   *,
   task: StatementTask,
   held_out: StatementData,
   parallel: Parallel,
-) -> dict[str, Evaluator]:
+) -> dict[str, StatementEvaluator]:
   """Accuracy, and for NLVR2 consistency."""
-  return {
-    settings.evals.split: evaluator(
-      settings, task=task, held_out=held_out, parallel=parallel
+  evaluator = StatementEvaluator(
+    predictor=experiment.predictor(
+      settings, held_out, task=task, parallel=parallel
+    ),
+    labels=held_out.labels,
+    groups=held_out.groups,
+  )
+  return {settings.evals.split: evaluator}
+
+
+def report(
+  run: TrainedRun, settings: TaskReport, parallel: Parallel
+) -> dict[str, Any]:
+  """Accuracy, and a line "id,label" for each statement."""
+  held_out = data(run.settings, settings.split)
+
+  def write_labels(path: str, logits_NC: np.ndarray) -> pathlib.Path:
+    lines = (
+      f"{key},{held_out.label_names[label]}\n"
+      for key, label in zip(held_out.ids, logits_NC.argmax(1), strict=True)
     )
-  }
+    return json_file.write_text(path, "".join(lines))
+
+  return report_split(
+    run,
+    settings,
+    parallel,
+    held_out=held_out,
+    task=task,
+    evaluators=evaluators,
+    files=[(settings.predictions, write_labels)],
+    counts={"n_statements": held_out.num_examples},
+  )

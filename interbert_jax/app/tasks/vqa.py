@@ -1,12 +1,19 @@
 """VQA: answers to questions about images."""
 
+import pathlib
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from configs.common import Experiment
 from input_pipeline.tasks.vqa import VqaData
 from interbert_jax.app import build as experiment
-from interbert_jax.evaluation.evaluators import Evaluator
+from interbert_jax.app.eval_settings import TaskReport
+from interbert_jax.app.report import report_split
+from interbert_jax.app.trained_run import TrainedRun
+from interbert_jax.contract import json_file
+from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.evaluation.vqa import VqaEvaluator
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
@@ -30,14 +37,15 @@ def task(
   )
 
 
-def evaluator(
+def evaluators(
   settings: Experiment,
   *,
   task: VqaTask,
   held_out: VqaData,
   parallel: Parallel,
-) -> VqaEvaluator:
-  return VqaEvaluator(
+) -> dict[str, VqaEvaluator]:
+  """Official accuracy of the held-out questions."""
+  evaluator = VqaEvaluator(
     predictor=experiment.predictor(
       settings, held_out, task=task, parallel=parallel
     ),
@@ -46,18 +54,40 @@ def evaluator(
     answer_types=held_out.answer_types,
     image_of_question=held_out.image_of_question,
   )
+  return {settings.evals.split: evaluator}
 
 
-def evaluators(
-  settings: Experiment,
-  *,
-  task: VqaTask,
-  held_out: VqaData,
-  parallel: Parallel,
-) -> dict[str, Evaluator]:
-  """Official accuracy of the held-out questions."""
-  return {
-    settings.evals.split: evaluator(
-      settings, task=task, held_out=held_out, parallel=parallel
+def report(
+  run: TrainedRun, settings: TaskReport, parallel: Parallel
+) -> dict[str, Any]:
+  """Accuracy, and the answers to all questions as JSON for the server."""
+  held_out = data(run.settings, settings.split)
+  info = held_out.info
+  trained = run.meta.get("answers_sha256")
+  if trained != info["answers_sha256"]:
+    raise CheckpointError(
+      f"the {info['num_answers']} answers (sha256 "
+      f"{info['answers_sha256'][:12]}) are not those of the checkpoint (sha256 "
+      f"{str(trained)[:12]}); name their file: --set=input.answers=FILE"
     )
-  }
+
+  def write_answers(path: str, answers_N: np.ndarray) -> pathlib.Path:
+    rows = [
+      {"question_id": int(number), "answer": held_out.answers[answer]}
+      for number, answer in zip(held_out.question_ids, answers_N, strict=True)
+    ]
+    return json_file.write_json(path, rows)
+
+  return report_split(
+    run,
+    settings,
+    parallel,
+    held_out=held_out,
+    task=task,
+    evaluators=evaluators,
+    files=[(settings.predictions, write_answers)],
+    counts={
+      "n_questions": held_out.num_examples,
+      "n_answers": info["num_answers"],
+    },
+  )

@@ -12,13 +12,14 @@ from input_pipeline.annotations.kdd_queries import KddQuery
 from input_pipeline.catalogues.item_list import read_items
 from input_pipeline.catalogues.relevance_log import count_items, read_relevance
 from input_pipeline.catalogues.topics import read_topics, topics_sha256
-from interbert_jax.app.ranking import chinese_clip_output, kdd_submission
+from interbert_jax.app.ranking import chinese_clip, kdd
 from interbert_jax.app.ranking.ranking_file import (
   RankedTopic,
   read_about,
   read_ranking,
   write_ranking,
 )
+from interbert_jax.app.ranking.settings import RecommendSettings
 from interbert_jax.contract.errors import ConfigError, DataError
 from tests.support.tiny_data import write_lines
 
@@ -149,7 +150,7 @@ def test_rankings_are_read_as_they_were_written(tmp_path):
     ("b", ("y",)),
   ]
   with pytest.raises(ConfigError, match="ends in .jsonl or .csv"):
-    write_ranking(tmp_path / "ranking.txt", TOPICS, {})
+    RecommendSettings(topics="t.jsonl", output="ranking.txt")
 
 
 def test_bad_rankings_are_refused(tmp_path):
@@ -175,21 +176,21 @@ LISTS = {"1": list("213456"), "2": list("876543")}
 
 
 def test_submission(tmp_path):
-  path = kdd_submission.write_submission(tmp_path / "s.csv", LISTS, QUERIES)
+  path = kdd.write_submission(tmp_path / "s.csv", LISTS, QUERIES)
   assert path.read_text() == (
     "query-id,product1,product2,product3,product4,product5\n"
     "1,2,1,3,4,5\n"
     "2,8,7,6,5,4\n"
   )
-  lists = kdd_submission.read_submission(path, QUERIES)
+  lists = kdd.read_submission(path, QUERIES)
   assert lists == {"1": tuple("21345"), "2": tuple("87654")}
   # A query without right products scores 0; product 9 cannot be found.
   first = ndcg_score([[1, 0, 0, 0, 0, 1]], [[6, 5, 4, 3, 2, 0]], k=5)
-  found = kdd_submission.official_ndcg(lists, QUERIES)
+  found = kdd.official_ndcg(lists, QUERIES)
   assert found == pytest.approx(first / 2)
   # Lines of other queries are passed over, of one query the last counts.
   path.write_text(path.read_text() + "77,1,2\n1,5,4,3,1,2\n")
-  assert kdd_submission.read_submission(path, QUERIES)["1"] == tuple("54312")
+  assert kdd.read_submission(path, QUERIES)["1"] == tuple("54312")
 
 
 @pytest.mark.parametrize(
@@ -204,17 +205,17 @@ def test_submission(tmp_path):
 def test_what_the_official_script_refuses(tmp_path, items, words):
   path = tmp_path / "s.csv"
   with pytest.raises(DataError, match=f"query 1: .*{words}"):
-    kdd_submission.write_submission(path, {**LISTS, "1": items}, QUERIES)
+    kdd.write_submission(path, {**LISTS, "1": items}, QUERIES)
   assert not path.exists()
   query = QUERIES[0]
   short = KddQuery("1", query.query, tuple(items), ())
   with pytest.raises(DataError, match=words):
-    kdd_submission.check_candidates([short], file="valid.tsv")
+    kdd.check_candidates([short], file="valid.tsv")
 
 
 def test_missing_queries_are_refused():
   with pytest.raises(DataError, match="query 2: missing"):
-    kdd_submission.check_submission({"1": "12345"}, QUERIES, file="s.csv")
+    kdd.check_submission({"1": "12345"}, QUERIES, file="s.csv")
 
 
 def test_query_texts(tmp_path):
@@ -242,15 +243,15 @@ def test_query_texts(tmp_path):
 def test_predictions_of_chinese_clip(tmp_path):
   ids = [str(n) for n in range(20)]
   predictions = {1: ids[:10], 2: ids[5:15], 3: ids[10:]}
-  path = chinese_clip_output.write_predictions(
+  path = chinese_clip.write_predictions(
     tmp_path / "p.jsonl", "text_to_image", predictions
   )
   lines = [json.loads(line) for line in path.read_text().splitlines()]
   assert lines[1] == {"text_id": 2, "image_ids": list(range(5, 15))}
-  assert chinese_clip_output.plain_id("007") == "007"
+  assert chinese_clip.plain_id("007") == "007"
   # Text 1 is right at place 1, text 2 at 4 and 10, text 3 nowhere.
   right = {1: ["0"], 2: ["8", "14"], 3: ["1"]}
-  output = chinese_clip_output.scorer_output(predictions, right)
+  output = chinese_clip.scorer_output(predictions, right)
   assert output["success"] is True
   third = 100 / 3
   assert output["scoreJson"] == pytest.approx(
@@ -265,7 +266,7 @@ def test_predictions_of_chinese_clip(tmp_path):
   assert output["score"] == output["scoreJson"]["score"]
   for bad in (ids[:9], [*ids[:9], "0"]):
     with pytest.raises(DataError, match="text_id 1: found 9 different ids"):
-      chinese_clip_output.write_predictions(
+      chinese_clip.write_predictions(
         tmp_path / "q.jsonl", "text_to_image", {1: bad}
       )
 
@@ -273,6 +274,6 @@ def test_predictions_of_chinese_clip(tmp_path):
 def test_output_is_percent_of_a_mean():
   predictions = {n: [str(k) for k in range(10)] for n in range(4)}
   right = {0: ["0"], 1: ["4"], 2: ["9"], 3: ["x"]}
-  found = chinese_clip_output.scorer_output(predictions, right)["scoreJson"]
+  found = chinese_clip.scorer_output(predictions, right)["scoreJson"]
   assert (found["r1"], found["r5"], found["r10"]) == (25, 50, 75)
   assert found["mean_recall"] == np.mean([25, 50, 75])

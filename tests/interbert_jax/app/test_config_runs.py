@@ -1,7 +1,7 @@
 """Every configuration trains two steps, on tiny files and in a tiny shape.
 
 Those with longer tests of their own: pretrain_zh (test_configs), quickstart
-(test_end_to_end), finetune_vcr (test_eval_vcr), finetune_vqa (test_eval_vqa),
+(test_end_to_end), finetune_vcr and finetune_vqa (test_eval_task),
 finetune_nlvr2 (test_statements) and finetune_text (test_text_runs). pretrain_en
 is what its official and large relatives begin with.
 """

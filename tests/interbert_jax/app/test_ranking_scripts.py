@@ -5,9 +5,12 @@ As commands, on tiny files; what they compute is tested in test_recommendation.
 
 import csv
 import json
+import subprocess
+import sys
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.support.result_schema import read_result
 from tests.support.scripts import run_script
 from tests.support.tiny_data import make_records, write_lines, write_tiny_store
@@ -72,7 +75,8 @@ def test_queries_of_the_kdd_cup(workdir):
   answers.write_text(json.dumps({"1": [2], "2": [9, 4]}))
   submission = workdir / "submission.csv"
   told = run_script(
-    "interbert_jax/app/ranking/eval_kdd.py",
+    "-m",
+    "interbert_jax.app.ranking.eval_kdd",
     f"--workdir={workdir}",
     f"--set=input.store={store}",
     f"--queries={queries}",
@@ -100,7 +104,8 @@ def test_a_chinese_pool(workdir):
     ],
   )
   told = run_script(
-    "interbert_jax/app/ranking/eval_chinese_clip.py",
+    "-m",
+    "interbert_jax.app.ranking.eval_chinese_clip",
     f"--workdir={workdir}",
     f"--texts={texts}",
     f"--predictions={workdir / 'predictions'}",
@@ -114,3 +119,19 @@ def test_a_chinese_pool(workdir):
   for k in (1, 5, 10):
     name = f"image_retrieval_recall@{k}"
     assert score[f"r{k}"] == pytest.approx(100 * found["metrics"][name])
+
+
+def test_mistaken_flags_are_named_before_a_run_is_opened():
+  words = ("--workdir=none", "--topics=t.jsonl", "--output=ranking.txt")
+  for more, message in (
+    (["--top_k=0"], "--top_k is 0; wanted 1 or more"),
+    ([], "--output is 'ranking.txt'; wanted a name that ends in .jsonl or"),
+  ):
+    done = subprocess.run(
+      [sys.executable, "recommend.py", *words, *more],
+      cwd=ROOT,
+      capture_output=True,
+      text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}")

@@ -7,12 +7,11 @@ import pytest
 
 from input_pipeline.annotations.chinese_clip import read_query_texts
 from input_pipeline.catalogues.catalogue import Catalogue
-from interbert_jax.app.ranking import recommendation, scoring
-from interbert_jax.app.ranking.candidate_lists import (
-  rank_candidates,
-  ranked_queries,
-)
-from interbert_jax.app.ranking.pool_retrieval import PoolRetrieval
+from interbert_jax.app.ranking import scoring
+from interbert_jax.app.ranking.chinese_clip import PoolRetrieval
+from interbert_jax.app.ranking.kdd import rank_candidates
+from interbert_jax.app.ranking.recommendation import Recommender
+from interbert_jax.app.ranking.settings import PoolSettings, RecommendSettings
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.evaluation.retrieval import RetrievalEvaluator
@@ -111,16 +110,17 @@ def dense(run, parallel):
 
 @pytest.fixture
 def make(files, run, parallel, tmp_path):
-  def recommender(name="scores", *, items=True, **options):
-    return recommendation.Recommender(
-      options.pop("run", run),
-      topics=options.pop("topics", files["topics"]),
-      catalogue=catalogue_of(run, files["items"] if items else ""),
-      directory=tmp_path / name,
-      parallel=parallel,
-      tile_items=options.pop("tile_items", TILE),
-      **options,
-    )
+  def recommender(name="scores", *, run=run, **options):
+    wanted = {
+      "topics": str(files["topics"]),
+      "items": str(files["items"]),
+      "output": "ranking.jsonl",
+      "scores": str(tmp_path / name),
+      "tile_items": TILE,
+      "top_k": 4,
+    }
+    settings = RecommendSettings(**{**wanted, **options})
+    return Recommender(run, settings, parallel)
 
   return recommender
 
@@ -164,37 +164,44 @@ def test_a_killed_run_goes_on_to_the_same_scores(make, monkeypatch):
 def test_shares_make_the_whole(make):
   whole = make("whole")
   whole.score()
-  make("shares").score((1, 2))
+  make("shares", share="1/2").score()
+  assert not make("shares").is_whole()
   assert make("shares").tiles.missing() == [0, 2]
-  make("shares").score((0, 2))
+  make("shares", share="0/2").score()
   shares = make("shares")
+  assert shares.is_whole()
   np.testing.assert_array_equal(all_tiles(shares), all_tiles(whole))
   for text in ("2/2", "1", "a/b", "-1/2"):
     with pytest.raises(ConfigError, match="wanted I/N"):
-      scoring.parse_share(text)
+      make(share=text)
+  with pytest.raises(ConfigError, match="restart would throw away"):
+    make(share="0/2", restart=True)
 
 
-def test_what_has_changed_is_refused(make, files, tmp_path_factory):
+def test_what_has_changed_is_refused(make, run, files, tmp_path_factory):
   make().score()
   other = write_lines(
     tmp_path_factory.mktemp("topics") / "topics.jsonl",
     [TOPICS[0] | {"text": "a cat"}, *TOPICS[1:]],
   )
   with pytest.raises(ConfigError, match="topics_sha256 is"):
-    make(topics=other)
+    make(topics=str(other))
   with pytest.raises(ConfigError, match="catalogue_fingerprint is"):
-    make(items=False)
+    make(items="")
   workdir = write_run(tmp_path_factory.mktemp("other"), images=2, seed=1)
   changed = TrainedRun(
     str(workdir),
     checkpoint="latest",
-    changes=[f"input.vocab={files['root'] / 'vocab.txt'}"],
+    changes=[
+      f"input.vocab={files['root'] / 'vocab.txt'}",
+      f"input.store={run.config['input']['store']}",
+    ],
   )
   with pytest.raises(
     ConfigError, match="checkpoint_fingerprint is .*--restart"
   ):
     make(run=changed)
-  fresh = make(topics=other, restart=True)
+  fresh = make(topics=str(other), restart=True)
   assert fresh.tiles.missing() == [0, 1, 2]
 
 
@@ -252,15 +259,6 @@ def test_titles_are_like_scikit_learns(make):
   )
 
 
-def ranked(recommender, *, example_weight=0.5, title_weight=0.0, **options):
-  weights = recommender.weights(
-    example_weight=example_weight, title_weight=title_weight
-  )
-  return recommender.rank(
-    weights, **{"top_k": 4, "exclude_examples": True, **options}
-  )
-
-
 def test_ranking_is_the_sorted_sum_of_standardised_parts(make):
   recommender = make()
   recommender.score()
@@ -271,7 +269,7 @@ def test_ranking_is_the_sorted_sum_of_standardised_parts(make):
     deviation[deviation == 0] = 1  # of the topic without examples
     return (x - x.mean(axis=1, keepdims=True)) / deviation
 
-  found = ranked(recommender, example_weight=0.3, title_weight=0.2)
+  found = make(example_weight=0.3, title_weight=0.2).rank()
   for place, topic in enumerate(found):
     if topic.topic_id == "t1":  # has no examples: their share goes to the rest
       score = (0.5 * standard(match) + 0.2 * standard(title))[place] / 0.7
@@ -283,7 +281,7 @@ def test_ranking_is_the_sorted_sum_of_standardised_parts(make):
     assert topic.item_ids == tuple(ITEMS[n] for n in order)
     np.testing.assert_allclose(topic.scores, score[order], rtol=1e-6)
   assert found[1].excluded == ("im3",)  # im6 is not in the catalogue
-  kept = ranked(recommender, example_weight=1 / 2, exclude_examples=False)
+  kept = make(exclude_examples=False).rank()
   assert "im9" in kept[2].item_ids and kept[2].excluded == ()
 
 
@@ -292,7 +290,7 @@ def test_one_part_is_kept_as_it_is(make):
   recommender.score()
   match_TI = all_tiles(recommender)[0]
   for topic, row in zip(
-    ranked(recommender, example_weight=0.0, exclude_examples=False),
+    make(example_weight=0.0, exclude_examples=False).rank(),
     match_TI,
     strict=True,
   ):
@@ -300,22 +298,21 @@ def test_one_part_is_kept_as_it_is(make):
 
 
 def test_weights_that_say_nothing_are_refused(make):
-  recommender = make()
   for options, words in (
     ({"example_weight": 1.0}, "topic 't1' has no examples"),
     ({"example_weight": 0.8, "title_weight": 0.3}, "more than 1 together"),
     ({"title_weight": -0.1}, "title_weight is -0.1; wanted 0 to 1"),
   ):
     with pytest.raises(ConfigError, match=words):
-      ranked(recommender, **options)
+      make(**options).weights()
   with pytest.raises(ConfigError, match="no item has a title"):
-    ranked(make("plain", items=False), title_weight=0.5)
+    make("plain", items="", title_weight=0.5).weights()
 
 
 def test_unknown_examples_are_named(make, files, tmp_path):
   topics = write_lines(tmp_path / "t.jsonl", [TOPICS[0] | {"examples": ["x"]}])
   with pytest.raises(ValueError, match=r"t\.jsonl are not in this store.*: x"):
-    make(topics=topics)
+    make(topics=str(topics))
 
 
 def test_candidate_lists(run, parallel, dense):
@@ -332,9 +329,6 @@ def test_candidate_lists(run, parallel, dense):
     wanted = sorted(candidates, key=lambda item: -row[int(item[2:])])
     assert list(items) == wanted
   assert found.n_pairs == 8
-  one, two, _ = ranked_queries(found.lists, [{"im4": 1.0}, {}, {}])
-  assert one.relevance_K.sum() == 1 and one.pool == 3
-  assert len(two.relevant_R) == 0
 
 
 @pytest.fixture
@@ -352,15 +346,11 @@ def pool(run, parallel, tmp_path):
   queries = read_query_texts(write_lines(tmp_path / "texts.jsonl", texts))
 
   def make(catalogue=None, queries=queries):
-    return PoolRetrieval(
-      run,
-      queries,
-      catalogue or catalogue_of(run),
-      directory=tmp_path / "pool",
-      parallel=parallel,
-      tile_items=TILE,
-      wanted_by="texts.jsonl",
+    settings = PoolSettings(
+      texts="texts.jsonl", scores=str(tmp_path / "pool"), tile_items=TILE
     )
+    pool = catalogue or catalogue_of(run)
+    return PoolRetrieval(run, queries, pool, settings, parallel)
 
   return queries, make
 
@@ -415,14 +405,12 @@ def test_a_pool_of_one_image_per_text_is_ordinary_retrieval(
       ],
     )
   )
-  retrieval = PoolRetrieval(
-    run,
-    queries,
-    Catalogue(run.config["input"]["store"], max_regions=R, item_ids=names),
-    directory=tmp_path / "pool",
-    parallel=parallel,
-    tile_items=TILE,
+  settings = PoolSettings(
+    texts="texts.jsonl", scores=str(tmp_path / "pool"), tile_items=TILE
   )
+  store = run.config["input"]["store"]
+  pool = Catalogue(store, max_regions=R, item_ids=names)
+  retrieval = PoolRetrieval(run, queries, pool, settings, parallel)
   retrieval.score()
   wanted = retrieval_metrics(
     dense(texts, names), np.array([names.index(image) for image in images])

@@ -83,7 +83,7 @@ def test_a_bug_has_a_traceback():
 
 
 def test_a_reader_that_leaves():
-  """As in: python eval_vqa.py ... | head -1."""
+  """As in: python eval_task.py ... | head -1."""
   program = "raise BrokenPipeError(32, 'Broken pipe')"
   done = command("-c", COMMAND.format(program=program))
   assert (done.returncode, done.stderr) == (1, "")

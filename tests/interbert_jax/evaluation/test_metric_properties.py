@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as arrays
 
 from input_pipeline.annotations import vqa_answers
 from interbert_jax.contract.errors import CheckpointError
-from interbert_jax.evaluation import vcr_metrics
+from interbert_jax.contract.vcr import BOTH, METRICS
+from interbert_jax.evaluation import vcr
 from interbert_jax.ranking.retrieval_metrics import RECALLS, retrieval_metrics
 from interbert_jax.tasks import metrics
 from tests.interbert_jax.ranking.test_retrieval_metrics import naive_metrics
@@ -101,16 +102,15 @@ def test_sums_and_weights_do_not_depend_on_batches(data):
 def test_vcr(data):
   """Hits are the share of orders of tied choices that put the right first."""
   count = data.draw(st.integers(1, 6))
-  names = vcr_metrics.ANSWER, vcr_metrics.RATIONALE
   scores, labels = {}, {}
-  for name in names:
+  for name in METRICS:
     scores[name] = data.draw(
       arrays.arrays(np.float32, (count, 4), elements=st.integers(0, 2))
     )
     labels[name] = data.draw(
       arrays.arrays(np.int64, count, elements=st.integers(0, 3))
     )
-  found = vcr_metrics.vcr_metrics(scores, labels)
+  found = vcr.vcr_metrics(scores, labels)
 
   def naive(name, row):
     firsts = [
@@ -119,15 +119,13 @@ def test_vcr(data):
     ]
     return np.mean([first == labels[name][row] for first in firsts])
 
-  hits = {name: [naive(name, row) for row in range(count)] for name in names}
-  for name in names:
-    assert found[name] == pytest.approx(np.mean(hits[name]))
+  hits = {name: [naive(name, row) for row in range(count)] for name in METRICS}
+  for name, published in METRICS.items():
+    assert found[published] == pytest.approx(np.mean(hits[name]))
   both = np.multiply(*hits.values())
-  assert found[vcr_metrics.BOTH] == pytest.approx(both.mean())
-  turned = {name: scores[name][:, ::-1] for name in names}
-  again = vcr_metrics.vcr_metrics(
-    turned, {name: 3 - labels[name] for name in names}
-  )
+  assert found[BOTH] == pytest.approx(both.mean())
+  turned = {name: of[:, ::-1] for name, of in scores.items()}
+  again = vcr.vcr_metrics(turned, {n: 3 - of for n, of in labels.items()})
   assert again == {k: pytest.approx(v) for k, v in found.items()}
 
 

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import log_loss, top_k_accuracy_score
 
-from interbert_jax.evaluation import bootstrap, vcr_metrics
+from interbert_jax.evaluation import vcr
+from interbert_jax.evaluation.results import mean_interval
 from interbert_jax.evaluation.vcr_leaderboard import (
   HEADER,
   read_leaderboard,
@@ -18,9 +19,9 @@ def test_both_must_be_right_for_the_same_question():
   rationales = np.array(
     [[0.0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 4, 0], [0, 1, 0, 0]]
   )
-  found = vcr_metrics.vcr_metrics(
-    {"Q->A": answers, "QA->R": rationales},
-    {"Q->A": np.array([0, 1, 1, 3]), "QA->R": np.array([1, 2, 2, 0])},
+  found = vcr.vcr_metrics(
+    {"answer": answers, "rationale": rationales},
+    {"answer": np.array([0, 1, 1, 3]), "rationale": np.array([1, 2, 2, 0])},
   )
   # Answers: right, right, wrong, right; rationales: right, wrong, right, wrong.
   assert found["Q->A"] == 0.75 and found["QA->R"] == 0.5
@@ -30,27 +31,27 @@ def test_both_must_be_right_for_the_same_question():
 def test_against_scikit_learn():
   rng = np.random.default_rng(0)
   scores, labels = rng.normal(size=(50, 4)), rng.integers(0, 4, 50)
-  found = vcr_metrics.vcr_metrics({"Q->A": scores}, {"Q->A": labels})
+  found = vcr.vcr_metrics({"answer": scores}, {"answer": labels})
   assert found.keys() == {"loss", "Q->A"}
   assert found["Q->A"] == top_k_accuracy_score(labels, scores, k=1)
-  wanted = log_loss(labels, vcr_metrics.probabilities(scores))
+  wanted = log_loss(labels, vcr.probabilities(scores))
   np.testing.assert_allclose(found["loss"], wanted, rtol=1e-10)
 
 
 def test_ties_count_by_chance():
   scores = np.array([[1.0, 1, 0, 0], [1, 1, 1, 1], [2, 2, 0, 0]])
-  hits = vcr_metrics.hits(scores, np.array([1, 0, 3]))
+  hits = vcr.hits(scores, np.array([1, 0, 3]))
   np.testing.assert_array_equal(hits, [0.5, 0.25, 0])
-  assert vcr_metrics.num_ties({"a": scores, "b": np.eye(4)}) == 3
+  assert vcr.num_ties({"a": scores, "b": np.eye(4)}) == 3
 
 
 def test_the_interval_is_that_of_the_binomial():
   """The mean of drawn zeros and ones is a binomial share."""
   values = np.repeat([1.0, 0.0], [150, 250])
-  low, high = bootstrap.mean_interval(values)
+  low, high = mean_interval(values)
   wanted = np.array(stats.binom(400, 150 / 400).interval(0.95)) / 400
   np.testing.assert_allclose((low, high), wanted, atol=0.006)
-  assert bootstrap.mean_interval(values) == (low, high)
+  assert mean_interval(values) == (low, high)
 
 
 def scores_of(count, seed=0):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from interbert_jax.evaluation.bootstrap import mean_interval
+from interbert_jax.evaluation.results import mean_interval
 from interbert_jax.ranking import baselines, metrics
+from interbert_jax.ranking.best_items import id_ranks, rank_items
 from interbert_jax.ranking.metrics import RankedQuery
 
 
@@ -16,7 +17,7 @@ def query_of(scores, relevance, k=None):
   """The list that these scores give; candidates are named by number."""
   relevance = np.asarray(relevance, np.float64)
   ranks = np.arange(len(scores))
-  order = metrics.rank_items(np.asarray(scores, np.float64), ranks, k)
+  order = rank_items(np.asarray(scores, np.float64), ranks, k)
   return RankedQuery(relevance[order], relevance[relevance > 0], len(relevance))
 
 
@@ -79,19 +80,19 @@ def test_cut_lists_know_what_they_lack():
 
 def test_ties_go_by_id():
   ids = ["b", "10", "9", "a"]
-  ranks = metrics.id_ranks(ids)
+  ranks = id_ranks(ids)
   assert [ids[i] for i in np.argsort(ranks)] == ["10", "9", "a", "b"]
   scores = np.array([1.0, 1.0, 2.0, 1.0])
-  order = [ids[i] for i in metrics.rank_items(scores, ranks)]
+  order = [ids[i] for i in rank_items(scores, ranks)]
   assert order == ["9", "10", "a", "b"]
   for k in range(1, 5):
-    cut = [ids[i] for i in metrics.rank_items(scores, ranks, k)]
+    cut = [ids[i] for i in rank_items(scores, ranks, k)]
     assert cut == order[:k]
 
 
 def test_scores_that_are_no_numbers_are_refused():
   with pytest.raises(ValueError, match="1 of 2 scores are not finite"):
-    metrics.rank_items(np.array([0.0, np.nan]), np.arange(2))
+    rank_items(np.array([0.0, np.nan]), np.arange(2))
 
 
 def test_queries_without_relevant_items_are_left_out_and_counted():

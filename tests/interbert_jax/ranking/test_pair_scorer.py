@@ -1,5 +1,7 @@
 """All pairs in buckets and tiles against one pair at a time."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,8 +17,12 @@ from interbert_jax.model.inputs import TextInput, region_input
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import make_parallel
 from interbert_jax.ranking import pair_scorer
-from interbert_jax.ranking.pair_scorer import PairScorer, step_shape
-from interbert_jax.ranking.score_tiles import ScoreTiles
+from interbert_jax.ranking.pair_scorer import (
+  PairScorer,
+  length_buckets,
+  step_shape,
+)
+from interbert_jax.ranking.score_tiles import MatrixTiles
 from interbert_jax.tasks.retrieval import SCORES, pair_score
 from tests.support.tiny_task import DIMS, VOCAB, tiny_batch
 
@@ -144,7 +150,7 @@ def test_a_killed_run_goes_on(small, sides, scorer, params, tmp_path):
     scorer.scores(
       params,
       sides[0],
-      tiles=ScoreTiles(tmp_path, "run"),
+      tiles=MatrixTiles(tmp_path, "run"),
       advance=stop_at_the_third,
     )
   files = sorted(tmp_path.rglob("*.f32"))
@@ -152,12 +158,12 @@ def test_a_killed_run_goes_on(small, sides, scorer, params, tmp_path):
   damaged = bytearray(files[0].read_bytes())
   damaged[-1] ^= 1  # the tile is done again
   files[0].write_bytes(damaged)
-  again = ScoreTiles(tmp_path, "run")
+  again = MatrixTiles(tmp_path, "run")
   np.testing.assert_array_equal(
     scorer.scores(params, sides[0], tiles=again), whole
   )
   assert again.found == 2
-  other = ScoreTiles(tmp_path, "another checkpoint")
+  other = MatrixTiles(tmp_path, "another checkpoint")
   scorer.scores(params, sides[0], tiles=other)
   assert other.found == 0
   again.remove()
@@ -220,3 +226,39 @@ def test_names_of_protocols():
   assert protocol_parts("first", 7, 3) == ("first_3", [(0, 3)])
   found = mean_metrics([{"r": 0.5, "n_ties": 1}, {"r": 1.0, "n_ties": 2}])
   assert found == {"r": 0.75, "n_ties": 3}
+
+
+def padded_slots(lengths, cuts):
+  """Slots where sorted distinct lengths are cut after these numbers."""
+  distinct = sorted(set(lengths))
+  groups = [
+    distinct[a:b]
+    for a, b in zip((0, *cuts), (*cuts, len(distinct)), strict=True)
+  ]
+  return sum(
+    max(group) * sum(length in group for length in lengths) for group in groups
+  )
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("most", [1, 2, 3, 9])
+def test_least_padding(seed, most):
+  lengths = np.random.default_rng(seed).integers(1, 9, 20)
+  found = length_buckets(lengths, most)
+  assert sorted(np.concatenate([b.items for b in found])) == list(range(20))
+  for items, length in found:
+    assert (np.diff(items) > 0).all()
+    assert lengths[items].max() == length
+  distinct = len(set(lengths.tolist()))
+  best = min(
+    padded_slots(lengths.tolist(), cuts)
+    for k in range(min(most, distinct))
+    for cuts in itertools.combinations(range(1, distinct), k)
+  )
+  assert sum(len(b.items) * b.length for b in found) == best
+  assert len(found) <= most
+
+
+def test_one_length_is_one_bucket():
+  (bucket,) = length_buckets(np.full(4, 36), 3)
+  assert bucket.length == 36 and bucket.items.tolist() == [0, 1, 2, 3]

@@ -1,13 +1,12 @@
 """SNLI-VE and NLVR2: files, two images a sentence, metrics, a whole run."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
 
 from configs import finetune_nlvr2, finetune_snli_ve
-from interbert_jax.app.evaluate.statements import evaluate_statements
+from interbert_jax.app.eval_settings import TaskReport
+from interbert_jax.app.evaluate import evaluate_run
 from interbert_jax.app.train import run_training
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.batch import STATEMENTS, check_batch, dummy_batch
@@ -285,9 +284,8 @@ def test_a_run_from_the_files_to_the_predictions(nlvr2, tmp_path):
   logged = run_training(config, tmp_path / "run")
   run = TrainedRun(str(tmp_path / "run"), checkpoint="best", changes=[])
   path = tmp_path / "dev.csv"
-  found = evaluate_statements(
-    run, make_parallel(), split="dev", predictions=str(path)
-  )
+  settings = TaskReport(predictions=str(path))
+  found = evaluate_run(run, settings, make_parallel())["metrics"]
   assert {f"dev/{k}": v for k, v in found.items()} == {
     k: pytest.approx(v) for k, v in logged.items()
   }
@@ -296,15 +294,11 @@ def test_a_run_from_the_files_to_the_predictions(nlvr2, tmp_path):
   assert rows[0][0] == "dev-7-0-0" and len(rows) == 8
   hits = [row[1] == label for row, label in zip(rows, wanted, strict=True)]
   assert found["accuracy"] == np.mean(hits)
-  told = run_script("eval_statements.py", f"--workdir={tmp_path / 'run'}")
+  told = run_script("eval_task.py", f"--workdir={tmp_path / 'run'}")
   assert told.stdout.splitlines()[-1].endswith("run/eval/nlvr2_dev_2.json")
   result = read_result(tmp_path / "run/eval/nlvr2_dev_2.json")
   assert result["metrics"] == {k: pytest.approx(v) for k, v in found.items()}
   assert result["n_images"] == 8
-  other = dataclasses.replace(run.settings.task, name="vqa")
-  run.settings = dataclasses.replace(run.settings, task=other)
-  with pytest.raises(ValueError, match="'vqa', wanted one of snli_ve, nlvr2"):
-    evaluate_statements(run, make_parallel(), split="dev")
 
 
 def test_both_tasks_share_their_settings():

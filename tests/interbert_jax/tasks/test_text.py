@@ -8,6 +8,8 @@ import pytest
 from flax import traverse_util
 
 from interbert_jax.contract.batch import dummy_batch, text_spec
+from interbert_jax.contract.errors import CheckpointError
+from interbert_jax.evaluation.predictions import Predictor
 from interbert_jax.evaluation.text import TextEvaluator
 from interbert_jax.model.config import make_config
 from interbert_jax.model.inputs import TextInput
@@ -207,20 +209,24 @@ def padded_batches(whole, *, order=None, garbage=False):
 
 @pytest.fixture(scope="module")
 def evaluate():
-  """run(batches) and predict(batches) of one compiled evaluator."""
+  """(metrics, answers) of batches, by one compiled evaluator."""
   batches = []
   evaluator = TextEvaluator(
-    task=TextTask(CONFIG, num_labels=LABELS),
-    metrics=("accuracy",),
-    num_examples=EXAMPLES,
-    parallel=make_parallel(),
-    batches=lambda: iter(batches),
+    predictor=Predictor(
+      task=TextTask(CONFIG, num_labels=LABELS),
+      parallel=make_parallel(),
+      batches=lambda: iter(batches),
+      num_examples=EXAMPLES,
+    ),
+    names=("accuracy",),
+    labels=make_batch(EXAMPLES)["label"],
+    is_regression=False,
   )
 
-  def call(method, new, params=None):
+  def call(new, params=None):
     batches[:] = new
-    params = params_of(LABELS) if params is None else params
-    return getattr(evaluator, method)(params)
+    outputs = evaluator.outputs(params_of(LABELS) if params is None else params)
+    return evaluator.metrics(outputs), evaluator.answers(outputs)
 
   return call
 
@@ -238,31 +244,28 @@ def test_every_example_counts_once_in_any_order(evaluate):
     padded_batches(whole),
     padded_batches(whole, order=order, garbage=True),
   ):
-    found = evaluate("run", batches)
+    found, predicted = evaluate(batches)
     assert found["score"] == found["accuracy"]
     for key, value in wanted.items():
       np.testing.assert_allclose(found[key], value, rtol=1e-5)
     # By id, wherever they stood.
-    predicted = evaluate("predict", batches)
     assert predicted.tolist() == logits.argmax(1).tolist()
 
 
 def test_examples_that_are_missing_or_come_twice(evaluate):
   whole = make_batch(EXAMPLES)
   twice = padded_batches(whole, order=[0, *range(EXAMPLES - 1)])
-  with pytest.raises(ValueError, match="example 0 came 2 times"):
-    evaluate("run", twice)
-  with pytest.raises(ValueError, match="example 8 came 0 times"):
-    evaluate("run", padded_batches(whole)[:1])
+  with pytest.raises(ValueError, match="example 0 of 13 was read 2 times"):
+    evaluate(twice)
+  with pytest.raises(ValueError, match="example 8 of 13 was read 0 times"):
+    evaluate(padded_batches(whole)[:1])
 
 
 def test_outputs_that_are_not_finite_are_no_answers(evaluate):
   broken = jax.tree.map(lambda x: x * np.nan, params_of(LABELS))
   batches = padded_batches(make_batch(EXAMPLES))
-  found = evaluate("run", batches, broken)
-  assert np.isnan(found["loss"]) and np.isnan(found["score"])
-  with pytest.raises(ValueError, match="no finite output for example 0"):
-    evaluate("predict", batches, broken)
+  with pytest.raises(CheckpointError, match="outputs of example 0 are not fin"):
+    evaluate(batches, broken)
 
 
 @pytest.mark.parametrize("num_labels", [1, -1])

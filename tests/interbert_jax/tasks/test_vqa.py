@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from interbert_jax.contract.batch import ANSWERS, dummy_batch
-from interbert_jax.evaluation import bootstrap
+from interbert_jax.evaluation.results import mean_interval
 from interbert_jax.evaluation.vqa import VqaEvaluator
 from interbert_jax.model.config import make_config
 from interbert_jax.tasks.vqa import VqaTask
@@ -109,9 +109,9 @@ def test_what_belongs_together_is_drawn_together():
   of_image = rng.integers(0, 2, 40).astype(float)
   values, groups = of_image.repeat(10), np.arange(40).repeat(10)
   shuffled = rng.permutation(len(values))
-  found = bootstrap.mean_interval(values[shuffled], groups=groups[shuffled])
-  assert found == bootstrap.mean_interval(of_image)
-  low, high = bootstrap.mean_interval(values)
+  found = mean_interval(values[shuffled], groups=groups[shuffled])
+  assert found == mean_interval(of_image)
+  low, high = mean_interval(values)
   assert high - low < 0.5 * (found[1] - found[0])
 
 
@@ -125,4 +125,5 @@ def test_questions_of_an_image_are_drawn_together():
     answer_types=["other"] * N,
     image_of_question=np.repeat([7, 9], N // 2),
   )
-  assert evaluator.interval(evaluator.answers(None)) == (0.0, 1.0)
+  facts = evaluator.facts(evaluator.outputs(None))
+  assert facts["intervals_95"]["accuracy"] == (0.0, 1.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.ranking.metrics import id_ranks
+from interbert_jax.ranking.best_items import TopItems, id_ranks
 from interbert_jax.ranking.pool_ranks import (
   best_images,
   best_texts,
@@ -13,15 +13,14 @@ from interbert_jax.ranking.pool_ranks import (
 )
 from interbert_jax.ranking.recommend import part_weights, rank_tiles
 from interbert_jax.ranking.retrieval_metrics import rank_queries
-from interbert_jax.ranking.tiles import ItemTiles
-from interbert_jax.ranking.top_items import TopItems
+from interbert_jax.ranking.score_tiles import CatalogueTiles
 
 T, I, N = 3, 10, 4
 FACTS = {"checkpoint": "abc", "max_regions": 36}
 
 
 def open_tiles(directory, *, channels=("match", "examples"), **options):
-  return ItemTiles(
+  return CatalogueTiles(
     directory,
     channels=channels,
     num_texts=T,

@@ -1,0 +1,138 @@
+"""What eval_task.py does once its flags are read."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.annotations.sentence_formats import FORMATS, OWN
+from interbert_jax.app.eval_settings import TaskReport
+from interbert_jax.app.tasks import text
+from interbert_jax.app.tasks.find import find_task
+from interbert_jax.app.trained_run import TrainedRun
+from interbert_jax.contract import json_file
+from interbert_jax.contract.errors import ConfigError
+from interbert_jax.evaluation.results import SCHEMA
+from interbert_jax.parallel import Parallel, is_main_process
+
+# Scripts of the tasks that have no labels to predict.
+_OTHER_SCRIPTS = {
+  "pretrain": "eval_pretrain.py or eval_retrieval.py",
+  "retrieval": "eval_retrieval.py",
+}
+_WITH_SCORES = ("vcr",)
+# GLUE's average has it, BERT's does not (arXiv 1810.04805, section 4.1): its
+# answers are chosen so that a classifier does worse than a constant.
+_OFTEN_LEFT_OUT = "wnli"
+
+
+def evaluate_run(
+  run: TrainedRun, settings: TaskReport, parallel: Parallel
+) -> dict[str, Any]:
+  """Writes what is asked of a run; returns what its result says."""
+  name = run.settings.task.name
+  if name in _OTHER_SCRIPTS:
+    raise ConfigError(
+      f"{run.workdir}: a run of task {name!r}; {_OTHER_SCRIPTS[name]} "
+      "evaluates it"
+    )
+  if settings.scores and name not in _WITH_SCORES:
+    raise ConfigError(
+      f"--scores: {run.workdir} is a run of task {name!r}, which has no "
+      f"choices to score; tasks that have: {', '.join(_WITH_SCORES)}"
+    )
+  split = settings.split or run.settings.evals.split
+  settings = dataclasses.replace(settings, split=split)
+  return find_task(run.settings).report(run, settings, parallel)
+
+
+def evaluate_folder(
+  folder: str | pathlib.Path,
+  open_run: Callable[[str], TrainedRun],
+  settings: TaskReport,
+  parallel: Parallel,
+) -> None:
+  """Evaluates all runs on sentences in a folder, and averages them as GLUE."""
+  folder = pathlib.Path(folder)
+  if settings.scores:
+    raise ConfigError(
+      "--scores: --all evaluates runs on sentences, which have no choices to "
+      f"score; tasks that have: {', '.join(_WITH_SCORES)}"
+    )
+  split = settings.split or "val"
+  for_each = dataclasses.replace(settings, split=split, output=None)
+  results = [
+    text.report(
+      open_run(str(workdir)),
+      for_each,
+      parallel,
+      folder=folder / "predictions",
+    )
+    for workdir in find_runs(folder)
+  ]
+  if is_main_process():
+    path = settings.output or folder / f"text_{split}.json"
+    print(write_average(path, results, split=split))
+
+
+def find_runs(folder: pathlib.Path) -> list[pathlib.Path]:
+  """The runs on sentences that stand directly in a folder."""
+  runs = []
+  for file in sorted(folder.glob("*/config.json")):
+    try:
+      config = json_file.read_object(file)
+      if config["task"]["name"] == "text":
+        runs.append(file.parent)
+    except (ValueError, KeyError, TypeError):
+      continue
+  if not runs:
+    raise ConfigError(
+      f"{folder}: found no run of configs/finetune_text.py directly in it; "
+      "--all wants a folder of workdirs"
+    )
+  return runs
+
+
+def write_average(
+  path: str | pathlib.Path, results: Sequence[Mapping[str, Any]], *, split: str
+) -> pathlib.Path:
+  """One JSON of several tasks: the mean over them of each one's mean metric."""
+  tasks: dict[str, Mapping[str, Any]] = {}
+  for result in results:
+    name = result["sentence_task"]
+    name = result["dataset"] if name == OWN else name
+    if name in tasks:
+      raise ConfigError(
+        f"{tasks[name]['workdir']} and {result['workdir']} are both runs on "
+        f"{name}; an average wants one of each (bench/retention.py compares "
+        "several)"
+      )
+    tasks[name] = result
+  scores = {
+    name: result["metrics"]["score"]
+    for name, result in tasks.items()
+    if "score" in result["metrics"]
+  }
+  metrics = {}
+  if scores:
+    metrics["score"] = float(np.mean(list(scores.values())))
+    rest = [scores[name] for name in scores if name != _OFTEN_LEFT_OUT]
+    if rest and len(rest) < len(scores):
+      metrics[f"score_without_{_OFTEN_LEFT_OUT}"] = float(np.mean(rest))
+  glue = [name for name, f in FORMATS.items() if f.benchmark == "glue"]
+  return json_file.write_json(
+    path,
+    {
+      "schema": SCHEMA,
+      "task": "text_average",
+      "split": split,
+      "metrics": metrics,
+      "protocol": "the mean of each task's official metrics (of MNLI matched "
+      "and mismatched together), then the mean over the tasks that are here",
+      "averaged": list(scores),
+      "glue_tasks_not_averaged": [name for name in glue if name not in scores],
+      "tasks": tasks,
+    },
+  )

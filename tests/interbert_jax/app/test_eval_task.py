@@ -1,0 +1,290 @@
+"""eval_task.py: runs of each task, from their files to the server's."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from configs import finetune_text, finetune_vcr, finetune_vqa
+from input_pipeline.annotations.sentence_formats import FORMATS
+from interbert_jax.app import evaluate, train
+from interbert_jax.app.eval_settings import TaskReport
+from interbert_jax.app.trained_run import TrainedRun
+from interbert_jax.contract.errors import ConfigError
+from interbert_jax.evaluation.vcr_leaderboard import read_leaderboard
+from interbert_jax.parallel import make_parallel
+from interbert_jax.run.metric_writer import read_metrics
+from tests.support import sentence_files
+from tests.support.result_schema import read_result
+from tests.support.scripts import run_script
+from tests.support.tiny_data import WORDS, write_vocab
+from tests.support.tiny_questions import write_vcr, write_vqa
+from tests.support.tiny_run import write_run
+
+MNLI_ROWS = {"train": 16, "val": 9, "val_mm": 7, "test": 5, "test_mm": 3}
+
+
+def one_device(**options):
+  """Compiles in half the time."""
+  return make_parallel(devices=jax.devices()[:1], **options)
+
+
+def trained(config, files, workdir):
+  """Trains a small model for two steps; its workdir and last metrics."""
+  for key in set(files) - {"split", "seed"}:
+    value = files[key]
+    config.input[key] = value if isinstance(value, int) else str(value)
+  for key in ("hidden_size", "mlp_dim", "region_mlp_dim", "pooler_dim"):
+    config.model[key] = 32
+  config.model.num_interaction_layers = 1
+  config.model.initializer_range = 0.3  # so that scores differ visibly
+  config.train.batch_size = 8
+  config.train.steps = 2
+  config.train.log_every = 1
+  config.evals.batch_size = 8
+  config.checkpoint.save_every = 2
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(train, "make_parallel", one_device)
+    final = train.run_training(config, workdir)
+  return workdir, final
+
+
+@pytest.fixture(scope="module")
+def vcr(tmp_path_factory):
+  root = tmp_path_factory.mktemp("vcr")
+  files, _, _ = write_vcr(root)
+  config = finetune_vcr.get_config("both,runlocal")
+  return trained(config, files, root / "run")[0]
+
+
+@pytest.fixture(scope="module")
+def vqa(tmp_path_factory):
+  root = tmp_path_factory.mktemp("vqa")
+  config = finetune_vqa.get_config("runlocal")
+  return trained(config, write_vqa(root), root / "run")[0]
+
+
+def write_mnli(directory):
+  rng = np.random.default_rng(0)
+  layout = FORMATS["mnli"]
+  for split, count in MNLI_ROWS.items():
+    rows = [
+      {
+        "index": 100 + n,
+        "sentence1": " ".join(rng.choice(WORDS, 4)),
+        "sentence2": " ".join(rng.choice(WORDS, 3)),
+        "gold_label": layout.labels[n % 3],
+      }
+      for n in range(count)
+    ]
+    header = sentence_files.columns("mnli", test=split.startswith("test"))
+    sentence_files.write_tsv(directory / layout.files[split], header, rows)
+
+
+@pytest.fixture(scope="module")
+def mnli(tmp_path_factory):
+  """(a run in a folder of runs, its last metrics)."""
+  root = tmp_path_factory.mktemp("glue")
+  write_mnli(root / "data" / "MNLI")
+  files = {
+    "directory": root / "data" / "MNLI",
+    "vocab": write_vocab(root / "vocab.txt"),
+    "max_text_length": 10,
+  }
+  config = finetune_text.get_config("mnli,runlocal")
+  return trained(config, files, root / "runs" / "mnli")
+
+
+def opened(workdir, *changes):
+  return TrainedRun(str(workdir), checkpoint="latest", changes=list(changes))
+
+
+def evaluated(run, split, **options):
+  settings = TaskReport(split=split, **options)
+  return evaluate.evaluate_run(run, settings, one_device())
+
+
+def test_vcr(vcr, capsys):
+  file = vcr / "scores.jsonl"
+  metrics = evaluated(opened(vcr), "val", scores=str(file))["metrics"]
+  logged = read_metrics(vcr)[-1]
+  assert metrics == {
+    name: pytest.approx(logged[f"val/{name}"], rel=1e-5)
+    for name in ("loss", "Q->A", "QA->R", "Q->AR")
+  }
+  result = read_result(vcr / "eval" / "vcr_val_2.json")
+  assert result["metrics"] == metrics
+  assert (result["task"], result["n_questions"]) == ("vcr", 5)
+  assert result["dataset"] == "vcr"
+  low, high = result["intervals_95"]["Q->A"]
+  assert low <= metrics["Q->A"] <= high
+  assert f"Q->AR  {100 * metrics['Q->AR']:.1f}  (" in capsys.readouterr().out
+  # Enough to compute the metrics again.
+  rows = [json.loads(line) for line in file.read_text().splitlines()]
+  assert [row["annot_id"] for row in rows] == [f"val-{i}" for i in range(5)]
+  # Labels of write_vcr.
+  answers = np.array([np.argmax(row["answer"]) for row in rows])
+  rationales = np.array([np.argmax(row["rationale"]) for row in rows])
+  hits = answers == np.arange(5) % 4, rationales == (np.arange(5) + 1) % 4
+  assert metrics["Q->A"] == hits[0].mean()
+  assert metrics["Q->AR"] == (hits[0] & hits[1]).mean()
+  # The command evaluates the split that training did.
+  told = run_script("eval_task.py", f"--workdir={vcr}", "--checkpoint=best")
+  result = read_result(told.stdout.splitlines()[-1])
+  assert result["metrics"]["Q->AR"] == metrics["Q->AR"]
+
+
+def test_the_leaderboard_of_vcr(vcr, capsys):
+  path = vcr / "test.csv"
+  assert not evaluated(opened(vcr), "test", predictions=str(path))
+  assert "test has no labels: no metrics" in capsys.readouterr().out
+  ids, scores = read_leaderboard(path, ["test-0", "test-1", "test-2"])
+  assert scores.shape == (3, 5, 4)
+  np.testing.assert_allclose(scores.sum(-1), 1)
+  # Rationales after other answers have other scores.
+  assert np.abs(scores[:, 1] - scores[:, 2]).max() > 1e-6
+
+
+def test_a_labelled_split_gives_the_same_numbers_both_ways(vcr):
+  run = opened(vcr)
+  plain = evaluated(run, "val")["metrics"]
+  path = vcr / "val.csv"
+  full = evaluated(run, "val", predictions=str(path))["metrics"]
+  assert full == {k: pytest.approx(v, rel=1e-5) for k, v in plain.items()}
+  answers = read_leaderboard(path)[1][:, 0].argmax(1)
+  assert full["Q->A"] == np.mean(answers == np.arange(5) % 4)
+
+
+def test_vqa(vqa, tmp_path, capsys):
+  run = opened(vqa)
+  metrics = evaluated(run, "val")["metrics"]
+  logged = read_metrics(vqa)[-1]
+  assert metrics.keys() == {"accuracy", "accuracy_other", "accuracy_yes/no"}
+  for name, value in metrics.items():
+    assert value == pytest.approx(logged[f"val/{name}"], rel=1e-5)
+  result = read_result(vqa / "eval" / "vqa_val_2.json")
+  assert result["metrics"] == metrics
+  assert (result["n_questions"], result["n_answers"]) == (3, 2)
+
+  path = tmp_path / "vqa.json"
+  assert not evaluated(run, "test", predictions=str(path))
+  assert "test has no labels: no metrics" in capsys.readouterr().out
+  rows = json.loads(path.read_text())
+  assert [row["question_id"] for row in rows] == [0, 1, 2]
+  assert {row["answer"] for row in rows} <= {"dog", "yes"}
+
+  answers = tmp_path / "answers.txt"
+  answers.write_text("yes\ndog\n")
+  with pytest.raises(ValueError, match="the 2 answers .* are not those of the"):
+    evaluated(opened(vqa, f"input.answers={answers}"), "val")
+
+
+def test_what_a_run_has_no_use_for_is_refused(vcr, vqa, mnli, tmp_path):
+  run = opened(vcr, "input.objectives=('answer',)")
+  with pytest.raises(ConfigError, match="was trained for answer; the leaderb"):
+    evaluated(run, "test", predictions="x.csv")
+  with pytest.raises(ConfigError, match="'retrieval'; eval_retrieval.py eval"):
+    evaluated(opened(write_run(tmp_path, images=2)), "val")
+  with pytest.raises(ConfigError, match="'vqa', .* no choices .* have: vcr"):
+    evaluated(opened(vqa), "val", scores="x.jsonl")
+  settings = TaskReport(scores="x.jsonl")
+  with pytest.raises(ConfigError, match="--scores: --all evaluates .*: vcr"):
+    evaluate.evaluate_folder(mnli[0].parent, opened, settings, one_device())
+
+
+def test_sentences(mnli, tmp_path):
+  workdir, final = mnli
+  rows = [row for row in read_metrics(workdir) if "loss" in row]
+  assert [row["step"] for row in rows] == [1, 2]
+  assert all(row["answer_loss"] > 0 for row in rows)
+  assert {"val/score", "val/accuracy", "val_mm/accuracy"} <= final.keys()
+
+  result = evaluated(opened(workdir), "val")
+  found = read_result(workdir / "eval/text_val_2.json")
+  assert found["metrics"] == result["metrics"]
+  for name, key in (("accuracy", "val"), ("accuracy_mm", "val_mm")):
+    assert found["metrics"][name] == final[f"{key}/accuracy"]
+  mean = (final["val/accuracy"] + final["val_mm/accuracy"]) / 2
+  assert found["metrics"]["score"] == pytest.approx(mean)
+  assert found["official_metrics"] == ["accuracy", "accuracy_mm"]
+  assert (found["dataset"], found["sentence_task"]) == ("MNLI", "mnli")
+  assert (found["n_examples"], found["predictions"]) == (16, [])
+  assert "no image" in found["streams"]
+
+  # On request, files with labels have predictions too.
+  evaluated(opened(workdir), "val", predictions=str(tmp_path))
+  assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_sentences_without_labels_become_predictions(mnli, tmp_path):
+  output = tmp_path / "test.json"
+  result = evaluated(opened(mnli[0]), "test", output=str(output))
+  assert result["metrics"] == {}
+  for name, count in (("MNLI-m.tsv", 5), ("MNLI-mm.tsv", 3)):
+    header, *rows = (tmp_path / name).read_text().splitlines()
+    assert header == "index\tprediction"
+    index, words = zip(*(row.split("\t") for row in rows), strict=True)
+    assert index == tuple(str(100 + n) for n in range(count))
+    assert set(words) <= set(FORMATS["mnli"].labels)
+
+
+def test_all_runs_of_a_folder(mnli, tmp_path):
+  workdir, final = mnli
+  folder = workdir.parent
+  told = run_script("eval_task.py", f"--workdir={folder}", "--all").stdout
+  found = read_result(told.splitlines()[-1])
+  assert told.splitlines()[-1] == str(folder / "text_val.json")
+  assert found["averaged"] == ["mnli"]
+  assert found["metrics"]["score"] == pytest.approx(
+    (final["val/accuracy"] + final["val_mm/accuracy"]) / 2
+  )
+  evaluate.evaluate_folder(
+    folder, opened, TaskReport(split="test"), one_device()
+  )
+  assert len(list((folder / "predictions").iterdir())) == 2
+  assert evaluate.find_runs(folder) == [workdir]
+  (tmp_path / "other").mkdir()
+  (tmp_path / "other" / "config.json").write_text('{"task": {"name": "x"}}')
+  with pytest.raises(ConfigError, match="--all wants a folder of workdirs"):
+    evaluate.find_runs(tmp_path)
+
+
+def result(task, score, workdir=""):
+  metrics = {} if score is None else {"score": score}
+  return {
+    "sentence_task": task,
+    "dataset": task.upper(),
+    "workdir": workdir or task,
+    "step": 2,
+    "official_metrics": [],
+    "metrics": metrics,
+  }
+
+
+def test_the_average_is_over_tasks(tmp_path):
+  def average(*results, split="val"):
+    path = evaluate.write_average(tmp_path / "all.json", results, split=split)
+    return read_result(path)
+
+  results = [result("mnli", 0.8), result("cola", 0.4), result("wnli", 0.3)]
+  found = average(*results)
+  assert found["metrics"]["score"] == pytest.approx(0.5)
+  assert found["metrics"]["score_without_wnli"] == pytest.approx(0.6)
+  assert found["averaged"] == ["mnli", "cola", "wnli"]
+  assert "sst2" in found["glue_tasks_not_averaged"]
+  assert "tnews" not in found["glue_tasks_not_averaged"]
+  found = average(*results[:2])
+  assert found["metrics"] == {"score": pytest.approx(0.6)}
+  assert "wnli" in found["glue_tasks_not_averaged"]
+  assert average(result("rte", None), split="test")["metrics"] == {}
+  with pytest.raises(ConfigError, match="a and b are both runs on rte"):
+    average(result("rte", 1, "a"), result("rte", 0, "b"))
+
+
+def test_configurations_of_every_sentence_task():
+  for name in (*FORMATS, "own"):
+    assert finetune_text.get_config(name).input.task == name
+  local = finetune_text.get_config("rte,runlocal")
+  assert (local.train.steps, local.model.size) == (20, "tiny")
+  assert "retrieval_images" not in local.evals
