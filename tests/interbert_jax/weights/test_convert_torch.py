@@ -27,7 +27,6 @@ from interbert_jax.weights.weights_file import read_weights, write_safetensors
 from tests.conftest import ROOT
 from tests.support.official_weights import (
   DECODER,
-  VARIANTS,
   WORDS,
   read_official,
   same,
@@ -36,17 +35,6 @@ from tests.support.torch_writer import WRITERS, Parameter, Storage, whole
 
 TEXT_KEYS = ("input_ids", "input_mask", "segment_ids")
 REGION_KEYS = ("image_feat", "image_loc", "image_mask")
-
-
-@pytest.fixture(scope="module", params=VARIANTS)
-def variant(request, golden_dir):
-  name, answers = VARIANTS[request.param]
-  return read_official(golden_dir, name, answers=answers)
-
-
-@pytest.fixture(scope="module")
-def official(golden_dir):
-  return read_official(golden_dir, "pretrain_kl")
 
 
 @pytest.fixture
