@@ -148,6 +148,7 @@ ROWS = [
     "L2",
     "cannot be split into ... equal heads",
     "hidden_size 66 cannot be split into num_heads 4",
+    lines=3,
     model__hidden_size=66,
   ),
   training(
