@@ -73,12 +73,12 @@ def find_weights(path: pathlib.Path) -> pathlib.Path:
   for name in _USUAL_NAMES:
     if (path / name).is_file():
       return path / name
-  found = sorted(p.name for p in path.iterdir() if p.suffix in _SUFFIXES)
-  if len(found) == 1:
-    return path / found[0]
-  if found:
+  files = sorted(p.name for p in path.iterdir() if p.suffix in _SUFFIXES)
+  if len(files) == 1:
+    return path / files[0]
+  if files:
     raise CheckpointError(
-      f"{path}: holds several weights files, {found[:5]}; name one of them"
+      f"{path}: holds several weights files, {files[:5]}; name one of them"
     )
   steps = sorted(
     int(p.parent.name)

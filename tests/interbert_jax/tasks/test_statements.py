@@ -12,7 +12,6 @@ from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.batch import STATEMENTS, check_batch, dummy_batch
 from interbert_jax.contract.errors import DataError
 from interbert_jax.evaluation.statements import StatementEvaluator
-from interbert_jax.model.config import make_config
 from interbert_jax.model.inputs import RegionInput
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import make_parallel
@@ -29,7 +28,7 @@ from tests.support.tiny_data import (
   write_vocab,
 )
 from tests.support.tiny_questions import words_of
-from tests.support.tiny_task import DIMS, NO_DROPOUT, VOCAB
+from tests.support.tiny_task import DIMS, VOCAB, tiny_config
 
 PAIRS = [(split, i) for split in ("train", "dev") for i in range(4)]
 
@@ -180,14 +179,7 @@ def test_files_and_identifiers(nlvr2, tmp_path):
 
 
 B = 3
-CONFIG = make_config(
-  "tiny",
-  vocab_size=VOCAB,
-  region_feature_dim=DIMS["E"],
-  num_region_classes=DIMS["C"],
-  num_interaction_layers=1,
-  **NO_DROPOUT,
-)
+CONFIG = tiny_config(dropout=False, num_interaction_layers=1)
 
 
 @pytest.mark.parametrize("join", ["concatenate", "sum"])

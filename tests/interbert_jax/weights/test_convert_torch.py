@@ -25,7 +25,6 @@ from interbert_jax.weights.official import params_from_torch, params_to_torch
 from interbert_jax.weights.weights_file import read_weights, write_safetensors
 from tests.support.official_weights import (
   DECODER,
-  VARIANTS,
   WORDS,
   read_official,
   same,
@@ -35,17 +34,6 @@ from tests.support.torch_writer import WRITERS, Parameter, Storage, whole
 
 TEXT_KEYS = ("input_ids", "input_mask", "segment_ids")
 REGION_KEYS = ("image_feat", "image_loc", "image_mask")
-
-
-@pytest.fixture(scope="module", params=VARIANTS)
-def variant(request, golden_dir):
-  name, answers = VARIANTS[request.param]
-  return read_official(golden_dir, name, answers=answers)
-
-
-@pytest.fixture(scope="module")
-def official(golden_dir):
-  return read_official(golden_dir, "pretrain_kl")
 
 
 @pytest.fixture
