@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from input_pipeline.annotations import READERS
+from input_pipeline.annotations.readers import READERS
 from input_pipeline.annotations.sentence_formats import FORMATS, OWN
 from input_pipeline.tasks import settings
 from input_pipeline.text.words import SEGMENTERS
