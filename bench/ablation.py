@@ -12,25 +12,36 @@ holds only the word pieces they use: three hundred instead of 30,522.
 Two rows at a time, a core each; --jobs says how many (core_jobs.py).
 """
 
-import argparse
+import functools
 import json
 import pathlib
+import statistics
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from bench import ablation_stages
-from bench.ablation_page import METRICS, plot, table
 from bench.ablation_stages import VARIANTS
-from bench.core_jobs import CORES, run_jobs
-from bench.results_page import put_block
+from bench.core_jobs import add_job_flags, once, run_jobs
+from bench.measuring import (
+  make_parser,
+  markdown_table,
+  mean_and_deviation,
+  put_block,
+)
+
+METRICS = {
+  "zero-shot R@1": ("zeroshot", "image_retrieval_recall@1"),
+  "zero-shot R@10": ("zeroshot", "image_retrieval_recall@10"),
+  "fine-tuned R@1": ("finetuned", "image_retrieval_recall@1"),
+  "fine-tuned R@10": ("finetuned", "image_retrieval_recall@10"),
+  "sentence pairs": ("text", "accuracy"),
+  "MLM without image": ("zeroshot", "text_only_mlm_acc"),
+}
 
 
-def parse_arguments() -> argparse.Namespace:
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+def parse_arguments():
+  parser = make_parser(__doc__)
   parser.add_argument(
     "--data", choices=("openmoji", "shapes"), default="openmoji"
   )
@@ -43,12 +54,7 @@ def parse_arguments() -> argparse.Namespace:
   parser.add_argument(
     "--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS)
   )
-  parser.add_argument(
-    "--jobs", type=int, default=CORES, help="at once, a core each"
-  )
-  parser.add_argument(
-    "--workdir", type=pathlib.Path, default=ROOT / "runs/ablation"
-  )
+  add_job_flags(parser, "ablation")
   parser.add_argument(
     "--report", action="store_true", help="of what is done; trains nothing"
   )
@@ -64,22 +70,19 @@ def parse_arguments() -> argparse.Namespace:
 def run_row(options, variant: str, seed: int) -> str:
   """Does what is not done yet of a variant and a seed; says what came out."""
   folder = options.workdir / f"{variant}_{seed}"
-  for stage, measure in ablation_stages.STAGES.items():
-    path = folder / f"{stage}.json"
-    if path.exists() or not ablation_stages.has_stage(variant, stage):
-      continue
-    metrics = measure(options, variant, seed, folder)
-    path.write_text(json.dumps(metrics, indent=2) + "\n")
+  found = {
+    stage: once(
+      folder / f"{stage}.json",
+      functools.partial(measure, options, variant, seed, folder),
+    )
+    for stage, measure in ablation_stages.STAGES.items()
+    if ablation_stages.has_stage(variant, stage)
+  }
   return f"{variant}_{seed}: " + ", ".join(
-    f"{title} {100 * metrics[key]:.1f}"
+    f"{title} {100 * found[stage][key]:.1f}"
     for title, (stage, key) in METRICS.items()
-    if key in (metrics := read_stage(folder, stage))
+    if key in found.get(stage, {})
   )
-
-
-def read_stage(folder: pathlib.Path, stage: str) -> dict[str, float]:
-  path = folder / f"{stage}.json"
-  return json.loads(path.read_text()) if path.exists() else {}
 
 
 def collect(options, rows: list[tuple[str, int]]) -> dict:
@@ -87,16 +90,64 @@ def collect(options, rows: list[tuple[str, int]]) -> dict:
   found: dict = {}
   for variant, seed in rows:
     for stage in ablation_stages.STAGES:
-      metrics = read_stage(options.workdir / f"{variant}_{seed}", stage)
+      metrics = once(options.workdir / f"{variant}_{seed}" / f"{stage}.json")
       for key, value in metrics.items():
         row = found.setdefault(variant, {}).setdefault(stage, {})
         row.setdefault(key, []).append(value)
   return found
 
 
+def table(found: dict) -> str:
+  """Rows of variants in Markdown."""
+  used = {
+    title: where
+    for title, where in METRICS.items()
+    if any(where[1] in row.get(where[0], {}) for row in found.values())
+  }
+  rows = [
+    [
+      title,
+      *(
+        mean_and_deviation(found[variant].get(stage, {}).get(key))
+        for stage, key in used.values()
+      ),
+    ]
+    for variant, (title, _) in VARIANTS.items()
+    if variant in found
+  ]
+  return markdown_table(("pretraining", *used), rows)
+
+
+def plot(found: dict, path: pathlib.Path):
+  """Every seed a point, the means as bars."""
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+  from matplotlib.figure import Figure
+
+  shown = ("zero-shot R@10", "fine-tuned R@10", "sentence pairs")
+  shown = [t for t in shown if any(METRICS[t][0] in r for r in found.values())]
+  names = [variant for variant in VARIANTS if variant in found]
+  figure = Figure(figsize=(4 * len(shown), 4), layout="constrained")
+  FigureCanvasAgg(figure)
+  for i, title in enumerate(shown):
+    stage, key = METRICS[title]
+    axes = figure.add_subplot(1, len(shown), i + 1)
+    for y, name in enumerate(names):
+      values = [100 * v for v in found[name].get(stage, {}).get(key, [])]
+      if values:
+        axes.barh(y, statistics.mean(values), color="#9db8d8")
+        axes.plot(values, [y] * len(values), "o", color="#27496d", ms=4)
+    axes.set_yticks(
+      range(len(names)), [VARIANTS[n][0] for n in names] if i == 0 else []
+    )
+    axes.set_ylim(len(names) - 0.5, -0.5)  # the first row on top
+    axes.set_xlabel(f"{title} (%)")
+    axes.grid(axis="x", alpha=0.3)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  figure.savefig(path, dpi=100)
+
+
 def main():
   options = parse_arguments()
-  options.workdir = options.workdir.absolute()
   # One seed of every row before the next.
   rows = [(v, seed) for seed in range(options.seeds) for v in options.variants]
   if not options.report:

@@ -9,19 +9,16 @@ resident set of recommend.py as a whole process. The same command afterwards
 finds everything scored: what is left is reading and ranking.
 """
 
-import argparse
 import json
-import os
 import pathlib
-import subprocess
 import sys
 import tempfile
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import numpy as np
+
+from bench.measuring import ROOT, make_parser, run_python, write_result
 
 REGIONS, WIDTH, BLOCKS = 8, 2048, 64
 TEXTS = ("two boxes of popcorn", "a shrimp", "a rabbit and a screwdriver")
@@ -42,25 +39,17 @@ def records(count: int):
     }
 
 
-def run(command: list[str]) -> dict[str, float]:
-  began = time.monotonic()
-  process = subprocess.Popen(  # nosec B603 # our own script
-    command, cwd=ROOT, stderr=subprocess.DEVNULL
-  )
-  _, status, used = os.wait4(process.pid, 0)
-  if status:
-    raise SystemExit(f"{' '.join(command)}: failed")
+def run(*arguments: object) -> dict[str, float]:
+  used = run_python(*arguments)
   return {
-    "seconds": time.monotonic() - began,
-    "cpu_seconds": used.ru_utime + used.ru_stime,
-    "peak_mb": used.ru_maxrss / 1024,
+    "seconds": used.seconds,
+    "cpu_seconds": used.cpu_seconds,
+    "peak_mb": used.peak_mb,
   }
 
 
 def main():
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = make_parser(__doc__)
   parser.add_argument("--items", type=int, default=100_000)
   parser.add_argument(
     "--workdir", type=pathlib.Path, default=ROOT / "runs/quickstart_openmoji"
@@ -84,7 +73,6 @@ def main():
     )
     (root / "topics.jsonl").write_text(topics)
     command = [
-      sys.executable,
       "recommend.py",
       f"--workdir={options.workdir.absolute()}",
       f"--set=input.store={root / 'items'}",
@@ -98,14 +86,12 @@ def main():
         path.stat().st_size for path in (root / "items").rglob("*")
       )
       / 2**20,
-      "scoring": run(command),
-      "again": run(command),
+      "scoring": run(*command),
+      "again": run(*command),
     }
   scoring = result["scoring"]["seconds"]
   result["pairs_per_second"] = options.items * len(TEXTS) / scoring
-  print(json.dumps(result, indent=2))
-  if options.output:
-    options.output.write_text(json.dumps(result, indent=2) + "\n")
+  write_result(result, options.output)
 
 
 if __name__ == "__main__":

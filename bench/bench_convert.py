@@ -7,7 +7,6 @@ first, into --folder). Memory is the largest anonymous resident set of the
 converting process, above what it is before; the page cache is not its own.
 """
 
-import argparse
 import base64
 import json
 import os
@@ -21,8 +20,9 @@ import time
 
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from bench.measuring import ROOT, anonymous_mb, make_parser, write_result
 
 REGIONS, WIDTH = 36, 2048
 VARIANTS = 64  # different feature blocks; writing more would only take longer
@@ -52,12 +52,6 @@ def write_source(path: pathlib.Path, count: int):
       file.write(b"\t".join(row) + b"\n")
 
 
-def anonymous_mb(process: int) -> float:
-  status = pathlib.Path(f"/proc/{process}/status").read_text()
-  (line,) = (x for x in status.splitlines() if x.startswith("RssAnon"))
-  return int(line.split()[1]) / 1024
-
-
 def children(process: int) -> list[int]:
   try:
     path = pathlib.Path(f"/proc/{process}/task/{process}/children")
@@ -69,15 +63,15 @@ def children(process: int) -> list[int]:
 
 CONVERT = """
 import json, resource, sys, threading, time
-from input_pipeline import formats
-from input_pipeline.conversion.options import Options
-from input_pipeline.conversion import beam, run
-reader, _ = formats.find_format(__import__("pathlib").Path(sys.argv[1]))
+from input_pipeline.formats import registry
+from input_pipeline.conversion.settings import ConversionSettings
+from input_pipeline.conversion import run
+reader, _ = registry.find_format(__import__("pathlib").Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
 run.convert(
   __import__("pathlib").Path(sys.argv[1]), reader, sys.argv[2],
-  options=Options(features=sys.argv[3]), workers=int(sys.argv[4]),
+  settings=ConversionSettings(features=sys.argv[3]), workers=int(sys.argv[4]),
 )
 """
 
@@ -135,7 +129,7 @@ def convert(source, output, *, features: str, workers: int) -> dict:
 
 
 def main():
-  parser = argparse.ArgumentParser(description=__doc__)
+  parser = make_parser(__doc__)
   parser.add_argument("--images", type=int, default=20_000)
   parser.add_argument("--folder", type=pathlib.Path, help="for 15 GB of files")
   parser.add_argument("--output", type=pathlib.Path)
@@ -149,13 +143,11 @@ def main():
       rows.append(
         convert(source, folder / "store", features=features, workers=workers)
       )
-      print(json.dumps(rows[-1]), flush=True)
+      print(f"{features}, {workers} workers: done", flush=True)
       shutil.rmtree(folder / "store")
   finally:
     shutil.rmtree(folder)
-  result = {"cores": os.cpu_count(), "runs": rows}
-  if options.output:
-    options.output.write_text(json.dumps(result, indent=2) + "\n")
+  write_result({"cores": os.cpu_count(), "runs": rows}, options.output)
 
 
 if __name__ == "__main__":

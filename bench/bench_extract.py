@@ -7,20 +7,19 @@ own, start and compilation included. Memory is the largest resident set of any
 process of a run.
 """
 
-import argparse
 import json
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from bench.measuring import make_parser, run_python, write_result
 
 
 class Stages:
@@ -52,9 +51,9 @@ def measure_stages(folder: str) -> dict:
   from tools.extract.models import load_extractor
   from tools.extract.photos import list_photos, open_photo
   from tools.extract.regions import cut_crops
-  from tools.extract.settings import Settings
+  from tools.extract.settings import RegionSettings
 
-  settings, stages = Settings(), Stages()
+  settings, stages = RegionSettings(), Stages()
   extractor = stages.time("load", load_extractor, settings)
   names = list_photos(folder).names
 
@@ -89,45 +88,28 @@ def measure_stages(folder: str) -> dict:
 
 
 def measure_run(folder: pathlib.Path, images: int, workers: int) -> dict:
-  output = pathlib.Path(tempfile.mkdtemp())
-  environment = {
-    name: value
-    for name, value in os.environ.items()
-    if name not in ("XLA_FLAGS", "NPROC", "OMP_NUM_THREADS")
-  }
-  try:
-    began = time.perf_counter()
-    process = subprocess.Popen(  # nosec B603 # our own script
-      [sys.executable, "-m", "tools.extract", f"--images={folder}"]
-      + [f"--output={output / 'out'}", f"--workers={workers}"],
-      cwd=ROOT,
-      env=environment,
-      stdout=subprocess.DEVNULL,
-      stderr=subprocess.DEVNULL,
+  with tempfile.TemporaryDirectory() as output:
+    used = run_python(
+      *("-m", "tools.extract", f"--images={folder}"),
+      *(f"--output={output}/out", f"--workers={workers}"),
     )
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - began
-    if status:
-      raise RuntimeError(f"extraction ended with {status}")
-    manifest = json.loads((output / "out/regions/manifest.json").read_text())
-    if manifest["num_images"] != images:
-      raise SystemExit(f"{manifest['num_images']} of {images} images")
-  finally:
-    shutil.rmtree(output)
-  cpu = usage.ru_utime + usage.ru_stime
+    path = pathlib.Path(output) / "out/regions/manifest.json"
+    manifest = json.loads(path.read_text())
+  if manifest["num_images"] != images:
+    raise SystemExit(f"{manifest['num_images']} of {images} images")
   return {
     "workers": workers,
     "images": images,
-    "seconds": seconds,
-    "seconds_per_image_and_core": seconds * workers / images,
-    "cpu_seconds_per_image": cpu / images,
-    "largest_process_mb": usage.ru_maxrss / 1024,
+    "seconds": used.seconds,
+    "seconds_per_image_and_core": used.seconds * workers / images,
+    "cpu_seconds_per_image": used.cpu_seconds / images,
+    "largest_process_mb": used.peak_mb,
     "fingerprint": manifest["fingerprint"],
   }
 
 
 def main():
-  parser = argparse.ArgumentParser(description=__doc__)
+  parser = make_parser(__doc__)
   parser.add_argument("--images", type=pathlib.Path, required=True)
   parser.add_argument(
     "--copies", type=int, default=1, help="of the folder, for the whole runs"
@@ -146,7 +128,6 @@ def main():
     "stages": measure_stages(str(folder)),
     "runs": [],
   }
-  print(json.dumps(result["stages"]), flush=True)
   with tempfile.TemporaryDirectory() as copies:
     for number in range(options.copies):
       shutil.copytree(folder, pathlib.Path(copies) / f"copy{number}")
@@ -154,9 +135,7 @@ def main():
     for workers in options.workers:
       row = measure_run(pathlib.Path(copies), images, workers)
       result["runs"].append(row)
-      print(json.dumps(row), flush=True)
-  if options.output:
-    options.output.write_text(json.dumps(result, indent=2) + "\n")
+  write_result(result, options.output)
 
 
 if __name__ == "__main__":

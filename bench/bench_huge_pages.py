@@ -7,59 +7,41 @@ run.sh makes. XLA takes fresh memory for every step: in pages of 4 KB the
 quick start's 100 MB are 26,000 faults a step, in pages of 2 MB hardly any.
 """
 
-import argparse
-import json
 import os
 import pathlib
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from bench.measuring import make_parser, run_python, write_result
+from interbert_jax.contract import json_file
+
 SETTING = "glibc.malloc.hugetlb=1"
 
 
 def train(config: str, steps: int, setting: str) -> dict[str, float]:
   """Trains anew; of its last lines the speed, of the process the rest."""
-  before = resource.getrusage(resource.RUSAGE_CHILDREN)
   with tempfile.TemporaryDirectory() as workdir:
-    subprocess.run(  # nosec B603 # our own script
-      [
-        sys.executable,
-        "main.py",
-        f"--config={config}",
-        f"--workdir={workdir}",
-        f"--config.train.steps={steps}",
-        "--config.train.log_every=50",
-        "--config.evals.every=0",
-        "--config.evals.retrieval_images=0",
-      ],
-      cwd=ROOT,
-      env={**os.environ, "GLIBC_TUNABLES": setting},
-      stderr=subprocess.DEVNULL,
-      check=True,
+    used = run_python(
+      *("main.py", f"--config={config}", f"--workdir={workdir}"),
+      *(f"--config.train.steps={steps}", "--config.train.log_every=50"),
+      *("--config.evals.every=0", "--config.evals.retrieval_images=0"),
+      GLIBC_TUNABLES=setting,
     )
-    lines = (pathlib.Path(workdir) / "metrics.jsonl").read_text().splitlines()
-  after = resource.getrusage(resource.RUSAGE_CHILDREN)
-  speeds = [
-    row["examples_per_sec"]
-    for row in map(json.loads, lines)
-    if "examples_per_sec" in row
-  ]
+    rows = json_file.read_lines(pathlib.Path(workdir) / "metrics.jsonl")
+  speeds = [r["examples_per_sec"] for r in rows if "examples_per_sec" in r]
   return {
     "examples_per_sec": statistics.median(speeds[1:]),
-    "system_seconds": after.ru_stime - before.ru_stime,
-    "user_seconds": after.ru_utime - before.ru_utime,
-    "page_faults": after.ru_minflt - before.ru_minflt,
+    "system_seconds": used.system_seconds,
+    "user_seconds": used.user_seconds,
+    "page_faults": used.page_faults,
   }
 
 
 def main():
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = make_parser(__doc__)
   parser.add_argument("--config", default="configs/quickstart.py")
   parser.add_argument("--steps", type=int, default=300)
   parser.add_argument("--repeats", type=int, default=3)
@@ -80,9 +62,7 @@ def main():
     "ratio": speed["huge pages"] / speed["small pages"],
     "runs": found,
   }
-  print(json.dumps(result, indent=2))
-  if options.output:
-    options.output.write_text(json.dumps(result, indent=2) + "\n")
+  write_result(result, options.output)
 
 
 if __name__ == "__main__":

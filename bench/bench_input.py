@@ -9,7 +9,6 @@ pickled row of base64 float32 in LMDB, the global mean, padding, a stack. The
 limit is a copy of the same number of bytes out of a memory-mapped file.
 """
 
-import argparse
 import base64
 import json
 import os
@@ -23,6 +22,8 @@ import time
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from bench.measuring import anonymous_mb, make_parser
 
 REGIONS, WIDTH, BATCH = 36, 2048, 256
 WORDS = 2000
@@ -264,14 +265,6 @@ def memory_over_steps(root: pathlib.Path, steps: int) -> dict[str, float]:
   return found
 
 
-def anonymous_mb() -> float:
-  """Memory that is no mapped file: those are the page cache's."""
-  for line in pathlib.Path("/proc/self/status").read_text().splitlines():
-    if line.startswith("RssAnon"):
-      return int(line.split()[1]) / 1024
-  raise RuntimeError("no RssAnon in /proc/self/status")
-
-
 def draw(result: dict, path: pathlib.Path):
   import matplotlib
 
@@ -296,7 +289,7 @@ def draw(result: dict, path: pathlib.Path):
 
 
 def main():
-  parser = argparse.ArgumentParser(description=__doc__)
+  parser = make_parser(__doc__)
   parser.add_argument("--images", type=int, default=2048)
   parser.add_argument("--repeats", type=int, default=7)
   parser.add_argument("--steps", type=int, default=10_000)

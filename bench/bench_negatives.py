@@ -8,19 +8,16 @@ common words cost. Time is that of the whole command, memory its largest
 resident set.
 """
 
-import argparse
 import json
 import pathlib
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from bench.measuring import make_parser, run_python, write_result
 
 IMAGES_WIDTH = 8  # features are not read for captions
 PER_IMAGE = 5
@@ -66,29 +63,16 @@ def write_captions(root: pathlib.Path, count: int):
 
 
 def mine(root: pathlib.Path, *flags: str) -> dict[str, float]:
-  began = time.perf_counter()
-  subprocess.run(  # nosec B603 # our own script
-    [
-      *(sys.executable, "-m", "input_pipeline.mine_negatives"),
-      f"--store={root / 'store'}",
-      f"--annotations={root / 'captions.jsonl'}",
-      f"--output={root / 'table'}{'-'.join(flags)}",
-      "--threads=2",
-      *flags,
-    ],
-    cwd=ROOT,
-    check=True,
-    stdout=subprocess.DEVNULL,
-    stderr=subprocess.DEVNULL,
+  used = run_python(
+    *("-m", "input_pipeline.mine_negatives", f"--store={root / 'store'}"),
+    f"--annotations={root / 'captions.jsonl'}",
+    *(f"--output={root / 'table'}{'-'.join(flags)}", "--threads=2", *flags),
   )
-  seconds = time.perf_counter() - began
-  # Of the largest child so far; runs grow from one to the next.
-  peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-  return {"seconds": seconds, "largest_resident_mb": peak}
+  return {"seconds": used.seconds, "largest_resident_mb": used.peak_mb}
 
 
 def main():
-  parser = argparse.ArgumentParser(description=__doc__)
+  parser = make_parser(__doc__)
   parser.add_argument(
     "--captions", type=int, nargs="+", default=[25_000, 50_000, 100_000]
   )
@@ -114,8 +98,7 @@ def main():
   hours = 3_000_000 * 100_000 * slowest / 1e9 / 3600
   print(f"3,000,000 captions, pool of 100,000: about {hours:.1f} h")
   result = {"threads": 2, "runs": rows, "hours_of_3_million": hours}
-  if options.output:
-    options.output.write_text(json.dumps(result, indent=2) + "\n")
+  write_result(result, options.output)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,14 @@ One text meets all images in a step, so that no step is filled up with texts
 that count for nothing, as hardly any is in an evaluation of thousands.
 """
 
-import argparse
 import functools
-import json
 import pathlib
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from bench.measuring import make_parser, write_result
 
 TEXT_SLOTS, REGION_SLOTS = 30, 101  # with the global region 102
 
@@ -99,7 +98,7 @@ def plain_scorer(params, images, texts, pairs: int):
 
 
 def main():
-  parser = argparse.ArgumentParser(description=__doc__)
+  parser = make_parser(__doc__)
   parser.add_argument("--texts", type=int, default=24)
   parser.add_argument("--images", type=int, default=16)
   parser.add_argument("--pairs", type=int, default=16, help="at once")
@@ -154,9 +153,7 @@ def main():
     "largest_difference": float(np.abs(found["plain"] - found["ours"]).max()),
     "spread_of_scores": float(np.ptp(found["plain"])),
   }
-  print(json.dumps(result, indent=2))
-  if options.output:
-    options.output.write_text(json.dumps(result, indent=2) + "\n")
+  write_result(result, options.output)
 
 
 if __name__ == "__main__":

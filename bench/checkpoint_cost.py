@@ -6,7 +6,6 @@ A training state of as many numbers as InterBERT's base model with AdamW has
 (three times 157 million, 1.9 GB) is saved and restored.
 """
 
-import argparse
 import json
 import pathlib
 import resource
@@ -18,9 +17,9 @@ import time
 import jax
 import jax.numpy as jnp
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from bench.measuring import ROOT, make_parser
 from interbert_jax.checkpoints import manifest
 from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.checkpoints.settings import CheckpointSettings
@@ -113,9 +112,7 @@ def cost(numbers: int = BASE) -> dict[str, float]:
 
 
 def main():
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = make_parser(__doc__)
   parser.add_argument("--part", choices=("save", "restore"))
   parser.add_argument("--folder", type=pathlib.Path)
   parser.add_argument("--numbers", type=int, default=BASE)

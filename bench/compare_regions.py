@@ -11,16 +11,16 @@ boxes play no part. --draw=FOLDER draws both on the photos, to look at.
 Dimensions: R regions.
 """
 
-import argparse
-import json
 import pathlib
 import sys
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from bench.measuring import make_parser, write_result
+from input_pipeline.checks.drawing import draw_regions
 
 # Of COCO's 80 classes, in the order of the detector.
 _CLASSES = (
@@ -38,7 +38,7 @@ _CLASSES = (
 
 def compare(folder: pathlib.Path, stored) -> tuple[dict, list]:
   """Returns the numbers, and of each photo what is drawn."""
-  from tools.extract.fetch import find_weights
+  from tools.extract.models import find_weights
   from tools.extract.networks import boxes, centernet
   from tools.extract.networks.efficientnet import load_encoder
   from tools.extract.photos import open_photo
@@ -138,58 +138,41 @@ def _summarise(rows: dict[str, np.ndarray]) -> dict:
   }
 
 
-_INK = (30, 34, 42)
-_COLORS = (
-  (0, 114, 178),
-  (213, 94, 0),
-  (0, 135, 100),
-  (170, 60, 140),
-  (110, 80, 20),
-  (60, 60, 200),
-)
+_FLOOR = 0.15  # boxes with lower scores have no name
 
 
-def draw(picture, *, background: bool, floor: float = 0.15) -> Image.Image:
+def draw(picture, *, background: bool) -> Image.Image:
   """Stored regions left, ours right, on the photo or on grey."""
   photo, theirs_R4, scores_RC, ours = picture
   share = 480 / max(photo.width, photo.height)
   size = (round(photo.width * share), round(photo.height * share))
-  paper = Image.new("RGB", (2 * size[0] + 48, size[1] + 56), "white")
-  font = ImageFont.load_default(15)
-  sides = (
+  canvas = Image.new("RGB", size, (226, 229, 233))
+  if background:
+    canvas = photo.image.resize(size, Image.Resampling.LANCZOS)
+  sides = []
+  for title, boxes_R4, class_ids_R, scores_R in (
     ("stored", theirs_R4, scores_RC.argmax(1), scores_RC.max(1)),
     ("python -m tools.extract", *ours),
-  )
-  for number, (title, boxes_R4, class_ids_R, scores_R) in enumerate(sides):
-    canvas = Image.new("RGB", size, (226, 229, 233))
-    if background:
-      canvas = photo.image.resize(size, Image.Resampling.LANCZOS)
-    pen = ImageDraw.Draw(canvas, "RGBA")
-    for index in np.argsort(scores_R, kind="stable"):
-      corners = (boxes_R4[index] * share).tolist()
-      if scores_R[index] < floor:
-        pen.rectangle(corners, outline=(120, 126, 136, 90))
-        continue
-      color = _COLORS[int(class_ids_R[index]) % len(_COLORS)]
-      pen.rectangle(corners, outline=color, width=3)
-    for index in np.argsort(scores_R, kind="stable"):
-      if scores_R[index] < floor:
-        continue
-      color = _COLORS[int(class_ids_R[index]) % len(_COLORS)]
-      text = f"{_CLASSES[class_ids_R[index]]} {scores_R[index]:.2f}"
-      x, y = boxes_R4[index, :2] * share
-      wide = font.getlength(text) + 8
-      x, y = max(0, min(x, size[0] - wide)), max(0, y - 18 if y >= 18 else y)
-      pen.rectangle((x, y, x + wide, y + 18), fill=color)
-      pen.text((x + 4, y + 9), text, font=font, fill="white", anchor="lm")
-    left = 16 + number * (size[0] + 16)
-    paper.paste(canvas, (left, 40))
-    ImageDraw.Draw(paper).text((left, 12), title, font=font, fill=_INK)
+  ):
+    order = np.argsort(-scores_R, kind="stable")
+    labels = [
+      f"{_CLASSES[class_ids_R[i]]} {scores_R[i]:.2f}"
+      for i in order
+      if scores_R[i] >= _FLOOR
+    ]
+    sides.append(
+      draw_regions(
+        canvas, boxes_R4[order] * share, labels=labels, caption=title, scale=1
+      )
+    )
+  paper = Image.new("RGB", (2 * sides[0].width, sides[0].height), "white")
+  for number, side in enumerate(sides):
+    paper.paste(side, (number * side.width, 0))
   return paper
 
 
 def main():
-  parser = argparse.ArgumentParser(description=__doc__)
+  parser = make_parser(__doc__)
   parser.add_argument("--images", type=pathlib.Path, required=True)
   parser.add_argument("--stored", type=pathlib.Path, required=True)
   parser.add_argument("--output", type=pathlib.Path)
@@ -207,10 +190,7 @@ def main():
   with np.load(options.stored, allow_pickle=False) as stored:
     stored = dict(stored)
   numbers, pictures = compare(options.images, stored)
-  text = json.dumps(numbers, indent=2)
-  print(text)
-  if options.output:
-    options.output.write_text(text + "\n")
+  write_result(numbers, options.output)
   ids = stored["image_id"].tolist()
   if options.draw:
     options.draw.mkdir(parents=True, exist_ok=True)

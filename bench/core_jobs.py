@@ -1,16 +1,20 @@
-"""Small trainings side by side, one to a core.
+"""Small trainings side by side, one to a core, each measured once.
 
 The models of the quick start have little work for a second core.
 """
 
+import argparse
 import concurrent.futures
 import contextlib
+import json
 import multiprocessing
 import os
 import pathlib
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+
+from bench.measuring import ROOT
 
 
 def _cores() -> list[int]:
@@ -21,6 +25,42 @@ def _cores() -> list[int]:
 
 
 CORES = len(_cores())
+
+
+def add_job_flags(parser: argparse.ArgumentParser, name: str) -> None:
+  """Flags of what run_jobs needs."""
+  parser.add_argument(
+    "--jobs", type=int, default=CORES, help="at once, a core each"
+  )
+  parser.add_argument(
+    "--workdir",
+    type=lambda path: pathlib.Path(path).absolute(),
+    default=ROOT / "runs" / name,
+    help="keeps what is measured, which is not measured again",
+  )
+
+
+def add_start_flags(parser: argparse.ArgumentParser, name: str) -> None:
+  """Those, and the flags of scripts that start from the quick start."""
+  parser.add_argument(
+    "--checkpoint",
+    type=lambda path: pathlib.Path(path).absolute(),
+    default=ROOT / "runs/quickstart_openmoji/checkpoints/1700",
+  )
+  add_job_flags(parser, name)
+  parser.add_argument(
+    "--page", action="store_true", help="puts the table into docs/results.md"
+  )
+
+
+def once(
+  path: pathlib.Path, measure: Callable[[], Mapping[str, float]] | None = None
+) -> dict[str, float]:
+  """What a file says; it is measured first where there is no file."""
+  if not path.exists() and measure:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(measure(), indent=2) + "\n")
+  return json.loads(path.read_text()) if path.exists() else {}
 
 
 def run_jobs(

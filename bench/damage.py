@@ -5,8 +5,6 @@
 Beside it, what Orbax alone makes of the same damages.
 """
 
-import argparse
-import json
 import logging
 import pathlib
 import shutil
@@ -18,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from bench.measuring import make_parser, write_result
 from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.training.steps import TrainState
@@ -95,7 +93,7 @@ class _Lines(logging.Handler):
 def _ours(folder: pathlib.Path, name: str) -> dict[str, bool]:
   """What the training loop does with the checkpoints of a folder."""
   lines = _Lines()
-  logger = logging.getLogger("interbert_jax.checkpoints.checkpoints")
+  logger = logging.getLogger("interbert_jax.checkpoints")
   logger.addHandler(lines)
   logger.propagate = False
   try:
@@ -180,12 +178,9 @@ def damage_matrix(folder: pathlib.Path, kinds=KINDS) -> dict[str, dict]:
 
 
 def main():
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
-  parser.parse_args()
+  make_parser(__doc__).parse_args()
   with tempfile.TemporaryDirectory() as folder:
-    print(json.dumps(damage_matrix(pathlib.Path(folder)), indent=2))
+    write_result(damage_matrix(pathlib.Path(folder)), None)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ parameters, with the same data, steps and settings, and measured on scenes that
 neither has seen. What is done stands in --workdir and is not done again.
 """
 
-import argparse
 import collections
 import csv
 import importlib
@@ -17,11 +16,20 @@ import pathlib
 import statistics
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from bench.core_jobs import CORES, held_out_metrics, run_jobs
-from bench.results_page import mean_and_deviation, put_block
+from bench.core_jobs import (
+  add_start_flags,
+  held_out_metrics,
+  once,
+  run_jobs,
+)
+from bench.measuring import (
+  make_parser,
+  markdown_table,
+  mean_and_deviation,
+  put_block,
+)
 from configs import common
 
 SAMPLE = pathlib.Path(common.cache_dir("sample_openmoji"))
@@ -121,68 +129,46 @@ def path_of(options, name: str, start: str, seed: int) -> pathlib.Path:
   return options.workdir / f"{name}_{start}_{seed}" / "downstream.json"
 
 
-def result(options, name: str, start: str, seed: int) -> dict[str, float]:
-  return json.loads(path_of(options, name, start, seed).read_text())
-
-
 def run(options, name: str, start: str, seed: int) -> str:
   """Trains what is not trained yet; says what came out."""
   path = path_of(options, name, start, seed)
-  if not path.exists():
-    module, argument, _ = TASKS[name]
+  module, argument, shown = TASKS[name]
+
+  def measure() -> dict[str, float]:
     config = importlib.import_module(f"configs.{module}").get_config(argument)
     config.seed = seed
     config.evals.every = 0
     if start == "pretrained":
       config.init_from = str(options.checkpoint)
-    found = held_out_metrics(config, path.parent)
-    path.write_text(json.dumps(found, indent=2) + "\n")
-  first = next(iter(TASKS[name][2]))
-  value = result(options, name, start, seed)[first]
+    return held_out_metrics(config, path.parent)
+
+  first = next(iter(shown))
+  value = once(path, measure)[first]
   return f"{name} {start} {seed}: {first} {value:.3f}"
 
 
 def table(options) -> str:
-  lines = [
-    "| task | nothing learnt | from random | from the quick start |",
-    "|---|---|---|---|",
-  ]
+  rows = []
   for name in options.tasks:
     for key, (title, blind) in TASKS[name][2].items():
-      cells = [f"{100 * blind():.1f}"]
+      cells = [title, f"{100 * blind():.1f}"]
       for start in STARTS:
         values = [
-          result(options, name, start, seed)[key]
+          once(path_of(options, name, start, seed))[key]
           for seed in range(options.seeds)
         ]
         cells.append(mean_and_deviation(values))
-      lines.append(f"| {title} | " + " | ".join(cells) + " |")
-  return "\n".join(lines)
+      rows.append(cells)
+  head = ("task", "nothing learnt", "from random", "from the quick start")
+  return markdown_table(head, rows)
 
 
 def main():
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
-  parser.add_argument(
-    "--checkpoint",
-    type=pathlib.Path,
-    default=ROOT / "runs/quickstart_openmoji/checkpoints/1700",
-  )
+  parser = make_parser(__doc__)
   parser.add_argument("--seeds", type=int, default=3)
   parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-  parser.add_argument(
-    "--jobs", type=int, default=CORES, help="at once, a core each"
-  )
-  parser.add_argument(
-    "--workdir", type=pathlib.Path, default=ROOT / "runs/downstream"
-  )
-  parser.add_argument(
-    "--page", action="store_true", help="puts the table into docs/results.md"
-  )
+  add_start_flags(parser, "downstream")
   options = parser.parse_args()
-  options.workdir = options.workdir.absolute()
-  options.checkpoint = options.checkpoint.absolute()
   if not options.checkpoint.is_dir():
     parser.error(f"{options.checkpoint}: not found; ./run.sh makes it")
   run_jobs(

@@ -10,19 +10,28 @@ fold, by models that have not seen the fold. Features are standardised with the
 mean and deviation of the other folds.
 """
 
-import argparse
 import json
 import os
 import pathlib
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from bench.core_jobs import CORES, held_out_metrics, run_jobs
-from bench.results_page import mean_and_deviation, put_block
+from bench.core_jobs import (
+  add_start_flags,
+  held_out_metrics,
+  once,
+  run_jobs,
+)
+from bench.measuring import (
+  ROOT,
+  make_parser,
+  markdown_table,
+  mean_and_deviation,
+  put_block,
+)
 from configs import common
 
 SHOWN = {
@@ -156,17 +165,15 @@ def path_of(options, arm: str, fold: int) -> pathlib.Path:
 
 def run(options, arm: str, fold: int) -> str:
   """Measures what is not measured yet; says what came out."""
-  path = path_of(options, arm, fold)
-  if not path.exists():
+
+  def measure() -> dict[str, float]:
     arrays, captions = read_photos(options)
     test = folds(options, len(captions))[fold]
-    path.parent.mkdir(parents=True, exist_ok=True)
     if arm == "ridge":
-      found = ridge(arrays, captions, test)
-    else:
-      found = finetuned(options, arm, fold, arrays, captions, test)
-    path.write_text(json.dumps(found, indent=2) + "\n")
-  found = json.loads(path.read_text())
+      return ridge(arrays, captions, test)
+    return finetuned(options, arm, fold, arrays, captions, test)
+
+  found = once(path_of(options, arm, fold), measure)
   return f"{arm} {fold}: " + ", ".join(
     f"{title} {100 * found[key]:.1f}" for title, key in SHOWN.items()
   )
@@ -183,52 +190,27 @@ def finetuned(options, arm, fold, arrays, captions, test) -> dict[str, float]:
 
 
 def table(options) -> str:
-  lines = ["| model | " + " | ".join(SHOWN) + " |", "|---" * 5 + "|"]
+  rows = []
   for arm in options.arms:
-    cells = [
-      mean_and_deviation(
-        [
-          json.loads(path_of(options, arm, fold).read_text())[key]
-          for fold in range(options.folds)
-        ]
-      )
-      for key in SHOWN.values()
-    ]
-    lines.append(f"| {ARMS[arm]} | " + " | ".join(cells) + " |")
-  return "\n".join(lines)
+    measured = [once(path_of(options, arm, i)) for i in range(options.folds)]
+    values = [[fold[key] for fold in measured] for key in SHOWN.values()]
+    rows.append([ARMS[arm], *map(mean_and_deviation, values)])
+  return markdown_table(("model", *SHOWN), rows)
 
 
 def main():
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
-  parser.add_argument(
-    "--checkpoint",
-    type=pathlib.Path,
-    default=ROOT / "runs/quickstart_openmoji/checkpoints/1700",
-  )
+  parser = make_parser(__doc__)
   parser.add_argument(
     "--shared",
-    type=pathlib.Path,
+    type=lambda path: pathlib.Path(path).absolute(),
     default=os.environ.get("INTERBERT_SHARED", ROOT.parent / "shared"),
   )
   parser.add_argument("--folds", type=int, default=4)
   parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
   parser.add_argument("--steps", type=int, default=600)
   parser.add_argument("--minilm_steps", type=int, default=300)
-  parser.add_argument(
-    "--jobs", type=int, default=CORES, help="at once, a core each"
-  )
-  parser.add_argument(
-    "--workdir", type=pathlib.Path, default=ROOT / "runs/photos"
-  )
-  parser.add_argument(
-    "--page", action="store_true", help="puts the table into docs/results.md"
-  )
+  add_start_flags(parser, "photos")
   options = parser.parse_args()
-  options.workdir = options.workdir.absolute()
-  options.checkpoint = options.checkpoint.absolute()
-  options.shared = pathlib.Path(options.shared).absolute()
   needed = [options.shared / "data" / "coco_dev"]
   if "quickstart" in options.arms:
     needed.append(options.checkpoint)

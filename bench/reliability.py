@@ -7,7 +7,6 @@ About 20 minutes on two cores, most of them for 50 kills (bench/survive.py);
 an earlier JSON.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -19,13 +18,12 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from bench.checkpoint_cost import cost
 from bench.damage import damage_matrix
+from bench.measuring import ROOT, make_parser, put_block, run_python
 from bench.reliability_page import PAGE, tables
-from bench.results_page import put_block
 from bench.survive import Start, quick_start, survive
 from interbert_jax.contract import json_file
 from interbert_jax.run.environment import environment
@@ -97,19 +95,9 @@ def pod(folder: pathlib.Path) -> dict:
 
 def elastic(folder: pathlib.Path) -> dict:
   """The run of tests/support/elastic_run.py."""
-  done = subprocess.run(  # nosec B603 # our own script
-    (sys.executable, "-m", "tests.support.elastic_run", folder / "run"),
-    cwd=ROOT,
-    env={
-      **os.environ,
-      "XLA_FLAGS": "--xla_force_host_platform_device_count=16",
-    },
-    stdout=subprocess.PIPE,
-    stderr=subprocess.DEVNULL,
-    check=True,
-    text=True,
+  found = json.loads(
+    _last_line("-m", "tests.support.elastic_run", folder / "run", devices=16)
   )
-  found = json.loads(done.stdout.splitlines()[-1])
   ids = [i for _, step in found["ids"] for i in step]
   return {
     "resumes": len(found["differences"]),
@@ -120,32 +108,27 @@ def elastic(folder: pathlib.Path) -> dict:
   }
 
 
-def _elsewhere(part: str) -> dict:
-  """A part on eight devices, which some mistakes are about."""
+def _last_line(*arguments: object, devices: int, **environment: str) -> str:
+  """Runs Python on so many devices; returns the last line that it prints."""
+  flag = f"--xla_force_host_platform_device_count={devices}"
   done = subprocess.run(  # nosec B603 # our own script
-    (sys.executable, __file__, "--only", part),
+    (sys.executable, *map(str, arguments)),
     cwd=ROOT,
-    env={
-      **os.environ,
-      "JAX_PLATFORMS": "cpu",
-      "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-      "EIGHT_DEVICES": "1",
-    },
+    env={**os.environ, "XLA_FLAGS": flag, **environment},
     stdout=subprocess.PIPE,
     stderr=subprocess.DEVNULL,
     check=True,
     text=True,
   )
-  line = next(
-    line for line in done.stdout.splitlines() if line.startswith(f"{part}: ")
-  )
-  return json.loads(line.partition(": ")[2])
+  return done.stdout.splitlines()[-1]
 
 
 def bad_input(folder: pathlib.Path) -> dict:
   """Mistakes of configurations, commands and data, and what is said of them."""
-  if "EIGHT_DEVICES" not in os.environ:
-    return _elsewhere("bad_input")
+  if "EIGHT_DEVICES" not in os.environ:  # which some mistakes are about
+    flags = {"JAX_PLATFORMS": "cpu", "EIGHT_DEVICES": "1"}
+    line = _last_line(__file__, "--only=bad_input", devices=8, **flags)
+    return json.loads(line.partition(": ")[2])
   from tests.support import bad_input as faults
   from tests.support.error_catalogue import CATALOGUE
   from tests.support.error_place import Place
@@ -195,16 +178,13 @@ PARTS = {
 
 
 def main():
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = make_parser(__doc__)
   parser.add_argument("--only", default=",".join(PARTS))
   parser.add_argument("--from", dest="earlier", type=pathlib.Path)
   parser.add_argument("--output", type=pathlib.Path)
   parser.add_argument("--write_page", action="store_true")
   args = parser.parse_args()
-  sample_data = [sys.executable, "-m", "tools.sample_data", "--mode=shapes"]
-  subprocess.run(sample_data, cwd=ROOT, check=True)  # nosec B603 # our own script
+  run_python("-m", "tools.sample_data", "--mode=shapes")
   found = json.loads(args.earlier.read_text()) if args.earlier else {}
   for name in filter(None, args.only.split(",")):
     began = time.monotonic()

@@ -1,20 +1,12 @@
 """The tables of docs/reliability.md, of the figures of bench/reliability.py."""
 
-import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-PAGE = (
-  pathlib.Path(__file__).resolve().parent.parent / "docs" / "reliability.md"
-)
+from bench.measuring import ROOT, markdown_table
 
-
+PAGE = ROOT / "docs" / "reliability.md"
 _READERS = ("this code", "Orbax alone")
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-  lines = [head, ["---"] * len(head), *rows]
-  return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in lines)
 
 
 def tables(found: Mapping[str, Any]) -> dict[str, str]:
@@ -44,7 +36,7 @@ def _share_of_saves(seconds: Mapping[str, float]) -> float:
 def _kills(found) -> str:
   run = found["kills"]
   share = _share_of_saves(run["straight_by_activity"])
-  return _table(
+  return markdown_table(
     ("", f"{run['kills']} kills in a run of {run['steps']:,} steps"),
     [
       ("recovered", f"{run['recovered']} of {run['kills']}"),
@@ -81,7 +73,7 @@ def _kills(found) -> str:
 
 
 def _damage(found) -> str:
-  return _table(
+  return markdown_table(
     ("", "this code", "Orbax alone"),
     [
       (text, *(found["damage"][reader][key] for reader in _READERS))
@@ -125,12 +117,12 @@ def _stops(found) -> str:
         f"{run['exit_code_of_the_other']}",
       )
     )
-  return _table(("what happens", "what follows"), rows)
+  return markdown_table(("what happens", "what follows"), rows)
 
 
 def _elastic(found) -> str:
   run = found["elastic"]
-  return _table(
+  return markdown_table(
     ("", "8, 4, 1, 16, 8 devices"),
     [
       (
@@ -148,7 +140,7 @@ def _elastic(found) -> str:
 
 def _cost(found) -> str:
   run = found["cost"]
-  return _table(
+  return markdown_table(
     ("", f"a state of {run['state_gb']:.2f} GB (base model, AdamW)"),
     [
       ("training waits for a save", f"{run['blocking_seconds']:.2f} s"),
@@ -166,7 +158,7 @@ def _cost(found) -> str:
 
 def _input(found) -> str:
   bad, hostile = found["bad_input"], found["hostile"]
-  return _table(
+  return markdown_table(
     ("", ""),
     [
       (

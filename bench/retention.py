@@ -17,7 +17,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from interbert_jax.contract import json_file
+from interbert_jax.contract import files, json_file
+from interbert_jax.contract.command import run_command
 from interbert_jax.contract.errors import ConfigError
 
 # Settings in which runs may differ: the start, the seed, where files are, and
@@ -223,19 +224,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     help="what the table calls the two starts (default: BERT InterBERT)",
   )
   options = parser.parse_args(argv)
-  try:
-    found = compare(
+
+  def run() -> None:
+    compared = compare(
       read_runs(options.bert, options.split),
       read_runs(options.ours, options.split),
     )
-  except ConfigError as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
-  table = to_markdown(found, tuple(options.names))
-  path = json_file.write_json(options.output / "retention.json", found)
-  json_file.write_text(options.output / "retention.md", table)
-  print(f"{table}{path}")
-  return 0
+    table = to_markdown(compared, tuple(options.names))
+    path = json_file.write_json(options.output / "retention.json", compared)
+    files.write_text(options.output / "retention.md", table)
+    print(f"{table}{path}")
+
+  return run_command(run)
 
 
 if __name__ == "__main__":

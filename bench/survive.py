@@ -9,9 +9,7 @@ is given again after each. In the end parameters, example ids and metrics are
 compared with those of a run that nobody disturbed.
 """
 
-import argparse
 import collections
-import json
 import os
 import pathlib
 import random
@@ -26,9 +24,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from bench.measuring import ROOT, make_parser, run_python, write_result
 from interbert_jax.checkpoints.params import load_params
 from interbert_jax.contract import json_file
 from interbert_jax.run.environment import environment
@@ -243,25 +241,19 @@ def quick_start(steps: int, compiled: pathlib.Path) -> Command:
 
 
 def main():
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = make_parser(__doc__)
   parser.add_argument("--kills", type=int, default=50)
   parser.add_argument("--steps", type=int, default=2000)
   parser.add_argument("--seed", type=int, default=0)
   parser.add_argument("--output", type=pathlib.Path)
   args = parser.parse_args()
-  sample_data = [sys.executable, "-m", "tools.sample_data", "--mode=shapes"]
-  subprocess.run(sample_data, cwd=ROOT, check=True)  # nosec B603 # our own script
+  run_python("-m", "tools.sample_data", "--mode=shapes")
   with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
     command = quick_start(args.steps, folder / "compiled")
     found = survive(command, folder, kills=args.kills, seed=args.seed)
   found["environment"] = environment()
-  text = json.dumps(found, indent=2)
-  print(text)
-  if args.output:
-    args.output.write_text(text + "\n")
+  write_result(found, args.output)
 
 
 if __name__ == "__main__":

@@ -5,21 +5,55 @@ python -m input_pipeline.check --store=data/regions \
 """
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 
+from input_pipeline.checks.settings import CheckSettings
 from interbert_jax.contract.command import run_command
+from interbert_jax.contract.files import write_text
+from interbert_jax.contract.flags import add_flags, read_flags
+from interbert_jax.contract.settings import Settings, setting
 
 _EXIT = "exit status: 0 ok (there may be warnings), 1 errors found, 2 not run"
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command(Settings):
+  """Files that are read and written; --annotations may be repeated."""
+
+  store: pathlib.Path = setting(dataclasses.MISSING, "the region store")
+  splits: str | None = setting(
+    None, "of the annotations, with commas between; all by default"
+  )
+  vocab: pathlib.Path | None = setting(
+    None, "WordPiece vocabulary, for lengths and unknown pieces"
+  )
+  output: pathlib.Path | None = setting(
+    None,
+    "JSON of findings and summary; missing_ids.txt is written beside it",
+  )
+  draw_to: pathlib.Path = setting(
+    pathlib.Path("check"), "directory of index.html and PNGs"
+  )
+  images: pathlib.Path | None = setting(
+    None, "folder with files named by image id"
+  )
+  class_names: pathlib.Path | None = setting(
+    None, "a name per line, without the background"
+  )
+  font: pathlib.Path | None = setting(
+    None, "font file for captions in the PNGs, needed for Chinese ones"
+  )
+
+
+def main(arguments: list[str] | None = None) -> int:
+  """Runs the command; returns its exit status."""
   parser = argparse.ArgumentParser(
     prog="python -m input_pipeline.check",
     description=__doc__.splitlines()[0],
     epilog=_EXIT,
   )
-  parser.add_argument("--store", type=pathlib.Path, required=True)
   parser.add_argument(
     "--annotations",
     type=pathlib.Path,
@@ -27,110 +61,48 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     default=[],
     help="captions in any format, or VCR's questions; may be repeated",
   )
-  parser.add_argument(
-    "--splits", help="of the annotations, with commas between (default: all)"
-  )
-  parser.add_argument(
-    "--vocab", type=pathlib.Path, help="for lengths and unknown pieces"
-  )
-  parser.add_argument("--max_regions", type=int, default=36)
-  parser.add_argument("--max_text_length", type=int, default=36)
-  parser.add_argument("--batch_size", type=int, help="global, for D15 and D16")
-  parser.add_argument("--devices", type=int, help="that share a batch")
-  parser.add_argument(
-    "--fast",
-    action="store_true",
-    help="a sample of 256 records and no checksums, as training does it",
-  )
-  parser.add_argument(
-    "--output",
-    type=pathlib.Path,
-    help="JSON of findings and summary; missing_ids.txt is written beside it",
-  )
-  parser.add_argument(
-    "--draw",
-    type=int,
-    default=0,
-    metavar="N",
-    help="draw N images of the store, drawn at random, into --draw_to",
-  )
-  parser.add_argument(
-    "--draw_to",
-    type=pathlib.Path,
-    default=pathlib.Path("check"),
-    help="directory of index.html and PNGs (default: %(default)s)",
-  )
-  parser.add_argument(
-    "--images", type=pathlib.Path, help="folder with files named by image id"
-  )
-  parser.add_argument(
-    "--class_names",
-    type=pathlib.Path,
-    help="a name per line, without the background",
-  )
-  parser.add_argument(
-    "--font",
-    type=pathlib.Path,
-    help="font file for captions in the PNGs, needed for Chinese ones",
-  )
-  options = parser.parse_args(arguments)
-  for name in ("max_regions", "max_text_length", "batch_size", "devices"):
-    value = getattr(options, name)
-    if value is not None and value < 1:
-      parser.error(f"--{name}={value}: wanted at least 1")
-  if options.draw < 0:
-    parser.error(f"--draw={options.draw}: wanted 0 or more")
-  return options
+  add_flags(parser, Command)
+  add_flags(parser, CheckSettings)
+  flags = parser.parse_args(arguments)
+  command = read_flags(parser, Command, flags)
+  settings = read_flags(parser, CheckSettings, flags)
+  return run_command(lambda: _check(command, settings, flags.annotations))
 
 
-def main(arguments: list[str] | None = None) -> int:
-  """Runs the command; returns its exit status."""
-  options = parse_arguments(arguments)
-  return run_command(lambda: _check(options))
-
-
-def _check(options: argparse.Namespace) -> int:
-  from input_pipeline.checks.run import FAST_SAMPLE, Checks, run_checks
+def _check(
+  command: Command, settings: CheckSettings, annotations: list[pathlib.Path]
+) -> int:
+  from input_pipeline.checks.run import run_checks
   from interbert_jax.contract.progress import Progress
 
-  checks = Checks(
-    max_regions=options.max_regions,
-    max_text_length=options.max_text_length,
-    batch_size=options.batch_size,
-    devices=options.devices,
-    sample=FAST_SAMPLE if options.fast else None,
-    checksums=not options.fast,
-    max_shown=options.draw,
-  )
   with Progress(total=None, unit="images", what="check") as progress:
     checked = run_checks(
-      options.store,
-      annotations=options.annotations,
-      splits=options.splits.split(",") if options.splits else None,
-      vocab=options.vocab,
-      checks=checks,
+      command.store,
+      annotations=annotations,
+      splits=command.splits.split(",") if command.splits else None,
+      vocab=command.vocab,
+      settings=settings,
       progress=progress,
     )
   report = checked.report
   print(report.to_text())
-  if options.output:
-    _write(options.output, report)
-  if options.draw:
-    print(_draw(options, checked))
+  if command.output:
+    _write(command.output, report)
+  if settings.draw:
+    print(_draw(command, checked))
   return 0 if report.ok else 1
 
 
 def _write(path: pathlib.Path, report):
   from input_pipeline.checks.splits import MISSING_IDS
 
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(report.to_json(), "utf-8")
+  write_text(path, report.to_json())
   if report.missing_ids:
     lines = "".join(f"{image_id}\n" for image_id in report.missing_ids)
-    path.with_name(MISSING_IDS).write_text(lines, "utf-8")
+    write_text(path.with_name(MISSING_IDS), lines)
 
 
-def _draw(options: argparse.Namespace, checked) -> pathlib.Path:
+def _draw(command: Command, checked) -> pathlib.Path:
   from input_pipeline.checks.gallery import read_class_names, write_gallery
 
   captions: dict[str, tuple[str, list[str]]] = {}
@@ -139,16 +111,16 @@ def _draw(options: argparse.Namespace, checked) -> pathlib.Path:
     for text, owner in zip(split.captions.texts, owners, strict=True):
       image_id = split.captions.image_ids[owner]
       captions.setdefault(image_id, (split.name, []))[1].append(text)
-  names = options.class_names
+  names = command.class_names
   return write_gallery(
-    options.draw_to,
+    command.draw_to,
     checked.records,
     captions=captions,
-    images=options.images,
+    images=command.images,
     class_names=None if names is None else read_class_names(names),
     background_class=checked.background_class,
-    title=f"Regions of {options.store}",
-    font=options.font,
+    title=f"Regions of {command.store}",
+    font=command.font,
   )
 
 

@@ -4,167 +4,104 @@ python -m input_pipeline.convert --source=flickr30k.lmdb --output=data/regions
 """
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 
+from input_pipeline.conversion.settings import ConversionSettings
 from interbert_jax.contract.command import run_command
+from interbert_jax.contract.flags import add_flags, read_flags
+from interbert_jax.contract.settings import Settings, setting
 
 # Everything else is imported when it is needed, so that --help answers at once.
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-  from input_pipeline.conversion import options as known
-  from input_pipeline.store.schema import ENCODINGS
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command(Settings):
+  """Flags that change nothing in the store, but for what it is made of."""
 
+  source: pathlib.Path | None = setting(None, "file or directory")
+  output: pathlib.Path | None = setting(None, "the store; must not exist yet")
+  format: str = setting(
+    "auto", "of the source; found out by default (--list_formats shows all)"
+  )
+  list_formats: bool = setting(False, "print the formats, convert nothing")
+  workers: int = setting(1, "processes", low=1)
+  sizes: pathlib.Path | None = setting(
+    None,
+    "JSON of image sizes for sources without them: {id: [width, height]} or "
+    "COCO's",
+  )
+  extractor: str | None = setting(None, "the detector, for the manifest")
+  restart: bool = setting(
+    False, "throw away what an interrupted conversion has done"
+  )
+  beam: str | None = setting(
+    None,
+    "run as an Apache Beam pipeline with these options, such as "
+    "--beam=--runner=FlinkRunner",
+  )
+
+  def check(self):
+    if not self.list_formats and not (self.source and self.output):
+      yield "source and --output are needed"
+
+
+def parse_arguments(
+  arguments: list[str] | None = None,
+) -> tuple[Command, ConversionSettings]:
   parser = argparse.ArgumentParser(
     prog="python -m input_pipeline.convert",
     description="Converts region features into a region store. The same "
     "command goes on where an interrupted conversion stopped. docs/data.md "
     "has the commands for every format.",
   )
-  parser.add_argument("--source", type=pathlib.Path, help="file or directory")
-  parser.add_argument(
-    "--output", type=pathlib.Path, help="the store; must not exist yet"
+  add_flags(parser, Command)
+  add_flags(parser, ConversionSettings)
+  given = sys.argv[1:] if arguments is None else arguments
+  # --beam alone has no options for the pipeline.
+  given = ["--beam=" if flag == "--beam" else flag for flag in given]
+  flags = parser.parse_args(given)
+  return (
+    read_flags(parser, Command, flags),
+    read_flags(parser, ConversionSettings, flags),
   )
-  parser.add_argument(
-    "--format",
-    default="auto",
-    help="of the source; found out by default (--list_formats shows all)",
-  )
-  parser.add_argument("--list_formats", action="store_true")
-  parser.add_argument(
-    "--workers", type=int, default=1, help="processes (default: %(default)s)"
-  )
-  parser.add_argument(
-    "--max_regions", type=int, help="regions kept of each image (default: all)"
-  )
-  parser.add_argument(
-    "--order",
-    choices=known.ORDERS,
-    default="score",
-    help="score: best regions first, where scores are known; stored: as they "
-    "are, for ground-truth boxes that are referred to by number",
-  )
-  parser.add_argument(
-    "--features",
-    choices=ENCODINGS,
-    default="float16",
-    help="uint8 (features of a ReLU) and int8 need half the bytes; the "
-    "manifest says what they cost (default: %(default)s)",
-  )
-  parser.add_argument(
-    "--classes",
-    choices=known.CLASSES,
-    default="source",
-    help="source: probabilities, else ids and scores, as they are; none: "
-    "neither; background, uniform: probabilities out of id and score, the rest "
-    "on the background or on all other classes; one_hot: all on the class",
-  )
-  parser.add_argument(
-    "--num_classes",
-    type=int,
-    default=1601,
-    help="background included, for probabilities out of ids "
-    "(default: %(default)s)",
-  )
-  parser.add_argument(
-    "--sizes",
-    type=pathlib.Path,
-    help="JSON of image sizes for sources without them: {id: [width, height]} "
-    "or COCO's",
-  )
-  parser.add_argument(
-    "--box_format",
-    choices=known.BOX_FORMATS,
-    default="source",
-    help="xywh: boxes are x, y, width, height although the format says else",
-  )
-  parser.add_argument(
-    "--max_bad_boxes",
-    type=float,
-    default=0.01,
-    help="share of boxes that may be clipped or dropped (default: %(default)s)",
-  )
-  parser.add_argument(
-    "--on_bad_record",
-    choices=known.BAD_RECORDS,
-    default="error",
-    help="skip: leave records out that cannot be used, and list them",
-  )
-  parser.add_argument(
-    "--compression",
-    choices=("none", "zstd"),
-    default="none",
-    help="zstd: smaller where there are many zeros, slower to read",
-  )
-  parser.add_argument(
-    "--split",
-    default="train",
-    help="of captions that come with the regions (default: %(default)s)",
-  )
-  parser.add_argument("--extractor", help="the detector, for the manifest")
-  parser.add_argument(
-    "--restart",
-    action="store_true",
-    help="throw away what an interrupted conversion has done",
-  )
-  parser.add_argument(
-    "--beam",
-    metavar="OPTIONS",
-    nargs="?",
-    const="",
-    help="run as an Apache Beam pipeline with these options, such as "
-    "--beam=--runner=FlinkRunner",
-  )
-  options = parser.parse_args(arguments)
-  if not options.list_formats and not (options.source and options.output):
-    parser.error("--source and --output are needed")
-  if options.workers < 1:
-    parser.error(f"--workers={options.workers}: wanted at least 1")
-  return options
 
 
 def main(arguments: list[str] | None = None) -> int:
   """Runs the command; returns its exit status."""
-  options = parse_arguments(arguments)
-  return run_command(lambda: _convert(options))
+  command, settings = parse_arguments(arguments)
+  return run_command(lambda: _convert(command, settings))
 
 
-def _convert(options: argparse.Namespace) -> None:
-  import dataclasses
-
-  from input_pipeline import formats
-  from input_pipeline.conversion.options import Options
+def _convert(command: Command, settings: ConversionSettings) -> None:
   from input_pipeline.conversion.run import convert
+  from input_pipeline.formats.registry import FORMATS, find_format
 
-  if options.list_formats:
-    width = max(map(len, formats.FORMATS))
-    for name, reader in formats.FORMATS.items():
+  if command.list_formats:
+    width = max(map(len, FORMATS))
+    for name, reader in FORMATS.items():
       print(f"{name:{width}}  {reader.expects}")
     return
-  reader, reason = formats.find_format(options.source, options.format)
-  print(f"{options.source}: {reader.name} ({reason})", file=sys.stderr)
+  reader, reason = find_format(command.source, command.format)
+  print(f"{command.source}: {reader.name} ({reason})", file=sys.stderr)
   runner = None
-  if options.beam is not None:
-    from input_pipeline.conversion.beam import beam_runner
+  if command.beam is not None:
+    from input_pipeline.conversion.runners import beam_runner
 
-    runner = beam_runner(options.beam)
-  chosen = {
-    field.name: getattr(options, field.name)
-    for field in dataclasses.fields(Options)
-  }
+    runner = beam_runner(command.beam)
   manifest = convert(
-    options.source,
+    command.source,
     reader,
-    options.output,
-    options=Options(**chosen),
-    workers=options.workers,
-    sizes=options.sizes,
-    extractor=options.extractor,
-    restart=options.restart,
+    command.output,
+    settings=settings,
+    workers=command.workers,
+    sizes=command.sizes,
+    extractor=command.extractor,
+    restart=command.restart,
     runner=runner,
   )
-  print(_summary(options.output, manifest))
+  print(_summary(command.output, manifest))
 
 
 def _summary(output: pathlib.Path, manifest: dict) -> str:

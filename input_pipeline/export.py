@@ -6,10 +6,9 @@ python -m input_pipeline.export --store=data/regions --format=lxmert_tsv \
 
 import argparse
 import base64
-import os
+import dataclasses
 import pathlib
 import pickle  # nosec B403 # writes, and reads none
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +17,9 @@ import numpy as np
 
 from interbert_jax.contract.command import run_command
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import new_output, whole
+from interbert_jax.contract.flags import add_flags, read_flags
+from interbert_jax.contract.settings import Settings, setting
 
 _CHUNK = 64  # records in memory
 _LMDB_MAP_BYTES = 1 << 40  # sparse: the file is as large as its content
@@ -70,8 +72,6 @@ def write_lxmert_tsv(store, path: pathlib.Path, advance: Callable[[int], None]):
         _b64(record["features"], "<f4"),
       ]
       file.write(b"\t".join(columns) + b"\n")
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def write_vilbert_lmdb(
@@ -113,7 +113,6 @@ def write_vilbert_lmdb(
         transaction.put(key, pickle.dumps(row, protocol=2))
     with env.begin(write=True) as transaction:
       transaction.put(b"keys", pickle.dumps(keys, protocol=2))
-    env.sync(True)
   finally:
     env.close()
 
@@ -132,22 +131,17 @@ def export(
 ):
   """Writes a whole store; `output` appears when it is complete."""
   from input_pipeline.store.region_store import RegionStore
-  from input_pipeline.store.store_writer import new_directory
   from interbert_jax.contract.progress import Progress
 
   store = RegionStore(store_path)
-  output = new_directory(output)
-  building = output.with_name(f".{output.name}.unfinished-export")
-  _remove(building)
-  try:
-    with Progress(total=len(store), unit="images", what="export") as progress:
-      EXPORTERS[format](
-        store, building, lambda count: progress.advance(count, images=count)
-      )
-    os.rename(building, output)
-  except BaseException:
-    _remove(building)
-    raise
+  output = new_output(output)
+  with (
+    whole(output, building=f".{output.name}.unfinished-export") as building,
+    Progress(total=len(store), unit="images", what="export") as progress,
+  ):
+    EXPORTERS[format](
+      store, building, lambda count: progress.advance(count, images=count)
+    )
 
 
 def _records(store, advance: Callable[[int], None]):
@@ -189,10 +183,13 @@ def _lmdb():
   return lmdb
 
 
-def _remove(path: pathlib.Path):
-  if path.is_dir():
-    shutil.rmtree(path)
-  path.unlink(missing_ok=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command(Settings):
+  store: pathlib.Path = setting(dataclasses.MISSING, "region store to write")
+  output: pathlib.Path = setting(dataclasses.MISSING, "must not exist yet")
+  format: str = setting(
+    dataclasses.MISSING, "of the output", choices=tuple(EXPORTERS)
+  )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -201,14 +198,12 @@ def main(arguments: list[str] | None = None) -> int:
     prog="python -m input_pipeline.export",
     description="Writes a region store in a format that older code reads.",
   )
-  parser.add_argument("--store", type=pathlib.Path, required=True)
-  parser.add_argument("--output", type=pathlib.Path, required=True)
-  parser.add_argument("--format", choices=list(EXPORTERS), required=True)
-  options = parser.parse_args(arguments)
+  add_flags(parser, Command)
+  command = read_flags(parser, Command, parser.parse_args(arguments))
 
   def run():
-    export(options.store, options.output, format=options.format)
-    print(options.output)
+    export(command.store, command.output, format=command.format)
+    print(command.output)
 
   return run_command(run)
 

@@ -7,10 +7,25 @@ Training reads it with --config.input.store=/dev/shm/regions; with
 """
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 
 from interbert_jax.contract.command import run_command
+from interbert_jax.contract.flags import add_flags, read_flags
+from interbert_jax.contract.settings import Settings, setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command(Settings):
+  store: pathlib.Path = setting(dataclasses.MISSING, "region store to copy")
+  output: pathlib.Path = setting(dataclasses.MISSING, "directory of the copy")
+  max_regions: int = setting(
+    36, "slots of an image; the first regions are kept", low=1
+  )
+  no_class_probs: bool = setting(
+    False, "leave class probabilities out, nearly half of the bytes"
+  )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,45 +35,32 @@ def main(arguments: list[str] | None = None) -> int:
     description="Copies a region store into fixed-stride, memory-mapped files, "
     "or opens the copy that is there and compares its checksums.",
   )
-  parser.add_argument("--store", type=pathlib.Path, required=True)
-  parser.add_argument("--output", type=pathlib.Path, required=True)
-  parser.add_argument(
-    "--max_regions",
-    type=int,
-    default=36,
-    help="slots of an image; the first regions are kept (default: %(default)s)",
-  )
-  parser.add_argument(
-    "--no_class_probs",
-    action="store_true",
-    help="leave class probabilities out, nearly half of the bytes",
-  )
-  options = parser.parse_args(arguments)
-  return run_command(lambda: _stage(options))
+  add_flags(parser, Command)
+  command = read_flags(parser, Command, parser.parse_args(arguments))
+  return run_command(lambda: _stage(command))
 
 
-def _stage(options: argparse.Namespace):
+def _stage(command: Command):
   from input_pipeline.store.region_store import RegionStore
   from input_pipeline.store.staged_store import STAGED
   from input_pipeline.store.staged_writer import stage
   from interbert_jax.contract.progress import Progress
 
-  store = RegionStore(options.store)
-  store.check_max_regions(options.max_regions)
-  was_there = (options.output / STAGED).exists()
+  store = RegionStore(command.store)
+  was_there = (command.output / STAGED).exists()
   with Progress(total=len(store), unit="images", what="stage") as progress:
     staged = stage(
       store,
-      options.output,
-      max_regions=options.max_regions,
-      class_probs=not options.no_class_probs,
+      command.output,
+      max_regions=command.max_regions,
+      class_probs=not command.no_class_probs,
       progress=progress,
     )
   if was_there:
     staged.verify()
-  size = sum(p.stat().st_size for p in options.output.iterdir())
+  size = sum(p.stat().st_size for p in command.output.iterdir())
   print(
-    f"{options.output}: {len(staged)} images, {size / 1e6:,.1f} MB, "
+    f"{command.output}: {len(staged)} images, {size / 1e6:,.1f} MB, "
     + ("checksums compared" if was_there else "copied")
   )
 

@@ -5,7 +5,6 @@ It runs on a CPU and needs neither torch nor TensorFlow.
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
@@ -15,7 +14,9 @@ from collections.abc import Sequence
 
 from absl import logging
 
+from interbert_jax.contract.command import run_command
 from interbert_jax.contract.errors import CheckpointError, ConfigError
+from interbert_jax.contract.files import file_sha256, new_output
 
 _WEIGHTS_SUFFIXES = (".npz", ".safetensors", ".bin", ".pt", ".pth")
 
@@ -59,22 +60,6 @@ def _parser() -> argparse.ArgumentParser:
   return parser
 
 
-def _check_input(path: pathlib.Path) -> None:
-  if not path.exists():
-    raise CheckpointError(f"--input={path}: no such file; check the path")
-
-
-def _check_output(path: pathlib.Path) -> None:
-  if os.path.lexists(path):
-    raise CheckpointError(
-      f"--output={path}: exists already; remove it or give another path"
-    )
-  if not path.parent.is_dir():
-    raise CheckpointError(
-      f"--output={path}: no directory {path.parent}; create it first"
-    )
-
-
 def _read_config(path: pathlib.Path):
   from interbert_jax.weights.official_config import config_from_official
 
@@ -114,7 +99,7 @@ def _import_weights(
       f"--output={output}: a weights file becomes a checkpoint directory; "
       f"give a path that does not end in {output.suffix}"
     )
-  _check_output(output)
+  new_output(output, makes_parent=False)
   config = _read_config(config_path)
 
   from interbert_jax.weights.official import params_from_torch
@@ -134,17 +119,15 @@ def _import_weights(
   print(f"read {source}: {len(state_dict)} tensors", end="")
   print(f", {_count(params):,} parameters")
   if moments:
-    steps = sorted({found.step for found in moments.values()})
+    steps = sorted({moment.step for moment in moments.values()})
     print(f"read {optimizer}: {len(moments)} tensors, updates {steps}")
-  with source.open("rb") as file:
-    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
 
   from interbert_jax.checkpoints.params import save_params
 
   meta = {
     "model": dataclasses.asdict(config),
     "source": source.name,
-    "source_sha256": sha256,
+    "source_sha256": file_sha256(source),
     "step": 0,
   }
   # A directory around it, because Orbax too leaves temporary siblings behind
@@ -181,7 +164,7 @@ def _export_weights(
       f"--output={output}: a checkpoint becomes a safetensors file; give a "
       "path that ends in .safetensors"
     )
-  _check_output(output)
+  new_output(output, makes_parent=False)
 
   from interbert_jax.checkpoints.params import load_params
   from interbert_jax.weights.export_folder import model_of
@@ -206,23 +189,23 @@ def _export_weights(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """Returns the exit status; INTERBERT_TRACEBACK=1 shows an error's origin."""
+  """Runs the command; returns its exit status."""
   args = _parser().parse_args(argv)
   # Only files are rewritten: leave the accelerator to those who train on it.
   os.environ.setdefault("JAX_PLATFORMS", "cpu")
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   # Orbax warns that the optimiser's state is not read, which is the intention.
   logging.get_absl_logger().setLevel("ERROR")
-  convert = _export_weights if args.input.is_dir() else _import_weights
-  try:
-    _check_input(args.input)
+
+  def run() -> None:
+    if not args.input.exists():
+      raise CheckpointError(
+        f"--input={args.input}: no such file; check the path"
+      )
+    convert = _export_weights if args.input.is_dir() else _import_weights
     convert(args.input, args.output, args.config, args.optimizer)
-  except (ValueError, OSError) as error:
-    if os.environ.get("INTERBERT_TRACEBACK"):
-      raise
-    print(f"error: {error}", file=sys.stderr)
-    return 2
-  return 0
+
+  return run_command(run)
 
 
 if __name__ == "__main__":

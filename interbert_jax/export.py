@@ -17,7 +17,8 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from interbert_jax.contract.errors import CheckpointError
+from interbert_jax.contract.command import run_command
+from interbert_jax.contract.files import new_output
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,15 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _export(args: argparse.Namespace) -> None:
-  if os.path.lexists(args.output):
-    raise CheckpointError(
-      f"--output={args.output}: exists already; remove it or give another path"
-    )
-  if not args.output.parent.is_dir():
-    raise CheckpointError(
-      f"--output={args.output}: no directory {args.output.parent}; create it "
-      "first"
-    )
+  new_output(args.output, makes_parent=False)
 
   from interbert_jax.checkpoints.params import load_params
   from interbert_jax.weights.export_folder import write_export
@@ -80,20 +73,13 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """Returns the exit status; INTERBERT_TRACEBACK=1 shows an error's origin."""
+  """Runs the command; returns its exit status."""
   args = _parser().parse_args(argv)
   # Only files are rewritten: leave the accelerator to those who train on it.
   os.environ.setdefault("JAX_PLATFORMS", "cpu")
   # Orbax warns that the optimiser's state is not read, which is the intention.
   logging.get_absl_logger().setLevel("ERROR")
-  try:
-    _export(args)
-  except (ValueError, OSError) as error:
-    if os.environ.get("INTERBERT_TRACEBACK"):
-      raise
-    print(f"error: {error}", file=sys.stderr)
-    return 2
-  return 0
+  return run_command(lambda: _export(args))
 
 
 if __name__ == "__main__":

@@ -26,8 +26,7 @@ FORBIDDEN = {
 SWITCHES = ("allow_pickle", "shell")  # False, where they are
 UNPACK = ("extractall", "extract")
 ALLOWED = {
-  "input_pipeline/formats/restricted_pickle.py": {"pickle.Unpickler"},
-  "interbert_jax/weights/torch_pickle.py": {"pickle.Unpickler"},
+  "interbert_jax/contract/inert.py": {"pickle.Unpickler"},
   # What the official reader does, measured on a file of our own.
   "bench/bench_input.py": {"pickle.loads"},
 }

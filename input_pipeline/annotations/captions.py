@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from interbert_jax.contract.files import facts_sha256
+
 SHOWN = 10  # ids in a message
 
 
@@ -50,7 +52,7 @@ class Captions:
   @property
   def images_sha256(self) -> str:
     """Of the images alone, in their order."""
-    return hashlib.sha256(json.dumps(list(self.image_ids)).encode()).hexdigest()
+    return facts_sha256(list(self.image_ids))
 
   def _hash(self, *parts: tuple[str, ...]) -> str:
     digest = hashlib.sha256()

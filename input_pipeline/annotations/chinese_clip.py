@@ -8,15 +8,14 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from input_pipeline.annotations.reader import ImageCaptions, Reader, text_of
-from input_pipeline.annotations.source import Source
+from input_pipeline.annotations.annotation_file import AnnotationFile
+from input_pipeline.annotations.reader import (
+  ImageCaptions,
+  Reader,
+  detect_lines,
+  text_of,
+)
 from interbert_jax.contract.errors import DataError
-
-
-def _detect(source: Source) -> str | None:
-  if not source.is_lines_of_json or "text_id" not in source.first_object:
-    return None
-  return "lines of JSON with text_id"
 
 
 class QueryText(NamedTuple):
@@ -27,7 +26,7 @@ class QueryText(NamedTuple):
   image_ids: tuple[str, ...]
 
 
-def _read(source: Source) -> Iterator[ImageCaptions]:
+def _read(source: AnnotationFile) -> Iterator[ImageCaptions]:
   for place, line in source.objects():
     text = text_of(line, "text", place=place)
     for image_id in _image_ids(line, place):
@@ -55,7 +54,7 @@ def read_query_texts(path: str | pathlib.Path) -> list[QueryText]:
     DataError: no text, a blank one, or an id twice.
   """
   found: dict[int | str, QueryText] = {}
-  for place, line in Source(pathlib.Path(path)).objects():
+  for place, line in AnnotationFile(path).objects():
     text_id, text = line.get("text_id"), text_of(line, "text", place=place)
     if not isinstance(text_id, int | str) or isinstance(text_id, bool):
       raise DataError(
@@ -78,7 +77,7 @@ def read_query_texts(path: str | pathlib.Path) -> list[QueryText]:
 READER = Reader(
   name="chinese_clip",
   expects='lines of {"text_id": 1, "text": "...", "image_ids": [7]}',
-  detect=_detect,
+  detect=detect_lines("text_id"),
   read=_read,
   scattered=True,
 )

@@ -5,16 +5,16 @@ import collections
 
 import numpy as np
 
+from input_pipeline.annotations.annotation_file import AnnotationFile, is_split
 from input_pipeline.annotations.captions import Captions
 from input_pipeline.annotations.reader import ImageCaptions, Reader
-from input_pipeline.annotations.source import Source, is_split
 from interbert_jax.contract.errors import DataError
 
 
 class Collected:
   """Captions of a split, added image by image."""
 
-  def __init__(self, source: Source, reader: Reader, split: str):
+  def __init__(self, source: AnnotationFile, reader: Reader, split: str):
     self.source, self.reader, self.split = source, reader, split
     self.wanted = frozenset(split.split("+"))
     # An image -> its number; of images in other splits, -1 - the number of the

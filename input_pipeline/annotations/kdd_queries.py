@@ -8,8 +8,8 @@ import pathlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.reader import ImageCaptions, Reader
-from input_pipeline.annotations.source import Source
 from interbert_jax.contract.errors import DataError
 
 _COLUMNS = ("product_id", "query", "query_id")
@@ -28,13 +28,13 @@ class KddQuery:
   answers: tuple[str, ...] | None
 
 
-def _detect(source: Source) -> str | None:
+def _detect(source: AnnotationFile) -> str | None:
   if not set(_COLUMNS) <= set(source.first_line.split("\t")):
     return None
   return "a header with product_id, query and query_id"
 
 
-def _rows(source: Source) -> Iterator[tuple[str, list[str]]]:
+def _rows(source: AnnotationFile) -> Iterator[tuple[str, list[str]]]:
   """(place, [product_id, query, query_id])."""
   source.check()
   header = source.first_line.split("\t")
@@ -59,7 +59,7 @@ def _rows(source: Source) -> Iterator[tuple[str, list[str]]]:
     yield place, found
 
 
-def _read(source: Source) -> Iterator[ImageCaptions]:
+def _read(source: AnnotationFile) -> Iterator[ImageCaptions]:
   for place, (product, query, _) in _rows(source):
     yield ImageCaptions(place, (product,), None, [query])
 
@@ -78,7 +78,7 @@ def read_kdd_queries(
   """
   texts: dict[str, str] = {}
   candidates: dict[str, dict[str, None]] = {}
-  for place, (product, query, query_id) in _rows(Source(pathlib.Path(path))):
+  for place, (product, query, query_id) in _rows(AnnotationFile(path)):
     if texts.setdefault(query_id, query) != query:
       raise DataError(
         f"found {query!r:.60}, before it was {texts[query_id]!r:.60}",
@@ -119,7 +119,7 @@ def read_kdd_queries(
 
 
 def _read_answers(path: pathlib.Path) -> dict[str, tuple[str, ...]]:
-  content = Source(path).content
+  content = AnnotationFile(path).content
   wish = '{"query_id": [product_id, ...]}'
   if not isinstance(content, dict):
     raise DataError(f"wanted {wish}", file=path)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.utf8 import decode
+from interbert_jax.contract.files import decode
 
 PERSON = "person"
 # Given to women and men alike, a word each.

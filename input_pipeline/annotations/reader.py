@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from input_pipeline.annotations.source import Source
+from input_pipeline.annotations.annotation_file import AnnotationFile
 from interbert_jax.contract.errors import DataError
 
 
@@ -25,7 +25,7 @@ class ImageCaptions(NamedTuple):
 
 
 class Reader(NamedTuple):
-  """A format of captions: one per file of this package.
+  """A format of captions; readers.py lists all of them.
 
   Attributes:
     name: for `input.captions.format`.
@@ -39,11 +39,22 @@ class Reader(NamedTuple):
 
   name: str
   expects: str
-  detect: Callable[[Source], str | None]
-  read: Callable[[Source], Iterator[ImageCaptions]]
+  detect: Callable[[AnnotationFile], str | None]
+  read: Callable[[AnnotationFile], Iterator[ImageCaptions]]
   ids: tuple[str, ...] = ("image id",)
   scattered: bool = False
   joins: bool = False
+
+
+def detect_lines(key: str) -> Callable[[AnnotationFile], str | None]:
+  """Finds lines of JSON by a key of the first."""
+
+  def detect(source: AnnotationFile) -> str | None:
+    if source.is_lines_of_json and key in source.first_object:
+      return f"lines of JSON with {key}"
+    return None
+
+  return detect
 
 
 def value_of(

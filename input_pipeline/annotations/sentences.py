@@ -1,7 +1,5 @@
 """Reads the file of a split: texts, answers, and the ids of its rows."""
 
-import hashlib
-import json
 import math
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -9,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.sentence_formats import OWN, SentenceFormat
-from input_pipeline.annotations.source import Source
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import facts_sha256
 
 ON_BAD_ROW = ("error", "skip")
 
@@ -28,8 +27,7 @@ class Sentences(NamedTuple):
   @property
   def sha256(self) -> str:
     labels = None if self.labels is None else self.labels.tolist()
-    whole = json.dumps([self.texts, labels, self.ids])
-    return hashlib.sha256(whole.encode()).hexdigest()
+    return facts_sha256([self.texts, labels, self.ids])
 
 
 def read_sentences(
@@ -58,7 +56,7 @@ def read_sentences(
       field="input.on_bad_row",
     )
   path = _find_file(pathlib.Path(directory), split, layout)
-  rows = _rows(Source(path), layout)
+  rows = _rows(AnnotationFile(path), layout)
   columns = next(rows)
   texts = list(layout.texts)
   if layout.second and layout.second in columns:
@@ -121,7 +119,7 @@ def _find_file(
   )
 
 
-def _rows(source: Source, layout: SentenceFormat) -> Iterator:
+def _rows(source: AnnotationFile, layout: SentenceFormat) -> Iterator:
   """First the names of the columns, then ("file:line", row) of each row."""
   if source.is_json or source.is_lines_of_json:
     yield list(source.first_object)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.reader import value_of
-from input_pipeline.annotations.source import Source
 from interbert_jax.contract.errors import DataError
 
 
@@ -34,7 +34,7 @@ class Statement:
   group: str
 
 
-class Format(NamedTuple):
+class StatementFormat(NamedTuple):
   """How a data set writes its statements.
 
   Attributes:
@@ -65,7 +65,7 @@ def read_statements(
   if path is None:
     raise DataError(f"found none of {', '.join(names)}", file=folder)
   seen: dict[str, str] = {}
-  for place, line in Source(path).objects():
+  for place, line in AnnotationFile(path).objects():
     statement = FORMATS[format].read(place, line)
     key = statement.statement_id
     if seen.setdefault(key, place) != place:
@@ -131,6 +131,10 @@ def _nlvr2(place: str, line: dict[str, Any]) -> Statement:
 SNLI_VE_LABELS = ("entailment", "neutral", "contradiction")
 NLVR2_LABELS = ("False", "True")
 FORMATS = {
-  "snli_ve": Format(SNLI_VE_LABELS, 1, ("snli_ve_{split}.jsonl",), _snli_ve),
-  "nlvr2": Format(NLVR2_LABELS, 2, ("{split}.jsonl", "{split}.json"), _nlvr2),
+  "snli_ve": StatementFormat(
+    SNLI_VE_LABELS, 1, ("snli_ve_{split}.jsonl",), _snli_ve
+  ),
+  "nlvr2": StatementFormat(
+    NLVR2_LABELS, 2, ("{split}.jsonl", "{split}.json"), _nlvr2
+  ),
 }

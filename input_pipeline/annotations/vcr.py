@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.image_ids import vcr_number
 from input_pipeline.annotations.reader import value_of
-from input_pipeline.annotations.source import Source
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.vcr import CHOICES
 
@@ -80,7 +80,7 @@ def read_vcr(path: str | pathlib.Path) -> Iterator[VcrQuestion]:
       point to objects that the image has not.
   """
   seen: dict[str, str] = {}
-  for place, line in Source(pathlib.Path(path)).objects():
+  for place, line in AnnotationFile(path).objects():
     names = {
       field: value_of(line, field, str, place=place)
       for field in ("annot_id", "img_id", "img_fn", "metadata_fn")
@@ -205,7 +205,7 @@ def read_vcr_metadata(path: str | pathlib.Path) -> VcrMetadata:
   Raises:
     DataError: the file is none, or numbers and names do not fit together.
   """
-  source = Source(pathlib.Path(path))
+  source = AnnotationFile(path)
   if not source.path.is_file():
     raise DataError("no such metadata file", file=path)
   content = source.content

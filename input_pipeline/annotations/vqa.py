@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.reader import id_of, objects_of, value_of
-from input_pipeline.annotations.source import Source
 from interbert_jax.contract.errors import DataError
 
 
@@ -79,7 +79,7 @@ def read_vqa(folder: str | pathlib.Path, split: str) -> Iterator[VqaQuestion]:
     answers = _read_answers(find_file(folder, split, "annotations"))
   seen: dict[int, str] = {}
   for place, entry in objects_of(
-    Source(path).content, "questions", place=str(path)
+    AnnotationFile(path).content, "questions", place=str(path)
   ):
     number = value_of(entry, "question_id", int, place=place)
     if seen.setdefault(number, place) != place:
@@ -126,7 +126,7 @@ def _read_answers(path: pathlib.Path) -> dict[int, tuple[str, dict]]:
   """Question id -> (image id, fields of VqaQuestion)."""
   found: dict[int, tuple[str, dict]] = {}
   for place, entry in objects_of(
-    Source(path).content, "annotations", place=str(path)
+    AnnotationFile(path).content, "annotations", place=str(path)
   ):
     number = value_of(entry, "question_id", int, place=place)
     if number in found:

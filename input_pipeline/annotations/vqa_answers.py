@@ -6,15 +6,13 @@ as digits, no articles, contractions with their apostrophe, no punctuation.
 """
 
 import collections
-import hashlib
-import json
 import pathlib
 import re
 from collections.abc import Iterable, Sequence
 
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.json_text import read_json
-from interbert_jax.contract.utf8 import decode
+from interbert_jax.contract.files import decode, facts_sha256
+from interbert_jax.contract.json_file import read_json
 
 MAX_ANSWERS = 10  # of a question
 _DIGITS = {
@@ -120,4 +118,4 @@ def read_vocabulary(path: str | pathlib.Path) -> list[str]:
 
 def vocabulary_sha256(answers: Sequence[str]) -> str:
   """Outputs of a checkpoint mean these answers and no others."""
-  return hashlib.sha256(json.dumps(list(answers)).encode()).hexdigest()
+  return facts_sha256(list(answers))

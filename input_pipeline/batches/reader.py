@@ -4,8 +4,6 @@ Dimensions: n examples.
 """
 
 import abc
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +16,7 @@ from input_pipeline.batches.engine import (
 )
 from input_pipeline.batches.order import ExampleOrder
 from interbert_jax.contract.batch import ArraySpec, Batch, array_shapes
+from interbert_jax.contract.files import facts_sha256
 
 
 class BatchReader(abc.ABC):
@@ -73,8 +72,7 @@ class BatchReader(abc.ABC):
       "seed": self.seed,
       **self.facts,
     }
-    whole = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    return {**facts, **self.counts, "fingerprint": whole.hexdigest()}
+    return {**facts, **self.counts, "fingerprint": facts_sha256(facts)}
 
   def order(self, batch_size: int) -> Callable[[np.ndarray], np.ndarray]:
     """What gives the example at each position [n] of training."""

@@ -13,6 +13,7 @@ import numpy as np
 from input_pipeline.catalogues.item_list import read_items
 from input_pipeline.store.quantise import dequantise
 from input_pipeline.store.staged_store import open_store
+from interbert_jax.contract.files import facts_sha256
 
 
 class Catalogue:
@@ -69,7 +70,7 @@ class Catalogue:
 
   @property
   def titles_sha256(self) -> str:
-    return hashlib.sha256(json.dumps(self.titles).encode()).hexdigest()
+    return facts_sha256(self.titles)
 
   def read(
     self, items: Sequence[int] | np.ndarray, *, size: int | None = None

@@ -8,8 +8,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.reader import id_of
-from input_pipeline.annotations.source import Source
 from interbert_jax.contract.errors import DataError
 
 
@@ -24,7 +24,7 @@ def read_items(path: str | pathlib.Path) -> list[Item]:
   Raises:
     DataError: no item, an item twice, or a line that is none.
   """
-  source = Source(pathlib.Path(path))
+  source = AnnotationFile(path)
   source.check()
   lines = _objects if source.is_lines_of_json else _columns
   found: dict[str, Item] = {}
@@ -41,7 +41,7 @@ def read_items(path: str | pathlib.Path) -> list[Item]:
   return list(found.values())
 
 
-def _objects(source: Source) -> Iterator[tuple[str, Item]]:
+def _objects(source: AnnotationFile) -> Iterator[tuple[str, Item]]:
   for place, line in source.objects():
     title = line.get("title")
     if title is not None and not isinstance(title, str):
@@ -51,7 +51,7 @@ def _objects(source: Source) -> Iterator[tuple[str, Item]]:
     yield place, Item(id_of(line, "item_id", place=place), title)
 
 
-def _columns(source: Source) -> Iterator[tuple[str, Item]]:
+def _columns(source: AnnotationFile) -> Iterator[tuple[str, Item]]:
   for place, line in source.lines():
     item_id = line.split("\t", 1)[0]
     if not item_id.strip():

@@ -11,8 +11,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.reader import id_of
-from input_pipeline.annotations.source import Source
 from interbert_jax.contract.errors import DataError
 
 KINDS = ("labels", "clicks")
@@ -44,7 +44,7 @@ def read_relevance(
   if not min_clicks > 0:
     raise DataError(f"found {min_clicks}, wanted above 0", field="min_clicks")
   found: dict[str, dict[str, float]] = collections.defaultdict(dict)
-  for place, topic, item, value in _rows(Source(pathlib.Path(path))):
+  for place, topic, item, value in _rows(AnnotationFile(path)):
     values = found[topic]
     if kind == "labels" and item in values:
       raise DataError(
@@ -75,7 +75,7 @@ def count_items(relevance: Relevance) -> collections.Counter[str]:
   return counts
 
 
-def _rows(source: Source) -> Iterator[tuple[str, str, str, float]]:
+def _rows(source: AnnotationFile) -> Iterator[tuple[str, str, str, float]]:
   source.check()
   if source.is_lines_of_json:
     for place, line in source.objects():

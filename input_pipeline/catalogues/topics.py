@@ -1,13 +1,12 @@
 """Topics: phrases that items are to be found for, some with example items."""
 
-import hashlib
-import json
 import pathlib
 from typing import Any, NamedTuple
 
+from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.reader import id_of, value_of
-from input_pipeline.annotations.source import Source
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import facts_sha256
 
 
 class Topic(NamedTuple):
@@ -24,7 +23,7 @@ def read_topics(path: str | pathlib.Path) -> list[Topic]:
     DataError: no topic, a topic twice, no text, or examples that are no ids.
   """
   found: dict[str, Topic] = {}
-  for place, line in Source(pathlib.Path(path)).objects():
+  for place, line in AnnotationFile(path).objects():
     topic_id = id_of(line, "topic_id", place=place)
     if topic_id in found:
       raise DataError(
@@ -58,5 +57,4 @@ def _examples(line: dict[str, Any], place: str) -> dict[str, None]:
 
 
 def topics_sha256(topics: list[Topic]) -> str:
-  content = [topic[:3] for topic in topics]
-  return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+  return facts_sha256([topic[:3] for topic in topics])

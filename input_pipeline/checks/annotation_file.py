@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from input_pipeline.annotations import Captions, list_splits, load_captions
+from input_pipeline.annotations.annotation_file import AnnotationFile
+from input_pipeline.annotations.captions import Captions
 from input_pipeline.annotations.image_ids import (
   VCR_RULES,
   match_image_ids,
 )
-from input_pipeline.annotations.source import Source
+from input_pipeline.annotations.load import list_splits, load_captions
+from input_pipeline.annotations.vcr import read_vcr
 from input_pipeline.checks.report import Findings, Place
 from interbert_jax.contract.errors import DataError
 
@@ -65,7 +67,7 @@ def read_annotations(
     if not path.is_file():
       raise DataError("no such annotation file", file=path)
     try:
-      if "answer_choices" in Source(path).first_object:
+      if "answer_choices" in AnnotationFile(path).first_object:
         found.append(_read_vcr(path, store_ids))
         continue
       for name in list_splits(path) if splits is None else splits:
@@ -113,7 +115,6 @@ def _read_vcr(
   path: pathlib.Path, store_ids: Sequence[str] | None
 ) -> SplitCaptions:
   """VCR's questions, as if they were captions of their images."""
-  from input_pipeline.annotations.vcr import read_vcr
 
   questions: dict[tuple[str, ...], list[str]] = {}
   for question in read_vcr(path):
@@ -135,7 +136,7 @@ def _read_vcr(
     image_of_text=np.repeat(np.arange(len(ids), dtype=np.int32), counts),
     format="vcr",
   )
-  name = Source(path).split_word or "train"
+  name = AnnotationFile(path).split_word or "train"
   return SplitCaptions(name, str(path), captions, _is_training(name))
 
 
@@ -144,11 +145,17 @@ def add_refusal(
   path: pathlib.Path,
   findings: Findings,
   *,
+  case: str | None = None,
   hint: str = "reading stopped there: what comes after is not checked",
 ):
-  """Adds what a reader said about a file that it cannot read."""
+  """Adds what a reader said about a file that it cannot read.
+
+  The case is that of what was said, where it is not given.
+  """
   text = str(error)
-  case = next((c for words, c in _CASES if re.search(words, text)), "captions")
+  if case is None:
+    cases = (c for words, c in _CASES if re.search(words, text))
+    case = next(cases, "captions")
   # "file:line: record (image id 'a'), field captions: problem (hint)"
   file, said, rest = str(path), text, ""
   if text.startswith(file):
@@ -160,12 +167,8 @@ def add_refusal(
     said = rest[where.end() :]
     image_id = where["id"] and where["id"][1:-1]
     field = where["field"]
+  said = said.removesuffix(f" ({hint})")
   found, _, wanted = said.removeprefix("found ").partition(", wanted ")
-  findings.add(
-    case,
-    "error",
-    Place(found, file, image_id=image_id),
-    field=field,
-    wanted=wanted or "an annotation file that can be read",
-    hint=hint,
-  )
+  wanted = wanted or "a file that can be read"
+  place = Place(found, file, image_id=image_id)
+  findings.error(case, place, wanted, hint, field=field)

@@ -98,14 +98,9 @@ class BoxChecks:
       for number, place in enumerate(places):
         # The count belongs to the kind, not to the places kept of it.
         rest = count - len(places) + 1 if number == 0 else 1
+        severity = "error" if share > MAX_BAD_SHARE else "warning"
         findings.add(
-          "D7",
-          "error" if share > MAX_BAD_SHARE else "warning",
-          place,
-          field="boxes",
-          wanted=wanted,
-          hint=hint,
-          count=rest,
+          severity, "D7", place, wanted, hint, field="boxes", count=rest
         )
 
   def looks_like(self, kind: str) -> str | None:

@@ -138,19 +138,18 @@ def check_extractor(
   said = claimed_extractor(claim)
   name = seen.name if seen else UNKNOWN
   if said and enough and not said.fits(values, feature_dim, coarse):
-    findings.add(
+    found = (
+      f"features of mean {values['mean']:.3g}, {values['min']:.3g} to "
+      f"{values['max']:.3g}, {values['share_of_zeros']:.0%} zeros, which look "
+      f"like: {name}"
+    )
+    findings.warning(
       "extractor",
-      "warning",
-      replace(
-        place,
-        found=f"features of mean {values['mean']:.3g}, "
-        f"{values['min']:.3g} to {values['max']:.3g}, "
-        f"{values['share_of_zeros']:.0%} zeros, which look like: {name}",
-      ),
+      replace(place, found=found),
+      f"those of {claim!r}, as the manifest says",
+      "a model fine-tuned on features of another extractor gets worse without "
+      "an error",
       field="features",
-      wanted=f"those of {claim!r}, as the manifest says",
-      hint="a model fine-tuned on features of another extractor gets worse "
-      "without an error",
     )
   return {
     "manifest": claim,

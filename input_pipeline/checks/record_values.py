@@ -56,30 +56,24 @@ class RecordValues:
     R = record["num_regions"]
     self._statistics.add_count(R)
     if R == 0:
-      self._add(
+      self._findings.error(
         "D5",
-        "error",
-        place,
-        "zero regions",
+        replace(place, found="zero regions"),
+        "at least one region",
+        "leave such images out, or give them one box of the whole image",
         field="num_regions",
-        wanted="at least one region",
-        hint="leave such images out, or give them one box of the whole image",
       )
       return
     if R > self._max_regions:
-      kept = (
-        "those of the highest scores"
-        if self._region_order == "descending score"
-        else f"the first ones ({self._region_order})"
-      )
-      self._add(
+      kept = f"the first ones ({self._region_order})"
+      if self._region_order == "descending score":
+        kept = "those of the highest scores"
+      self._findings.note(
         "D6",
-        "note",
-        place,
-        f"{R} regions",
+        replace(place, found=f"{R} regions"),
+        f"at most {self._max_regions}",
+        f"batches keep {kept}",
         field="num_regions",
-        wanted=f"at most {self._max_regions}",
-        hint=f"batches keep {kept}",
       )
     finite = {
       field: self._check_finite(field, place, record)
@@ -88,21 +82,12 @@ class RecordValues:
     }
     width, height = record["width"], record["height"]
     if not (0 < width < 2**31 and 0 < height < 2**31):
-      self._add(
-        "D7",
-        "error",
-        place,
-        f"{width} x {height}",
-        field="width, height",
-        wanted="the size of the image in pixels",
-      )
+      size = replace(place, found=f"{width} x {height}")
+      wanted = "the size of the image in pixels"
+      self._findings.error("D7", size, wanted, field="width, height")
     elif finite["boxes"].any():
-      self._boxes.add(
-        record["boxes"][finite["boxes"]],
-        width=width,
-        height=height,
-        place=place,
-      )
+      boxes_R4 = record["boxes"][finite["boxes"]]
+      self._boxes.add(boxes_R4, width=width, height=height, place=place)
     features_RE = record["features"][finite["features"]]
     if len(features_RE):
       self._check_zeros(features_RE, finite["features"], place)
@@ -131,15 +116,16 @@ class RecordValues:
       bad = values[region][~np.isfinite(values[region])]
       name = "NaN" if np.isnan(bad[0]) else "infinity"
       box = ", ".join(f"{value:.6g}" for value in record["boxes"][region])
-      self._add(
-        "D3",
-        "error",
-        place,
+      found = (
         f"{name}, {len(bad)} of {values.shape[1]} values, in region {region}, "
-        f"box [{box}]",
+        f"box [{box}]"
+      )
+      self._findings.error(
+        "D3",
+        replace(place, found=found),
+        "numbers",
+        "extract these images again; float16 ends at 65504",
         field=field,
-        wanted="numbers",
-        hint="extract these images again; float16 ends at 65504",
       )
     return good_R
 
@@ -150,14 +136,12 @@ class RecordValues:
     if zero.any():
       self._statistics.zero_rows += int(zero.sum())
       region = int(np.flatnonzero(finite_R)[zero.argmax()])
-      self._add(
+      self._findings.warning(
         "zeros",
-        "warning",
-        place,
-        f"only zeros in region {region}",
+        replace(place, found=f"only zeros in region {region}"),
+        "features",
+        "such a region looks like padding or a masked one",
         field="features",
-        wanted="features",
-        hint="such a region looks like padding or a masked one",
         count=int(zero.sum()),
       )
 
@@ -167,39 +151,33 @@ class RecordValues:
     low, high = float(probs_RC.min()), float(probs_RC.max())
     sums_R = probs_RC.sum(axis=1, dtype=np.float64)
     self._statistics.add_prob_sums(sums_R)
-    common = {"field": "class_probs", "wanted": "rows that sum up to 1"}
     if low < 0 or high > 1 + _LOGIT_SLACK:
-      self._add(
-        "probs",
-        "error",
-        place,
-        f"values in {low:g} .. {high:g}",
-        field="class_probs",
-        wanted="0 .. 1",
-        hint="these look like logits: take their softmax",
-      )
-    elif sums_R.min() < 1 - SUM_SLACK:
-      few = sums_R < 1 - SUM_SLACK
-      self._add(
-        "probs",
-        "warning",
-        place,
-        f"a row that sums up to {sums_R.min():.4g}",
-        hint="a sum clearly below 1 means a missing background column",
-        count=int(few.sum()),
-        **common,
-      )
-    elif sums_R.max() > 1 + SUM_SLACK:
-      many = sums_R > 1 + SUM_SLACK
-      self._add(
-        "probs",
-        "warning",
-        place,
-        f"a row that sums up to {sums_R.max():.4g}",
-        hint="a sum above 1 means independent scores, or another layout",
-        count=int(many.sum()),
-        **common,
-      )
+      logits = replace(place, found=f"values in {low:g} .. {high:g}")
+      hint = "these look like logits: take their softmax"
+      self._findings.error("probs", logits, "0 .. 1", hint, field="class_probs")
+      return
+    for bad_R, worst, hint in (
+      (
+        sums_R < 1 - SUM_SLACK,
+        sums_R.min(),
+        "a sum clearly below 1 means a missing background column",
+      ),
+      (
+        sums_R > 1 + SUM_SLACK,
+        sums_R.max(),
+        "a sum above 1 means independent scores, or another layout",
+      ),
+    ):
+      if bad_R.any():
+        self._findings.warning(
+          "probs",
+          replace(place, found=f"a row that sums up to {worst:.4g}"),
+          "rows that sum up to 1",
+          hint,
+          field="class_probs",
+          count=int(bad_R.sum()),
+        )
+        return
 
   def _check_ids(
     self, field: str, ids_R: np.ndarray, limit: int | None, place: Place
@@ -208,16 +186,11 @@ class RecordValues:
     bad |= ids_R >= limit if limit is not None else False
     if bad.any():
       region = int(bad.argmax())
-      self._add(
+      self._findings.error(
         "D10",
-        "error",
-        place,
-        f"{ids_R[region]} in region {region}",
+        replace(place, found=f"{ids_R[region]} in region {region}"),
+        "0 or more" if limit is None else f"0 to {limit - 1}",
+        "ids count from 0 without background",
         field=field,
-        wanted="0 or more" if limit is None else f"0 to {limit - 1}",
-        hint="ids count from 0 without background",
         count=int(bad.sum()),
       )
-
-  def _add(self, case, severity, place, found, **about):
-    self._findings.add(case, severity, replace(place, found=found), **about)

@@ -1,10 +1,13 @@
 """What the checks found: findings, a summary, and how both are shown."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from input_pipeline.store.manifest import MANIFEST_SAYS, FileFault
 
 SEVERITIES = ("error", "warning", "note")
 PLACES_SHOWN = 3
@@ -95,13 +98,13 @@ class Findings:
 
   def add(
     self,
-    case: str,
     severity: str,
+    case: str,
     place: Place,
-    *,
     wanted: str,
-    field: str | None = None,
     hint: str | None = None,
+    *,
+    field: str | None = None,
     count: int = 1,
   ):
     """Adds one place, standing for `count` of them.
@@ -110,12 +113,22 @@ class Findings:
     findings are of one kind.
     """
     kind = (case, severity, wanted, field, hint)
-    finding = self._found.setdefault(
-      kind, Finding(case, severity, wanted, field, hint)
-    )
+    finding = self._found.setdefault(kind, Finding(*kind))
     finding.count += count
     if len(finding.places) < PLACES_SHOWN:
       finding.places.append(place)
+
+  error = functools.partialmethod(add, "error")
+  warning = functools.partialmethod(add, "warning")
+  note = functools.partialmethod(add, "note")
+
+  def fault(self, fault: FileFault):
+    """Adds what is wrong with a file of a store."""
+    found, wanted = fault.found, fault.wanted
+    if fault.says == MANIFEST_SAYS:  # other numbers for each file
+      found, wanted = f"{found} instead of {wanted}", "what the manifest says"
+    place = Place(found, str(fault.file), image_id=fault.image_id)
+    self.error(fault.case, place, wanted, fault.hint, field=fault.field)
 
   def sorted(self) -> list[Finding]:
     """Errors first, then by case."""

@@ -15,6 +15,7 @@ from input_pipeline.checks.captions import check_captions
 from input_pipeline.checks.fingerprint import FEW_VALUES, check_extractor
 from input_pipeline.checks.record_values import RecordValues
 from input_pipeline.checks.report import Findings, Place, Report
+from input_pipeline.checks.settings import CheckSettings
 from input_pipeline.checks.shard_records import ShardRecords
 from input_pipeline.checks.splits import (
   check_batches,
@@ -25,7 +26,7 @@ from input_pipeline.checks.splits import (
 )
 from input_pipeline.checks.statistics import Contents, StoreStatistics
 from input_pipeline.checks.store_files import StoreFiles, check_store_files
-from input_pipeline.store.region_store import MANIFEST
+from input_pipeline.store.manifest import MANIFEST
 from input_pipeline.store.staged_store import is_staged
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.contract.errors import DataError
@@ -33,29 +34,6 @@ from interbert_jax.contract.progress import Progress
 
 FAST_SAMPLE = 256  # records; reads below 40 MB of the usual features
 _TEXTS_PER_RECORD = 8  # captions that are looked at for a record of a sample
-
-
-@dataclasses.dataclass(frozen=True)
-class Checks:
-  """What to check, and against what.
-
-  Attributes:
-    max_regions: slots of a batch.
-    max_text_length: slots of a batch, special tokens included.
-    batch_size: of a global batch; None to leave out D15 and D16.
-    devices: that share a batch; None where nobody knows.
-    sample: how many records are read, drawn at random; None for all.
-    checksums: whether every byte of the store is compared.
-    max_shown: records kept for drawing.
-  """
-
-  max_regions: int = 36
-  max_text_length: int = 36
-  batch_size: int | None = None
-  devices: int | None = None
-  sample: int | None = None
-  checksums: bool = True
-  max_shown: int = 0
 
 
 @dataclasses.dataclass
@@ -81,7 +59,7 @@ def run_checks(
   annotations: Sequence[str | pathlib.Path] = (),
   splits: Sequence[str] | None = None,
   vocab: str | pathlib.Path | None = None,
-  checks: Checks = Checks(),
+  settings: CheckSettings | None = None,
   progress: Progress | None = None,
 ) -> Checked:
   """Checks a store, and captions that are to be read with it.
@@ -91,9 +69,10 @@ def run_checks(
     annotations: files of captions or of VCR's questions.
     splits: of them; None for all.
     vocab: WordPiece vocabulary, for lengths and unknown pieces.
-    checks: how thoroughly, and for which batches.
+    settings: how thoroughly, and for which batches.
     progress: counts records.
   """
+  settings = settings or CheckSettings()
   findings = Findings()
   tokenizer = None if vocab is None else Tokenizer(vocab)
   store = pathlib.Path(store)
@@ -104,7 +83,7 @@ def run_checks(
       hint=f"python -m input_pipeline.stage --store=... --output={store} "
       "compares the copy with its checksums",
     )
-  files = check_store_files(store, findings, checksums=checks.checksums)
+  files = check_store_files(store, findings, checksums=not settings.fast)
   store_ids = None if files is None else files.image_ids
   found = read_annotations(annotations, splits, findings, store_ids=store_ids)
   return check_loaded(
@@ -113,7 +92,7 @@ def run_checks(
     found,
     findings,
     tokenizer=tokenizer,
-    checks=checks,
+    settings=settings,
     all_splits=bool(found) and splits is None,
     progress=progress,
   )
@@ -124,7 +103,7 @@ def fast_checks(
   splits: Sequence[SplitCaptions],
   *,
   tokenizer: Tokenizer,
-  checks: Checks,
+  settings: CheckSettings,
 ) -> Report:
   """The same over a sample and without checksums, as training begins.
 
@@ -133,7 +112,7 @@ def fast_checks(
   """
   findings = Findings()
   store = pathlib.Path(store)
-  checks = dataclasses.replace(checks, sample=FAST_SAMPLE, checksums=False)
+  settings = dataclasses.replace(settings, fast=True)
   files = None
   if not is_staged(store):
     files = check_store_files(store, findings, checksums=False)
@@ -143,7 +122,7 @@ def fast_checks(
     splits,
     findings,
     tokenizer=tokenizer,
-    checks=checks,
+    settings=settings,
     all_splits=False,
   ).report
 
@@ -155,7 +134,7 @@ def check_loaded(
   findings: Findings,
   *,
   tokenizer: Tokenizer | None,
-  checks: Checks,
+  settings: CheckSettings,
   all_splits: bool,
   progress: Progress | None = None,
 ) -> Checked:
@@ -167,7 +146,7 @@ def check_loaded(
   repeats: list[np.ndarray] = []
   if files is not None:
     repeats, records = _check_records(
-      files, findings, summary, checks=checks, rng=rng, progress=progress
+      files, findings, summary, settings=settings, rng=rng, progress=progress
     )
   if files is not None and files.image_ids is not None and splits:
     missing = check_ids(
@@ -183,16 +162,16 @@ def check_loaded(
       split,
       findings,
       tokenizer=tokenizer,
-      max_text_length=checks.max_text_length,
-      chosen=_some_texts(split, checks.sample, rng),
+      max_text_length=settings.max_text_length,
+      chosen=_some_texts(split, settings, rng),
     )
-  check_overlap(splits, findings, texts=checks.sample is None)
-  if checks.batch_size is not None:
+  check_overlap(splits, findings, texts=not settings.fast)
+  if settings.batch_size is not None:
     check_batches(
       splits,
       findings,
-      batch_size=checks.batch_size,
-      devices=checks.devices,
+      batch_size=settings.batch_size,
+      devices=settings.devices,
     )
   if files is not None and files.image_ids is not None:
     check_repeats(repeats, files.image_ids, findings, store=store)
@@ -203,13 +182,13 @@ def check_loaded(
 
 
 def _some_texts(
-  split: SplitCaptions, sample: int | None, rng: np.random.Generator
+  split: SplitCaptions, settings: CheckSettings, rng: np.random.Generator
 ) -> np.ndarray | None:
-  count = len(split.captions.texts)
-  if sample is None or count <= sample * _TEXTS_PER_RECORD:
+  """Numbers of the texts to look at; None for all."""
+  count, most = len(split.captions.texts), FAST_SAMPLE * _TEXTS_PER_RECORD
+  if not settings.fast or count <= most:
     return None
-  chosen = rng.choice(count, sample * _TEXTS_PER_RECORD, replace=False)
-  return np.sort(chosen)
+  return np.sort(rng.choice(count, most, replace=False))
 
 
 def _check_records(
@@ -217,7 +196,7 @@ def _check_records(
   findings: Findings,
   summary: dict[str, Any],
   *,
-  checks: Checks,
+  settings: CheckSettings,
   rng: np.random.Generator,
   progress: Progress | None,
 ) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
@@ -227,16 +206,16 @@ def _check_records(
   values = RecordValues(
     findings,
     statistics,
-    max_regions=checks.max_regions,
+    max_regions=settings.max_regions,
     region_order=manifest.get("region_order") or "as stored",
     num_ids=_num_ids(manifest),
   )
   reader = ShardRecords(files, findings)
   rows = np.arange(len(reader))
-  if checks.sample is not None and checks.sample < len(rows):
-    rows = np.sort(rng.choice(len(rows), checks.sample, replace=False))
+  if settings.fast and len(rows) > FAST_SAMPLE:
+    rows = np.sort(rng.choice(len(rows), FAST_SAMPLE, replace=False))
   shown_rows = set(
-    rng.choice(rows, min(checks.max_shown, len(rows)), replace=False).tolist()
+    rng.choice(rows, min(settings.draw, len(rows)), replace=False).tolist()
   )
   if progress is not None:
     progress.expect(len(rows))

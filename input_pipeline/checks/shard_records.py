@@ -4,6 +4,7 @@ Every record that cannot be had is a finding, and reading goes on behind it.
 """
 
 import bisect
+import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -12,8 +13,8 @@ from input_pipeline.checks.report import Findings, Place
 from input_pipeline.checks.store_files import StoreFiles
 from input_pipeline.store import schema
 from input_pipeline.store.record_faults import diagnose
+from input_pipeline.store.shard import DAMAGED, open_shard
 
-_DAMAGED = (RuntimeError, ValueError, IndexError)  # as array_record says it
 _COPY_AGAIN = "the file is damaged; copy or write the store again"
 
 
@@ -56,7 +57,7 @@ class ShardRecords:
       return None
     try:
       raw = reader.read([place.record])[0]
-    except _DAMAGED as e:
+    except DAMAGED as e:
       self._add("D1", place, _first_line(e), None, "a readable record")
       return None
     try:
@@ -80,19 +81,13 @@ class ShardRecords:
 
   def _open(self, shard: int, place: Place) -> Any | None:
     """The reader of a shard; None where it is missing or not readable."""
-    from array_record.python import array_record_module
-
     path = self._files.directory / self._files.shards[shard]["file"]
     if not path.is_file() or not path.stat().st_size:
       return None  # store_files has said so
     try:
-      reader = array_record_module.ArrayRecordReader(
-        str(path),
-        "readahead_buffer_size:0,max_parallelism:0",
-        file_reader_buffer_size=1 << 16,
-      )
+      reader = open_shard(path)
       found = reader.num_records()
-    except _DAMAGED as e:
+    except DAMAGED as e:
       where = Place("", place.file)
       self._add("D1", where, _first_line(e), None, "a readable shard")
       return None
@@ -107,10 +102,8 @@ class ShardRecords:
     self, case: str, place: Place, found: str, field: str | None, wanted: str
   ):
     hint = "write the store again" if case == "D4" else _COPY_AGAIN
-    place = Place(found, place.file, place.record, place.image_id)
-    self._findings.add(
-      case, "error", place, field=field, wanted=wanted, hint=hint
-    )
+    place = dataclasses.replace(place, found=found)
+    self._findings.error(case, place, wanted, hint, field=field)
 
 
 def _first_line(error: Exception) -> str:

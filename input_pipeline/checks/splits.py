@@ -41,36 +41,33 @@ def check_ids(
     absent += split.captions.missing
     missing.update(dict.fromkeys(absent))
     if absent:
-      findings.add(
+      found = (
+        f"{len(absent)} of {total} images of split {split.name!r} without "
+        f"features: {_some(absent)}"
+      )
+      findings.error(
         "D12",
-        "error",
-        Place(
-          f"{len(absent)} of {total} images of split "
-          f"{split.name!r} without features: {_some(absent)}",
-          split.file,
-          image_id=absent[0],
-        ),
+        Place(found, split.file, image_id=absent[0]),
+        f"ids of the store, which are like {_some(store_ids[:2])}",
+        f"add them or drop their captions; with --output, {MISSING_IDS} has "
+        "all of them",
         field="image_id",
-        wanted=f"ids of the store, which are like {_some(store_ids[:2])}",
-        hint=f"add them or drop their captions; with --output, {MISSING_IDS} "
-        "has all of them",
         count=len(absent),
       )
   captioned = {i for split in splits for i in split.captions.image_ids}
   unused = [i for i in store_ids if i not in captioned]
   if unused:
+    found = (
+      f"{len(unused)} of {len(store_ids)} images without captions: "
+      f"{_some(unused)}"
+    )
     findings.add(
-      "D13",
       "warning" if whole else "note",
-      Place(
-        f"{len(unused)} of {len(store_ids)} images without captions: "
-        f"{_some(unused)}",
-        str(store),
-        image_id=unused[0],
-      ),
+      "D13",
+      Place(found, str(store), image_id=unused[0]),
+      "captions of every image" + ("" if whole else " in these splits"),
+      "they are never read",
       field="image_id",
-      wanted="captions of every image" + ("" if whole else " in these splits"),
-      hint="they are never read",
       count=len(unused),
     )
   return tuple(missing)
@@ -80,41 +77,33 @@ def check_overlap(
   splits: Sequence[SplitCaptions], findings: Findings, *, texts: bool
 ):
   """D14: images in two splits, and captions where asked for."""
-  image_in: dict[str, SplitCaptions] = {}
+  split_of: dict[str, SplitCaptions] = {}
   for split in splits:
     for image_id in split.captions.image_ids:
-      before = image_in.setdefault(image_id, split)
+      before = split_of.setdefault(image_id, split)
       if before is not split:
-        findings.add(
+        found = f"{before.name!r} of {before.file} and {split.name!r}"
+        findings.error(
           "D14",
-          "error",
-          Place(
-            f"{before.name!r} of {before.file} and {split.name!r}",
-            split.file,
-            image_id=image_id,
-          ),
+          Place(found, split.file, image_id=image_id),
+          "every image in one split",
+          "scores of images that were trained on mean nothing",
           field="split",
-          wanted="every image in one split",
-          hint="scores of images that were trained on mean nothing",
         )
   if not texts:
     return
-  text_in: dict[str, SplitCaptions] = {}
+  split_of = {}
   for split in splits:
     for index, text in enumerate(split.captions.texts):
-      before = text_in.setdefault(text, split)
+      before = split_of.setdefault(text, split)
       if before is not split:
-        findings.add(
+        found = f"{text[:60]!r} in {before.name!r} and {split.name!r}"
+        findings.note(
           "D14",
-          "note",
-          Place(
-            f"{text[:60]!r} in {before.name!r} and {split.name!r}",
-            split.file,
-            image_id=_owner(split, index),
-          ),
+          Place(found, split.file, image_id=_owner(split, index)),
+          "captions of one split",
+          "short captions repeat by chance",
           field="captions",
-          wanted="captions of one split",
-          hint="short captions repeat by chance",
         )
 
 
@@ -129,43 +118,33 @@ def check_batches(
   if devices and batch_size % devices:
     below = batch_size // devices * devices
     sizes = [size for size in (below, below + devices) if size]
-    findings.add(
+    findings.error(
       "D15",
-      "error",
       Place(f"{batch_size} for {devices} devices"),
+      "a multiple of the devices",
+      f"nearest: {' or '.join(map(str, sizes))}",
       field="batch_size",
-      wanted="a multiple of the devices",
-      hint=f"nearest: {' or '.join(map(str, sizes))}",
     )
   for split in splits:
     count = len(split.captions.texts)
-    if split.is_training:
-      if count < batch_size:
-        step = devices or 1
-        nearest = count // step * step
-        findings.add(
-          "D15",
-          "error",
-          Place(f"{count} examples in split {split.name!r}", split.file),
-          field="batch_size",
-          wanted=f"at least one batch of {batch_size}",
-          hint=f"batch_size={nearest}"
-          if nearest
-          else f"{devices} devices need {devices} examples",
-        )
-    elif count % batch_size:
+    found = f"{count} examples in split {split.name!r}"
+    if split.is_training and count < batch_size:
+      nearest = count // (devices or 1) * (devices or 1)
+      hint = f"batch_size={nearest}"
+      if not nearest:
+        hint = f"{devices} devices need {devices} examples"
+      wanted = f"at least one batch of {batch_size}"
+      place = Place(found, split.file)
+      findings.error("D15", place, wanted, hint, field="batch_size")
+    elif not split.is_training and count % batch_size:
       padding = -count % batch_size
-      findings.add(
+      found += f": the last batch gets {padding} more of weight 0"
+      findings.note(
         "D16",
-        "note",
-        Place(
-          f"{count} examples in split {split.name!r}: the last batch gets "
-          f"{padding} more of weight 0",
-          split.file,
-        ),
+        Place(found, split.file),
+        f"batches of {batch_size}",
+        "metrics do not change",
         field="batch_size",
-        wanted=f"batches of {batch_size}",
-        hint="metrics do not change",
       )
 
 
@@ -179,17 +158,13 @@ def check_repeats(
   """D11: images whose features are those of another."""
   for rows in repeats:
     first, second = store_ids[rows[0]], store_ids[rows[1]]
-    findings.add(
+    found = f"the features of {first!r} again" + _others(len(rows) - 2)
+    findings.warning(
       "D11",
-      "warning",
-      Place(
-        f"the features of {first!r} again" + _others(len(rows) - 2),
-        str(store),
-        image_id=second,
-      ),
+      Place(found, str(store), image_id=second),
+      "different images under different ids",
+      "the same picture twice, or features written to a wrong id",
       field="features",
-      wanted="different images under different ids",
-      hint="the same picture twice, or features written to a wrong id",
       count=len(rows) - 1,
     )
 
@@ -209,27 +184,12 @@ def check_ties(
   for split in splits:
     if split.is_training:
       continue
-    captions = split.captions
-
-    def add(severity, found, wanted, hint, *, count, image_id, split=split):
-      findings.add(
-        "D17",
-        severity,
-        Place(f"{found} in split {split.name!r}", split.file, None, image_id),
-        wanted=wanted,
-        hint=hint,
-        count=count,
-      )
-
+    captions, where = split.captions, f"in split {split.name!r}"
     if len(captions.image_ids) == 1:
-      add(
-        "warning",
-        "one image",
-        "images to choose from",
-        "every recall is 1",
-        count=1,
-        image_id=captions.image_ids[0],
-      )
+      only = captions.image_ids[0]
+      place = Place(f"one image {where}", split.file, image_id=only)
+      wanted = "images to choose from"
+      findings.warning("D17", place, wanted, "every recall is 1")
     images_of: dict[str, set[int]] = collections.defaultdict(set)
     owners = captions.image_of_text.tolist()
     for text, image in zip(captions.texts, owners, strict=True):
@@ -237,13 +197,17 @@ def check_ties(
     tied = {t: images for t, images in images_of.items() if len(images) > 1}
     if tied:
       text, images = next(iter(tied.items()))
-      add(
-        "note",
-        f"{len(tied)} captions of several images, such as {text[:60]!r}",
+      found = f"{len(tied)} captions of several images, such as {text[:60]!r}"
+      findings.note(
+        "D17",
+        Place(
+          f"{found} {where}",
+          split.file,
+          image_id=captions.image_ids[min(images)],
+        ),
         "captions that tell images apart",
         "their scores tie",
         count=len(tied),
-        image_id=captions.image_ids[min(images)],
       )
     groups = collections.defaultdict(list)
     for image_id in captions.image_ids:
@@ -251,14 +215,16 @@ def check_ties(
         groups[group_of[image_id]].append(image_id)
     same = [ids for ids in groups.values() if len(ids) > 1]
     if same:
-      add(
-        "warning",
+      found = (
         f"{sum(map(len, same))} images with the features of another, such as "
-        f"{' and '.join(map(repr, same[0][:2]))}",
+        f"{' and '.join(map(repr, same[0][:2]))} {where}"
+      )
+      findings.warning(
+        "D17",
+        Place(found, split.file, image_id=same[0][0]),
         "images that differ",
         "their scores tie",
         count=len(same),
-        image_id=same[0][0],
       )
 
 

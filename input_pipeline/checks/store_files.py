@@ -8,21 +8,16 @@ import pathlib
 from dataclasses import dataclass
 from typing import Any
 
-from input_pipeline.checks.report import Findings, Place
-from input_pipeline.store import schema
-from input_pipeline.store.manifest import broken_fields
-from input_pipeline.store.region_store import (
-  IMAGE_IDS,
-  MANIFEST,
-  TFDS_FILES,
-  manifest_fingerprint,
+from input_pipeline.checks.annotation_file import add_refusal
+from input_pipeline.checks.report import Findings
+from input_pipeline.store import store_files
+from input_pipeline.store.manifest import (
+  REWRITE,
+  load_manifest,
+  manifest_faults,
 )
 from input_pipeline.store.schema import Layout
-from input_pipeline.store.shard import file_sha256
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.json_text import read_json
-
-_COPY_AGAIN = "copy or write the store again"
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,7 @@ class StoreFiles:
 def check_store_files(
   directory: pathlib.Path, findings: Findings, *, checksums: bool = True
 ) -> StoreFiles | None:
-  """Adds what is wrong with the files; None where there is no manifest.
+  """Adds what is wrong with the files; None where no manifest says anything.
 
   Args:
     directory: of the store.
@@ -59,165 +54,45 @@ def check_store_files(
   """
   if not directory.is_dir():
     raise DataError("no such directory, wanted a region store", file=directory)
-  manifest = _read_manifest(directory, findings)
-  if manifest is None:
-    return None
-  for name in (IMAGE_IDS, *TFDS_FILES):
-    if not (directory / name).is_file():
-      findings.add(
-        "D2",
-        "error",
-        Place("no such file", str(directory / name)),
-        wanted="all files of the store",
-        hint=f"the copy is incomplete; {_COPY_AGAIN}",
-      )
-  shards = manifest["shards"]
-  total = sum(shard["records"] for shard in shards)
-  if total != manifest["num_images"]:
-    findings.add(
-      "D2",
-      "error",
-      Place(f"{total} records in all shards", str(directory / MANIFEST)),
-      field="num_images",
-      wanted=f"the {manifest['num_images']} images of the manifest",
-      hint="write the store again",
-    )
-  for shard in shards:
-    _check_shard_file(directory, shard, findings, checksums=checksums)
-  known = {shard["file"] for shard in shards}
-  for path in sorted(directory.glob("*.array_record-*")):
-    if path.name not in known:
-      findings.add(
-        "D2",
-        "error",
-        Place("an extra shard", str(path)),
-        wanted="only the shards of the manifest",
-        hint="files of two stores are mixed; write the store again",
-      )
-  ids = _read_ids(directory, total, findings)
-  layout = Layout.from_manifest(manifest)
-  return StoreFiles(directory, manifest, layout, shards, ids)
-
-
-def _read_manifest(
-  directory: pathlib.Path, findings: Findings
-) -> dict[str, Any] | None:
-  path = directory / MANIFEST
-
-  def report(found: str, wanted: str, field: str | None = None):
-    findings.add(
-      "D2",
-      "error",
-      Place(found, str(path)),
-      field=field,
-      wanted=wanted,
-      hint="write the store again",
-    )
-
-  if not path.is_file():
-    report("no such file", "a manifest: the store is unfinished or none")
-    return None
   try:
-    manifest = read_json(path)
-  except DataError as e:
-    problem = (
-      str(e).removeprefix(f"{path}: ").removeprefix("not readable as JSON: ")
-    )
-    report(f"no JSON: {problem}", "a manifest")
+    manifest = load_manifest(directory)
+  except DataError as error:
+    add_refusal(error, directory, findings, case="D2", hint=REWRITE)
     return None
-  version = (
-    manifest.get("schema_version") if isinstance(manifest, dict) else None
+  faults = list(manifest_faults(directory, manifest))
+  for fault in faults:
+    findings.fault(fault)
+  if any(fault.field != "fingerprint" for fault in faults):
+    return None
+  damaged = set()
+  for fault in store_files.file_faults(directory, manifest):
+    findings.fault(fault)
+    damaged.add(fault.file)
+  shards = manifest["shards"]
+  for shard in shards if checksums else ():
+    if directory / shard["file"] not in damaged:
+      if fault := store_files.checksum_fault(directory, shard):
+        findings.fault(fault)
+  return StoreFiles(
+    directory,
+    manifest,
+    Layout.from_manifest(manifest),
+    shards,
+    _read_ids(directory, store_files.num_records(shards), findings),
   )
-  if version != schema.SCHEMA_VERSION:
-    report(repr(version), f"version {schema.SCHEMA_VERSION}", "schema_version")
-    return None
-  broken = broken_fields(manifest)
-  for field in broken:
-    report(f"{manifest.get(field)!r:.60}", "what a manifest has", field)
-  if broken:
-    return None
-  if manifest.get("fingerprint") != manifest_fingerprint(manifest):
-    report("an edited manifest", "the fingerprint of the rest", "fingerprint")
-  return manifest
-
-
-def _check_shard_file(
-  directory: pathlib.Path,
-  shard: dict[str, Any],
-  findings: Findings,
-  *,
-  checksums: bool,
-):
-  path = directory / shard["file"]
-  if not path.is_file():
-    findings.add(
-      "D2",
-      "error",
-      Place(f"no such file, {shard['records']} records", str(path)),
-      wanted="every shard of the manifest",
-      hint=f"the copy is incomplete; {_COPY_AGAIN}",
-    )
-    return
-  size = path.stat().st_size
-  if size != shard["bytes"]:
-    findings.add(
-      "D1" if size else "D2",
-      "error",
-      Place(f"{size} bytes instead of {shard['bytes']}", str(path)),
-      field="bytes",
-      wanted="the size that the manifest has",
-      hint=f"the file was cut or replaced; {_COPY_AGAIN}",
-    )
-  elif checksums and (found := file_sha256(path)) != shard["sha256"]:
-    findings.add(
-      "D1",
-      "error",
-      Place(f"{found[:12]} instead of {shard['sha256'][:12]}", str(path)),
-      field="sha256",
-      wanted="the checksum that the manifest has",
-      hint=f"the file is damaged; {_COPY_AGAIN}",
-    )
 
 
 def _read_ids(
   directory: pathlib.Path, count: int, findings: Findings
 ) -> tuple[str, ...] | None:
-  path = directory / IMAGE_IDS
+  path = directory / store_files.IMAGE_IDS
   if not path.is_file():
-    return None
-  raw = path.read_bytes()
+    return None  # file_faults has said so
   try:
-    # Lines end at "\n" only: an id may hold U+2028, or "\r".
-    ids = tuple(raw.decode("utf-8").removesuffix("\n").split("\n"))
-  except UnicodeDecodeError as e:
-    line = raw[: e.start].count(b"\n") + 1
-    findings.add(
-      "D9",
-      "error",
-      Place(f"bytes {raw[e.start : e.end].hex(' ')}", f"{path}:{line}"),
-      wanted="UTF-8",
-      hint="write the store again",
-    )
+    ids = store_files.load_image_ids(directory)
+  except DataError as error:
+    add_refusal(error, path, findings, case="D9", hint=REWRITE)
     return None
-  if len(ids) != count:
-    findings.add(
-      "D2",
-      "error",
-      Place(f"{len(ids)} ids for {count} records", str(path)),
-      wanted="one id per record",
-      hint="write the store again",
-    )
-    return None
-  if len(set(ids)) != count:
-    first: dict[str, int] = {}
-    for row, image_id in enumerate(ids):
-      if first.setdefault(image_id, row) != row:
-        place = f"also on line {first[image_id] + 1}"
-        findings.add(
-          "D11",
-          "error",
-          Place(place, f"{path}:{row + 1}", image_id=image_id),
-          wanted="every id once",
-          hint="write the store again",
-        )
-  return ids
+  for fault in store_files.id_faults(directory, ids, count):
+    findings.fault(fault)
+  return ids if len(ids) == count else None

@@ -1,11 +1,9 @@
 """Converts one part of a source into one shard: what a worker does."""
 
 import functools
-import json
 import pathlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from input_pipeline.conversion.plan import Plan, read_sizes
 from input_pipeline.conversion.to_record import (
@@ -18,9 +16,9 @@ from input_pipeline.store.shard import (
   ShardFacts,
   ShardWriter,
   Statistics,
-  write_json,
 )
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.json_file import read_json, write_json
 
 
 @dataclass
@@ -43,9 +41,7 @@ def facts_path(building: str, index: int) -> pathlib.Path:
 
 
 def read_facts(building: str, index: int) -> PartFacts:
-  content: dict[str, Any] = json.loads(
-    facts_path(building, index).read_text("utf-8")
-  )
+  content = read_json(facts_path(building, index), max_bytes=4 << 30)
   shard = content.pop("shard")
   statistics = Statistics(**shard.pop("statistics"))
   return PartFacts(
@@ -71,13 +67,13 @@ def convert_part(plan: Plan, index: int) -> int:
   facts = PartFacts()
   path = shard_path(plan.building, index)
   with ShardWriter(
-    path, plan.layout, compression=plan.options.compression
+    path, plan.layout, compression=plan.settings.compression
   ) as writer:
     for image in images(plan, part, facts):
       try:
         record = to_record(
           image,
-          options=plan.options,
+          settings=plan.settings,
           layout=plan.layout,
           sizes=_sizes(plan.sizes),
           counts=facts.counts,
@@ -87,9 +83,9 @@ def convert_part(plan: Plan, index: int) -> int:
         _skip(plan, facts, e)
         continue
       facts.captions.append(image.caption)
-    if plan.options.on_bad_record == "error":
+    if plan.settings.on_bad_record == "error":
       check_boxes(
-        facts.counts, limit=plan.options.max_bad_boxes, file=part.path
+        facts.counts, limit=plan.settings.max_bad_boxes, file=part.path
       )
   facts.shard = writer.facts
   if not any(facts.captions):
@@ -108,7 +104,7 @@ def images(plan: Plan, part: Part, facts: PartFacts) -> Iterator[ImageRegions]:
 
 
 def _skip(plan: Plan, facts: PartFacts, error: DataError):
-  if plan.options.on_bad_record == "error":
+  if plan.settings.on_bad_record == "error":
     raise error
   facts.skipped.append(str(error))
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from input_pipeline.conversion.options import Options
+from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.conversion.to_record import layout_of
-from input_pipeline.formats.base import Format, Part
+from input_pipeline.formats.base import Part, RegionFormat
 from input_pipeline.formats.directory import walk_files
 from input_pipeline.store.schema import Layout
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.json_text import read_json
+from interbert_jax.contract.json_file import read_json
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Plan:
   """The whole conversion; plain data, the same in every process."""
 
   source: str
-  reader: Format
+  reader: RegionFormat
   parts: tuple[Part, ...]
   files: dict[str, tuple]  # what shows that one has changed
   layout: Layout
-  options: Options
+  settings: ConversionSettings
   building: str  # where parts are written
   sizes: str | None = None
 
@@ -37,7 +37,7 @@ class Plan:
       "parts": self.parts,
       "files": self.files,
       "layout": asdict(self.layout),
-      "options": asdict(self.options),
+      "options": asdict(self.settings),
       "sizes": self.sizes,
       "provenance": self.reader.provenance,
     }
@@ -46,9 +46,9 @@ class Plan:
 
 def make_plan(
   source: pathlib.Path,
-  reader: Format,
+  reader: RegionFormat,
   *,
-  options: Options,
+  settings: ConversionSettings,
   building: pathlib.Path,
   sizes: pathlib.Path | None = None,
 ) -> Plan:
@@ -72,8 +72,8 @@ def make_plan(
     reader=reader,
     parts=tuple(parts),
     files={name: (reader.stamp or _stamp)(name) for name in names},
-    layout=layout_of(first, options),
-    options=options,
+    layout=layout_of(first, settings),
+    settings=settings,
     building=str(building),
     sizes=None if sizes is None else str(sizes.absolute()),
   )

@@ -18,10 +18,10 @@ from input_pipeline.store.shard import (
   COMPRESSION,
   ShardFacts,
   Statistics,
-  file_sha256,
-  sync,
+  open_shard,
 )
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import file_sha256, sync
 
 
 @dataclass
@@ -95,7 +95,7 @@ def copy_without(
   """Copies a shard but for some rows; returns the facts of the copy."""
   from array_record.python import array_record_module
 
-  reader = array_record_module.ArrayRecordReader(str(source))
+  reader = open_shard(source)
   writer = array_record_module.ArrayRecordWriter(
     str(target), f"group_size:1,{COMPRESSION[compression]}"
   )

@@ -5,36 +5,31 @@ there of an interrupted run is kept and not done again. The store itself comes
 into being by one rename, when everything is on the disk.
 """
 
-import concurrent.futures
 import contextlib
 import fcntl
 import functools
 import json
-import multiprocessing
-import multiprocessing.connection
 import os
 import pathlib
 import shutil
-import signal
-import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from input_pipeline.conversion import part as parts
 from input_pipeline.conversion import repeats
-from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.plan import Plan, make_plan
+from input_pipeline.conversion.runners import Runner, processes
+from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.conversion.to_record import BoxCounts, check_boxes
-from input_pipeline.formats.base import Format
-from input_pipeline.store.shard import ShardFacts, write_json
+from input_pipeline.formats.base import RegionFormat
+from input_pipeline.store.shard import ShardFacts
 from input_pipeline.store.store_writer import (
   finish_store,
-  new_directory,
   publish,
 )
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.json_text import read_json
-from interbert_jax.contract.progress import Progress
+from interbert_jax.contract.files import new_output
+from interbert_jax.contract.json_file import read_json, write_json
 
 PLAN = "plan.json"
 CAPTIONS = "captions.jsonl"
@@ -43,31 +38,31 @@ SKIPPED = "skipped.txt"
 
 def convert(
   source: str | pathlib.Path,
-  reader: Format,
+  reader: RegionFormat,
   output: str | pathlib.Path,
   *,
-  options: Options | None = None,
+  settings: ConversionSettings | None = None,
   workers: int = 1,
   sizes: str | pathlib.Path | None = None,
   extractor: str | None = None,
   restart: bool = False,
-  runner: "Runner | None" = None,
+  runner: Runner | None = None,
 ) -> dict[str, Any]:
   """Converts a source into a new store and returns its manifest.
 
   Args:
     source: file or directory in the reader's format.
-    reader: of `formats.FORMATS`.
+    reader: of registry.py.
     output: the store's directory; must not exist yet.
-    options: what changes on the way.
+    settings: what changes on the way.
     workers: processes; 1 works in this one.
     sizes: file of image sizes, for sources without (plan.read_sizes).
     extractor: the detector, for the manifest; the format's own if None.
     restart: throws away what an interrupted run has done.
     runner: how parts are run; processes of this machine if None.
   """
-  options = options or Options()
-  output = new_directory(output)
+  settings = settings or ConversionSettings()
+  output = new_output(output)
   building = output.parent / f".{output.name}.unfinished-convert"
   if restart:
     shutil.rmtree(building, ignore_errors=True)
@@ -76,7 +71,7 @@ def convert(
     plan = make_plan(
       pathlib.Path(source),
       reader,
-      options=options,
+      settings=settings,
       building=building,
       sizes=None if sizes is None else pathlib.Path(sizes),
     )
@@ -133,65 +128,6 @@ def name_changes(before: dict | None, after: dict | None) -> list[str]:
   ]
 
 
-def processes(workers: int) -> "Runner":
-  """Parts in this process, or in several; progress on stderr."""
-
-  def run(plan: Plan, todo: list[int]):
-    units = [part.stop - part.start for part in plan.parts]
-    done = sum(units) - sum(units[i] for i in todo)
-    with Progress(
-      total=sum(units), done=done, unit=plan.reader.unit, what="convert"
-    ) as progress:
-      for index, images in _results(plan, todo, workers):
-        progress.advance(units[index], images=images)
-
-  return run
-
-
-def _results(
-  plan: Plan, todo: list[int], workers: int
-) -> Iterator[tuple[int, int]]:
-  """Yields (part, its images) as parts are done."""
-  if workers < 2:
-    for index in todo:
-      yield index, parts.convert_part(plan, index)
-    return
-  # Spawned, not forked: threads of TensorFlow do not survive a fork.
-  with concurrent.futures.ProcessPoolExecutor(
-    workers,
-    multiprocessing.get_context("spawn"),
-    initializer=_prepare_worker,
-  ) as pool:
-    running = {pool.submit(parts.convert_part, plan, i): i for i in todo}
-    try:
-      for future in concurrent.futures.as_completed(running):
-        yield running[future], future.result()
-    except concurrent.futures.process.BrokenProcessPool:
-      raise DataError(
-        "a worker died, for want of memory or by a signal",
-        file=plan.source,
-        hint="run the command again to go on; fewer --workers need less memory",
-      ) from None
-    except BaseException:
-      pool.shutdown(wait=True, cancel_futures=True)
-      raise
-
-
-def _prepare_worker():
-  """Leaves Ctrl-C to the parent, and ends with it, however that ends.
-
-  A worker that outlived it would write into the parts of the next run.
-  """
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
-  threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent():
-  parent = multiprocessing.parent_process()
-  multiprocessing.connection.wait([parent.sentinel])
-  os._exit(1)
-
-
 def _finish(
   plan: Plan, output: pathlib.Path, *, extractor: str
 ) -> dict[str, Any]:
@@ -213,7 +149,7 @@ def _finish(
       kept.append(part.shard.records)
   if not skipped:
     (store / SKIPPED).unlink()
-  check_boxes(counts, limit=plan.options.max_bad_boxes, file=plan.source)
+  check_boxes(counts, limit=plan.settings.max_bad_boxes, file=plan.source)
   again = repeats.find_repeats(facts, file=plan.source)
   kept = [n - len(again.rows.get(i, ())) for i, n in enumerate(kept)]
   has_captions = _write_captions(plan, store, facts(), again)
@@ -229,7 +165,7 @@ def _finish(
       "background_class": _background(plan),
       "region_order": _order(plan),
       "conversion": {
-        **vars(plan.options),
+        **vars(plan.settings),
         "images_skipped": skipped,
         "images_repeated": again.count,
         "boxes_clipped": counts.clipped,
@@ -250,7 +186,7 @@ def _background(plan: Plan) -> int | None:
   if plan.layout.num_classes is None:
     return None
   # Probabilities made of ids have one, whatever the source has.
-  made = plan.options.classes != "source"
+  made = plan.settings.classes != "source"
   return 0 if made else plan.reader.background_class
 
 
@@ -260,7 +196,7 @@ def _order(plan: Plan) -> str:
     or "class_scores" in plan.layout.optional
     or "box_scores" in plan.layout.optional
   )
-  by_score = plan.options.order == "score" and has_scores
+  by_score = plan.settings.order == "score" and has_scores
   return "descending score" if by_score else "as stored"
 
 
@@ -286,7 +222,7 @@ def _shards(
           drop,
           facts=part.shard,
           layout=plan.layout,
-          compression=plan.options.compression,
+          compression=plan.settings.compression,
         ),
       )
       continue
@@ -316,7 +252,7 @@ def _write_captions(
         every = [caption, *again.captions.get(image_id, [])]
         line = {
           "image_id": image_id,
-          "split": plan.options.split,
+          "split": plan.settings.split,
           "captions": list(dict.fromkeys(every)),
         }
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -324,9 +260,3 @@ def _write_captions(
   if not found:
     path.unlink()
   return found
-
-
-class Runner:
-  """Called with the plan and the parts that are not converted yet."""
-
-  def __call__(self, plan: Plan, todo: list[int]): ...

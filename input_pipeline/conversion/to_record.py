@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.conversion.options import Options
+from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.formats.base import ImageRegions
 from input_pipeline.store.schema import (
   PER_REGION,
@@ -41,11 +41,11 @@ class BoxCounts:
       setattr(self, name, getattr(self, name) + value)
 
 
-def layout_of(image: ImageRegions, options: Options) -> Layout:
+def layout_of(image: ImageRegions, settings: ConversionSettings) -> Layout:
   """The layout of a store that begins with this image."""
   has_ids = image.class_ids is not None
   num_classes, optional = None, []
-  if options.classes in ("background", "uniform", "one_hot"):
+  if settings.classes in ("background", "uniform", "one_hot"):
     if not has_ids:
       raise DataError(
         "the source has no class ids",
@@ -53,8 +53,8 @@ def layout_of(image: ImageRegions, options: Options) -> Layout:
         field="classes",
         hint="use --classes=source or none",
       )
-    num_classes = options.num_classes
-  elif options.classes == "source":
+    num_classes = settings.num_classes
+  elif settings.classes == "source":
     if image.class_probs is not None:
       num_classes = image.class_probs.shape[-1]
     elif has_ids:
@@ -69,14 +69,14 @@ def layout_of(image: ImageRegions, options: Options) -> Layout:
       field="features",
     )
   return Layout(
-    image.features.shape[1], num_classes, options.features, tuple(optional)
+    image.features.shape[1], num_classes, settings.features, tuple(optional)
   )
 
 
 def to_record(
   image: ImageRegions,
   *,
-  options: Options,
+  settings: ConversionSettings,
   layout: Layout,
   sizes: Mapping[str, tuple[int, int]],
   counts: BoxCounts,
@@ -85,7 +85,7 @@ def to_record(
 
   Args:
     image: in the reader's words.
-    options: of the conversion.
+    settings: of the conversion.
     layout: of the store.
     sizes: image id -> (width, height), for sources that lack them.
     counts: of this part.
@@ -104,7 +104,7 @@ def to_record(
       hint="--on_bad_record=skip leaves such images out",
     )
   width, height, boxes = _boxes_in_pixels(image, sizes, counts)
-  if options.box_format == "xywh":
+  if settings.box_format == "xywh":
     boxes = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
   fields = {
     "features": image.features,
@@ -114,8 +114,8 @@ def to_record(
   if layout.num_classes is not None:
     fields["class_probs"] = (
       image.class_probs
-      if options.classes == "source"
-      else probs_of_ids(image, rest=options.classes, C=layout.num_classes)
+      if settings.classes == "source"
+      else probs_of_ids(image, rest=settings.classes, C=layout.num_classes)
     )
   for field in layout.arrays:
     if field != "feature_scale" and fields.get(field) is None:
@@ -129,7 +129,7 @@ def to_record(
   fields = {field: np.asarray(value) for field, value in fields.items()}
   # Wrong lengths are reported by the schema, better than by an index here.
   if all(np.ndim(v) > 0 and len(v) == R for v in fields.values()):
-    keep = _keep(image, fields["boxes"], width, height, options, counts)
+    keep = _keep(image, fields["boxes"], width, height, settings, counts)
     if not len(keep):
       looks = "; " + XYWH if _fits_as_xywh(boxes, width, height) else ""
       raise DataError(
@@ -188,7 +188,7 @@ def _keep(
   boxes: np.ndarray,
   width: int,
   height: int,
-  options: Options,
+  settings: ConversionSettings,
   counts: BoxCounts,
 ) -> np.ndarray:
   """Numbers of the regions to store, in their order there."""
@@ -202,9 +202,9 @@ def _keep(
   counts.clipped += int(np.count_nonzero(ordered & ~inside))
   keep = np.flatnonzero(ordered)
   score = scores(image)
-  if options.order == "score" and score is not None and len(score) == R:
+  if settings.order == "score" and score is not None and len(score) == R:
     keep = keep[np.argsort(-score[keep], kind="stable")]
-  return keep[: options.max_regions]
+  return keep[: settings.max_regions]
 
 
 def _clip(boxes: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -26,10 +26,12 @@ def _show(value: Any) -> str:
 class Row:
   """The fields of one record, with its place for messages."""
 
-  def __init__(self, fields: dict[str, Any], *, place: str):
+  def __init__(
+    self, fields: dict[str, Any], *, place: str, image_id: str | None = None
+  ):
     self.fields = fields
     self.place = place
-    self.image_id: str | None = None  # known from when it has been read
+    self.image_id = image_id  # None until it has been read
 
   def refuse(
     self, field: str | None, problem: str, hint: str | None = None

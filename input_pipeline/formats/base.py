@@ -1,11 +1,11 @@
-"""What a reader of region features is, and what it yields.
+"""What a format of region features is, and what its reader yields.
 
-A format is one file here: how to recognise it, how to cut a source into parts
-that processes can read side by side, and how to read a part. It yields
-`ImageRegions` in our conventions whatever the source has. `conversion` does the
-rest, the same for all: checks, order, class layout, writing.
+A format says how to recognise it, how to cut a source into parts that processes
+can read side by side, and how to read a part. It yields `ImageRegions` in our
+conventions whatever the source has.
 """
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -54,10 +54,11 @@ class Part(NamedTuple):
   stop: int  # exclusive
 
 
-class Format(NamedTuple):
-  """A reader: one per file of this package, listed in `FORMATS`.
+class RegionFormat(NamedTuple):
+  """A way to write region features; registry.py lists all of them.
 
-  Its functions belong to a module, so that worker processes find them.
+  Worker processes get it pickled: its functions belong to a module, or are
+  `functools.partial` of such.
 
   Attributes:
     name: for --format.
@@ -95,6 +96,7 @@ class Format(NamedTuple):
 
 
 IMAGES_PER_PART = 1024
+BOTTOM_UP = "bottom-up attention, ResNet-101"  # the extractor of most formats
 
 
 def count_parts(
@@ -120,7 +122,61 @@ def each(
 ) -> Iterator[ImageRegions | DataError]:
   """Decodes records one by one; those that cannot be come as errors."""
   for raw in raws:
+    if isinstance(raw, DataError):
+      yield raw
+      continue
     try:
       yield decode(raw)
     except DataError as error:
       yield error
+
+
+def archive_format(
+  is_archive: Callable[[Path], bool],
+  members: Callable[[str], tuple],
+  decode: Callable[[str, Any], ImageRegions],
+  kind: str,
+  **about: Any,
+) -> RegionFormat:
+  """A format of one file that has a member for each image.
+
+  Args:
+    is_archive: by the first bytes of a file; a function of a module, as all.
+    members: path -> the members in order; opens a file once in a process.
+    decode: (path, member) -> image.
+    kind: what a member is, for messages.
+    **about: as of `RegionFormat`.
+  """
+  return RegionFormat(
+    detect=functools.partial(
+      _detect_archive, is_archive, members, decode, kind
+    ),
+    split=functools.partial(_split_archive, members, kind),
+    read=functools.partial(_read_archive, members, decode),
+    **about,
+  )
+
+
+def _detect_archive(is_archive, members, decode, kind, path) -> str | None:
+  if not path.is_file() or not is_archive(path):
+    return None
+  try:
+    names = members(str(path))
+    if not names:
+      return None
+    decode(str(path), names[0])
+  except DataError:
+    return None
+  return f"one file of {len(names)} {kind}s with boxes and features"
+
+
+def _split_archive(members, kind, path) -> list[Part]:
+  count = len(members(str(path)))
+  if not count:
+    raise DataError(f"found no {kind} in it", file=path)
+  return count_parts(path, count)
+
+
+def _read_archive(members, decode, part) -> Iterator[ImageRegions | DataError]:
+  chosen = members(part.path)[part.start : part.stop]
+  return each(chosen, functools.partial(decode, part.path))

@@ -3,11 +3,20 @@
 import functools
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from input_pipeline.formats.base import Part, count_parts
+from input_pipeline.formats.base import (
+  ImageRegions,
+  Part,
+  RegionFormat,
+  count_parts,
+  each,
+)
+from input_pipeline.formats.npz_file import read_dict, read_npz
 from interbert_jax.contract.errors import DataError
 
+INFO = "_info.npy"  # how MMF calls what is known of ID.npy
 _LOOK_AT = 1000  # entries that `first_file` looks at
 
 
@@ -87,3 +96,61 @@ def files_of(
   names = list_files(part.path, suffix, without)[part.start : part.stop]
   for name in names:
     yield pathlib.Path(part.path) / name
+
+
+def folder_format(
+  suffix: str,
+  decode: Callable[[pathlib.Path, pathlib.Path], ImageRegions],
+  keys: tuple[str, ...],
+  *,
+  without: str | None = None,
+  **about: Any,
+) -> RegionFormat:
+  """A format with a file per image, below one directory.
+
+  Args:
+    suffix: of the files.
+    decode: (file, directory) -> image; a function of a module.
+    keys: names in the first file, for `detect`; with `without`, nothing but
+      such a file beside it is looked for.
+    without: the end of the names of files that belong to others.
+    **about: as of `RegionFormat`.
+  """
+  return RegionFormat(
+    detect=functools.partial(_detect, suffix, without, keys),
+    split=functools.partial(split_files, suffix=suffix, without=without),
+    read=functools.partial(_read, suffix, without, decode),
+    **about,
+  )
+
+
+def _detect(
+  suffix: str, without: str | None, keys: tuple[str, ...], path: pathlib.Path
+) -> str | None:
+  # MMF's info files are no images, whichever format is asked.
+  first = first_file(path, suffix, without=INFO)
+  if first is None:
+    return None
+  if without is not None:
+    beside = first.with_name(first.name.removesuffix(suffix) + without)
+    ending = f"a directory of {suffix}, each with {without} beside it"
+    return ending if beside.is_file() else None
+  try:
+    is_npz = suffix == ".npz"
+    names = read_npz(first, file=first) if is_npz else read_dict(first)
+  except DataError:
+    return None
+  if not set(keys) <= set(names):
+    return None
+  return f"a directory of {suffix[1:]} with {', '.join(keys)}"
+
+
+def _read(
+  suffix: str,
+  without: str | None,
+  decode: Callable[[pathlib.Path, pathlib.Path], ImageRegions],
+  part: Part,
+) -> Iterator[ImageRegions | DataError]:
+  root = pathlib.Path(part.path)
+  files = files_of(part, suffix, without=without)
+  return each(files, lambda file: decode(file, root))

@@ -8,19 +8,22 @@ import pathlib
 from collections.abc import Iterator
 
 from input_pipeline.formats import tsv_file
-from input_pipeline.formats.base import Format, ImageRegions, Part, each
+from input_pipeline.formats.base import ImageRegions, Part, RegionFormat, each
+from input_pipeline.formats.fields import Fields, read_image
 from interbert_jax.contract.errors import DataError
 
 COLUMNS = (
-  "product_id",
-  "image_h",
-  "image_w",
-  "num_boxes",
-  "boxes",
-  "features",
-  "class_labels",
-  "query",
-  "query_id",
+  *("product_id", "image_h", "image_w", "num_boxes", "boxes", "features"),
+  *("class_labels", "query", "query_id"),
+)
+_FIELDS = Fields(
+  width="image_w",
+  height="image_h",
+  image_id="product_id",
+  num_boxes="num_boxes",
+  class_ids="class_labels",
+  caption="query",
+  base64=True,
 )
 _HEADER = "\t".join(COLUMNS).encode()
 
@@ -33,39 +36,29 @@ def _detect(path: pathlib.Path) -> str | None:
 
 
 def _read(part: Part) -> Iterator[ImageRegions | DataError]:
+  return each(_rows(part), _decode)
+
+
+def _rows(part: Part) -> Iterator[tsv_file.Line | DataError]:
+  """The lines but for the header, which must be the known one."""
   for line in tsv_file.lines(part, columns=(len(COLUMNS),)):
-    if isinstance(line, DataError):
+    if isinstance(line, DataError) or line.columns[0] != b"product_id":
       yield line
-    elif line.columns[0] == b"product_id":
-      if b"\t".join(line.columns) != _HEADER:
-        found = b" ".join(line.columns).decode("utf-8", "replace")
-        raise DataError(
-          f"found the header {found}, wanted {' '.join(COLUMNS)}",
-          file=line.place,
-        )
-    else:
-      yield from each([line], _decode)
+    elif b"\t".join(line.columns) != _HEADER:
+      header = b" ".join(line.columns).decode("utf-8", "replace")
+      raise DataError(
+        f"found the header {header}, wanted {' '.join(COLUMNS)}",
+        file=line.place,
+      )
 
 
-def _decode(line) -> ImageRegions:
-  row = tsv_file.row(line, COLUMNS)
-  image_id = row.read_id("product_id")
-  width, height = row.size("image_w", "image_h")
-  R = row.count("num_boxes")
-  tlbr = row.b64_rows("boxes", "<f4", R, width=4)
-  return ImageRegions(
-    place=row.place,
-    image_id=image_id,
-    features=row.b64_rows("features", "<f4", R),
-    boxes=tlbr[:, [1, 0, 3, 2]],
-    width=width,
-    height=height,
-    class_ids=row.b64_column("class_labels", "<i8", R),
-    caption=row.text("query"),
-  )
+def _decode(line: tsv_file.Line) -> ImageRegions:
+  image = read_image(tsv_file.row(line, COLUMNS), _FIELDS)
+  image.boxes = image.boxes[:, [1, 0, 3, 2]]
+  return image
 
 
-FORMAT = Format(
+FORMAT = RegionFormat(
   name="kdd_tsv",
   expects=f"TSV with a header: {', '.join(COLUMNS)} (KDD Cup 2020)",
   detect=_detect,

@@ -13,7 +13,7 @@ from input_pipeline.formats.base import Part, count_parts, natural_order
 from input_pipeline.formats.msgpack_file import load_msgpack
 from input_pipeline.formats.restricted_pickle import load_pickle
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.json_text import parse_json
+from interbert_jax.contract.json_file import parse_json
 
 MAX_VALUE_BYTES = 256 << 20
 # Lists of millions of keys are large.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.npy_header import plain_dtype
+from interbert_jax.contract.numpy_files import plain_dtype
 
 MAX_BYTES = 256 << 20
 # A list takes the memory of as many items as it claims; lists of keys are long.

@@ -8,9 +8,15 @@ import functools
 import pathlib
 from collections.abc import Iterator
 
-from input_pipeline.formats.base import Format, ImageRegions, Part, count_parts
+from input_pipeline.formats.base import (
+  BOTTOM_UP,
+  ImageRegions,
+  Part,
+  RegionFormat,
+  count_parts,
+)
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.npy_header import open_npy
+from interbert_jax.contract.numpy_files import open_npy
 
 _SUFFIX = "_ims.npy"
 
@@ -86,12 +92,12 @@ def _image_ids(path: str, count: int) -> tuple[str, ...]:
   return ids
 
 
-FORMAT = Format(
+FORMAT = RegionFormat(
   name="scan_npy",
   expects=f"SPLIT{_SUFFIX} of [images, regions, width], or a directory of "
   "them; SPLIT_ids.txt beside it if there (SCAN)",
   detect=_detect,
   split=_split,
   read=_read,
-  extractor="bottom-up attention, ResNet-101",
+  extractor=BOTTOM_UP,
 )

@@ -5,7 +5,13 @@ from collections.abc import Iterator
 
 from input_pipeline.formats import directory
 from input_pipeline.formats.arrays import Row
-from input_pipeline.formats.base import Format, ImageRegions, Part, each
+from input_pipeline.formats.base import (
+  BOTTOM_UP,
+  ImageRegions,
+  Part,
+  RegionFormat,
+  each,
+)
 from input_pipeline.formats.npz_file import read_npy, read_npz
 from interbert_jax.contract.errors import DataError
 
@@ -46,11 +52,13 @@ def _read(part: Part) -> Iterator[ImageRegions | DataError]:
 def _decode(file: pathlib.Path) -> ImageRegions:
   image_id = file.stem
   box_file = _boxes_of(file.parent) / f"{image_id}.npy"
-  row = Row(read_npz(file, file=file), place=str(file))
-  row.image_id = image_id
+  row = Row(read_npz(file, file=file), place=str(file), image_id=image_id)
   features = row.rows("feat", row.value("feat"), None)
-  boxes = Row({"box": read_npy(box_file, file=box_file)}, place=str(box_file))
-  boxes.image_id = image_id
+  boxes = Row(
+    {"box": read_npy(box_file, file=box_file)},
+    place=str(box_file),
+    image_id=image_id,
+  )
   return ImageRegions(
     place=row.place,
     image_id=image_id,
@@ -61,12 +69,12 @@ def _decode(file: pathlib.Path) -> ImageRegions:
   )
 
 
-FORMAT = Format(
+FORMAT = RegionFormat(
   name="tern_npz",
   expects="directory of NAME_att/ID.npz with feat and NAME_box/ID.npy, boxes "
   "in pixels; needs --sizes (TERN)",
   detect=_detect,
   split=_split,
   read=_read,
-  extractor="bottom-up attention, ResNet-101",
+  extractor=BOTTOM_UP,
 )

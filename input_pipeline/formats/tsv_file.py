@@ -4,13 +4,21 @@ A part is a range of bytes and owns the rows that begin in it, so that files can
 be cut without being read.
 """
 
+import functools
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from input_pipeline.formats.arrays import Row
-from input_pipeline.formats.base import Part, natural_order
+from input_pipeline.formats.base import (
+  ImageRegions,
+  Part,
+  RegionFormat,
+  each,
+  natural_order,
+)
+from input_pipeline.formats.fields import Fields, read_image
 from interbert_jax.contract.errors import DataError
 
 PART_BYTES = 256 << 20
@@ -123,3 +131,54 @@ def first_row(
   if len(columns) != len(names):
     return None
   return row(Line(f"{files[0]}:{skip + 1}", columns), names)
+
+
+def tsv_format(
+  columns: tuple[str, ...],
+  fields: Fields,
+  *,
+  fewest: int | None = None,
+  **about: Any,
+) -> RegionFormat:
+  """A format with a row per image and no header; `about` as of RegionFormat.
+
+  Files may end after the first `fewest` columns.
+  """
+  counts = tuple(range(fewest or len(columns), len(columns) + 1))
+  return RegionFormat(
+    detect=functools.partial(_detect, columns, fields, counts),
+    split=split_tsv,
+    read=functools.partial(_read, columns, fields, counts),
+    unit="B",
+    **about,
+  )
+
+
+def _detect(
+  columns: tuple[str, ...],
+  fields: Fields,
+  counts: tuple[int, ...],
+  path: pathlib.Path,
+) -> str | None:
+  for count in counts:
+    first = first_row(path, columns[:count])
+    if first is None:
+      continue
+    try:
+      R, E = read_image(first, fields).features.shape
+    except DataError:
+      return None
+    return f"{count} tab-separated columns, {R} boxes and features of {E}"
+  return None
+
+
+def _read(
+  columns: tuple[str, ...],
+  fields: Fields,
+  counts: tuple[int, ...],
+  part: Part,
+) -> Iterator[ImageRegions | DataError]:
+  return each(
+    lines(part, columns=counts),
+    lambda line: read_image(row(line, columns), fields),
+  )

@@ -14,8 +14,9 @@ import numpy as np
 
 from input_pipeline.formats import tsv_file
 from input_pipeline.formats.arrays import Row
-from input_pipeline.formats.base import Format, ImageRegions, Part, each
+from input_pipeline.formats.base import ImageRegions, Part, RegionFormat, each
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.json_file import parse_json
 
 GEOMETRY = 6  # numbers after the features: x1, y1, x2, y2, w, h
 _COLUMNS = tuple(range(3, 9))
@@ -51,12 +52,10 @@ def _split(path: pathlib.Path) -> list[Part]:
 def _read(part: Part) -> Iterator[ImageRegions | DataError]:
   sizes = _sizes(str(pathlib.Path(part.path).with_name("predictions.tsv")))
 
-  def decode(line) -> ImageRegions:
-    if isinstance(line, DataError):
-      raise line
-    return _from_line(line, sizes)
-
-  return each(tsv_file.lines(part, columns=_COLUMNS), decode)
+  return each(
+    tsv_file.lines(part, columns=_COLUMNS),
+    lambda line: _from_line(line, sizes),
+  )
 
 
 def _from_line(line, sizes: dict[str, tuple[int, int]]) -> ImageRegions:
@@ -119,20 +118,13 @@ def _sizes(path: str) -> dict[str, tuple[int, int]]:
   for line in tsv_file.lines(whole, columns=(2,)):
     if isinstance(line, DataError):
       raise line
-    try:
-      content = json.loads(line.columns[1])
-    except (ValueError, RecursionError) as e:
-      raise DataError(f"not JSON: {e}", file=line.place) from None
-    if not isinstance(content, dict):
-      raise DataError(
-        f"found {type(content).__name__}, wanted an object", file=line.place
-      )
+    content = parse_json(line.columns[1], file=line.place, kind=dict)
     row = Row({**content, "image_id": line.columns[0]}, place=line.place)
     found[row.read_id("image_id")] = row.size("image_w", "image_h")
   return found
 
 
-FORMAT = Format(
+FORMAT = RegionFormat(
   name="vinvl_tsv",
   expects="features.tsv of image_id, num_boxes, ..., 2054 float32 a region in "
   "base64, and predictions.tsv beside it for image sizes (Oscar, VinVL)",

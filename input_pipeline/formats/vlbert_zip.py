@@ -1,25 +1,26 @@
 """VL-BERT's zip: a JSON per image, arrays in base64."""
 
 import functools
-import json
 import pathlib
 import zipfile
-from collections.abc import Iterator
 
 from input_pipeline.formats.arrays import Row
-from input_pipeline.formats.base import (
-  Format,
-  ImageRegions,
-  Part,
-  count_parts,
-  each,
-)
-from input_pipeline.formats.class_layout import with_background
-from input_pipeline.formats.npz_file import read_member
+from input_pipeline.formats.base import BOTTOM_UP, ImageRegions, archive_format
+from input_pipeline.formats.fields import Fields, read_image
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.json_file import parse_json
+from interbert_jax.contract.numpy_files import read_member
 
 _SUFFIX = ".json"
 _MAX_MEMBER_BYTES = 64 << 20
+_FIELDS = Fields(
+  width="image_w",
+  height="image_h",
+  num_boxes="num_boxes",
+  class_probs="classes",
+  base64=True,
+  cuts_background=True,
+)
 
 
 @functools.lru_cache(maxsize=1)
@@ -37,70 +38,26 @@ def _open(path: str) -> tuple[zipfile.ZipFile, tuple[zipfile.ZipInfo, ...]]:
   return archive, tuple(sorted(members, key=lambda m: m.filename))
 
 
-def _detect(path: pathlib.Path) -> str | None:
-  if not path.is_file() or not zipfile.is_zipfile(path):
-    return None
-  try:
-    _, members = _open(str(path))
-    if not members:
-      return None
-    _decode(str(path), members[0])
-  except DataError:
-    return None
-  return f"a zip of {len(members)} JSON files with boxes and features"
-
-
-def _split(path: pathlib.Path) -> list[Part]:
-  _, members = _open(str(path))
-  if not members:
-    raise DataError(f"found no {_SUFFIX} file in it", file=path)
-  return count_parts(path, len(members))
-
-
-def _read(part: Part) -> Iterator[ImageRegions | DataError]:
-  _, members = _open(part.path)
-  return each(
-    members[part.start : part.stop],
-    lambda member: _decode(part.path, member),
-  )
+def _members(path: str) -> tuple[zipfile.ZipInfo, ...]:
+  return _open(path)[1]
 
 
 def _decode(path: str, member: zipfile.ZipInfo) -> ImageRegions:
   archive, _ = _open(path)
   place = f"{path}@/{member.filename}"
   data = read_member(archive, member, file=path, max_bytes=_MAX_MEMBER_BYTES)
-  try:
-    content = json.loads(data)
-  except (ValueError, RecursionError) as e:
-    raise DataError(f"not JSON: {e}", file=place) from None
-  if not isinstance(content, dict):
-    raise DataError(
-      f"found {type(content).__name__}, wanted an object", file=place
-    )
-  row = Row(content, place=place)
-  row.image_id = pathlib.PurePosixPath(member.filename).stem
-  width, height = row.size("image_w", "image_h")
-  R = row.count("num_boxes")
-  probs = None
-  if "classes" in row:
-    probs = with_background(row.b64_rows("classes", "<f4", R))
-  return ImageRegions(
-    place=place,
-    image_id=row.image_id,
-    features=row.b64_rows("features", "<f4", R),
-    boxes=row.b64_rows("boxes", "<f4", R, width=4),
-    width=width,
-    height=height,
-    class_probs=probs,
-  )
+  content = parse_json(data, file=place, kind=dict)
+  image_id = pathlib.PurePosixPath(member.filename).stem
+  return read_image(Row(content, place=place, image_id=image_id), _FIELDS)
 
 
-FORMAT = Format(
+FORMAT = archive_format(
+  zipfile.is_zipfile,
+  _members,
+  _decode,
+  f"{_SUFFIX} file",
   name="vlbert_zip",
   expects="zip of ID.json: image_w, image_h, num_boxes, boxes, features"
   "[, classes], arrays in base64 (VL-BERT)",
-  detect=_detect,
-  split=_split,
-  read=_read,
-  extractor="bottom-up attention, ResNet-101",
+  extractor=BOTTOM_UP,
 )

@@ -6,26 +6,18 @@ are refused.
 
 import functools
 import pathlib
-from collections.abc import Iterator
-
-import numpy as np
 
 from input_pipeline.formats.arrays import Row
-from input_pipeline.formats.base import (
-  Format,
-  ImageRegions,
-  Part,
-  count_parts,
-  each,
-)
+from input_pipeline.formats.base import BOTTOM_UP, ImageRegions, archive_format
+from input_pipeline.formats.bottom_up import LXMERT_FIELDS
+from input_pipeline.formats.fields import read_image
+from input_pipeline.formats.volta import H5_NAMES
 from interbert_jax.contract.errors import DataError
 
 _MAX_BYTES = 256 << 20
 # Nothing else of a group is read.
-_FIELDS = (
-  *("img_w", "img_h", "features", "boxes"),
-  *("obj_id", "obj_conf", "attr_id", "attr_conf"),
-)
+_READ = ("img_w", "img_h", "features", "boxes", *H5_NAMES)
+_H5_FIELDS = LXMERT_FIELDS._replace(image_id=None, num_boxes=None, base64=False)
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _AGAIN = "the file is damaged or truncated; copy it again"
 
@@ -46,60 +38,20 @@ def _open(path: str):
     ) from None
 
 
-def _detect(path: pathlib.Path) -> str | None:
-  if not path.is_file():
-    return None
+def _names(path: str) -> tuple[str, ...]:
+  return _open(path)[1]
+
+
+def _is_hdf5(path: pathlib.Path) -> bool:
   with path.open("rb") as stream:
-    if stream.read(len(_MAGIC)) != _MAGIC:
-      return None
-  try:
-    _, names = _open(str(path))
-    if not names:
-      return None
-    _decode(str(path), names[0])
-  except DataError:
-    return None
-  return f"HDF5 of {len(names)} groups with obj_id, boxes and features"
-
-
-def _split(path: pathlib.Path) -> list[Part]:
-  _, names = _open(str(path))
-  if not names:
-    raise DataError("found no group in it", file=path)
-  return count_parts(path, len(names))
-
-
-def _read(part: Part) -> Iterator[ImageRegions | DataError]:
-  _, names = _open(part.path)
-  return each(
-    names[part.start : part.stop], lambda name: _decode(part.path, name)
-  )
+    return stream.read(len(_MAGIC)) == _MAGIC
 
 
 def _decode(path: str, name: str) -> ImageRegions:
-  row = Row(_group(path, name), place=f"{path}, group {name!r}")
-  row.image_id = name
-  width, height = row.size("img_w", "img_h")
-  features = row.rows("features", row.value("features"), None)
-  R = len(features)
-
-  def column(field: str) -> np.ndarray | None:
-    if field not in row:
-      return None
-    return row.rows(field, row.value(field), R, ndim=1)
-
-  return ImageRegions(
-    place=row.place,
-    image_id=name,
-    features=features,
-    boxes=row.rows("boxes", row.value("boxes"), R, width=4),
-    width=width,
-    height=height,
-    class_ids=column("obj_id"),
-    class_scores=column("obj_conf"),
-    attribute_ids=column("attr_id"),
-    attribute_scores=column("attr_conf"),
-  )
+  group = _group(path, name)
+  fields = {H5_NAMES.get(key, key): value for key, value in group.items()}
+  place = f"{path}, group {name!r}"
+  return read_image(Row(fields, place=place, image_id=name), _H5_FIELDS)
 
 
 def _group(path: str, name: str) -> dict[str, object]:
@@ -121,7 +73,7 @@ def _group(path: str, name: str) -> dict[str, object]:
         "found a dataset, wanted a group per image with boxes and features"
       )
     left = _MAX_BYTES
-    for field in _FIELDS:
+    for field in _READ:
       if field not in group.keys():
         continue
       _check_link(group, field, refuse)
@@ -151,12 +103,13 @@ def _check_link(group, name: str, refuse):
     raise refuse("found a link to elsewhere, wanted data", name)
 
 
-FORMAT = Format(
+FORMAT = archive_format(
+  _is_hdf5,
+  _names,
+  _decode,
+  "group",
   name="volta_h5",
   expects="HDF5 of a group per image: img_w, img_h, boxes, features, obj_id, "
   "obj_conf, attr_id, attr_conf (VOLTA)",
-  detect=_detect,
-  split=_split,
-  read=_read,
-  extractor="bottom-up attention, ResNet-101",
+  extractor=BOTTOM_UP,
 )

@@ -9,14 +9,16 @@ smoothed idf and cosine similarity, as scikit-learn computes them.
 Dimensions: N captions, P captions of the pool, K candidates.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.progress import Progress
+from interbert_jax.contract.settings import Settings, setting
 
+PER_CAPTION = 30
 BLOCK = 4096  # captions compared with the pool at a time
 _ROUNDING = 1e-6  # of float32 similarities
 _SPARE = 3  # times K that are looked at first, for those that are left out
@@ -27,48 +29,36 @@ ANALYZERS = {
 }
 
 
-@dataclass(frozen=True)
-class SimilarCaptions:
-  """What counts as similar.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SimilarCaptions(Settings):
+  """What counts as similar."""
 
-  Attributes:
-    per_caption: K.
-    max_similarity: captions as similar as this may be true, and are left out.
-    min_similarity: captions less similar are no hard negatives.
-    analyzer: word, or char (1- and 2-grams) for text without spaces.
-    pool: captions to choose from, drawn at random; None for all. Time grows
-      with N x pool.
-    seed: of the pool.
-    threads: of the comparison.
-  """
+  max_similarity: float = setting(
+    0.5, "captions as similar as this may be true, and are left out", high=1
+  )
+  min_similarity: float = setting(
+    0.05, "captions less similar than this are no hard negatives", low=0
+  )
+  analyzer: str = setting(
+    "word",
+    "char: 1- and 2-grams, for text without spaces, such as Chinese",
+    choices=tuple(ANALYZERS),
+  )
+  pool: int | None = setting(
+    None,
+    "compare with so many captions, drawn at random; time grows with "
+    "captions x pool; all by default",
+    low=2,
+  )
+  seed: int = setting(0, "of what is drawn at random")
+  threads: int = setting(1, "threads that compare captions", low=1)
 
-  per_caption: int = 30
-  max_similarity: float = 0.5
-  min_similarity: float = 0.05
-  analyzer: str = "word"
-  pool: int | None = None
-  seed: int = 0
-  threads: int = 1
-
-  def __post_init__(self):
-    if self.analyzer not in ANALYZERS:
-      raise DataError(
-        f"found {self.analyzer!r}, wanted {' or '.join(ANALYZERS)}",
-        field="analyzer",
+  def check(self):
+    if self.min_similarity >= self.max_similarity:
+      yield (
+        f"similarity is {self.min_similarity} to {self.max_similarity}; wanted "
+        "min_similarity < max_similarity"
       )
-    if not 0 <= self.min_similarity < self.max_similarity <= 1:
-      raise DataError(
-        f"found {self.min_similarity} to {self.max_similarity}, wanted "
-        "0 <= min_similarity < max_similarity <= 1",
-        field="similarity",
-      )
-    for field in ("per_caption", "threads"):
-      if getattr(self, field) < 1:
-        raise DataError(
-          f"found {getattr(self, field)}, wanted at least 1", field=field
-        )
-    if self.pool is not None and self.pool < 2:
-      raise DataError(f"found {self.pool}, wanted at least 2", field="pool")
 
 
 def mine_captions(
@@ -76,6 +66,7 @@ def mine_captions(
   image_of_text: np.ndarray,
   rules: SimilarCaptions,
   *,
+  per_caption: int = PER_CAPTION,
   progress: Progress | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   """Yields (candidates [n, K] int32, similarities [n, K]) of each block.
@@ -84,6 +75,7 @@ def mine_captions(
     texts: [N].
     image_of_text: [N]; captions of one image are no negatives of each other.
     rules: what counts as similar.
+    per_caption: K.
     progress: counts captions.
   """
   terms_NT, top = _vectorise(texts, rules), _matmul_topn()
@@ -107,9 +99,9 @@ def mine_captions(
 
   for start in range(0, len(texts), BLOCK):
     rows = np.arange(start, min(start + BLOCK, len(texts)))
-    candidates = np.full((len(rows), rules.per_caption), -1, np.int32)
-    scores = np.zeros((len(rows), rules.per_caption), np.float32)
-    todo, count = np.arange(len(rows)), _SPARE * rules.per_caption
+    candidates = np.full((len(rows), per_caption), -1, np.int32)
+    scores = np.zeros((len(rows), per_caption), np.float32)
+    todo, count = np.arange(len(rows)), _SPARE * per_caption
     while len(todo):
       starts, indices, values = compare(rows[todo], count)
       short = []
@@ -117,9 +109,9 @@ def mine_captions(
         row = rows[todo[place]]
         keep = values[a:b] < rules.max_similarity - _ROUNDING
         keep &= image_of_text[indices[a:b]] != image_of_text[row]
-        kept = np.flatnonzero(keep)[: rules.per_caption]
+        kept = np.flatnonzero(keep)[:per_caption]
         # There may be more behind those that were left out.
-        if len(kept) < rules.per_caption and b - a == count < len(pool_P):
+        if len(kept) < per_caption and b - a == count < len(pool_P):
           short.append(todo[place])
           continue
         candidates[todo[place], : len(kept)] = indices[a:b][kept]

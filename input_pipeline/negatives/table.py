@@ -9,17 +9,16 @@ Dimensions: N items (captions or images), K candidates of an item.
 
 import dataclasses
 import pathlib
-import shutil
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from input_pipeline.store.shard import sync, write_json
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.json_text import read_json
-from interbert_jax.contract.npy_header import open_npy
+from interbert_jax.contract.files import new_output, whole
+from interbert_jax.contract.json_file import read_json, write_json
+from interbert_jax.contract.numpy_files import open_npy
 
 ABOUT = "about.json"
 VERSION = 1
@@ -121,17 +120,10 @@ def write_table(
     about: how they were mined.
     judge: candidates [N, K] -> what more to say about them.
   """
-  directory = pathlib.Path(directory).absolute()
-  if directory.exists():
-    raise DataError(
-      "exists already, wanted a new directory",
-      file=directory,
-      hint="remove it or choose another --output",
-    )
-  building = directory.with_name(f".{directory.name}.unfinished-negatives")
-  shutil.rmtree(building, ignore_errors=True)
-  building.mkdir(parents=True)
-  try:
+  directory = new_output(directory)
+  unfinished = f".{directory.name}.unfinished-negatives"
+  with whole(directory, building=unfinished) as building:
+    building.mkdir()
     arrays = {
       name: np.lib.format.open_memmap(
         building / name, mode="w+", dtype=dtype, shape=(items, per_item)
@@ -150,8 +142,6 @@ def write_table(
     for array in arrays.values():
       array.flush()
     del arrays
-    for name in _FILES:
-      sync(building / name)
     crc32 = {n: zlib.crc32((building / n).read_bytes()) for n in _FILES}
     write_json(
       building / ABOUT,
@@ -167,12 +157,8 @@ def write_table(
         **judged,
         "crc32": crc32,
       },
+      indent=1,
     )
-    building.rename(directory)
-    sync(directory.parent)
-  except BaseException:
-    shutil.rmtree(building, ignore_errors=True)
-    raise
   return open_table(directory)
 
 

@@ -4,11 +4,11 @@ What is left out is counted, said once, and written down. Its place in a batch
 stays, with no regions and weight 0: batches are functions of their step.
 """
 
-import json
 import pathlib
 import sys
 import threading
 
+from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import BadRecord, DataError
 
 POLICIES = ("error", "skip")
@@ -78,12 +78,9 @@ class BadRecords:
     """Writes down those met so far, and all from now on: a line each, once."""
     with self._lock:
       self._path = pathlib.Path(path)
-      if self._path.is_file():
-        text = self._path.read_text("utf-8")
-        if text and not text.endswith("\n"):  # cut off by a kill
-          text = text[: text.rfind("\n") + 1]
-          self._path.write_text(text, "utf-8")
-        self._written = {_key(json.loads(row)) for row in text.splitlines()}
+      if rows := json_file.read_lines(self._path):
+        json_file.write_lines(self._path, rows)  # without one cut off by a kill
+        self._written = {_key(row) for row in rows}
       self._write()
 
   def _write(self):
@@ -92,10 +89,9 @@ class BadRecords:
     if self._path is None or not new:
       return
     self._path.parent.mkdir(parents=True, exist_ok=True)
-    with self._path.open("a", encoding="utf-8") as file:
-      for row in new:
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        self._written.add(_key(row))
+    for row in new:
+      json_file.append_line(self._path, row)
+      self._written.add(_key(row))
 
 
 def _key(facts: dict) -> tuple[str, int]:

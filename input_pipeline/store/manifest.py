@@ -1,16 +1,116 @@
-"""What the manifest of a region store must have before anything is read.
+"""The manifest of a region store, and what may be wrong with it.
 
 A manifest may come from anybody: names of shards are no paths, and numbers that
 decide how much memory a batch takes are within limits.
 """
 
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from input_pipeline.store import schema
+from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import facts_sha256
+from interbert_jax.contract.json_file import read_json
 
+MANIFEST = "manifest.json"
 MAX_WIDTH = 1 << 16  # of features and of class probabilities
+MANIFEST_SAYS = "the manifest says"
+REWRITE = "write the store again"
+
+
+class FileFault(NamedTuple):
+  """What is wrong with a file of a store.
+
+  Whoever opens a store raises the first; the checks list all of them.
+
+  Attributes:
+    case: of the checks, such as D2.
+    file: where it is.
+    found: what is there.
+    wanted: what should be.
+    field: of a manifest.
+    image_id: of which image.
+    says: between what was found and wanted.
+    hint: what helps.
+  """
+
+  case: str
+  file: object
+  found: str
+  wanted: str
+  field: str | None = None
+  image_id: str | None = None
+  says: str = "wanted"
+  hint: str = REWRITE
+
+  def error(self) -> DataError:
+    record = None if self.image_id is None else f"(image id {self.image_id!r})"
+    return DataError(
+      f"found {self.found}, {self.says} {self.wanted}",
+      file=self.file,
+      record=record,
+      field=self.field,
+      hint=self.hint,
+    )
+
+
+def read_manifest(directory: pathlib.Path) -> dict[str, Any]:
+  """Reads and checks manifest.json.
+
+  Raises:
+    DataError: the first fault.
+  """
+  manifest = load_manifest(directory)
+  for fault in manifest_faults(directory, manifest):
+    raise fault.error()
+  return manifest
+
+
+def load_manifest(directory: pathlib.Path) -> Any:
+  """The JSON of the manifest, whatever it is."""
+  path = directory / MANIFEST
+  if not path.is_file():
+    raise FileFault(
+      "D2",
+      directory,
+      f"a directory that has no {MANIFEST}",
+      "a finished region store",
+    ).error()
+  return read_json(path, hint=REWRITE)
+
+
+def manifest_faults(
+  directory: pathlib.Path, manifest: Any
+) -> Iterator[FileFault]:
+  """Every field that is wrong; with one but `fingerprint` nothing is read."""
+  path = directory / MANIFEST
+  is_object = isinstance(manifest, dict)
+  version = manifest.get("schema_version") if is_object else None
+  if version != schema.SCHEMA_VERSION:
+    wanted = f"version {schema.SCHEMA_VERSION}"
+    hint = f"{REWRITE} with this code"
+    yield FileFault(
+      "D2", path, f"{version!r:.60}", wanted, "schema_version", hint=hint
+    )
+    return
+  for field in (broken := broken_fields(manifest)):
+    found = f"{manifest.get(field)!r:.60}"
+    yield FileFault("D2", path, found, "what a manifest has", field)
+  if broken:
+    return
+  try:
+    is_same = manifest.get("fingerprint") == manifest_fingerprint(manifest)
+  except RecursionError:
+    is_same = False
+  if not is_same:
+    found = "another one: the manifest was edited"
+    yield FileFault("D2", path, found, "that of the rest", "fingerprint")
+
+
+def manifest_fingerprint(manifest: Mapping[str, Any]) -> str:
+  """Hash over everything else in the manifest, shard checksums included."""
+  return facts_sha256({k: v for k, v in manifest.items() if k != "fingerprint"})
 
 
 def broken_fields(manifest: Mapping[str, Any]) -> list[str]:

@@ -25,7 +25,7 @@ The manifest says in which order the regions are: by descending score, so that
 the first ones can be kept, or as they were stored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -166,120 +166,133 @@ def check_record(
   Raises:
     DataError: naming file, record, image id and field.
   """
-  image_id = record.get("image_id")
-  label = "" if index is None else f"{index} "
-  label += f"(image id {image_id!r})"
 
-  def refuse(field: str, problem: str, hint: str | None = None):
-    raise DataError(problem, file=file, record=label, field=field, hint=hint)
+  def refuse(field: str, problem: str, hint: str | None = None) -> DataError:
+    label = "" if index is None else f"{index} "
+    label += f"(image id {record.get('image_id')!r})"
+    return DataError(problem, file=file, record=label, field=field, hint=hint)
 
-  arrays = {k: v for k, v in layout.arrays.items() if k != "feature_scale"}
+  given = {k: v for k, v in layout.arrays.items() if k != "feature_scale"}
+  for fault in _faults(record, given):
+    raise refuse(*fault)
+  arrays = {
+    field: np.asarray(record[field]).astype(dtype, copy=False)
+    for field, (_, dtype) in given.items()
+    if field != "features"
+  }
+  features = np.asarray(record["features"])
+  if layout.feature_encoding == "float16":
+    arrays["features"] = features.astype(np.float16)
+  else:
+    try:
+      arrays["features"], arrays["feature_scale"] = quantise(
+        features, layout.feature_encoding
+      )
+    except ValueError as e:
+      raise refuse("features", str(e), "use int8 or float16") from None
+  return {
+    "image_id": record["image_id"],
+    "width": int(record["width"]),
+    "height": int(record["height"]),
+    "num_regions": len(features),
+    **arrays,
+  }
+
+
+def _faults(
+  record: Mapping[str, Any], arrays: Mapping[str, tuple[int | None, np.dtype]]
+) -> Iterator[tuple[str, ...]]:
+  """(field, problem, hint) of what is wrong; the first is the one to believe.
+
+  A check may rely on those before it.
+  """
   wanted = ["image_id", "width", "height", *arrays]
+  known = f"a record has {', '.join(wanted)}"
   for field in wanted:
     if record.get(field) is None:
-      refuse(field, f"missing; a record has {', '.join(wanted)}")
+      yield field, f"missing; {known}"
   for field in record:
     if field not in wanted:
-      refuse(field, f"unknown field; a record has {', '.join(wanted)}")
-
-  if not isinstance(image_id, str):
-    found = type(image_id).__name__
-    refuse("image_id", f"found {found}, wanted str", "write str(image_id)")
-  if not image_id.strip():
-    refuse("image_id", "found an empty id, wanted a unique one")
-  if "\n" in image_id:
-    refuse("image_id", "found a line break, wanted an id on one line")
-  try:
-    image_id.encode()
-  except UnicodeEncodeError as e:
-    refuse("image_id", f"not valid Unicode: {e.reason}")
+      yield field, f"unknown field; {known}"
+  yield from _id_faults(record["image_id"])
   for field in ("width", "height"):
     size = record[field]
     if not isinstance(size, int | np.integer) or not 0 < size < 2**31:
-      refuse(field, f"found {size!r}, wanted a positive int, in pixels")
-
+      yield field, f"found {size!r}, wanted a positive int, in pixels"
   R = len(np.atleast_1d(record["features"]))
   if R == 0:
-    refuse(
-      "features", "found zero regions, wanted at least one", "leave it out"
-    )
-  stored = {}
+    yield "features", "found zero regions, wanted at least one", "leave it out"
   for field, (width, dtype) in arrays.items():
-    array = np.asarray(record[field])
-    # Boxes may be ints, ids must be; all else is float.
-    kinds = "iu" if dtype.kind == "i" else "f"
-    kinds = "fiu" if field == "boxes" else kinds
-    kinds = "f" if field == "features" else kinds
-    if array.dtype.kind not in kinds:
-      name = "float" if "f" in kinds else "int"
-      refuse(field, f"found dtype {array.dtype}, wanted {_a(name)} array")
-    shape = (R,) if width is None else (R, width)
-    if array.ndim != len(shape):
-      letters = ", ".join(["regions", *map(str, shape[1:])])
-      refuse(field, f"found shape {array.shape}, wanted [{letters}]")
-    if array.shape[1:] != shape[1:]:
-      refuse(field, f"found width {array.shape[1]}, wanted {width}")
-    if len(array) != R:
-      refuse(field, f"found {len(array)} rows for {R} regions")
-    if not np.isfinite(array).all():
-      bad = ~np.isfinite(array.reshape(R, -1)).all(1)
-      refuse(
-        field,
-        f"found NaN or infinity in region {bad.argmax()}, wanted numbers",
-      )
-    stored[field] = array
-  largest = float(np.abs(stored["features"]).max())
+    yield from _array_faults(field, np.asarray(record[field]), R, width, dtype)
+  largest = float(np.abs(record["features"]).max())
   if largest > FLOAT16_MAX:
-    refuse(
-      "features",
-      f"found magnitude {largest:g}, float16 ends at {FLOAT16_MAX:g}",
-      "scale the features",
-    )
+    problem = f"found magnitude {largest:g}, float16 ends at {FLOAT16_MAX:g}"
+    yield "features", problem, "scale the features"
+  yield from _box_faults(
+    np.asarray(record["boxes"]), record["width"], record["height"]
+  )
+  if "class_probs" in arrays:
+    low, high = np.min(record["class_probs"]), np.max(record["class_probs"])
+    if low < 0 or high > 1.001:  # room for the rounding of float16 at 1
+      problem = f"found values in {low:g} .. {high:g}, wanted 0 .. 1"
+      yield "class_probs", problem, "these may be logits"
 
-  size = {"width": record["width"], "height": record["height"]}
-  for good, wish in (
-    (are_ordered(stored["boxes"]), "wanted x1 < x2 and y1 < y2"),
+
+def _id_faults(image_id: Any) -> Iterator[tuple[str, ...]]:
+  if not isinstance(image_id, str):
+    found = type(image_id).__name__
+    yield "image_id", f"found {found}, wanted str", "write str(image_id)"
+  if not image_id.strip():
+    yield "image_id", "found an empty id, wanted a unique one"
+  if "\n" in image_id:
+    yield "image_id", "found a line break, wanted an id on one line"
+  try:
+    image_id.encode()
+  except UnicodeEncodeError as e:
+    yield "image_id", f"not valid Unicode: {e.reason}"
+
+
+def _array_faults(
+  field: str, array: np.ndarray, R: int, width: int | None, dtype: np.dtype
+) -> Iterator[tuple[str, ...]]:
+  # Boxes may be ints, ids must be; all else is float.
+  kinds = {"features": "f", "boxes": "fiu"}.get(
+    field, "iu" if dtype.kind == "i" else "f"
+  )
+  if array.dtype.kind not in kinds:
+    name = "a float" if "f" in kinds else "an int"
+    yield field, f"found dtype {array.dtype}, wanted {name} array"
+  shape = (R,) if width is None else (R, width)
+  if array.ndim != len(shape):
+    letters = ", ".join(["regions", *map(str, shape[1:])])
+    yield field, f"found shape {array.shape}, wanted [{letters}]"
+  if array.shape[1:] != shape[1:]:
+    yield field, f"found width {array.shape[1]}, wanted {width}"
+  if len(array) != R:
+    yield field, f"found {len(array)} rows for {R} regions"
+  if not np.isfinite(array).all():
+    bad = ~np.isfinite(array.reshape(R, -1)).all(1)
+    region = bad.argmax()
+    yield field, f"found NaN or infinity in region {region}, wanted numbers"
+
+
+def _box_faults(
+  boxes_R4: np.ndarray, width: int, height: int
+) -> Iterator[tuple[str, ...]]:
+  for good_R, wish in (
+    (are_ordered(boxes_R4), "wanted x1 < x2 and y1 < y2"),
     (
-      are_inside(stored["boxes"], **size),
-      f"wanted it inside the image of {size['width']} x {size['height']}",
+      are_inside(boxes_R4, width=width, height=height),
+      f"wanted it inside the image of {width} x {height}",
     ),
   ):
-    if not good.all():
-      region = int(np.argmin(good))
-      refuse(
+    if not good_R.all():
+      region = int(np.argmin(good_R))
+      yield (
         "boxes",
-        f"found {stored['boxes'][region].tolist()} in region {region}, {wish}",
+        f"found {boxes_R4[region].tolist()} in region {region}, {wish}",
         "boxes are x1, y1, x2, y2 in pixels of the image",
       )
-  if layout.num_classes is not None:
-    probs = stored["class_probs"]
-    # Room for the rounding of float16 at 1.
-    if probs.min() < 0 or probs.max() > 1.001:
-      refuse(
-        "class_probs",
-        f"found values in {probs.min():g} .. {probs.max():g}, wanted 0 .. 1",
-        "these may be logits",
-      )
-  if layout.feature_encoding == "float16":
-    quantised = {"features": stored["features"].astype(np.float16)}
-  else:
-    try:
-      features, scale = quantise(stored["features"], layout.feature_encoding)
-    except ValueError as e:
-      refuse("features", str(e), "use int8 or float16")
-    quantised = {"features": features, "feature_scale": scale}
-  return {
-    "image_id": image_id,
-    "width": int(record["width"]),
-    "height": int(record["height"]),
-    "num_regions": R,
-    **{
-      field: array.astype(arrays[field][1], copy=False)
-      for field, array in stored.items()
-      if field != "features"
-    },
-    **quantised,
-  }
 
 
 def are_ordered(boxes_R4: np.ndarray) -> np.ndarray:
@@ -291,7 +304,3 @@ def are_inside(boxes_R4: np.ndarray, *, width: int, height: int) -> np.ndarray:
   """Which boxes lie in the image, but for rounding, [R]."""
   limits = np.array([width, height, width, height]) + BOX_SLACK
   return ((boxes_R4 >= -BOX_SLACK) & (boxes_R4 <= limits)).all(1)
-
-
-def _a(noun: str) -> str:
-  return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

@@ -6,8 +6,6 @@ after it, so a shard with facts is complete.
 """
 
 import hashlib
-import json
-import os
 import pathlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,7 +15,9 @@ import numpy as np
 
 from input_pipeline.store import schema
 from input_pipeline.store.schema import Layout
+from interbert_jax.contract.files import file_sha256, whole
 
+DAMAGED = (RuntimeError, ValueError, IndexError)  # as array_record says it
 COMPRESSION = {"none": "uncompressed", "zstd": "zstd:3"}
 
 
@@ -125,7 +125,8 @@ class ShardWriter:
   def __enter__(self) -> "ShardWriter":
     from array_record.python import array_record_module
 
-    self._building = self.path.with_name(self.path.name + ".writing")
+    self._whole = whole(self.path, building=self.path.name + ".writing")
+    self._building = self._whole.__enter__()
     # Group size 1 is what random access wants.
     options = f"group_size:1,{COMPRESSION[self._compression]}"
     self._writer = array_record_module.ArrayRecordWriter(
@@ -154,36 +155,24 @@ class ShardWriter:
     facts.digests.append(hashlib.blake2b(raw, digest_size=8).hexdigest())
     facts.statistics.add(record, np.asarray(given["features"]))
 
-  def __exit__(self, kind, error, trace):
+  def __exit__(self, *error):
     self._writer.close()
-    if kind is not None:
-      self._building.unlink(missing_ok=True)
-      return
-    sync(self._building)
-    self.facts.bytes = self._building.stat().st_size
-    self.facts.sha256 = file_sha256(self._building)
-    os.rename(self._building, self.path)
+    if not any(error):
+      self.facts.bytes = self._building.stat().st_size
+      self.facts.sha256 = file_sha256(self._building)
+    self._whole.__exit__(*error)
 
 
-def write_json(path: pathlib.Path, content: Any):
-  """Writes a JSON file whole, on the disk when this returns."""
-  building = path.with_name(path.name + ".writing")
-  text = json.dumps(content, indent=1, ensure_ascii=False)
-  building.write_text(text + "\n", "utf-8")
-  sync(building)
-  os.rename(building, path)
-  sync(path.parent)
+def open_shard(path: pathlib.Path) -> Any:
+  """Opens a shard for random access, on this thread.
 
+  Raises:
+    DAMAGED: by opening or by reading.
+  """
+  from array_record.python import array_record_module
 
-def file_sha256(path: pathlib.Path) -> str:
-  with path.open("rb") as file:
-    return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync(path: pathlib.Path):
-  """Waits until a file or directory is on the disk."""
-  descriptor = os.open(path, os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)
+  return array_record_module.ArrayRecordReader(
+    str(path),
+    "readahead_buffer_size:0,max_parallelism:0",
+    file_reader_buffer_size=1 << 16,  # for the index of the file
+  )

@@ -15,7 +15,7 @@ Dimensions: N images of a shard, R region slots, E feature width, C classes.
 import functools
 import pathlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,22 +24,20 @@ from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.store.buffers import BufferPool
 from input_pipeline.store.manifest import broken_fields, is_count, is_file_name
 from input_pipeline.store.region_arrays import Slots, image_shapes
-from input_pipeline.store.region_store import (
-  RegionStore,
-  read_image_ids,
-  rows_of,
-)
+from input_pipeline.store.region_store import ImageRows, RegionStore
 from input_pipeline.store.schema import Layout
+from input_pipeline.store.store_files import read_image_ids
 from interbert_jax.contract.errors import BadRecord, DataError
-from interbert_jax.contract.json_text import read_json
-from interbert_jax.contract.npy_header import open_npy
+from interbert_jax.contract.json_file import read_json
+from interbert_jax.contract.numpy_files import open_npy
 
 STAGED = "staged.json"
 VERSION = 2
+_AGAIN = "remove the directory; it is made again"
 _SMALL = ("num_regions", "image_size")
 
 
-class StagedStore:
+class StagedStore(ImageRows):
   """Opens a copy; a stand-in for the RegionStore it was made of."""
 
   def __init__(self, directory: str | pathlib.Path):
@@ -57,17 +55,10 @@ class StagedStore:
         raise DataError(
           f"found {size}, {STAGED} says {entry['bytes']} bytes",
           file=path,
-          hint="remove the directory; it is made again",
+          hint=_AGAIN,
         )
     self._shards: dict[str, list[np.ndarray]] = {}
     self._per_shard = self._staged["images_per_shard"]
-
-  def __len__(self) -> int:
-    return self._staged["num_images"]
-
-  @property
-  def feature_dim(self) -> int:
-    return self.layout.feature_dim
 
   @property
   def num_classes(self) -> int | None:
@@ -81,16 +72,8 @@ class StagedStore:
         f"found {max_regions}, wanted 1 to the {self.max_regions} staged",
         file=self.directory,
         field="max_regions",
-        hint="remove the directory; it is made again",
+        hint=_AGAIN,
       )
-
-  @functools.cached_property
-  def _row_of_id(self) -> dict[str, int]:
-    return {image_id: row for row, image_id in enumerate(self.image_ids)}
-
-  def rows(self, ids: Sequence[str], *, wanted_by: object = None) -> np.ndarray:
-    """The row of each image id, int64; `wanted_by` is a file for messages."""
-    return rows_of(self, self._row_of_id, ids, wanted_by=wanted_by)
 
   @functools.cached_property
   def _small(self) -> dict[str, np.ndarray]:
@@ -106,14 +89,14 @@ class StagedStore:
 
   def _open(self, name: str, shard: int) -> np.ndarray:
     path = self.directory / f"{name}-{shard:05d}.npy"
-    array = open_npy(path, hint="remove the directory; it is made again")
+    array = open_npy(path, hint=_AGAIN)
     start = shard * self._per_shard
     rows = min(self._per_shard, len(self) - start)
     if array.ndim == 0 or len(array) != rows:
       raise DataError(
         f"found shape {array.shape}, wanted {rows} images",
         file=path,
-        hint="remove the directory; it is made again",
+        hint=_AGAIN,
       )
     return array
 
@@ -187,7 +170,7 @@ class StagedStore:
         raise DataError(
           f"found crc32 {found:08x}, {STAGED} says {entry['crc32']:08x}",
           file=self.directory / name,
-          hint="the copy is damaged; remove the directory, it is made again",
+          hint=f"the copy is damaged; {_AGAIN}",
         )
 
 
@@ -202,14 +185,13 @@ def file_crc32(path: pathlib.Path) -> int:
 def read_staged(directory: pathlib.Path) -> dict[str, Any]:
   """Reads and checks staged.json."""
   path = directory / STAGED
-  hint = "remove the directory; it is made again"
   if not path.is_file():
     raise DataError(
       f"unfinished or not a staged store: it has no {STAGED}",
       file=directory,
-      hint=hint,
+      hint=_AGAIN,
     )
-  staged = read_json(path, kind=dict, hint=hint)
+  staged = read_json(path, kind=dict, hint=_AGAIN)
   of = staged.get("of")
   version = of.get("version") if isinstance(of, dict) else None
   if version != VERSION:
@@ -217,14 +199,14 @@ def read_staged(directory: pathlib.Path) -> dict[str, Any]:
       f"found {version}, wanted {VERSION}",
       file=path,
       field="version",
-      hint=hint,
+      hint=_AGAIN,
     )
   if broken := _broken_fields(staged):
     raise DataError(
       f"found {staged.get(broken)!r:.60}, wanted what a copy has",
       file=path,
       field=broken,
-      hint=hint,
+      hint=_AGAIN,
     )
   return staged
 

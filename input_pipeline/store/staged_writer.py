@@ -11,9 +11,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from input_pipeline.store.bad_records import BadRecords
-from input_pipeline.store.region_arrays import bytes_of, image_shapes
-from input_pipeline.store.region_store import IMAGE_IDS, RegionStore
-from input_pipeline.store.shard import sync, write_json
+from input_pipeline.store.region_arrays import (
+  bytes_of,
+  image_shapes,
+)
+from input_pipeline.store.region_store import RegionStore
 from input_pipeline.store.staged_store import (
   STAGED,
   VERSION,
@@ -21,8 +23,11 @@ from input_pipeline.store.staged_store import (
   file_crc32,
   read_staged,
 )
+from input_pipeline.store.store_files import IMAGE_IDS
 from interbert_jax.contract.batch import Shapes
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import sync, whole
+from interbert_jax.contract.json_file import write_json
 from interbert_jax.contract.progress import Progress
 
 IMAGES_PER_SHARD = 4096
@@ -146,19 +151,17 @@ def _stage(
     store.layout, max_regions=max_regions, class_probs=class_probs
   )
   needed = len(rows) * bytes_of(shapes)
-  building = directory.with_name(f".{directory.name}.unfinished-stage")
-  shutil.rmtree(building, ignore_errors=True)
-  building.mkdir(parents=True)
-  free = shutil.disk_usage(building).free
+  free = shutil.disk_usage(directory.parent).free
   if needed > free:
-    building.rmdir()
     raise DataError(
       f"the copy needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
       file=directory.parent,
       hint="stage elsewhere, fewer max_regions, or 8-bit features",
     )
   files = {}
-  try:
+  unfinished = f".{directory.name}.unfinished-stage"
+  with whole(directory, building=unfinished) as building:
+    building.mkdir()
     for shard, part in enumerate(_split(rows, IMAGES_PER_SHARD)):
       files |= _write_shard(
         store,
@@ -172,7 +175,6 @@ def _stage(
       )
     ids = "".join(f"{store.image_ids[row]}\n" for row in rows)
     (building / IMAGE_IDS).write_bytes(ids.encode("utf-8"))
-    sync(building / IMAGE_IDS)
     write_json(
       building / STAGED,
       {
@@ -184,11 +186,8 @@ def _stage(
         "files": files,
         "manifest": store.manifest,
       },
+      indent=1,
     )
-    building.rename(directory)
-  except BaseException:
-    shutil.rmtree(building, ignore_errors=True)
-    raise
   return StagedStore(directory)
 
 

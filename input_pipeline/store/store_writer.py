@@ -3,29 +3,24 @@
 import itertools
 import os
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from input_pipeline.store import schema
 from input_pipeline.store.host_tf import host_tensorflow
-from input_pipeline.store.region_store import (
-  IMAGE_IDS,
-  MANIFEST,
-  SPLIT,
-  manifest_fingerprint,
-)
+from input_pipeline.store.manifest import MANIFEST, manifest_fingerprint
+from input_pipeline.store.region_store import SPLIT
 from input_pipeline.store.schema import Layout
 from input_pipeline.store.shard import (
   ShardFacts,
   ShardWriter,
   Statistics,
-  sync,
-  write_json,
 )
+from input_pipeline.store.store_files import IMAGE_IDS
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import new_output, sync, whole
+from interbert_jax.contract.json_file import write_json
 
 NAME = "regions"  # the TFDS name, and the start of the shards' names
 
@@ -62,15 +57,10 @@ def write_store(
     records_per_shard: 1024 records of 36 regions are about 150 MB.
     compression: none (fast) or zstd (smaller where there are many zeros).
   """
-  directory = new_directory(directory)
-  building = pathlib.Path(
-    tempfile.mkdtemp(
-      prefix=f".{directory.name}.unfinished-", dir=directory.parent
-    )
-  )
+  directory = new_output(directory)
   layout = Layout(feature_dim, num_classes, feature_encoding, optional)
-  try:
-    building.chmod(0o755)  # mkdtemp gives 0o700
+  with whole(directory) as building:
+    building.mkdir()
     shards = list(
       _write_shards(
         building,
@@ -93,29 +83,7 @@ def write_store(
         "region_order": "descending score",
       },
     )
-    publish(building, directory)
-  except BaseException:
-    shutil.rmtree(building, ignore_errors=True)
-    raise
   return manifest
-
-
-def new_directory(directory: str | pathlib.Path) -> pathlib.Path:
-  """The absolute path, whose parent exists and which itself does not."""
-  directory = pathlib.Path(directory).absolute()
-  if directory.exists():
-    raise DataError(
-      "exists already, wanted a new directory",
-      file=directory,
-      hint="remove it or choose another name",
-    )
-  try:
-    directory.parent.mkdir(parents=True, exist_ok=True)
-  except OSError as e:
-    raise DataError(
-      f"cannot be made: {e.strerror}", file=directory.parent
-    ) from None
-  return directory
 
 
 def _write_shards(
@@ -207,7 +175,7 @@ def finish_store(
   # Nothing of the store may reach the disk after its manifest.
   for path in building.iterdir():
     sync(path)
-  write_json(building / MANIFEST, manifest)
+  write_json(building / MANIFEST, manifest, indent=1)
   return manifest
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.annotations import Captions, load_captions
+from input_pipeline.annotations.captions import Captions
+from input_pipeline.annotations.load import load_captions
 from input_pipeline.batches.order import (
   check_hosts_divide_shares,
   check_shares_have_images,

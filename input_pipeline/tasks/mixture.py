@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.annotations.source import Source
+from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.batches.order import ExampleOrder, Interleaving
 from input_pipeline.batches.reader import BatchReader
 from input_pipeline.store.buffers import BufferPool
@@ -284,7 +284,7 @@ class TextCorpus:
 
 def read_lines(path: pathlib.Path) -> list[str]:
   """The lines that are not blank; they end at "\\n" only."""
-  texts = [line.strip() for _, line in Source(path).lines()]
+  texts = [line.strip() for _, line in AnnotationFile(path).lines()]
   if not texts:
     raise DataError("found no text, wanted one example a line", file=path)
   return texts

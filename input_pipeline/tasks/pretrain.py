@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.batches.order import SharedOrder, pair_captions
+from input_pipeline.batches.order import (
+  SharedOrder,
+  pair_captions,
+)
 from input_pipeline.store.region_arrays import Slots
 from input_pipeline.tasks.captions import CaptionData
 from input_pipeline.tasks.settings import PretrainInput

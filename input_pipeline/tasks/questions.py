@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.annotations import Captions
+from input_pipeline.annotations.captions import Captions
 from input_pipeline.batches.reader import BatchReader
 from input_pipeline.tasks.merged_regions import MergedRegions
 from input_pipeline.tasks.settings import ImageInput

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.annotations import Captions
+from input_pipeline.annotations.captions import Captions
 from input_pipeline.batches.order import position_hash
 from input_pipeline.store.quantise import dequantise
 from input_pipeline.tasks.captions import CaptionData, read_captions

@@ -13,7 +13,7 @@ import numpy as np
 import tokenizers
 
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.utf8 import decode
+from interbert_jax.contract.files import decode
 
 _UNKNOWN = "[UNK]"
 SPECIAL = ("[PAD]", _UNKNOWN, "[CLS]", "[SEP]", "[MASK]")

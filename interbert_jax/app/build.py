@@ -138,7 +138,4 @@ def read_run_config(workdir: str | pathlib.Path) -> dict[str, Any]:
     raise ConfigError(
       f"{path}: not found; --workdir must name a run of main.py"
     )
-  try:
-    return json_file.read_object(path)
-  except ValueError as error:
-    raise ConfigError(str(error)) from error
+  return json_file.read_object(path)

@@ -1,8 +1,8 @@
-"""Command lines whose mistakes end in one message and exit status 2.
+"""Commands with absl's flags: what they add to contract/command.py.
 
-A mistake is the user's (2), or the machine's, which is too small (1). All else
-is a bug, with a traceback (1). A traceback is also what
-`--config.debug=True` and INTERBERT_TRACEBACK=1 give of a mistake.
+Mistakes in flags and configurations take one line. So does a machine that is
+too small (exit status 1) or lacks the device that JAX was told to use (2).
+`--config.debug=True` shows where a mistake came from.
 """
 
 import difflib
@@ -11,16 +11,13 @@ import os
 import pathlib
 import re
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
 from interbert_jax.app import hosts
-from interbert_jax.contract import file_error
-from interbert_jax.contract.errors import UserError
-
-USER_ERROR, BUG, INTERRUPTED = 2, 1, 130  # the last as a shell gives it
+from interbert_jax.contract import command
+from interbert_jax.contract.command import BUG, INTERRUPTED, USER_ERROR
 
 
 def fail(message: str, status: int = USER_ERROR) -> None:
@@ -75,19 +72,15 @@ def _near(argv: Sequence[str]) -> str:
     return ""
   folder = pathlib.Path(__file__).parents[2] / "configs"
   stem = pathlib.Path(path).stem
-  found = difflib.get_close_matches(stem, [p.stem for p in folder.glob("*.py")])
-  hint = f"did you mean configs/{found[0]}.py? " if found else ""
+  names = difflib.get_close_matches(stem, [p.stem for p in folder.glob("*.py")])
+  hint = f"did you mean configs/{names[0]}.py? " if names else ""
   return f" ({hint}README.md lists the configurations)"
 
 
 def explain(error: BaseException) -> tuple[str, int] | None:
   """(message, exit status) of an error that is no bug."""
-  if isinstance(error, KeyboardInterrupt):
-    return "interrupted", INTERRUPTED
-  if isinstance(error, UserError):
-    return str(error), USER_ERROR
-  if isinstance(error, OSError) and (words := file_error.describe(error)):
-    return words, USER_ERROR
+  if (explained := command.explain(error)) is not None:
+    return explained
   text = str(error).strip()
   if isinstance(error, MemoryError) or text.startswith("RESOURCE_EXHAUSTED"):
     said = text.partition("\n")[0] or "the machine has no more"
@@ -100,7 +93,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
       "everywhere",
       BUG,
     )
-  if _from_backend(error):
+  if type(error) is RuntimeError and not _has_devices():
     asked = os.environ.get("JAX_PLATFORMS")
     said = text.removeprefix("Unable to initialize backend ") or "none found"
     wanted = f"JAX_PLATFORMS={asked} asks for" if asked else "JAX looks for"
@@ -113,22 +106,27 @@ def explain(error: BaseException) -> tuple[str, int] | None:
   return None
 
 
-def _from_backend(error: BaseException) -> bool:
-  """Whether JAX has failed to start on what it was told to run on."""
-  frames = traceback.extract_tb(error.__traceback__)
-  return bool(frames) and frames[-1].filename.endswith("xla_bridge.py")
+def _has_devices() -> bool:
+  """Whether JAX starts on what it was told to run on."""
+  if "jax" not in sys.modules:
+    return True
+  import jax
+
+  try:
+    return bool(jax.devices())
+  except RuntimeError:
+    return False
 
 
 def _shows_traceback() -> bool:
-  if os.environ.get("INTERBERT_TRACEBACK"):
-    return True
-  return "config" in flags.FLAGS and bool(flags.FLAGS.config.get("debug"))
+  debug = "config" in flags.FLAGS and flags.FLAGS.config.get("debug")
+  return bool(debug) or command.asks_for_traceback()
 
 
-def _unraisable(found) -> None:
+def _unraisable(error) -> None:
   """What Orbax's threads leave behind when a save fails is no news."""
-  if "Event loop is closed" not in str(found.exc_value):
-    sys.__unraisablehook__(found)
+  if "Event loop is closed" not in str(error.exc_value):
+    sys.__unraisablehook__(error)
 
 
 class _Plain(python_logging.Formatter):
@@ -149,23 +147,18 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     logging.get_absl_handler().setFormatter(_Plain())
     python_logging.getLogger("asyncio").setLevel("CRITICAL")
     sys.unraisablehook = _unraisable
+
+    def work() -> None:
+      hosts.join_hosts()
+      main(argv)
+
     with hosts.leaving():
-      try:
-        hosts.join_hosts()
-        main(argv)
-      except BrokenPipeError:  # the reader of our output, such as head, left
-        sys.stderr.close()
-        sys.exit(BUG)
-      except Exception as error:
-        found = explain(error)
-        if found is None:
-          raise
-        if _shows_traceback():
-          traceback.print_exc()
-          sys.exit(found[1])
-        fail(*found)
+      status = command.run_command(
+        work, explain=explain, shows_traceback=_shows_traceback
+      )
+      sys.exit(status)
 
   try:
     app.run(guarded, flags_parser=parse)
-  except KeyboardInterrupt as error:
-    fail(*explain(error))
+  except KeyboardInterrupt:  # before the command's own work
+    fail("interrupted", INTERRUPTED)

@@ -14,10 +14,11 @@ from input_pipeline.annotations.captions import SHOWN
 from input_pipeline.batches.reader import BatchReader
 from input_pipeline.checks.annotation_file import SplitCaptions
 from input_pipeline.checks.report import Finding, Report
-from input_pipeline.checks.run import Checks, fast_checks
+from input_pipeline.checks.run import fast_checks
+from input_pipeline.checks.settings import CheckSettings
 from input_pipeline.checks.splits import MISSING_IDS
-from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import DataError, MissingImages
+from interbert_jax.contract.files import write_text
 from interbert_jax.parallel import is_main_process
 
 # What is wrong with records that input.on_bad_record=skip leaves out.
@@ -94,7 +95,7 @@ def check_data(
 
 def _write_ids(workdir: pathlib.Path, ids: Iterable[str]) -> pathlib.Path:
   lines = "".join(f"{image_id}\n" for image_id in dict.fromkeys(ids))
-  return json_file.write_text(workdir / MISSING_IDS, lines)
+  return write_text(workdir / MISSING_IDS, lines)
 
 
 def _left_out(
@@ -153,7 +154,7 @@ def _check_store(
       for corpus in corpora
     ],
     tokenizer=corpora[0].tokenizer,
-    checks=Checks(
+    settings=CheckSettings(
       max_regions=section.max_regions,
       max_text_length=section.max_text_length,
       batch_size=batch_size,

@@ -1,17 +1,14 @@
 """Several hosts as one: the flags, the joining, and what ends it.
 
-docs/pods.md is for users. Three things are done that JAX leaves open: mistakes
-are one line, processes that never arrive are named before JAX aborts, and a
-process that loses another one says so and does not wait at its exit.
+docs/pods.md is for users. Three things are added to `jax.distributed`: mistakes
+are one line, a process says which others have not come before JAX ends it, and
+a process that loses another one says so and does not wait at its exit.
 """
 
-import atexit
 import contextlib
 import importlib.util
-import json
 import os
 import re
-import subprocess
 import sys
 import threading
 import traceback
@@ -21,21 +18,25 @@ from typing import Any
 from absl import flags
 
 from interbert_jax.app import last_words
-from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.command import asks_for_traceback
+from interbert_jax.contract.errors import ConfigError, UserError
 
 # They belong to the script that asks for them, so that its --help lists them.
 flags.disclaim_key_flags()
 
 _GIVEN = ("coordinator_address", "num_processes", "process_id")
+_TIMES = ("initialization_timeout", "heartbeat_timeout")
 _LEAVE_SECONDS = 3  # for the others to reach the same error
-# What errors of collectives and of the coordination service have in common.
+# JAX has no type of error for a lost process: collectives raise RuntimeError
+# or ValueError, whose texts come from Gloo, NCCL or the coordination service.
 _LOST = re.compile(
   r"Gloo|NCCL|heartbeat|[Cc]oordination ?[Ss]ervice|Socket closed"
   r"|Connection (reset|closed|refused)|UNAVAILABLE|DEADLINE_EXCEEDED"
 )
 
-_about: dict[str, Any] = {}  # of this process, once it has joined others
-_watcher: subprocess.Popen | None = None
+# Process, count, address and heartbeat, once this process has joined others.
+_joined: dict[str, Any] = {}
+_watcher: last_words.Watcher | None = None
 
 
 def define_host_flags() -> None:
@@ -46,37 +47,39 @@ def define_host_flags() -> None:
     "the next three flags elsewhere.",
   )
   flags.DEFINE_string("coordinator_address", None, "host:port of process 0.")
-  flags.DEFINE_integer("num_processes", None, "How many.")
-  flags.DEFINE_integer("process_id", None, "From 0.")
-  flags.DEFINE_integer(
-    "initialization_timeout", 300, "Seconds to wait for all processes."
-  )
-  flags.DEFINE_integer(
-    "heartbeat_timeout",
-    100,
-    "Seconds without a sign of life after which a process counts as lost.",
-  )
+  for name, default, about in (
+    ("num_processes", None, "How many."),
+    ("process_id", None, "From 0."),
+    ("initialization_timeout", 300, "Seconds to wait for all processes."),
+    (
+      "heartbeat_timeout",
+      100,
+      "Seconds without a sign of life after which a process counts as lost.",
+    ),
+  ):
+    flags.DEFINE_integer(name, default, about)
 
 
 def join_plan(
   *,
   distributed: bool,
-  coordinator_address: str | None,
-  num_processes: int | None,
-  process_id: int | None,
   initialization_timeout: int = 300,
   heartbeat_timeout: int = 100,
+  **given: Any,
 ) -> dict[str, Any] | None:
   """Keywords of `jax.distributed.initialize`, or None to stay alone.
+
+  Args:
+    distributed: whether JAX is to find the other processes.
+    initialization_timeout, heartbeat_timeout: in seconds.
+    **given: coordinator_address, num_processes and process_id, None where
+      they are not given.
 
   Raises:
     ConfigError: flags that cannot be meant.
   """
-  given = dict(
-    zip(_GIVEN, (coordinator_address, num_processes, process_id), strict=True)
-  )
-  missing = [f"--{name}" for name, value in given.items() if value is None]
-  if len(missing) == len(given):
+  missing = [f"--{name}" for name in _GIVEN if given[name] is None]
+  if len(missing) == len(_GIVEN):
     if not distributed:
       return None
     given = {}
@@ -88,15 +91,13 @@ def join_plan(
     )
   else:
     _check_given(**given)
-  for name, seconds in (
-    ("initialization_timeout", initialization_timeout),
-    ("heartbeat_timeout", heartbeat_timeout),
-  ):
+  times = (initialization_timeout, heartbeat_timeout)
+  for name, seconds in zip(_TIMES, times, strict=True):
     if seconds < 1:
       raise ConfigError(f"--{name}={seconds}: wanted at least 1 second")
   return {
     **given,
-    # Ours is over first, so that we can speak (`_give_up`).
+    # Ours is over first, so that we can speak (`give_up`).
     "initialization_timeout": initialization_timeout + 60,
     "heartbeat_timeout_seconds": heartbeat_timeout,
   }
@@ -136,8 +137,8 @@ def start_command(kind: str, count: int | None) -> str:
     "(launch/tpu_pod.sh start does that)",
     "slurm": f"srun --ntasks={number} --kill-on-bad-exit=1 python main.py ... "
     "--distributed (launch/slurm.sh does that)",
-    "kubernetes": "launch/jobset.sh, or launch/xpk.sh create; `kubectl "
-    "get pods` shows which do not run",
+    "kubernetes": "launch/jobset.yaml, or xpk (docs/pods.md); `kubectl get "
+    "pods` shows which do not run",
   }.get(
     kind,
     f"launch/local.sh {number} python main.py ... on one machine; on several "
@@ -149,19 +150,18 @@ def start_command(kind: str, count: int | None) -> str:
 def absent_words(
   *,
   seconds: int,
-  process: int | None,
-  count: int | None,
-  address: str | None,
+  known: Mapping[str, Any],
   kind: str,
   environ: Mapping[str, str],
 ) -> str:
-  """What is said when not all processes have arrived."""
+  """What is said when not all processes have come; `known` as of `_counts`."""
+  process, count, address = (known[k] for k in ("process", "count", "address"))
   me = "this process" if process is None else f"this is process {process}"
   wanted = "all hosts" if count is None else f"all {count} processes"
   words = f"{wanted} must start, and not all did within {seconds} s; {me}"
   if address and process != 0:
-    found = "answers" if last_words.answers(address) else "does not answer"
-    words += f", and process 0, at {address}, {found}"
+    says = "answers" if last_words.answers(address) else "does not answer"
+    words += f", and process 0, at {address}, {says}"
   words += f".\nThis starts all of them: {start_command(kind, count)}"
   proxies = sorted(
     name
@@ -200,35 +200,29 @@ def _counts(plan: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 def join_hosts() -> None:
   """Before anything else asks JAX for a device; without the flags, nothing."""
-  found = flags.FLAGS
-  if "distributed" not in found:
+  if "distributed" not in flags.FLAGS:
     return
-  plan = join_plan(
-    distributed=found.distributed,
-    coordinator_address=found.coordinator_address,
-    num_processes=found.num_processes,
-    process_id=found.process_id,
-    initialization_timeout=found.initialization_timeout,
-    heartbeat_timeout=found.heartbeat_timeout,
-  )
+  names = ("distributed", *_GIVEN, *_TIMES)
+  values = {name: flags.FLAGS[name].value for name in names}
+  plan = join_plan(**values)
   if plan is None:
     return
-  _start_watcher()  # before JAX, so that it is told goodbye after JAX has gone
+  global _watcher
+  # Before JAX, so that it is told goodbye after JAX has gone.
+  _watcher = last_words.Watcher()
   kind = cluster(os.environ, tpu=_is_tpu())
   known = _counts(plan, kind)
+  seconds = values["initialization_timeout"]
 
   def give_up():
     # From a thread: JAX waits in C++, and would end this process from there.
     words = absent_words(
-      seconds=found.initialization_timeout,
-      kind=kind,
-      environ=os.environ,
-      **known,
+      seconds=seconds, known=known, kind=kind, environ=os.environ
     )
     print(f"error: {words}", file=sys.stderr)
     _exit(2)
 
-  timer = threading.Timer(found.initialization_timeout, give_up)
+  timer = threading.Timer(seconds, give_up)
   timer.daemon = True
   timer.start()
   try:
@@ -236,22 +230,31 @@ def join_hosts() -> None:
 
     jax.distributed.initialize(**plan)
   except ValueError as error:
-    if "should be defined" in str(error) or "must be defined" in str(error):
-      raise ConfigError(_unknown_cluster(kind)) from error
-    raise
+    if "coordinator_address" in plan:
+      raise
+    # JAX was to find the others by itself.
+    raise ConfigError(_unknown_cluster(kind)) from error
   finally:
     timer.cancel()
-  _about.update(known, heartbeat=found.heartbeat_timeout)
   if None in known.values():
-    # What JAX has found; it has no public name.
-    from jax._src.distributed import global_state
+    known = _found_by_jax()
+  _joined.update(known, heartbeat=values["heartbeat_timeout"])
+  _watcher.tell(_joined)
 
-    _about.update(
-      process=global_state.process_id,
-      count=global_state.num_processes,
-      address=global_state.coordinator_address,
-    )
-  _tell_watcher(json.dumps(_about))
+
+def _found_by_jax() -> dict[str, Any]:
+  """As `_counts`, after JAX has joined.
+
+  The address has no public name. `jax.process_index()` has one, but starts the
+  devices, which is up to the command.
+  """
+  from jax._src.distributed import global_state
+
+  return {
+    "process": global_state.process_id,
+    "count": global_state.num_processes,
+    "address": global_state.coordinator_address,
+  }
 
 
 def _unknown_cluster(kind: str) -> str:
@@ -259,7 +262,7 @@ def _unknown_cluster(kind: str) -> str:
     "slurm": "this is a Slurm job, but not a step of it: start the command "
     "with srun (launch/slurm.sh does)",
     "kubernetes": "this is Kubernetes, where JAX wants a Job or JobSet and its "
-    'own extra: pip install "jax[k8s]" (launch/jobset.sh needs neither)',
+    'own extra: pip install "jax[k8s]" (launch/jobset.yaml is a JobSet)',
   }.get(kind, "no TPU pod, Slurm job or Kubernetes job was found here")
   return (
     f"--distributed: {words}. Elsewhere give every process "
@@ -267,29 +270,10 @@ def _unknown_cluster(kind: str) -> str:
   )
 
 
-def _start_watcher() -> None:
-  global _watcher
-  _watcher = subprocess.Popen(  # nosec B603 # our own script
-    (sys.executable, "-I", "-S", last_words.__file__),
-    stdin=subprocess.PIPE,
-    stdout=subprocess.DEVNULL,
-    text=True,
-    start_new_session=True,
-  )
-  atexit.register(_tell_watcher, last_words.GOODBYE)
-
-
-def _tell_watcher(line: str) -> None:
-  # It may have been killed before us.
-  with contextlib.suppress(OSError, ValueError):
-    _watcher.stdin.write(f"{line}\n")
-    _watcher.stdin.flush()
-
-
 def _exit(status: int) -> None:
   """Ends this process without waiting for others in JAX's exit."""
   if _watcher:
-    _tell_watcher(last_words.GOODBYE)
+    _watcher.goodbye()
   sys.stdout.flush()
   sys.stderr.flush()
   os._exit(status)
@@ -305,19 +289,19 @@ def leaving() -> Iterator[None]:
   try:
     yield
   except SystemExit as stop:
-    if _about and stop.code not in (None, 0):
+    if _joined and stop.code not in (None, 0):
       if isinstance(stop.code, str):
         print(stop.code, file=sys.stderr)
       _part(stop.code if isinstance(stop.code, int) else 1)
     raise
   except Exception as error:
-    if not _about:
+    if not _joined:
       raise
     if lost_another(error):
-      if os.environ.get("INTERBERT_TRACEBACK"):
+      if asks_for_traceback():
         traceback.print_exc()
       cause = str(error).strip().splitlines()[0]
-      words = last_words.lost_words(_about, cause)
+      words = last_words.lost_words(_joined, cause)
       print(f"error: {words}", file=sys.stderr)
       _exit(1)
     traceback.print_exc()
@@ -325,8 +309,8 @@ def leaving() -> Iterator[None]:
 
 
 def lost_another(error: Exception) -> bool:
-  """Whether this error of a collective means that a process is gone."""
-  return not isinstance(error, (OSError, ConfigError)) and bool(
+  """Whether an error that is no mistake of the user means a lost process."""
+  return not isinstance(error, OSError | UserError) and bool(
     _LOST.search(str(error))
   )
 

@@ -5,12 +5,42 @@ any more. This small program waits at a pipe until the process is gone, and
 speaks unless it was told goodbye. It must import nothing that is slow.
 """
 
+import atexit
+import contextlib
 import json
 import signal
 import socket
+import subprocess
 import sys
 
 GOODBYE = "goodbye"
+
+
+class Watcher:
+  """The small program, as the process that it watches sees it."""
+
+  def __init__(self):
+    self._program = subprocess.Popen(  # nosec B603 # our own script
+      (sys.executable, "-I", "-S", __file__),
+      stdin=subprocess.PIPE,
+      stdout=subprocess.DEVNULL,
+      text=True,
+      start_new_session=True,
+    )
+    atexit.register(self.goodbye)
+
+  def tell(self, about: dict) -> None:
+    """What `lost_words` needs."""
+    self._write(json.dumps(about))
+
+  def goodbye(self) -> None:
+    self._write(GOODBYE)
+
+  def _write(self, line: str) -> None:
+    # It may have been killed before the process that it watches.
+    with contextlib.suppress(OSError, ValueError):
+      self._program.stdin.write(f"{line}\n")
+      self._program.stdin.flush()
 
 
 def answers(address: str, *, seconds: float = 2) -> bool:

@@ -1,4 +1,4 @@
-"""Checkpoints of a run; this file and checkpoint_params.py know Orbax.
+"""Checkpoints of a run; only this package knows Orbax.
 
 A checkpoint at step N holds the items `params`, `train` (optimiser state, step
 and skipped steps), `meta` (JSON: step, model, data fingerprint, versions, ...)
@@ -21,16 +21,15 @@ from etils import epath
 
 from interbert_jax.checkpoints import manifest
 from interbert_jax.checkpoints import params as checkpoint_params
-from interbert_jax.checkpoints.match import check_items, different_versions
 from interbert_jax.checkpoints.settings import CheckpointSettings
+from interbert_jax.checkpoints.stored_step import StoredStep
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.parallel import anywhere, is_main_process, wait_for_all
 from interbert_jax.run.environment import versions
 from interbert_jax.run.nonfinite import not_finite
 from interbert_jax.run.workdir import set_aside
 
-log = logging.getLogger(__name__)
-_SHOWN_FILES = 3  # of those that are damaged
+log = logging.getLogger(__package__)
 _TEMPORARY = ".orbax-checkpoint-tmp"
 _FULL = "no space left on the disk"
 _SAVE_TIMEOUT = 1200  # seconds; a save that hangs is an error
@@ -269,14 +268,15 @@ class Checkpoints:
     wanted = _items(jax.tree.map(ocp.utils.to_shape_dtype_struct, template))
     steps = self.steps if step is None else [self.choose(str(step))]
     damaged = {}
-    for found in reversed(steps):
-      if problem := self._damage(found):
-        damaged[found] = problem
+    for newest in reversed(steps):
+      stored = StoredStep(self.manager, newest)
+      if problem := stored.damage():
+        damaged[newest] = problem
         continue
       for problem in damaged.values():
-        log.warning("checkpoint %s; taking step %s", problem, found)
-      state, meta = self._restore(found, template, wanted, check)
-      self._put_aside([s for s in self.steps if s > found])
+        log.warning("checkpoint %s; taking step %s", problem, newest)
+      state, meta = stored.restore(template, wanted, check)
+      self._put_aside([s for s in self.steps if s > newest])
       return state, meta
     if not damaged:
       return None
@@ -291,60 +291,6 @@ class Checkpoints:
       "pass --config.restart=True to move the workdir aside and start over"
     )
 
-  def _damage(self, step: int) -> str:
-    """What is wrong with the files of a step, on any of the hosts."""
-    path = self.directory / str(step)
-    problems = manifest.damage(
-      path, part=jax.process_index(), parts=jax.process_count()
-    )
-    if not anywhere(bool(problems)):
-      return ""
-    shown = problems[:_SHOWN_FILES] or ["what another process has found"]
-    more = len(problems) - len(shown)
-    return f"{path} is damaged: {'; '.join(shown)}" + (
-      f"; and {more} more" * (more > 0)
-    )
-
-  def _restore(self, step: int, template, wanted, check):
-    args = ocp.args
-    meta = self._read(step, meta=args.JsonRestore())["meta"]
-    if not isinstance(meta, dict):
-      raise CheckpointError(
-        f"{self.directory}/{step}: meta is a {type(meta).__name__}, wanted an "
-        "object"
-      )
-    if check is not None:
-      check(meta)
-    check_items(f"{self.directory}/{step}", self._saved(step), wanted)
-    if (written_by := meta.get("versions", {})) != versions():
-      log.warning(
-        "checkpoint %s was written by %s; this is %s",
-        self.directory / str(step),
-        *different_versions(written_by, versions()),
-      )
-    restored = self._read(
-      step, **{name: args.StandardRestore(x) for name, x in wanted.items()}
-    )
-    state = template.replace(
-      params=restored["params"], ema=restored.get("ema"), **restored["train"]
-    )
-    return state, meta
-
-  def _read(self, step: int, **items):
-    with self._readable(step):
-      return self.manager.restore(step, args=ocp.args.Composite(**items))
-
-  @contextlib.contextmanager
-  def _readable(self, step: int):
-    """What Orbax says of a step that is whole and that it cannot read."""
-    try:
-      yield
-    except Exception as error:  # of many types
-      raise CheckpointError(
-        f"{self.directory}/{step}: Orbax cannot read it, though its files are "
-        f"as they were written: {type(error).__name__}: {error}"
-      ) from error
-
   def _put_aside(self, steps: list[int]) -> None:
     """Out of the way of the steps that are saved next."""
     if not steps:
@@ -356,15 +302,6 @@ class Checkpoints:
         log.warning("checkpoint %s is now %s", folder / str(step), moved)
     wait_for_all("put aside")
     self.manager.reload()
-
-  def _saved(self, step: int) -> dict[str, Any]:
-    """The shapes of a step's items."""
-    names = ["params", "train"]
-    if self.has_ema(step):
-      names.append("ema")
-    with self._readable(step):
-      found = self.manager.item_metadata(step)
-      return {name: found[name].tree for name in names}
 
   def choose(self, which: str) -> int:
     """The step meant by "latest", "best" or a number."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from interbert_jax.contract import json_file
+from interbert_jax.contract.errors import DataError
 
 FILE = "manifest.json"
 _FORMAT = 1
@@ -83,32 +84,34 @@ def damage(
   names = [
     name for name in files if not items or name.partition("/")[0] in items
   ]
-  found = []
+  problems = []
   for name in names[part::parts]:
     path, wanted = directory / name, files[name]
     try:
       if path.exists() and not path.is_file():  # a pipe, a device
-        found.append(f"{name}: not a file")
+        problems.append(f"{name}: not a file")
         continue
       size = path.stat().st_size
       if size != wanted["bytes"]:
-        found.append(f"{name}: found {size} bytes, wanted {wanted['bytes']}")
+        problems.append(f"{name}: found {size} bytes, wanted {wanted['bytes']}")
         continue
       crc = _checksum(path)
     except FileNotFoundError:
-      found.append(f"{name}: missing")
+      problems.append(f"{name}: missing")
     except OSError as error:
-      found.append(f"{name}: {error.strerror}")
+      problems.append(f"{name}: {error.strerror}")
     else:
       if crc != wanted["crc32"]:
-        found.append(
+        problems.append(
           f"{name}: checksum mismatch: found {crc}, wanted {wanted['crc32']}"
         )
-  return found + _unreadable(directory)
+  return problems + _unreadable(directory)
 
 
 def _read(directory: pathlib.Path) -> tuple[dict[str, dict], str]:
   """(the entries by file, what is wrong with the manifest)."""
+  if not (directory / FILE).exists():
+    return {}, "missing"
   try:
     content = json_file.read_object(directory / FILE)
     files = content["files"]
@@ -123,10 +126,6 @@ def _read(directory: pathlib.Path) -> tuple[dict[str, dict], str]:
         return {}, f"{name!r} is not a file of the checkpoint"
       if not isinstance(entry["bytes"], int) or "crc32" not in entry:
         return {}, f"{name!r} has no size or checksum"
-  except FileNotFoundError:
-    return {}, "missing"
-  except OSError as error:
-    return {}, str(error.strerror)
   except (ValueError, KeyError, TypeError, AttributeError) as error:
     return {}, f"not readable as a list of files: {error}"
   return files, ""
@@ -139,6 +138,6 @@ def _unreadable(directory: pathlib.Path) -> list[str]:
     return []
   try:
     json_file.read_object(path)
-  except (OSError, ValueError) as error:
-    return [f"{path.name}: not readable as JSON: {error}"]
+  except DataError as error:
+    return [str(error).removeprefix(f"{directory}/")]
   return []

@@ -38,12 +38,12 @@ def load_params(path, item: str = "params") -> tuple[Any, dict]:
     )
   try:
     with ocp.StandardCheckpointer() as checkpointer:
-      found = checkpointer.metadata(path / item).item_metadata
-      if found is None:
+      metadata = checkpointer.metadata(path / item).item_metadata
+      if metadata is None:
         raise CheckpointError(
           f"{path / item}: the list of its arrays cannot be read"
         )
-      tree = found.tree
+      tree = metadata.tree
       check_claimed_size(path / item, tree)
       # A template of NumPy arrays reads on any number of devices.
       template = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), tree)
@@ -68,14 +68,17 @@ def load_params(path, item: str = "params") -> tuple[Any, dict]:
 def save_params(path, params, meta: Mapping[str, Any]) -> None:
   """Writes a checkpoint with no training state, for `init_from` and eval."""
   path = epath.Path(path).absolute()
-  with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-    checkpointer.save(
-      path,
-      args=ocp.args.Composite(
-        params=ocp.args.StandardSave(params),
-        meta=ocp.args.JsonSave({**meta, "versions": versions()}),
-      ),
-    )
+  try:
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+      checkpointer.save(
+        path,
+        args=ocp.args.Composite(
+          params=ocp.args.StandardSave(params),
+          meta=ocp.args.JsonSave({**meta, "versions": versions()}),
+        ),
+      )
+  except (OSError, ValueError) as error:  # as Orbax and TensorStore have it
+    raise CheckpointError(f"{path}: cannot be written: {error}") from error
   manifest.write_manifest(path)
 
 

@@ -31,7 +31,6 @@ class Data(Protocol):
   @property
   def info(self) -> Mapping[str, Any]:
     """Facts as JSON; `fingerprint` changes when any batch would."""
-    ...
 
   def train_batches(
     self,
@@ -43,13 +42,11 @@ class Data(Protocol):
     shard_count: int = 1,
   ) -> Iterator[Batch]:
     """Yields this shard's rows of the batches of steps first .. last - 1."""
-    ...
 
   def eval_batches(
     self, *, batch_size: int, shard_index: int = 0, shard_count: int = 1
   ) -> Iterator[Batch]:
     """Yields every example once; padding rows have weight 0."""
-    ...
 
 
 class ArraySpec(NamedTuple):

@@ -1,12 +1,89 @@
-"""JSON files that are whole or not there."""
+"""JSON: of strangers read with limits, ours written whole or not at all."""
 
 import json
 import math
-import os
 import pathlib
 from typing import Any
 
-MAX_BYTES = 64 << 20  # of a file that is one object
+from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import write_text
+
+MAX_BYTES = 256 << 20  # of a file that describes others: a manifest, sizes
+
+
+def parse_json(
+  data: bytes | str,
+  *,
+  file: object,
+  record: object = None,
+  kind: type = object,
+  hint: str | None = None,
+) -> Any:
+  """The value, of this kind.
+
+  Raises:
+    DataError: no UTF-8, no JSON, nested too deep, numbers of thousands of
+      digits, or a value of another kind.
+  """
+
+  def refuse(problem: str) -> DataError:
+    return DataError(problem, file=file, record=record, hint=hint)
+
+  try:
+    text = data.decode("utf-8") if isinstance(data, bytes) else data
+    value = json.loads(text)
+  except RecursionError:
+    raise refuse("not readable as JSON: nested too deep") from None
+  except ValueError as e:
+    raise refuse(f"not readable as JSON: {e}") from None
+  if not isinstance(value, kind):
+    wanted = {dict: "an object", list: "a list"}.get(kind, kind.__name__)
+    raise refuse(f"found {type(value).__name__} in JSON, wanted {wanted}")
+  return value
+
+
+def read_json(
+  path: str | pathlib.Path,
+  *,
+  kind: type = object,
+  hint: str | None = None,
+  max_bytes: int = MAX_BYTES,
+) -> Any:
+  """`parse_json` of a file that is not larger than max_bytes."""
+  path = pathlib.Path(path)
+  try:
+    with path.open("rb") as file:
+      data = file.read(max_bytes + 1)
+  except OSError as e:
+    raise DataError(
+      f"cannot be read: {e.strerror}", file=path, hint=hint
+    ) from None
+  if len(data) > max_bytes:
+    raise DataError(
+      f"found more than {max_bytes} bytes, which is the limit",
+      file=path,
+      hint=hint,
+    )
+  return parse_json(data, file=path, kind=kind, hint=hint)
+
+
+def read_object(path: str | pathlib.Path) -> dict[str, Any]:
+  """The object in a JSON file of at most 64 MiB; DataError as `read_json`."""
+  return read_json(path, kind=dict, max_bytes=64 << 20)
+
+
+def read_lines(path: str | pathlib.Path) -> list[Any]:
+  """The values of a file of JSON lines; one cut off by a kill is left out."""
+  path = pathlib.Path(path)
+  if not path.exists():
+    return []
+  rows = []
+  for line in path.read_text(encoding="utf-8").split("\n"):
+    try:
+      rows.append(json.loads(line))
+    except (ValueError, RecursionError):
+      continue
+  return rows
 
 
 def _plain(value: Any) -> Any:
@@ -28,45 +105,10 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
   )
 
 
-def read_object(
-  path: str | pathlib.Path, *, max_bytes: int = MAX_BYTES
-) -> dict[str, Any]:
-  """The object in a JSON file, of this program or of a stranger.
-
-  Raises:
-    OSError: it cannot be read.
-    ValueError: no JSON, too large, nested too deep, or no object; the message
-      names the file.
-  """
-  with pathlib.Path(path).open("rb") as file:
-    data = file.read(max_bytes + 1)
-  if len(data) > max_bytes:
-    raise ValueError(f"{path}: not JSON of at most {max_bytes} bytes")
-  try:
-    found = json.loads(data.decode("utf-8"))
-  except RecursionError:
-    raise ValueError(f"{path}: not JSON: nested too deep") from None
-  except ValueError as error:
-    raise ValueError(f"{path}: not JSON: {error}") from None
-  if not isinstance(found, dict):
-    raise ValueError(
-      f"{path}: not JSON of an object: found {type(found).__name__}"
-    )
-  return found
-
-
-def read_lines(path: str | pathlib.Path) -> list[Any]:
-  """The values of a file of JSON lines; one cut off by a kill is left out."""
-  path = pathlib.Path(path)
-  if not path.exists():
-    return []
-  rows = []
-  for line in path.read_text(encoding="utf-8").split("\n"):
-    try:
-      rows.append(json.loads(line))
-    except (ValueError, RecursionError):
-      continue
-  return rows
+def write_json(
+  path: str | pathlib.Path, value: Any, *, indent: int | None = 2
+) -> pathlib.Path:
+  return write_text(path, dumps(value, indent=indent) + "\n")
 
 
 def write_lines(path: str | pathlib.Path, rows: list[Any]) -> pathlib.Path:
@@ -88,20 +130,3 @@ def forget_after(path: str | pathlib.Path, step: int) -> list[Any]:
   if pathlib.Path(path).exists():
     write_lines(path, rows)
   return rows
-
-
-def write_json(path: str | pathlib.Path, value: Any) -> pathlib.Path:
-  """Writes to a temporary file beside `path`, then renames it."""
-  return write_text(path, dumps(value, indent=2) + "\n")
-
-
-def write_text(path: str | pathlib.Path, text: str) -> pathlib.Path:
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-  with temporary.open("w", encoding="utf-8") as file:
-    file.write(text)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(temporary, path)
-  return path

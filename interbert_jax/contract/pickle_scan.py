@@ -4,9 +4,6 @@ A pickle can be small and yet ask for all memory or all time without naming any
 code: with a memo index of four billion, with a hundred million empty dicts, or
 with a tuple of tuples of tuples that is the same one ten times over and stands
 as a key, so that it is hashed 10**25 times. None of it is ever honest.
-
-interbert_jax and input_pipeline have this file both, and a test holds the two
-the same: neither package imports the other.
 """
 
 import io

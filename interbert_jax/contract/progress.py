@@ -1,13 +1,43 @@
-"""One line on stderr: how far, how fast, how long still."""
+"""The line on stderr that says how far a program is.
+
+A terminal sees it change. A log file gets whole lines now and then, without
+control characters.
+"""
 
 import sys
 from typing import Any
 
 from tqdm import tqdm
 
+_LOG_SECONDS = 10  # between two lines of a log
+
+
+def print_line(text: str, *, stays: bool = True) -> None:
+  """Prints a line whose place the next one takes, on a terminal."""
+  terminal = sys.stderr.isatty()
+  start = "\r\x1b[2K" if terminal else ""
+  end = "\n" if stays or not terminal else ""
+  print(f"{start}{text}", end=end, file=sys.stderr, flush=True)
+
+
+class _Lines:
+  """Makes a line of everything that tqdm would draw over the last one."""
+
+  def __init__(self, file: Any):
+    self._file, self._last = file, ""
+
+  def write(self, text: str) -> None:
+    words = text.strip()
+    if words and words != self._last:
+      print(words, file=self._file)
+      self._last = words
+
+  def flush(self) -> None:
+    self._file.flush()
+
 
 class Progress:
-  """A bar on a terminal; a line now and then in a log file."""
+  """A bar on a terminal; a line every ten seconds in a log."""
 
   def __init__(
     self,
@@ -17,17 +47,19 @@ class Progress:
     what: str,
     done: int = 0,
     file: Any = None,
+    silent: bool = False,
   ):
     file = file or sys.stderr
+    terminal = file.isatty()
     self._bar = tqdm(
       total=total,
       initial=done,
       desc=what,
       unit=unit,
       unit_scale=True,
-      file=file,
-      # Logs get a line every ten seconds, people see it move.
-      mininterval=0.1 if file.isatty() else 10,
+      file=file if terminal else _Lines(file),
+      mininterval=0.1 if terminal else _LOG_SECONDS,
+      disable=silent,
     )
     self._images = 0
 

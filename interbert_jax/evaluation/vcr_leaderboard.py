@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.files import write_text
 from interbert_jax.evaluation.vcr import probabilities
 
 GROUPS = ("answer", *(f"rationale_conditioned_on_a{i}" for i in range(4)))
@@ -52,7 +52,7 @@ def write_leaderboard(
     writer.writerow([annotation_ids[i], *map(repr, rows[i].tolist())])
   # Read as the server will, before anything stands under the name.
   _parse(lines.getvalue(), path, annotation_ids)
-  return json_file.write_text(path, lines.getvalue())
+  return write_text(path, lines.getvalue())
 
 
 def read_leaderboard(

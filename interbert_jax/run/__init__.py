@@ -1,0 +1,7 @@
+"""What a start of a run writes beside its parameters, and when it is to stop.
+
+The workdir and its lock, metrics, the log of examples, the environment;
+SIGTERM, the watchdog, and steps whose loss is not finite. It knows no model.
+
+Read workdir.py and progress.py first. Each of the other files stands alone.
+"""

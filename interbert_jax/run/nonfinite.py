@@ -90,9 +90,9 @@ class SkippedSteps:
     Raises:
       ConfigError: after too many skipped steps in a row.
     """
-    found = dict(pairs)
-    self.total = int(found.pop("skipped")[0])
-    in_a_row = int(found.pop("skipped_in_a_row")[0])
+    metrics = dict(pairs)
+    self.total = int(metrics.pop("skipped")[0])
+    in_a_row = int(metrics.pop("skipped_in_a_row")[0])
     if in_a_row:
       self._write(step, ids)
     if in_a_row >= self._max:
@@ -103,7 +103,7 @@ class SkippedSteps:
         f"them was applied; the last good checkpoint is {last_good}. Lower "
         f"optim.lr, or look at the examples listed in {self.path}"
       )
-    return found
+    return metrics
 
   def _write(self, step: int, ids: Sequence[int]) -> None:
     shown = " ".join(str(i) for i in ids[:_SHOWN])

@@ -1,8 +1,9 @@
-"""What a run is doing and for how long, and the line that says so."""
+"""What a training run is doing, for how long, and its line of numbers."""
 
-import sys
 import time
 from collections.abc import Mapping
+
+from interbert_jax.contract.progress import print_line
 
 # In the order of a run; the words are those of messages.
 ACTIVITIES = {
@@ -106,7 +107,6 @@ class Progress:
     self._first: int | None = None
     self._last = start_step
     self._began = self._before = activity.seconds
-    self._terminal = sys.stderr.isatty()
 
   def first_step(self, step: int) -> None:
     """The first step has ended: from now on the clock runs."""
@@ -170,8 +170,5 @@ class Progress:
     self._print(text, stays=True)
 
   def _print(self, text: str, *, stays: bool) -> None:
-    if self._silent:
-      return
-    start = "\r\x1b[2K" if self._terminal else ""
-    end = "\n" if stays or not self._terminal else ""
-    print(f"{start}{text}", end=end, file=sys.stderr, flush=True)
+    if not self._silent:
+      print_line(text, stays=stays)

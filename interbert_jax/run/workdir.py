@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import errno
 import fcntl
-import json
 import os
 import pathlib
 import re
@@ -15,7 +14,7 @@ import time
 from collections.abc import Iterator
 
 from interbert_jax.contract import json_file
-from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.errors import ConfigError, DataError
 
 LOCK = "LOCK"
 # File systems without locks: a run there is not protected, and still runs.
@@ -86,9 +85,9 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
 
 def _holder(path: pathlib.Path) -> str:
   try:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return f"pid {found['pid']} on {found['host']} since {found['since']}"
-  except (OSError, ValueError, KeyError, TypeError):
+    holder = json_file.read_object(path)
+    return f"pid {holder['pid']} on {holder['host']} since {holder['since']}"
+  except (DataError, KeyError):
     return "another process"
 
 
@@ -127,17 +126,17 @@ _WAIT_SECONDS = 20  # network file systems may show a new file late
 def local_path(path: str | os.PathLike, *, name: str) -> pathlib.Path:
   """The path; ConfigError for an address such as gs://bucket/run."""
   # pathlib makes one slash of two.
-  found = re.match(r"([a-zA-Z][\w+.-]+):/", str(path))
-  if found:
+  scheme = re.match(r"([a-zA-Z][\w+.-]+):/", str(path))
+  if scheme:
     raise ConfigError(
-      f"{name} is {path}: wanted a directory. {found[1]}:// addresses are not "
+      f"{name} is {path}: wanted a directory. {scheme[1]}:// addresses are not "
       "read; mount the bucket on every host (as gcsfuse does) and give the "
       "path (docs/pods.md)"
     )
   return pathlib.Path(path)
 
 
-def check_shared(
+def check_same_workdir(
   workdir: pathlib.Path, *, wait_seconds: float = _WAIT_SECONDS
 ) -> None:
   """Raises ConfigError on every process unless all see the same workdir."""

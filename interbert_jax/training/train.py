@@ -34,7 +34,7 @@ from interbert_jax.run.progress import Activity, Progress
 from interbert_jax.run.redact import redact_config
 from interbert_jax.run.watchdog import Watchdog
 from interbert_jax.run.workdir import (
-  check_shared,
+  check_same_workdir,
   check_workdir,
   locked,
   move_contents,
@@ -108,7 +108,7 @@ def train_and_evaluate(
 
   # Only now: mistakes in the settings leave nothing behind.
   workdir.mkdir(parents=True, exist_ok=True)
-  check_shared(workdir)
+  check_same_workdir(workdir)
   with contextlib.ExitStack() as stack:
     if main:
       stack.enter_context(locked(workdir))

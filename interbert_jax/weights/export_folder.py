@@ -6,10 +6,8 @@ read it.
 """
 
 import dataclasses
-import hashlib
 import pathlib
 import sys
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +16,7 @@ from flax import traverse_util
 
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import CheckpointError, ConfigError
+from interbert_jax.contract.files import file_sha256, whole, write_text
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.weights import model_card
 from interbert_jax.weights.official import params_to_torch
@@ -28,10 +27,9 @@ from interbert_jax.weights.official_config import (
 from interbert_jax.weights.source import (
   WeightsSource,
   current_name,
-  read_tensors,
   vocab_forms,
 )
-from interbert_jax.weights.weights_file import write_safetensors
+from interbert_jax.weights.weights_file import read_weights, write_safetensors
 
 FORMAT, VERSION = "interbert-jax", 1
 WEIGHTS, CONFIG, VOCAB = "model.safetensors", "config.json", "vocab.txt"
@@ -109,10 +107,7 @@ def write_export(
     "vocab_sha256": sha256,
     **{key: meta[key] for key in _KEPT if key in meta},
   }
-  with tempfile.TemporaryDirectory(
-    dir=output.parent, prefix=f".{output.name}.", suffix=".tmp"
-  ) as directory:
-    folder = pathlib.Path(directory) / output.name
+  with whole(output) as folder:
     folder.mkdir()
     write_safetensors(folder / WEIGHTS, flat, {"format": "flax"})
     json_file.write_json(folder / CONFIG, facts)
@@ -122,16 +117,13 @@ def write_export(
       write_safetensors(folder / OFFICIAL_WEIGHTS, state_dict, {"format": "pt"})
       json_file.write_json(folder / OFFICIAL_CONFIG, official_config(model))
     # Not of the card, in which the user fills in the licence.
-    sums = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
-    json_file.write_text(
-      folder / SUMS, "".join(f"{v}  {k}\n" for k, v in sums.items())
-    )
+    sums = {file.name: file_sha256(file) for file in sorted(folder.iterdir())}
+    write_text(folder / SUMS, "".join(f"{v}  {k}\n" for k, v in sums.items()))
     count = sum(np.size(value) for value in flat.values())
     card = model_card.render(
       model, facts, run=run, num_params=count, weights_sha256=sums[WEIGHTS]
     )
-    json_file.write_text(folder / CARD, card)
-    folder.rename(output)
+    write_text(folder / CARD, card)
 
 
 def _vocabulary(
@@ -157,11 +149,6 @@ def _vocabulary(
   return forms[sha256], sha256
 
 
-def _sha256(path: pathlib.Path) -> str:
-  with path.open("rb") as file:
-    return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def is_export(path: pathlib.Path) -> bool:
   """Whether a directory has our config.json."""
   try:
@@ -173,10 +160,7 @@ def is_export(path: pathlib.Path) -> bool:
 
 def _facts(folder: pathlib.Path) -> dict[str, Any]:
   """config.json, after the checksums of all files that are read."""
-  try:
-    facts = json_file.read_object(folder / CONFIG)
-  except ValueError as error:
-    raise CheckpointError(str(error)) from error
+  facts = json_file.read_object(folder / CONFIG)
   if not isinstance(facts.get("model"), dict):
     raise CheckpointError(f"{folder / CONFIG}: has no object model")
   if facts.get("format_version") != VERSION:
@@ -191,7 +175,7 @@ def _facts(folder: pathlib.Path) -> dict[str, Any]:
       # Only names that are in the folder: a line must not lead out of it.
       if name not in (WEIGHTS, CONFIG, VOCAB) or not (folder / name).is_file():
         continue
-      if (found := _sha256(folder / name)) != wanted:
+      if (found := file_sha256(folder / name)) != wanted:
         raise CheckpointError(
           f"{folder / name}: has sha256 {found[:12]}, {SUMS} says "
           f"{wanted[:12]}; it was changed or damaged: fetch it again"
@@ -226,6 +210,6 @@ def load_export(folder: pathlib.Path) -> tuple[dict, dict]:
   facts = _facts(folder)
   flat = {
     current_name(name): value
-    for name, value in read_tensors(folder / WEIGHTS).items()
+    for name, value in read_weights(folder / WEIGHTS).items()
   }
   return traverse_util.unflatten_dict(flat, sep="."), facts

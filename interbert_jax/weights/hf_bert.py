@@ -117,12 +117,12 @@ def bert_source(
 
 def _depth(state_dict: Mapping[str, Any], prefix: str) -> int:
   start = f"{prefix}encoder.layer."
-  found = {
+  layers = {
     name.removeprefix(start).partition(".")[0]
     for name in state_dict
     if name.startswith(start)
   }
-  return 1 + max((int(i) for i in found if i.isdigit()), default=-1)
+  return 1 + max((int(i) for i in layers if i.isdigit()), default=-1)
 
 
 def _text_layers(
@@ -179,34 +179,31 @@ def read_bert_config(path: pathlib.Path) -> dict[str, Any] | None:
   file = beside(path, "config.json")
   if file is None:
     return None
-  try:
-    return json_file.read_object(file)
-  except ValueError as error:
-    raise CheckpointError(str(error)) from error
+  return json_file.read_object(file)
 
 
 def check_bert_config(
-  found: Mapping[str, Any] | None,
+  theirs: Mapping[str, Any] | None,
   config: InterBertConfig,
   *,
   path: pathlib.Path,
   with_regions: bool = False,
 ) -> list[str]:
   """What shapes do not tell: refuses it, or returns notes."""
-  if found is None:
+  if theirs is None:
     return [
       f"no config.json beside {path}: whether it has {config.num_heads} "
       "attention heads could not be checked"
     ]
   problems = [
-    f"{key} is {found[key]!r}, wanted {wanted}"
+    f"{key} is {theirs[key]!r}, wanted {wanted}"
     for key, wanted in (
       ("model_type", ("bert",)),
       ("position_embedding_type", ("absolute",)),
       ("hidden_act", _GELUS),
       ("num_attention_heads", (config.num_heads,)),
     )
-    if key in found and found[key] not in wanted
+    if key in theirs and theirs[key] not in wanted
   ]
   if problems:
     raise CheckpointError(
@@ -215,11 +212,11 @@ def check_bert_config(
       + ". Choose the model by it (config.model.num_heads), or other weights"
     )
   notes = [
-    f"{key} is {found[key]!r} there and {ours!r} here: outputs differ slightly"
+    f"{key} is {theirs[key]!r} there and {ours!r} here: outputs differ slightly"
     for key, ours in (("hidden_act", "gelu"), ("layer_norm_eps", 1e-12))
-    if found.get(key, ours) != ours
+    if theirs.get(key, ours) != ours
   ]
-  heads = found.get("num_attention_heads", config.region_num_heads)
+  heads = theirs.get("num_attention_heads", config.region_num_heads)
   if with_regions and heads != config.region_num_heads:
     notes.append(
       f"the region layers cut BERT's matrices into {config.region_num_heads} "

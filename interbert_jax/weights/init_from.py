@@ -31,8 +31,8 @@ from interbert_jax.weights.source import (
   find_weights,
   guess_format,
   is_checkpoint,
-  read_tensors,
 )
+from interbert_jax.weights.weights_file import read_weights
 
 # Shapes do not tell these, and other values make another function.
 _SAME_FIELDS = (
@@ -78,7 +78,7 @@ def read_init(
   )
   _check_model(path, source.model, config)
   flat = traverse_util.flatten_dict(wanted, sep="/")
-  found, report = _fit(
+  values, report = _fit(
     source,
     {k: tuple(v.shape) for k, v in flat.items()},
     path=path,
@@ -86,7 +86,7 @@ def read_init(
   )
   notes = source.notes if note is None else (*source.notes, note)
   return (
-    traverse_util.unflatten_dict({k: found.get(k) for k in flat}, sep="/"),
+    traverse_util.unflatten_dict({k: values.get(k) for k in flat}, sep="/"),
     InitReport(str(path), format, **report, notes=notes),
   )
 
@@ -103,7 +103,7 @@ def _read(
   else:
     folder = pathlib.Path(path)
     file = find_weights(folder)
-    tensors = read_tensors(file)
+    tensors = read_weights(file)
     if format == "auto":
       format = guess_format(tensors, file)
     if settings.ema:
@@ -214,8 +214,8 @@ _OPTIONAL = re.compile(
 
 def _stream(path: str) -> str:
   """The part of the encoder that may come and go as a whole; "" for others."""
-  found = _OPTIONAL.match(path)
-  return found[1] if found else ""
+  part = _OPTIONAL.match(path)
+  return part[1] if part else ""
 
 
 def _fit(
@@ -229,7 +229,7 @@ def _fit(
   values = source.values
   heads = {_head(name) for name in wanted}
   streams = {"", *map(_stream, wanted)}
-  found, loaded, random = {}, {}, {}
+  params, loaded, random = {}, {}, {}
   unused = dict(source.unused)
   problems = []
   for name, (theirs, value) in values.items():
@@ -247,7 +247,7 @@ def _fit(
       if not np.isfinite(value).all():
         count = value.size - np.isfinite(value).sum()
         problems.append(f"not finite: {count} values of {theirs}")
-      found[name], loaded[name] = value, theirs
+      params[name], loaded[name] = value, theirs
     elif _stream(name) not in streams:
       unused[theirs] = "the model has no such stream"
     elif source.is_whole and (_head(name) in heads or "/" not in name):
@@ -274,8 +274,8 @@ def _fit(
       "random by the beginnings of their paths: "
       "--config.init.skip=\"('region_head/decoder',)\""
     )
-  if not found:
+  if not params:
     raise CheckpointError(
       f"{path}: nothing would be loaded; init.skip is {tuple(skip)}"
     )
-  return found, {"loaded": loaded, "random": random, "unused": unused}
+  return params, {"loaded": loaded, "random": random, "unused": unused}

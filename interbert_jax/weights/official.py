@@ -49,7 +49,7 @@ def params_from_torch(
   state dict has its heads.
 
   Raises:
-    ValueError: listing every tensor that is missing, surplus or misshapen.
+    CheckpointError: listing every tensor that is missing, surplus or misshapen.
   """
   tensors = official_tensors(config, num_labels(state_dict))
   problems = differences(
@@ -72,7 +72,7 @@ def params_to_torch(
   """The official state dict, the tied decoder included.
 
   Raises:
-    ValueError: listing every parameter that is missing, surplus or misshapen.
+    CheckpointError: lists what is missing, surplus or misshapen.
   """
   flat = traverse_util.flatten_dict(params, sep="/")
   head = flat.get("answer_head/dense/bias")

@@ -45,10 +45,7 @@ def read_official_optimizer(
     CheckpointError: the file is another one, or belongs to another model;
       every difference is listed.
   """
-  try:
-    tree = load_torch_file(path)
-  except ValueError as error:
-    raise CheckpointError(str(error)) from error
+  tree = load_torch_file(path)
   groups, states = _parts(tree, path)
   tensors = official_tensors(config)
   keys = [key for group in groups for key in group]

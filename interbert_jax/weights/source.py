@@ -15,7 +15,6 @@ import numpy as np
 
 from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.model.config import InterBertConfig
-from interbert_jax.weights.weights_file import read_weights
 
 WORDS = "embeddings.word_embeddings.weight"
 _EXPORTED_WORDS = "encoder.text_embeddings.word_embeddings.embedding"
@@ -74,12 +73,12 @@ def find_weights(path: pathlib.Path) -> pathlib.Path:
   for name in _USUAL_NAMES:
     if (path / name).is_file():
       return path / name
-  found = sorted(p.name for p in path.iterdir() if p.suffix in _SUFFIXES)
-  if len(found) == 1:
-    return path / found[0]
-  if found:
+  files = sorted(p.name for p in path.iterdir() if p.suffix in _SUFFIXES)
+  if len(files) == 1:
+    return path / files[0]
+  if files:
     raise CheckpointError(
-      f"{path}: holds several weights files, {found[:5]}; name one of them"
+      f"{path}: holds several weights files, {files[:5]}; name one of them"
     )
   steps = sorted(
     int(p.parent.name)
@@ -98,13 +97,6 @@ def find_weights(path: pathlib.Path) -> pathlib.Path:
     f"'params' in it), or a directory with {' or '.join(_USUAL_NAMES)}; found "
     f"{sorted(p.name for p in path.iterdir())[:8]}"
   )
-
-
-def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-  try:
-    return read_weights(path)
-  except ValueError as error:
-    raise CheckpointError(str(error)) from error
 
 
 def guess_format(names: Iterable[str], path: pathlib.Path) -> str:

@@ -2,17 +2,20 @@
 
 A torch file is a pickle plus raw storages, in a zip archive or, before torch
 1.6, one after another. The pickle is read by `torch_pickle`; what does not fit
-into the file it came in is a ValueError, before `torch_resolver` makes arrays.
+into the file it came in is refused, before `torch_resolver` makes arrays.
 """
 
 import os
 import zipfile
 from typing import Any
 
+from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.weights.torch_pickle import MAX_PICKLE_BYTES, scan, unpickle
-from interbert_jax.weights.torch_resolver import Resolver
+from interbert_jax.weights.torch_resolver import resolve
 
 _LEGACY_PROTOCOL = 1001
+_DAMAGED = "the file is damaged: download it again"
+_BIG_ENDIAN = "written on a big-endian machine; save it on a little-endian one"
 
 
 def load_torch_file(path: str | os.PathLike[str]) -> Any:
@@ -22,86 +25,82 @@ def load_torch_file(path: str | os.PathLike[str]) -> Any:
   ordered dicts as dicts, parameters as arrays. Arrays are C-contiguous copies.
 
   Raises:
-    ValueError: the file is missing, of another format, damaged, or holds
+    CheckpointError: the file is missing, of another format, damaged, or holds
       something other than tensors and plain values.
   """
   path = os.fspath(path)
-  found = detect_format(path)
-  if found == "torch zip":
-    return _load_zip(path)
-  if found == "torch legacy":
-    return _load_legacy(path)
-  raise ValueError(
-    f"{path}: expected a file of torch.save (.bin, .pt, .pth), "
-    f"but it looks like {found}"
-  )
+  file_format = detect_format(path)
+  load = {"torch zip": _load_zip, "torch legacy": _load_legacy}
+  if file_format not in load:
+    raise CheckpointError(
+      f"{path}: expected a file of torch.save (.bin, .pt, .pth), "
+      f"but it looks like {file_format}"
+    )
+  try:
+    return load[file_format](path, os.path.getsize(path))
+  except ValueError as error:
+    raise CheckpointError(f"{path}: {error}") from error
 
 
-def _load_zip(path: str) -> Any:
-  file_size = os.path.getsize(path)
+def _load_zip(path: str, file_size: int) -> Any:
   try:
     with zipfile.ZipFile(path) as archive:
       members = {info.filename: info for info in archive.infolist()}
       if len(members) != len(archive.infolist()):
-        raise ValueError(f"{path}: two members of the zip have the same name")
+        raise ValueError("two members of the zip have the same name")
       if any(info.compress_type for info in members.values()):
         raise ValueError(
-          f"{path}: a compressed zip archive, which torch.save never writes; "
-          "save the weights again with torch.save"
+          "a compressed zip archive, which torch.save never writes; save the "
+          "weights again with torch.save"
         )
       # Members may also claim the same bytes, or bytes that are not there.
       total = sum(info.file_size for info in members.values())
       if total > file_size:
         raise ValueError(
-          f"{path}: the members of the zip claim {total} bytes, the file has "
+          f"the members of the zip claim {total} bytes, the file has "
           f"{file_size}: download it again"
         )
-      return _load_members(path, archive, members, file_size)
+      return _load_members(archive, members, file_size)
   except (zipfile.BadZipFile, RuntimeError, OSError, EOFError) as error:
     raise ValueError(
-      f"{path}: damaged zip archive ({error}); download it again"
+      f"damaged zip archive ({error}); download it again"
     ) from error
 
 
-def _load_members(path, archive, members, file_size) -> Any:
+def _load_members(archive, members, file_size: int) -> Any:
   tables = [
     name
     for name in members
     if name.count("/") == 1 and name.endswith("/data.pkl")
   ]
   if len(tables) != 1:
-    raise ValueError(f"{path}: expected one data.pkl, found {sorted(tables)}")
+    raise ValueError(f"expected one data.pkl, found {sorted(tables)}")
   root = tables[0].removesuffix("data.pkl")
   byteorder = root + "byteorder"
   if byteorder in members and archive.read(byteorder).strip() != b"little":
-    raise ValueError(
-      f"{path}: written on a big-endian machine; save it on a little-endian one"
-    )
+    raise ValueError(_BIG_ENDIAN)
   if members[tables[0]].file_size > MAX_PICKLE_BYTES:
     raise ValueError(
-      f"{path}: {tables[0]} has {members[tables[0]].file_size} bytes, more "
-      f"than {MAX_PICKLE_BYTES}: save model.state_dict() alone"
+      f"{tables[0]} has {members[tables[0]].file_size} bytes, more than "
+      f"{MAX_PICKLE_BYTES}: save model.state_dict() alone"
     )
   data = archive.read(tables[0])
-  scan(data, 0, path, tables[0])
-  tree, storages = unpickle(data, path, tables[0])
+  scan(data, 0, tables[0])
+  tree, storages = unpickle(data, tables[0])
   contents = {}
   for key, storage in storages.items():
     name = f"{root}data/{key}"
-    found = members[name].file_size if name in members else None
+    size = members[name].file_size if name in members else "no such member"
     expected = storage.numel * storage.dtype.itemsize
-    if found != expected:
+    if size != expected:
       raise ValueError(
-        f"{path}: expected {expected} bytes in member {name}, found "
-        f"{'no such member' if found is None else found}; the file is damaged: "
-        "download it again"
+        f"expected {expected} bytes in member {name}, found {size}; {_DAMAGED}"
       )
     contents[key] = archive.read(name)
-  return Resolver(path, contents, file_size).resolve(tree)
+  return resolve(tree, contents, file_size)
 
 
-def _load_legacy(path: str) -> Any:
-  file_size = os.path.getsize(path)
+def _load_legacy(path: str, file_size: int) -> Any:
   with open(path, "rb") as file:
     head = file.read(MAX_PICKLE_BYTES)
     parts = []
@@ -113,27 +112,23 @@ def _load_legacy(path: str) -> Any:
       "the object",
       "the list of storages",
     ):
-      start, end = end, scan(head, end, path, part)
-      parts.append(unpickle(head[start:end], path, part))
+      start, end = end, scan(head, end, part)
+      parts.append(unpickle(head[start:end], part))
     (magic, _), (protocol, _), (system, _), (tree, storages), (keys, _) = parts
     if magic != LEGACY_MAGIC or protocol != _LEGACY_PROTOCOL:
       raise ValueError(
-        f"{path}: expected torch magic number {LEGACY_MAGIC:#x} and protocol "
+        f"expected torch magic number {LEGACY_MAGIC:#x} and protocol "
         f"{_LEGACY_PROTOCOL}, found {magic!r:.80} and {protocol!r:.80}"
       )
     if type(system) is not dict or system.get("little_endian") is not True:
-      raise ValueError(
-        f"{path}: written on a big-endian machine; save it on a little-endian "
-        "one"
-      )
+      raise ValueError(_BIG_ENDIAN)
     if (
       type(keys) is not list
       or not all(type(key) is str for key in keys)
       or sorted(keys) != sorted(storages)
     ):
       raise ValueError(
-        f"{path}: the list of storages does not match the tensors; the file "
-        "is damaged: download it again"
+        f"the list of storages does not match the tensors; {_DAMAGED}"
       )
     del head
     file.seek(end)
@@ -145,16 +140,16 @@ def _load_legacy(path: str) -> Any:
       left = file_size - file.tell()
       if expected > left:
         raise ValueError(
-          f"{path}: expected {expected} bytes for storage {key!r}, only {left} "
-          f"of {file_size} are left; the file is truncated: download it again"
+          f"expected {expected} bytes for storage {key!r}, only {left} of "
+          f"{file_size} are left; the file is truncated: download it again"
         )
       if count != storage.numel:
         raise ValueError(
-          f"{path}: storage {key!r} has {count} elements, its tensors expect "
-          f"{storage.numel}; the file is damaged: download it again"
+          f"storage {key!r} has {count} elements, its tensors expect "
+          f"{storage.numel}; {_DAMAGED}"
         )
       contents[key] = file.read(expected)
-  return Resolver(path, contents, file_size).resolve(tree)
+  return resolve(tree, contents, file_size)
 
 
 # The first pickle of a file that torch.save wrote before its zip format.
@@ -169,9 +164,11 @@ def detect_format(path: str | os.PathLike[str]) -> str:
   """
   path = os.fspath(path)
   if os.path.isdir(path):
-    raise ValueError(f"{path}: is a directory; name the weights file in it")
+    raise CheckpointError(
+      f"{path}: is a directory; name the weights file in it"
+    )
   if not os.path.exists(path):
-    raise ValueError(f"{path}: no such file; check the path")
+    raise CheckpointError(f"{path}: no such file; check the path")
   with open(path, "rb") as file:
     head = file.read(512)
   if head.startswith(b"PK\x03\x04"):
@@ -209,7 +206,7 @@ def _detect_zip(path: str) -> str:
     with zipfile.ZipFile(path) as archive:
       names = archive.namelist()
   except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:
-    raise ValueError(
+    raise CheckpointError(
       f"{path}: starts as a zip archive, but the table of contents expected at "
       f"its end is missing or damaged ({error}); the file has {size} bytes and "
       "is probably truncated: download it again"

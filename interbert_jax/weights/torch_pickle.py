@@ -1,18 +1,17 @@
 """The pickle in a torch file, read without running its code.
 
-The unpickler knows the few names that a file of weights needs; any other name
-is an error. What it makes are inert stand-ins: a pickle can pass them around,
-and nothing else. `torch_resolver` turns them into arrays.
+The names that a file of weights needs stand for inert stand-ins
+(contract/inert.py). `torch_resolver` turns them into arrays.
 """
 
-import io
-import pickle  # nosec B403 # base of the restricted unpickler
-from collections.abc import Callable
+import pickle  # nosec B403 # for its error
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
+from interbert_jax.contract import inert
+from interbert_jax.contract.inert import Constructor, Inert
 from interbert_jax.contract.pickle_scan import scan_pickle
 
 MAX_PICKLE_BYTES = 64 << 20
@@ -45,35 +44,14 @@ _SCHEDULES = (
 )
 
 
-class _Inert:
-  """An object that a pickle can pass around but not change."""
-
-  __slots__ = ()
-
-  def __setstate__(self, state):
-    raise pickle.UnpicklingError(f"cannot set the state of {type(self)}")
-
-
-class _Constructor(_Inert):
-  """A permitted callable, wrapped so that no attribute can be set on it."""
-
-  __slots__ = ("make",)
-
-  def __init__(self, make: Callable):
-    self.make = make
-
-  def __call__(self, *args):
-    return self.make(*args)
-
-
-class _StorageType(_Inert):
+class _StorageType(Inert):
   __slots__ = ("dtype",)
 
   def __init__(self, dtype: np.dtype):
     self.dtype = dtype
 
 
-class Storage(_Inert):
+class Storage(Inert):
   """A declared storage: elements start..start+length of what `key` names."""
 
   __slots__ = ("key", "dtype", "numel", "start", "length")
@@ -83,7 +61,7 @@ class Storage(_Inert):
     self.start, self.length = (0, numel) if view is None else view
 
 
-class Tensor(_Inert):
+class Tensor(Inert):
   __slots__ = ("storage", "offset", "shape", "strides")
 
   def __init__(self, storage: Storage, offset: int, shape, strides):
@@ -105,47 +83,20 @@ class OrderedDict(dict):
   __slots__ = ()
 
   def __init__(self, pairs=()):
-    # Python 2 hands all items over as a list of pairs.
-    super().__init__(_take_pairs(pairs))
+    super().__init__(inert.take_pairs(pairs))
 
   def __setstate__(self, state):
     pass  # `_metadata` of a state_dict: versions of modules, of no use here
 
 
-def _take_all(values: list | tuple) -> list:
-  """Empties a list into a new one: a pickle can then not copy it many times."""
-  if values == ():
-    return []
-  if type(values) is not list:
-    raise pickle.UnpicklingError(f"expected a list, found {type(values)}")
-  taken = values[:]
-  values.clear()
-  return taken
-
-
-def _take_pairs(pairs: list | tuple) -> list:
-  """As `_take_all`; keys must be quick to hash, which tuples need not be."""
-  taken = _take_all(pairs)
-  for pair in taken:
-    if type(pair) not in (list, tuple) or len(pair) != 2:
-      raise pickle.UnpicklingError("an OrderedDict of something else")
-    _refuse_tuple(pair[0])
-  return taken
-
-
-def _refuse_tuple(key: Any):
-  if type(key) in (tuple, frozenset):
-    raise pickle.UnpicklingError("found tuple as dict key or in a set")
-
-
 def _make_set(values=()) -> set:
-  taken = _take_all(values)
+  taken = inert.take_all(values)
   for value in taken:
-    _refuse_tuple(value)
+    inert.check_key(value)
   return set(taken)
 
 
-class Size(_Inert):
+class Size(Inert):
   """What becomes a tuple; as a key it is no tuple that must be hashed."""
 
   __slots__ = ("sizes",)
@@ -186,39 +137,32 @@ def _is_count(value) -> bool:
   return type(value) is int and 0 <= value < 1 << 62
 
 
-class _Unpickler(pickle.Unpickler):
-  """Knows the names that a file of weights needs, and no others."""
+_NAMES = {
+  ("collections", "OrderedDict"): OrderedDict,
+  ("argparse", "Namespace"): Namespace,
+  **{
+    ("pytorch_pretrained_bert.optimization", name): Namespace
+    for name in _SCHEDULES
+  },
+  ("builtins", "set"): Constructor(_make_set),
+  ("__builtin__", "set"): Constructor(_make_set),
+  ("torch", "Size"): Constructor(Size),
+  ("torch._utils", "_rebuild_tensor"): Constructor(_rebuild_tensor),
+  ("torch._utils", "_rebuild_tensor_v2"): Constructor(_rebuild_tensor),
+  ("torch._utils", "_rebuild_parameter"): Constructor(_rebuild_parameter),
+  **{
+    ("torch", name): _StorageType(np.dtype(dtype))
+    for name, dtype in _STORAGE_DTYPES.items()
+  },
+}
 
-  _GLOBALS = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("argparse", "Namespace"): Namespace,
-    **{
-      ("pytorch_pretrained_bert.optimization", name): Namespace
-      for name in _SCHEDULES
-    },
-    ("builtins", "set"): _Constructor(_make_set),
-    ("__builtin__", "set"): _Constructor(_make_set),
-    ("torch", "Size"): _Constructor(Size),
-    ("torch._utils", "_rebuild_tensor"): _Constructor(_rebuild_tensor),
-    ("torch._utils", "_rebuild_tensor_v2"): _Constructor(_rebuild_tensor),
-    ("torch._utils", "_rebuild_parameter"): _Constructor(_rebuild_parameter),
-    **{
-      ("torch", name): _StorageType(np.dtype(dtype))
-      for name, dtype in _STORAGE_DTYPES.items()
-    },
-  }
+
+class _Unpickler(inert.Unpickler):
+  """Notes the storages that a pickle declares."""
 
   def __init__(self, data: bytes):
-    super().__init__(io.BytesIO(data), encoding="utf-8")
+    super().__init__(data, _NAMES, encoding="utf-8")
     self.storages: dict[str, Storage] = {}
-
-  def find_class(self, module: str, name: str):
-    try:
-      return self._GLOBALS[module, name]
-    except KeyError:
-      raise pickle.UnpicklingError(
-        f"refusing to load global {module}.{name}"
-      ) from None
 
   def persistent_load(self, pid) -> Storage:
     if type(pid) is not tuple or len(pid) not in (5, 6) or pid[0] != "storage":
@@ -243,26 +187,31 @@ class _Unpickler(pickle.Unpickler):
     return Storage(key, kind.dtype, numel, (start, length))
 
 
-def unpickle(data: bytes, path: str, part: str) -> tuple[Any, dict]:
-  """Returns the object of stand-ins and its storages by key."""
+def unpickle(data: bytes, part: str) -> tuple[Any, dict[str, Storage]]:
+  """The object of stand-ins in a part of a file, and its storages by key.
+
+  Raises:
+    ValueError: the part cannot be read.
+  """
   unpickler = _Unpickler(data)
   try:
     return unpickler.load(), unpickler.storages
   # A hostile or damaged pickle can raise nearly every exception there is.
   except Exception as error:
     raise ValueError(
-      f"{path}: cannot read {part}: {error}. Only tensors, plain values and "
+      f"cannot read {part}: {error}. Only tensors, plain values and "
       "argparse.Namespace are read; save model.state_dict() alone with "
       "torch.save, or download the file again if it is damaged"
     ) from error
 
 
-def scan(data: bytes, start: int, path: str, part: str) -> int:
+def scan(data: bytes, start: int, part: str) -> int:
+  """Where the pickle at `start` ends, as `scan_pickle`; raises ValueError."""
   try:
     return scan_pickle(data, start, max_opcodes=_MAX_OPCODES)
   except Exception as error:  # as in unpickle
     raise ValueError(
-      f"{path}: cannot read {part} at byte {start}: {error}; expected a whole "
-      f"pickle of at most {MAX_PICKLE_BYTES} bytes; the file is truncated or "
-      "damaged: download it again"
+      f"cannot read {part} at byte {start}: {error}; expected a whole pickle "
+      f"of at most {MAX_PICKLE_BYTES} bytes; the file is truncated or damaged: "
+      "download it again"
     ) from error

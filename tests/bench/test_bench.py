@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from bench import ablation_page, core_jobs
-from bench.results_page import mean_and_deviation, put_block
+from bench import ablation, core_jobs
+from bench.measuring import mean_and_deviation, put_block
 from tests.conftest import ROOT
 
 NAMES = sorted(path.stem for path in (ROOT / "bench").glob("*.py"))
@@ -54,7 +54,7 @@ def test_rows_without_a_measure_have_a_dash():
       "text": {"accuracy": [0.75]},
     },
   }
-  assert ablation_page.table(found).splitlines() == [
+  assert ablation.table(found).splitlines() == [
     "| pretraining | zero-shot R@1 | sentence pairs |",
     "|---|---|---|",
     "| no pretraining | – | 50.0 ± 0.0 |",

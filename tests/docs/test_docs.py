@@ -6,10 +6,7 @@ import os
 import pathlib
 import re
 import shlex
-import subprocess
-import sys
 
-import jax
 import numpy as np
 import pytest
 
@@ -17,6 +14,7 @@ from input_pipeline.store.region_store import RegionStore
 from tests.conftest import ROOT
 from tests.support import format_writers as write
 from tests.support.corpus import C, E, make_corpus
+from tests.support.scripts import environment, run_python
 
 DATA = (ROOT / "docs" / "data.md").read_text("utf-8")
 CORPUS = make_corpus(48)
@@ -120,19 +118,8 @@ def run(words: list[str]) -> tuple[list[str], int]:
       return words, module.main(words[3:])
     except SystemExit as stop:
       return words, stop.code
-  done = subprocess.run(
-    [sys.executable, ROOT / words[1], *words[2:]],
-    env={
-      **os.environ,
-      "PYTHONPATH": str(ROOT),
-      "XLA_FLAGS": "--xla_backend_optimization_level=0",
-      "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
-    },
-    capture_output=True,
-    text=True,
-    timeout=300,
-  )
+  env = environment() | {"PYTHONPATH": str(ROOT)}
+  done = run_python(ROOT / words[1], *words[2:], env=env, cwd=None)
   assert done.returncode == 0, done.stderr
   return words, done.returncode
 
@@ -210,7 +197,7 @@ def test_the_configuration_of_several_corpora():
 
 
 def test_every_annotation_format_is_in_the_table():
-  from input_pipeline.annotations import READERS
+  from input_pipeline.annotations.readers import READERS
 
   table = set(re.findall(r"^\| `(\w+)`", DATA, re.MULTILINE))
   assert set(READERS) <= table

@@ -9,8 +9,8 @@ import pytest
 
 from interbert_jax.app.ranking import settings
 from tests.conftest import ROOT
-from tools.sample_data import sources
-from tools.sample_data.ranking_files import add_ranking_files
+from tools.sample_data import shapes
+from tools.sample_data.topics import add_ranking_files
 
 TEXT = (ROOT / "docs" / "recommendation.md").read_text("utf-8")
 SCRIPTS = {
@@ -51,9 +51,7 @@ def test_every_flag_is_known():
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory):
   folder = tmp_path_factory.mktemp("sample")
-  (folder / "classes.json").write_text(
-    json.dumps(sources.load_shapes().classes)
-  )
+  (folder / "classes.json").write_text(json.dumps(shapes.load_shapes().classes))
   lines = [
     json.dumps({"image_id": f"{split}_00000", "captions": ["一"]})
     for split in ("train", "val", "test")

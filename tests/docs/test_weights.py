@@ -22,7 +22,7 @@ def test_every_flag_of_the_page_is_known():
   parsers = {
     "interbert_jax.export": export._parser().parse_args,
     "interbert_jax.convert_torch": convert_torch._parser().parse_args,
-    "tools.fetch_bert": fetch_bert._parser().parse_args,
+    "tools.fetch_bert": fetch_bert.PARSER.parse_args,
   }
   seen = set()
   for words in commands():

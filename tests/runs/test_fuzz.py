@@ -9,10 +9,11 @@ import resource
 import sys
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.fuzz_targets import targets
+from tests.support.properties import bounded
 
 ROOM = 2 << 30  # bytes that a reader may ask for beyond what is in use
 _NUMBERS = (b"\xff" * 4, b"\xff\xff\xff\x7f", b"\x00" * 4, b"9" * 20, b"[" * 40)
@@ -77,13 +78,7 @@ def test_damage_is_refused(name, tmp_path, bounded_memory):
   target = targets()[name]
   _LOOKED_UP.clear()
 
-  @settings(
-    max_examples=60,
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-  )
+  @bounded(60)
   @given(
     st.one_of(
       st.builds(changed, st.sampled_from(target.seeds), _CHANGES),

@@ -1,9 +1,6 @@
 """The S rows of the reliability matrix: every payload at every place.
 
-What single readers refuse besides is in their own tests:
-test_restricted_pickle, test_torch_pickle, test_torch_damage,
-test_format_faults, test_weights_file, test_tfjs_graph, test_packages,
-test_vcr_annotations.
+What single readers refuse besides is in their own tests.
 """
 
 import pickle

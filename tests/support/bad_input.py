@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from configs import finetune_vcr, quickstart
 from input_pipeline import check
 from input_pipeline.store import schema, shard
-from input_pipeline.store.region_store import manifest_fingerprint
+from input_pipeline.store.manifest import manifest_fingerprint
 from interbert_jax.app import train as run_training
 from interbert_jax.contract.errors import ConfigError, DataError
 from interbert_jax.training import train
@@ -63,7 +63,8 @@ class Case:
     name: of the fault.
     make: makes it in files that are sound.
     validator: what the report must say; None where no file shows the fault.
-    training: what a run must say as it begins; with `refused` it ends there.
+    training: what a run must say as it begins, the same where it is left out;
+      with `refused` it ends there.
     reading: what it must say where the first look missed the fault
       (data_checks=off); None where that cannot be.
     refused: whether training ends.
@@ -74,7 +75,7 @@ class Case:
   name: str
   make: Callable[[Files], None]
   validator: tuple[str, ...] | None
-  training: tuple[str, ...]
+  training: tuple[str, ...] | None = None
   reading: tuple[str, ...] | None = None
   refused: bool = True
   questions: bool = False
@@ -315,21 +316,21 @@ CASES = (
     lambda files: files.shard(0).write_bytes(
       files.shard(0).read_bytes()[:-100]
     ),
-    ("D1", f"{SHARD}0-of-00003", "bytes instead of"),
+    ("D1", f"{SHARD}0-of-00003", "instead of", "bytes of 5 records"),
     (f"{SHARD}0-of-00003: found ", "the manifest says", "incomplete"),
   ),
   Case(
     "D2",
     "a missing shard",
     lambda files: files.shard(1).unlink(),
-    ("D2", f"{SHARD}1-of-00003", "no such file, 5 records"),
+    ("D2", f"{SHARD}1-of-00003", "no file instead of", "5 records"),
     (f"{SHARD}1-of-00003: found no file", "the manifest says"),
   ),
   Case(
     "D2",
     "an empty shard",
     lambda files: files.shard(1).write_bytes(b""),
-    ("D2", f"{SHARD}1-of-00003", "0 bytes instead of"),
+    ("D2", f"{SHARD}1-of-00003", "found 0 instead of"),
     (f"{SHARD}1-of-00003: found 0", "the manifest says"),
   ),
   Case(
@@ -338,22 +339,22 @@ CASES = (
     lambda files: shutil.copy(
       files.shard(2), f"{files.shard(2)}0".replace("00002", "00007")
     ),
-    ("D2", f"{SHARD}7-of-000030", "an extra shard"),
-    (f"{SHARD}7-of-000030: a shard that the manifest does not know",),
+    ("D2", f"{SHARD}7-of-000030", "a shard that the manifest"),
+    (f"{SHARD}7-of-000030: found a shard that the manifest does not know",),
   ),
   Case(
     "D2",
     "a manifest that is none",
     lambda files: (files.store / "manifest.json").write_text("[]"),
     ("D2", "manifest.json", "schema_version: found None"),
-    ("manifest.json: found list in JSON, wanted an object",),
+    ("manifest.json: field schema_version: found None, wanted version 2",),
   ),
   Case(
     "D2",
     "ids of another store",
     ids_of_another_store,
     ("D2", "record 3, image id 'im4'", "found the record of 'im3'"),
-    ("D2", "record 3, image id 'im4'", "found the record of 'im3'"),
+    None,
     (
       f"{SHARD}0-of-00003: record ",
       "field image_id: found the record of 'im",
@@ -365,7 +366,7 @@ CASES = (
     "NaN in a feature",
     planted(4, features=put((1, 3), np.nan)),
     ("D3", "record 4, image id 'im4'", "features", "in region 1, box ["),
-    ("D3", "record 4, image id 'im4'", "features", "in region 1, box ["),
+    None,
     (
       f"{SHARD}0-of-00003: record 4 (image id 'im4'), field features: found "
       "NaN in region 1, box [",
@@ -377,7 +378,7 @@ CASES = (
     "minus infinity in a feature",
     planted(6, features=put((0, 5), -np.inf)),
     ("D3", "record 1, image id 'im6'", "infinity"),
-    ("D3", "record 1, image id 'im6'", "infinity"),
+    None,
     ("record 1 (image id 'im6'), field features: found infinity in region 0",),
   ),
   Case(
@@ -385,7 +386,7 @@ CASES = (
     "another width",
     planted(4, features=lambda f: f[:, :4]),
     ("D4", "image id 'im4'", "features: found 24 bytes for 3 regions"),
-    ("D4", "image id 'im4'", "features: found 24 bytes for 3 regions"),
+    None,
     (
       "record 4 (image id 'im4'), field features: found 24 bytes for 3 "
       "regions, which are 2 regions, wanted 6 float16 a region",
@@ -396,7 +397,7 @@ CASES = (
     "fewer boxes than features",
     planted(4, boxes=lambda b: b[:2]),
     ("D4", "image id 'im4'", "boxes: found 32 bytes for 3 regions"),
-    ("D4", "image id 'im4'", "boxes: found 32 bytes for 3 regions"),
+    None,
     ("record 4 (image id 'im4'), field boxes: found 32 bytes for 3 regions",),
   ),
   Case(
@@ -404,7 +405,7 @@ CASES = (
     "no regions",
     planted(2, **NO_REGIONS),
     ("D5", "record 2, image id 'im2'", "zero regions"),
-    ("D5", "record 2, image id 'im2'", "zero regions"),
+    None,
     (
       "record 2 (image id 'im2'), field num_regions: found zero regions, "
       "wanted at least one region",
@@ -426,13 +427,11 @@ CASES = (
     "boxes as x, y, width, height",
     planted(-1, boxes=xywh),
     ("D7", "x1 < x2", "%", "looks like xywh"),
-    ("D7", "x1 < x2", "%", "looks like xywh"),
   ),
   Case(
     "D7",
     "a box outside its image",
     planted(5, boxes=put((0, slice(2, 4)), [900, 900])),
-    ("D7", "a box inside its image", "image id 'im5'", "of 36 boxes"),
     ("D7", "a box inside its image", "image id 'im5'", "of 36 boxes"),
   ),
   Case(
@@ -476,13 +475,11 @@ CASES = (
       files.vocab.read_bytes().replace(b"red", b"r\xe9d")
     ),
     ("vocab.txt:10:2: not UTF-8: bytes e9",),
-    ("vocab.txt:10:2: not UTF-8: bytes e9",),
   ),
   Case(
     "D9",
     "a control character",
     lines((1, {"captions": ["a dog\x1b runs"]})),
-    ("D9", "U+001B in ", "image id 'im1'"),
     ("D9", "U+001B in ", "image id 'im1'"),
     refused=False,
   ),
@@ -520,14 +517,13 @@ CASES = (
     "D11",
     "an id twice in the store",
     an_id_twice,
-    ("D11", "image_ids.txt:5, image id 'im3'", "also on line 4"),
-    ("image_ids.txt:5", "image id 'im3'", "found again, first on line 4"),
+    ("D11", "image_ids.txt:5, image id 'im3'", "the id of line 4 again"),
+    ("image_ids.txt:5", "image id 'im3'", "found the id of line 4 again"),
   ),
   Case(
     "D11",
     "a caption twice",
     lines((1, {"captions": ["a dog runs", "a dog runs"]})),
-    ("D11", "'a dog runs' again", "image id 'im1'"),
     ("D11", "'a dog runs' again", "image id 'im1'"),
     refused=False,
   ),
@@ -535,7 +531,7 @@ CASES = (
     "D12",
     "captions without features",
     lines(extra=STRANGERS),
-    ("D12", "12 of 16 images of split 'val'", "'no9', ..."),
+    ("D12", "12 of 16 images of split 'val'", "'no0', 'no1'", "'no9', ..."),
     ("12 of 16 images are not in", "no8, no9", "missing_ids.txt"),
   ),
   Case(
@@ -568,7 +564,6 @@ CASES = (
     "D15",
     "less data than a batch",
     settings(train__batch_size=16, task__group_size=1),
-    ("D15", "8 examples in split 'train'", "-> batch_size=8"),
     ("D15", "8 examples in split 'train'", "-> batch_size=8"),
   ),
   Case(
@@ -685,9 +680,10 @@ def run_case(case: Case, root: pathlib.Path) -> Outcome:
 def unsaid(case: Case, outcome: Outcome) -> list[str]:
   """What should have been said or done, and was not; empty if all was."""
   lacking = []
+  training = case.validator if case.training is None else case.training
   for who, words, text in (
     ("validator", case.validator, outcome.validator),
-    ("training", case.training, outcome.training),
+    ("training", training, outcome.training),
     ("reading", case.reading, outcome.reading),
   ):
     lacking += [f"{who}: {w}" for w in words or () if w not in text]

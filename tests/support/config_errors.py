@@ -1,6 +1,6 @@
 """Mistakes on the command line and in configurations (error_catalogue.py)."""
 
-from tests.support.error_row import running, training
+from tests.support.error_row import provoked, running
 
 MAIN = "main.py", "--config=configs/quickstart.py"
 VALUE = "... is ...; wanted ..."
@@ -70,148 +70,96 @@ ROWS = [
     also="JAX_PLATFORMS=tpu",
     environment={"JAX_PLATFORMS": "tpu"},
   ),
-  # The configuration.
-  training("L2", VALUE, "optim.lr is -1.0; wanted more than 0", optim__lr=-1.0),
-  training(
-    "L2",
-    VALUE,
-    "task.text_masking.rate is 2.0; wanted 0 to 1",
-    task__text_masking__rate=2.0,
-  ),
-  training(
-    "L2", VALUE, "train.steps is 0; wanted a whole number", train__steps=0
-  ),
-  training(
-    "L2",
-    VALUE,
-    "train.batch_size is 0; wanted a whole number, 1 or",
-    train__batch_size=0,
-  ),
-  training(
-    "L2",
-    VALUE,
-    "optim.warmup_fraction is 1.5; wanted 0 to 1",
-    optim__warmup_fraction=1.5,
-  ),
-  training(
-    "L2",
-    VALUE,
-    "optim.warmup_steps is 3; wanted 0 to the 2 steps",
-    optim__warmup_steps=3,
-  ),
-  training(
-    "L2",
-    VALUE,
-    "optim.schedule is 'cosine'; wanted one of",
-    optim__schedule="cosine",
-  ),
-  training(
-    "L2", VALUE, "optim.clip is 'all'; wanted one of", optim__clip="all"
-  ),
-  training(
-    "L2",
-    VALUE,
-    "parallel.mode is 'tpu'; wanted one of jit, pmap",
-    parallel__mode="tpu",
-  ),
-  training("L2", VALUE, "data_checks is 'no'; wanted one of", data_checks="no"),
-  training(
-    "L2",
-    VALUE,
-    "input.captions.on_missing is 'drop'; wanted one of error, skip",
-    input__captions__on_missing="drop",
-  ),
-  training(
-    "L2", VALUE, "init.format is 'pt'; wanted one of auto", init__format="pt"
-  ),
-  training(
-    "L2",
-    VALUE,
-    "task.name is 'vqaa'; wanted one of pretrain, retrieval, text, vcr, vqa, "
-    "snli_ve, nlvr2; did you mean vqa?",
-    task__name="vqaa",
-  ),
-  training(
-    "L2",
-    VALUE,
-    "task.mrm_loss is 'l2'; wanted one of kl, hard, hard_confidence, features",
-    task__mrm_loss="l2",
-  ),
-  training("L2", "is no key; did you mean", "optim.lr?", optim__lrr=1),
-  training(
-    "L2",
-    VALUE,
-    "model.size is 'huge'; wanted one of tiny, base, large",
-    model__size="huge",
-  ),
-  training(
-    "L2",
-    "cannot be split into ... equal heads",
-    "hidden_size 66 cannot be split into num_heads 4",
-    model__hidden_size=66,
-  ),
-  training(
-    "L2",
-    "which ... devices cannot share equally; the nearest sizes are",
-    "evals.pairs_per_step is 9",
-    evals__pairs_per_step=9,
-  ),
-  training(
-    "L2",
-    "cannot be cut into groups of ...; set task.group_size",
-    "a batch of 8 examples cannot be cut into groups of 3",
-    task__group_size=3,
-  ),
-  training(
-    "L2",
-    "text slots (input.max_text_length), but model.max_position_embeddings is",
-    "100 text slots",
-    input__max_text_length=100,
-  ),
-  training(
-    "L2", "wanted at least 3: [CLS], a piece, [SEP]", input__max_text_length=2
-  ),
-  training(
-    "L2", "set exactly one of them", "train.epochs is 2.0", train__epochs=2.0
-  ),
-  training(
-    "L2",
-    "set exactly one of them",
-    "train.steps is None and train.epochs is None",
-    train__steps=None,
-  ),
-  training(
-    "L2",
-    "needs parallel.mode 'jit'",
-    parallel__mode="pmap",
-    parallel__sharding="fsdp",
-    task__group_size=1,
-  ),
-  training(
-    "L2",
-    "checkpoint.best_metric is ..., which no evaluation gives",
-    "'dev/loss'",
-    checkpoint__best_metric="dev/loss",
-  ),
-  training(
-    "L2",
-    "none is both evaluated and saved",
-    train__steps=9,
-    evals__every=2,
-  ),
-  training("L3", "is empty; set --config.input", input__store=""),
-  training(
-    "L2",
-    "the configuration has ... mistakes:",
-    "  optim.lr is -1.0; wanted more than 0\n  task.mrm_loss is 'l2'; wanted",
-    lines=3,
-    optim__lr=-1.0,
-    task__mrm_loss="l2",
-  ),
-  training(
-    "L2",
-    "optim.rate_groups: no parameter matches",
-    "'nothing/'; the nearest paths are",
-    optim__rate_groups=(("nothing/", 0.1),),
-  ),
 ]
+ROWS += provoked(
+  "L2",
+  {
+    VALUE: {
+      "optim.lr is -1.0; wanted more than 0": {"optim.lr": -1.0},
+      "task.text_masking.rate is 2.0; wanted 0 to 1": {
+        "task.text_masking.rate": 2.0
+      },
+      "train.steps is 0; wanted a whole number": {"train.steps": 0},
+      "train.batch_size is 0; wanted a whole number, 1 or": {
+        "train.batch_size": 0
+      },
+      "optim.warmup_fraction is 1.5; wanted 0 to 1": {
+        "optim.warmup_fraction": 1.5
+      },
+      "optim.warmup_steps is 3; wanted 0 to the 2 steps": {
+        "optim.warmup_steps": 3
+      },
+      "optim.schedule is 'cosine'; wanted one of": {"optim.schedule": "cosine"},
+      "optim.clip is 'all'; wanted one of": {"optim.clip": "all"},
+      "parallel.mode is 'tpu'; wanted one of jit, pmap": {
+        "parallel.mode": "tpu"
+      },
+      "data_checks is 'no'; wanted one of": {"data_checks": "no"},
+      "input.captions.on_missing is 'drop'; wanted one of error, skip": {
+        "input.captions.on_missing": "drop"
+      },
+      "init.format is 'pt'; wanted one of auto": {"init.format": "pt"},
+      "task.name is 'vqaa'; wanted one of pretrain, retrieval, text, vcr, vqa, "
+      "snli_ve, nlvr2; did you mean vqa?": {"task.name": "vqaa"},
+      "task.mrm_loss is 'l2'; wanted one of kl, hard, hard_confidence, "
+      "features": {"task.mrm_loss": "l2"},
+      "model.size is 'huge'; wanted one of tiny, base, large": {
+        "model.size": "huge"
+      },
+    },
+    "is no key; did you mean": {"optim.lr?": {"optim.lrr": 1}},
+    "cannot be split into ... equal heads": {
+      "cannot be split into num_heads 5": {"model.num_heads": 5}
+    },
+    "which ... devices cannot share equally; the nearest sizes are": {
+      "evals.pairs_per_step is 9": {"evals.pairs_per_step": 9}
+    },
+    "cannot be cut into groups of ...; set task.group_size": {
+      "a batch of 8 examples cannot be cut into groups of 3": {
+        "task.group_size": 3
+      }
+    },
+    "text slots (input.max_text_length), but model.max_position_embeddings "
+    "is": {"100 text slots": {"input.max_text_length": 100}},
+    "wanted at least 3: [CLS], a piece, [SEP]": {
+      "": {"input.max_text_length": 2}
+    },
+    "set exactly one of them": {
+      "train.epochs is 2.0": {"train.epochs": 2.0},
+      "train.steps is None and train.epochs is None": {"train.steps": None},
+    },
+    "needs parallel.mode 'jit'": {
+      "": {
+        "parallel.mode": "pmap",
+        "parallel.sharding": "fsdp",
+        "task.group_size": 1,
+      }
+    },
+    "checkpoint.best_metric is ..., which no evaluation gives": {
+      "'dev/loss'": {"checkpoint.best_metric": "dev/loss"}
+    },
+    "none is both evaluated and saved": {
+      "": {"train.steps": 9, "evals.every": 2}
+    },
+    "optim.rate_groups: no parameter matches": {
+      "'nothing/'; the nearest paths are": {
+        "optim.rate_groups": (("nothing/", 0.1),)
+      }
+    },
+  },
+)
+ROWS += provoked(
+  "L2",
+  {
+    "the configuration has ... mistakes:": {
+      "  optim.lr is -1.0; wanted more than 0\n"
+      "  task.mrm_loss is 'l2'; wanted": {
+        "optim.lr": -1.0,
+        "task.mrm_loss": "l2",
+      },
+    }
+  },
+  lines=3,
+)
+EMPTY = {"is empty; set --config.input": {"": {"input.store": ""}}}
+ROWS += provoked("L3", EMPTY)

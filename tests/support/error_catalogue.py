@@ -8,7 +8,7 @@ state_errors.py, made by one of four functions of error_row.py:
     with
   calling("K5", WORDS, function)        anything: function(place) raises it
   running("L1", WORDS, "main.py", ...)  a command of its own (slow)
-  elsewhere("K13", WORDS, "test_lock.py")   provoked in that test file
+  elsewhere("K13", WORDS, "test_workdir.py")   provoked in that test file
 
 WORDS are the fixed part of the message, with "..." for what differs: they are
 a heading of docs/troubleshooting.md. `also` are words of this very mistake.

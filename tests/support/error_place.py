@@ -75,15 +75,15 @@ class Place:
     config.evals.retrieval_images = 2
     return config
 
-  def train(self, **changes: Any) -> None:
-    """Runs main.py's function with some keys changed, "." written as "__"."""
+  def train(self, changes: Mapping[str, Any]) -> None:
+    """Runs main.py's function with some keys of the configuration changed."""
     from interbert_jax.app.train import run_training
 
     config = self.config()
     for key, value in changes.items():
       if isinstance(value, str):
         value = value.format(root=self.root, sound=self.sound)
-      *sections, name = key.split("__")
+      *sections, name = key.split(".")
       owner = config
       for section in sections:
         owner = owner[section]
@@ -126,12 +126,12 @@ class Place:
     lines = caption_lines()
     change(lines)
     tiny_data.write_lines(self.root / "captions.jsonl", lines)
-    self.train(input__annotations="{root}/captions.jsonl")
+    self.train({"input.annotations": "{root}/captions.jsonl"})
 
   def raw_captions(self, change: Callable[[bytes], bytes]) -> None:
     raw = (self.sound / "captions.jsonl").read_bytes()
     (self.root / "captions.jsonl").write_bytes(change(raw))
-    self.train(input__annotations="{root}/captions.jsonl")
+    self.train({"input.annotations": "{root}/captions.jsonl"})
 
 
 def _count(statistics: shard.Statistics, record, features) -> None:
@@ -176,7 +176,7 @@ def run(
     cwd=ROOT,
     capture_output=True,
     text=True,
-    timeout=300,
+    timeout=1800,  # only what hangs
     env={**os.environ, **environment},
   )
   seconds = time.monotonic() - began

@@ -1,8 +1,10 @@
 """A row of the error catalogue (error_catalogue.py), and how to make one."""
 
 import dataclasses
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from tests.support.error_place import Outcome, Place, call, run
 
@@ -14,7 +16,7 @@ class Row:
   Attributes:
     case: of the matrix: L1 to L6, K1 to K14, D1 to D17, N1.
     quote: words of the message in order, "..." between them.
-    also: what it must say besides; {root} and {sound} as in `training`.
+    also: what it must say besides; {root} and {sound} are folders.
     provoke: makes it happen; None where the test file `tested_in` does.
     status: of the command.
     lines: of output, at most.
@@ -37,12 +39,6 @@ class Row:
     return also in message and bool(re.search(self.pattern, message, re.DOTALL))
 
 
-def training(
-  case: str, quote: str, also: str = "", *, lines: int = 2, **changes
-) -> Row:
-  return calling(case, quote, lambda p: p.train(**changes), also, lines=lines)
-
-
 def calling(
   case: str,
   quote: str,
@@ -50,7 +46,24 @@ def calling(
   also: str = "",
   **options,
 ) -> Row:
-  return Row(case, quote, also, lambda place: call(mistake, place), **options)
+  return Row(case, quote, also, functools.partial(call, mistake), **options)
+
+
+Mistake = Callable[[Place], object] | Mapping[str, Any]
+
+
+def provoked(
+  case: str, rows: Mapping[str, Mapping[str, Mistake]], **options
+) -> Iterator[Row]:
+  """Rows from quotes, each with what the message must say besides.
+
+  A mistake is a function of the place, or keys of a training to change.
+  """
+  for quote, mistakes in rows.items():
+    for also, mistake in mistakes.items():
+      if isinstance(mistake, Mapping):
+        mistake = functools.partial(Place.train, changes=mistake)
+      yield calling(case, quote, mistake, also, **options)
 
 
 def running(

@@ -20,6 +20,11 @@ def b64(array, dtype="<f4") -> str:
   return base64.b64encode(np.ascontiguousarray(array, dtype)).decode()
 
 
+def new_folder(path) -> pathlib.Path:
+  path.mkdir()
+  return path
+
+
 def write_tsv(path, names, rows, *, header=False) -> pathlib.Path:
   with path.open("w", newline="") as file:
     writer = csv.DictWriter(file, names, delimiter="\t", lineterminator="\n")
@@ -53,8 +58,7 @@ def butd_tsv_6(corpus, folder):
 
 def butd_tsv_7(corpus, folder):
   """Sharded extraction: .tsv.0, .tsv.1."""
-  folder = folder / "shards"
-  folder.mkdir()
+  folder = new_folder(folder / "shards")
   rows = [butd_row(image, classes=True) for image in corpus]
   names = (*BUTD, "cls_prob")
   write_tsv(folder / "flickr.tsv.0", names, rows[:2])
@@ -63,16 +67,9 @@ def butd_tsv_7(corpus, folder):
 
 
 LXMERT = (
-  "img_id",
-  "img_h",
-  "img_w",
-  "objects_id",
-  "objects_conf",
-  "attrs_id",
-  "attrs_conf",
-  "num_boxes",
-  "boxes",
-  "features",
+  *("img_id", "img_h", "img_w"),
+  *("objects_id", "objects_conf", "attrs_id", "attrs_conf"),
+  *("num_boxes", "boxes", "features"),
 )
 
 
@@ -172,8 +169,7 @@ def vilbert_mt_lmdb(corpus, folder):
 
 
 def vilbert_mt_npy(corpus, folder):
-  folder = folder / "mt"
-  folder.mkdir()
+  folder = new_folder(folder / "mt")
   for image in corpus:
     info = {
       "image_id": image.image_id,
@@ -212,16 +208,9 @@ def pack(value) -> bytes:
 
 def tensorpack_8(corpus, folder, *, dumps=pack):
   def item(image):
-    return [
-      image.features,
-      image.class_probs,
-      image.boxes,
-      str(len(image.boxes)),
-      str(image.height),
-      str(image.width),
-      image.image_id,
-      image.caption,
-    ]
+    sizes = map(str, (len(image.boxes), image.height, image.width))
+    arrays = [image.features, image.class_probs, image.boxes]
+    return [*arrays, *sizes, image.image_id, image.caption]
 
   return _tensorpack(folder / "training_feat_all.lmdb", corpus, item, dumps)
 
@@ -232,20 +221,13 @@ def tensorpack_8_pickle(corpus, folder):
 
 def tensorpack_13(corpus, folder, *, dumps=pack):
   def item(image):
+    R = len(image.boxes)
     return [
-      image.features,
-      image.class_probs,
-      image.class_ids,
-      image.class_scores,
-      image.attribute_ids,
-      image.attribute_scores,
-      np.zeros((len(image.boxes), 401), np.float32),
-      image.boxes,
-      len(image.boxes),
-      image.height,
-      image.width,
-      image.image_id,
-      image.caption,
+      *(image.features, image.class_probs),
+      *(image.class_ids, image.class_scores),
+      *(image.attribute_ids, image.attribute_scores),
+      *(np.zeros((R, 401), np.float32), image.boxes),
+      *(R, image.height, image.width, image.image_id, image.caption),
     ]
 
   return _tensorpack(folder / "cc_train.lmdb", corpus, item, dumps)
@@ -333,8 +315,7 @@ def uniter_arrays(image, *, extra: int = 0) -> dict:
 
 
 def uniter_npz(corpus, folder):
-  folder = folder / "features"
-  folder.mkdir()
+  folder = new_folder(folder / "features")
   counts = {}
   for image in corpus:
     name = f"coco_{image.image_id}.npz"
@@ -386,8 +367,7 @@ def vlbert_zip(corpus, folder):
 
 
 def vinvl_tsv(corpus, folder, *, predictions=True):
-  folder = folder / "vinvl"
-  folder.mkdir()
+  folder = new_folder(folder / "vinvl")
   lines, predicted = [], []
   for image in corpus:
     W, H = image.width, image.height
@@ -420,8 +400,7 @@ def mmf_info(image, *, background: bool) -> dict:
 
 
 def mmf_npy(corpus, folder, *, background=False):
-  folder = folder / "mmf"
-  folder.mkdir()
+  folder = new_folder(folder / "mmf")
   for image in corpus:
     np.save(folder / f"{image.image_id}.npy", image.features)
     np.save(
@@ -448,8 +427,7 @@ def mmf_lmdb(corpus, folder):
 
 
 def milvlg_npz(corpus, folder):
-  folder = folder / "milvlg"
-  folder.mkdir()
+  folder = new_folder(folder / "milvlg")
   for image in corpus:
     R = len(image.boxes)
     info = {
@@ -476,8 +454,7 @@ def milvlg_npz(corpus, folder):
 
 def scan_npy(corpus, folder):
   """All images have as many regions as the one with fewest."""
-  folder = folder / "f30k_precomp"
-  folder.mkdir()
+  folder = new_folder(folder / "f30k_precomp")
   R = min(len(image.boxes) for image in corpus)
   features = np.stack([image.features[:R] for image in corpus])
   np.save(folder / "dev_ims.npy", features)
@@ -497,15 +474,8 @@ def tern_npz(corpus, folder):
 
 
 KDD = (
-  "product_id",
-  "image_h",
-  "image_w",
-  "num_boxes",
-  "boxes",
-  "features",
-  "class_labels",
-  "query",
-  "query_id",
+  *("product_id", "image_h", "image_w", "num_boxes", "boxes", "features"),
+  *("class_labels", "query", "query_id"),
 )
 
 

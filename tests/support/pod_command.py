@@ -3,6 +3,7 @@
 python -m tests.support.pod_command --action=WHAT --victim=I [flags of hosts]
 """
 
+import itertools
 import os
 import pathlib
 import time
@@ -20,13 +21,13 @@ def main(argv) -> None:
   from jax.experimental import multihost_utils
 
   from interbert_jax.contract.errors import ConfigError
-  from interbert_jax.run.workdir import check_shared
+  from interbert_jax.run.workdir import check_same_workdir
 
   me = jax.process_index()
   if FLAGS.workdir:
     workdir = pathlib.Path(FLAGS.workdir.replace("{process}", str(me)))
-    check_shared(workdir, wait_seconds=0.5)
-  for turn in range(1000):
+    check_same_workdir(workdir, wait_seconds=0.5)
+  for turn in itertools.count():
     if FLAGS.action != "kill_asleep" or not turn:
       multihost_utils.process_allgather(np.array([turn]))
     if turn == 5 and me == FLAGS.victim:

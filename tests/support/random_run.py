@@ -25,8 +25,21 @@ def set_tiny(config, files):
   return config
 
 
-def save_random_run(workdir, config, *, step=2):
+def random_params(task, example, *, seed=0):
   """Nothing is compiled; weights are large enough for scores to differ."""
+  init = functools.partial(task.init, jax.random.key(0))
+  rng = np.random.default_rng(seed)
+  return jax.tree.map(
+    lambda x: (
+      rng.normal(0, 0.1, x.shape).astype(np.float32)
+      if x.ndim > 1
+      else np.ones(x.shape, np.float32)
+    ),
+    jax.eval_shape(init, example),
+  )
+
+
+def save_random_run(workdir, config, *, step=2):
   settings = read_experiment(config)
   module = find_task(settings)
   data = module.data(settings, settings.input.train_split)
@@ -36,21 +49,9 @@ def save_random_run(workdir, config, *, step=2):
     dims={**data.dims, "B": 1},
     vocab_size=task.config.vocab_size,
   )
-  shapes = jax.eval_shape(
-    functools.partial(task.init, jax.random.key(0), example)
-  )
-  rng = np.random.default_rng(0)
-  params = jax.tree.map(
-    lambda x: (
-      rng.normal(0, 0.1, x.shape).astype(np.float32)
-      if x.ndim > 1
-      else np.ones(x.shape, np.float32)
-    ),
-    shapes,
-  )
   checkpoint_params.save_params(
     workdir / "checkpoints" / str(step),
-    params,
+    random_params(task, example),
     {
       "model": dataclasses.asdict(task.config),
       "step": step,

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from input_pipeline.formats.base import Format, Part
+from input_pipeline.formats.base import Part, RegionFormat
 from interbert_jax.contract.errors import DataError
 from tests.support.corpus import make_image
 
@@ -49,7 +49,7 @@ def _detect(path: pathlib.Path) -> str | None:
   return "it ends in .seeds" if path.suffix == ".seeds" else None
 
 
-FORMAT = Format(
+FORMAT = RegionFormat(
   name="seeds",
   expects="a line of JSON per image",
   detect=_detect,

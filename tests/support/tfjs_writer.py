@@ -20,6 +20,8 @@ def ints(*values: int) -> dict:
 
 
 def node(name: str, op: str, *inputs: str, **attributes) -> dict:
+  kind = "dtype" if op in ("Const", "Placeholder") else "T"
+  attributes = {kind: {"type": "DT_FLOAT"}} | attributes
   entry = {"name": name, "op": op, "attr": attributes}
   return entry | ({"input": list(inputs)} if inputs else {})
 
@@ -60,9 +62,6 @@ def write_model(
     quantization = (packing or {}).get(name)
     if quantization:
       spec["quantization"] = quantization
-      if "scale" in quantization:
-        value = (value - quantization["min"]) / quantization["scale"]
-        value = np.round(value)
       value = value.astype(quantization["dtype"])
     specs.append(spec)
     data.append(value.tobytes())

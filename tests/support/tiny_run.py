@@ -1,10 +1,6 @@
 """A workdir of a tiny model with random weights, over tiny_data's files."""
 
 import dataclasses
-import functools
-
-import jax
-import numpy as np
 
 from configs import common
 from input_pipeline.text.tokenizer import Tokenizer
@@ -13,6 +9,7 @@ from interbert_jax.contract import json_file
 from interbert_jax.contract.batch import CANDIDATES, dummy_batch
 from interbert_jax.model.config import make_config
 from interbert_jax.tasks.retrieval import RetrievalTask
+from tests.support.random_run import random_params
 from tests.support.tiny_data import (
   E,
   make_records,
@@ -39,24 +36,10 @@ def write_run(root, *, images=11, step=7, seed=0):
   )
   dims = {"B": 1, "T": 1, "I": 1, "L": L, "R": R, "E": E}
   example = dummy_batch(CANDIDATES, dims=dims, vocab_size=vocab.vocab_size)
-  task = RetrievalTask(model)
-  shapes = jax.eval_shape(
-    functools.partial(task.init, jax.random.key(0)), example
-  )
-  rng = np.random.default_rng(seed)
-  # Larger than fresh ones, so that scores differ visibly; nothing is compiled.
-  params = jax.tree.map(
-    lambda x: (
-      rng.normal(0, 0.1, x.shape).astype(np.float32)
-      if x.ndim > 1
-      else np.ones(x.shape, np.float32)
-    ),
-    shapes,
-  )
   workdir = root / "workdir"
   checkpoint_params.save_params(
     workdir / "checkpoints" / str(step),
-    params,
+    random_params(RetrievalTask(model), example, seed=seed),
     {
       "model": dataclasses.asdict(model),
       "vocab_sha256": vocab.sha256,

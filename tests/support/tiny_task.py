@@ -19,15 +19,20 @@ NO_DROPOUT = {
 }
 
 
-def tiny_task(*, dropout=True, region_target="classes", model=None, **options):
-  config = make_config(
+def tiny_config(*, dropout=True, **changes):
+  return make_config(
     "tiny",
     vocab_size=VOCAB,
     region_feature_dim=DIMS["E"],
     num_region_classes=DIMS["C"],
-    region_target=region_target,
     **({} if dropout else NO_DROPOUT),
-    **(model or {}),
+    **changes,
+  )
+
+
+def tiny_task(*, dropout=True, region_target="classes", model=None, **options):
+  config = tiny_config(
+    dropout=dropout, region_target=region_target, **(model or {})
   )
   options = {"group_size": 2, "mlm_rows": 10, "mrm_rows": 10, **options}
   return PretrainTask(config, PretrainSettings(**options))

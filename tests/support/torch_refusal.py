@@ -1,13 +1,14 @@
-"""What every refused torch file has in common, for tests."""
+"""What every refused file of weights has in common, for tests."""
 
 import pytest
 
+from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.weights.torch_file import load_torch_file
 
 
-def refused(path, *words):
-  with pytest.raises(ValueError) as caught:
-    load_torch_file(path)
+def refused(path, *words, read=load_torch_file):
+  with pytest.raises(CheckpointError) as caught:
+    read(path)
   message = str(caught.value)
   assert str(path) in message, message
   message = message.replace(str(path), "")  # it holds the name of the test

@@ -184,10 +184,9 @@ def write_detector(path, *, classes=80):
   return write_model(path, nodes, weights)
 
 
-@pytest.mark.parametrize("batch_size", [1, 2])
-def test_detecting_in_batches(tmp_path, batch_size):
+def test_detecting_in_several_images(tmp_path):
   path = write_detector(tmp_path / "centernet.json")
-  detect = centernet.load_detector(path, batch_size=batch_size)
+  detect = centernet.load_detector(path)
   images = np.zeros((3, 512, 512, 3), np.uint8)
   images[1, 40, 80] = 255
   images[2, 44, 84] = 51
@@ -204,8 +203,6 @@ def test_another_model_is_refused(tmp_path):
   path = write_detector(tmp_path / "centernet.json", classes=79)
   with pytest.raises(ValueError, match=r"centernet.json: outputs .*128, 79"):
     centernet.load_detector(path)
-  with pytest.raises(ValueError, match="batch_size"):
-    centernet.load_detector(path, batch_size=0)
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,19 @@ from tests.support import fake_extractor
 from tools.extract import __main__ as command
 from tools.extract import fetch, photos
 from tools.extract.captions import match_captions
-from tools.extract.models import describe_models, load_centernet, load_extractor
+from tools.extract.models import (
+  describe_models,
+  find_weights,
+  load_centernet,
+  load_extractor,
+)
 from tools.extract.photos import list_photos, open_photo
 from tools.extract.regions import cut_crops
 from tools.extract.run import extract
-from tools.extract.settings import Settings
+from tools.extract.settings import Options, RegionSettings
 from tools.packages import PackageError
+
+ONE = RegionSettings(min_regions=1)
 
 
 def save(path, color=(200, 100, 50), size=(64, 48), **options):
@@ -42,14 +49,12 @@ def folder(tmp_path):
   return tmp_path / "photos"
 
 
-def extracted(folder, output, **options):
-  options.setdefault("settings", Settings(min_regions=1))
+def extracted(folder, output, *, settings=ONE, workers=1, **options):
   return extract(
-    folder,
-    output,
+    Options(images=folder, output=output, workers=workers, **options),
+    settings,
     describe=fake_extractor.describe,
     load=fake_extractor.load,
-    **options,
   )
 
 
@@ -111,7 +116,7 @@ def test_folder_to_store(folder, tmp_path):
 
 def test_workers_and_batches_change_nothing(folder, tmp_path):
   extracted(folder, tmp_path / "one")
-  settings = Settings(min_regions=1, batch_size=3)
+  settings = RegionSettings(min_regions=1, batch_size=3)
   extracted(folder, tmp_path / "two", workers=2, settings=settings)
   one, two = (
     json.loads((tmp_path / name / "regions/manifest.json").read_text())
@@ -135,7 +140,9 @@ def test_an_interrupted_run_goes_on(folder, tmp_path):
   # Other settings must not be mixed in, nor other images.
   with pytest.raises(DataError, match=r"another crop_size \(96, now 64\)"):
     extracted(
-      folder, tmp_path / "out", settings=Settings(min_regions=1, crop_size=64)
+      folder,
+      tmp_path / "out",
+      settings=RegionSettings(min_regions=1, crop_size=64),
     )
   extra = save(folder / "im99.png")
   with pytest.raises(DataError, match="another files, parts, provenance"):
@@ -177,7 +184,7 @@ def test_what_is_done_is_not_done_again(folder, tmp_path, monkeypatch):
   with pytest.raises(DataError, match="captions.jsonl: exists already"):
     extracted(folder, tmp_path / "out", captions=other)
   for options, words in (
-    ({"settings": Settings(min_regions=1, max_side=640)}, "max_side"),
+    ({"settings": RegionSettings(min_regions=1, max_side=640)}, "max_side"),
     ({"features": "int8"}, "features"),
   ):
     with pytest.raises(DataError, match=f"exists already, with.*{words}"):
@@ -416,10 +423,10 @@ def test_captions_of_other_formats(tmp_path):
   "flags, words",
   [
     ((), "--images"),
-    (("--workers=0",), "--workers=0"),
-    (("--max_regions=0",), "--max_regions: found 0"),
-    (("--min_regions=40",), "--min_regions: found 40, wanted 1 to max_regions"),
-    (("--crop_size=8",), "--crop_size: found 8"),
+    (("--workers=0",), "--workers is 0; wanted"),
+    (("--max_regions=0",), "--max_regions is 0; wanted"),
+    (("--min_regions=40",), "--min_regions is 40; wanted 1 to max_regions"),
+    (("--crop_size=8",), "--crop_size is 8; wanted"),
     (("--detector=torchvision",), "--weights"),
     (("--weights=a.pth",), "--detector=torchvision"),
     (("--detector=yolo",), "--detector"),
@@ -435,7 +442,8 @@ def test_wrong_flags(flags, words, capsys):
 
 def test_min_regions_follow_max_regions():
   flags = ["--images=a", "--output=b", "--max_regions=10"]
-  assert command.parse_arguments(flags).settings.min_regions == 10
+  _, settings = command.parse_arguments(flags)
+  assert settings.fewest_regions == 10
 
 
 def test_missing_weights_name_the_command(
@@ -447,10 +455,11 @@ def test_missing_weights_name_the_command(
     "NPROC",
     "OMP_NUM_THREADS",
     "TF_ENABLE_ONEDNN_OPTS",
+    "TF_NUM_INTRAOP_THREADS",
   ):
     monkeypatch.setenv(name, "1")  # set back after the test
   with pytest.raises(PackageError, match="python -m tools.extract.fetch"):
-    fetch.find_weights()
+    find_weights()
   status = command.main([f"--images={folder}", f"--output={tmp_path / 'out'}"])
   message = capsys.readouterr().err
   assert status == 2
@@ -458,7 +467,7 @@ def test_missing_weights_name_the_command(
     assert words in message
   assert not (tmp_path / "out").exists()
   (tmp_path / "packages").mkdir()
-  assert fetch.main([f"--packages={tmp_path / 'packages'}"]) == 1
+  assert fetch.main([f"--packages={tmp_path / 'packages'}"]) == 2
   assert "no file vladmandic-human-3.3.6.tgz" in capsys.readouterr().err
 
 
@@ -468,7 +477,7 @@ def test_missing_weights_name_the_command(
 @pytest.fixture(scope="module")
 def real(shared_dir):
   try:
-    describe_models(Settings())
+    describe_models(RegionSettings())
   except PackageError as error:
     pytest.skip(f"no weights; python -m tools.extract.fetch: {error}")
   stored = shared_dir / "data/coco_dev/regions36.npz"
@@ -483,7 +492,7 @@ def test_real_boxes_agree_with_stored_ones(real):
   from tools.extract.networks.boxes import iou
 
   folder, stored = real
-  find_boxes = load_centernet(Settings())
+  find_boxes = load_centernet(RegionSettings())
   overlaps, scores = [], []
   for number in range(0, 104, 13):
     photo = open_photo(
@@ -505,7 +514,7 @@ def test_real_boxes_agree_with_stored_ones(real):
 def test_real_features_agree_with_stored_ones(real):
   """Of large boxes, which the smaller copies show as well."""
   folder, stored = real
-  extractor = load_extractor(Settings())
+  extractor = load_extractor(RegionSettings())
   cosines = []
   for number in range(0, 104, 10):
     photo = open_photo(
@@ -533,7 +542,8 @@ def test_real_photos_to_a_store(real, tmp_path):
     name = f"{stored['image_id'][number]:012d}.jpg"
     (photos_folder / name).symlink_to(folder / name)
   save(photos_folder / "grey.png", (128, 128, 128), size=(5, 1))
-  extract(photos_folder, tmp_path / "out", settings=Settings())
+  options = Options(images=photos_folder, output=tmp_path / "out", workers=1)
+  extract(options, RegionSettings())
   store = RegionStore(tmp_path / "out/regions")
   store.verify()
   assert store.image_ids[-1] == "grey"

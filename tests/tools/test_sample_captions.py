@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tools.sample_data.captions_en import captions_en
-from tools.sample_data.captions_zh import captions_zh
+from tools.sample_data.captions import write_captions
 from tools.sample_data.nouns import count_zh
 from tools.sample_data.objects import choose_objects
 from tools.sample_data.scenes import SPLITS, make_scenes, scene_rng
@@ -44,8 +43,12 @@ def captioned(request):
   for split in SPLITS:
     for index, scene in enumerate(make_scenes(artist, split, 120)):
       facts = scene.facts
-      english = captions_en(facts, artist.nouns, scene_rng(0, split, index, 1))
-      chinese = captions_zh(facts, artist.nouns, scene_rng(0, split, index, 2))
+      english = write_captions(
+        "en", facts, artist.nouns, scene_rng(0, split, index, 1)
+      )
+      chinese = write_captions(
+        "zh", facts, artist.nouns, scene_rng(0, split, index, 2)
+      )
       found.append((split, scene, english, chinese))
   return artist.nouns, found
 
@@ -287,9 +290,14 @@ def test_captions_are_repeatable(captioned):
   nouns, found = captioned
   _, scene, english, chinese = found[3]
   facts = scene.facts
-  assert captions_en(facts, nouns, scene_rng(0, "train", 3, 1)) == english
-  assert captions_zh(facts, nouns, scene_rng(0, "train", 3, 2)) == chinese
-  assert captions_en(facts, nouns, scene_rng(1, "train", 3, 1)) != english
+
+  def again(language, seed, purpose):
+    rng = scene_rng(seed, "train", 3, purpose)
+    return write_captions(language, facts, nouns, rng)
+
+  assert again("en", 0, 1) == english
+  assert again("zh", 0, 2) == chinese
+  assert again("en", 1, 1) != english
 
 
 def test_two_in_chinese(captioned):
@@ -314,7 +322,9 @@ def test_captions_draw_on_all_synonyms():
   text = " ".join(
     caption
     for seed in range(8)
-    for caption in captions_en(facts, nouns, np.random.default_rng(seed))
+    for caption in write_captions(
+      "en", facts, nouns, np.random.default_rng(seed)
+    )
   )
   wanted = {"rabbit", "bunny"} | {"rabbits", "bunnies"}
   assert len(wanted & set(re.findall(r"\w+", text))) >= 2

@@ -9,17 +9,15 @@ from input_pipeline.annotations.vcr import read_vcr, read_vcr_metadata
 from input_pipeline.annotations.vqa import read_vqa
 from tests.support.tiny_data import build
 from tests.tools.test_sample_captions import ARTISTS
-from tools.sample_data import __main__ as command
 from tools.sample_data import facts as facts_lib
-from tools.sample_data.captions_en import PLACES, RELATIONS
+from tools.sample_data.captions import PLACES_EN, RELATIONS_EN
 from tools.sample_data.facts import Group
-from tools.sample_data.questions_vcr import vcr_questions
-from tools.sample_data.questions_vqa import vqa_questions
+from tools.sample_data.question_kinds import vcr_questions, vqa_questions
 from tools.sample_data.scenes import make_scenes, scene_rng
 
 SCENES = 60
-DIRECTION = {words[0]: name for name, words in RELATIONS.items()}
-CELL = {words[0]: cell for cell, words in PLACES.items()}
+DIRECTION = {words[0]: name for name, words in RELATIONS_EN.items()}
+CELL = {words[0]: cell for cell, words in PLACES_EN.items()}
 NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5}
 
 
@@ -156,54 +154,22 @@ def test_answers_of_ten_people():
         assert best == str(wanted)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-  output = tmp_path_factory.mktemp("sample") / "shapes"
-  arguments = ["--mode=shapes", f"--output={output}", "--scenes=6,3,3"]
-  assert command.main(arguments) == 0
-  return output, arguments
-
-
-def files_of(folder):
-  return {
-    str(path.relative_to(folder)): path.read_bytes()
-    for path in sorted(folder.rglob("*"))
-    if path.is_file()
-  }
-
-
-def test_a_folder_from_before_gets_the_same_questions(folder, capsys):
-  """And everything else stays as it is."""
-  output, arguments = folder
-  before = files_of(output)
-  for name in ("questions.json", "vcr/train.jsonl", "images/val_00001.json"):
-    (output / name).unlink()
-  (output / "vqa" / "v2_scenes_val_annotations.json").write_text("broken")
-  assert command.main(arguments) == 0
-  assert "added questions" in capsys.readouterr().out
-  assert files_of(output) == before
-  assert command.main(arguments) == 0
-  assert "is ready" in capsys.readouterr().out
-
-
-def test_the_readers_of_the_real_files_read_them(folder):
-  output, _ = folder
+def test_the_readers_of_the_real_files_read_them(sample):
   for split in ("train", "val", "test"):
-    questions = list(read_vcr(output / "vcr" / f"{split}.jsonl"))
+    questions = list(read_vcr(sample / "vcr" / f"{split}.jsonl"))
     assert len(questions) > 3
     assert all((q.answer_label is None) == (split == "test") for q in questions)
-    metadata = read_vcr_metadata(output / "images" / questions[0].metadata_file)
+    metadata = read_vcr_metadata(sample / "images" / questions[0].metadata_file)
     assert metadata.names == questions[0].objects
-    found = list(read_vqa(output / "vqa", split))
+    found = list(read_vqa(sample / "vqa", split))
     assert all((q.answers is None) == (split == "test") for q in found)
 
 
-def test_they_become_batches(folder):
-  output, _ = folder
+def test_they_become_batches(sample):
   shared = {
-    "store": output / "regions",
+    "store": sample / "regions",
     "split": "train",
-    "vocab": output / "vocab_en.txt",
+    "vocab": sample / "vocab_en.txt",
     "seed": 0,
     "max_regions": 8,
     "max_text_length": 40,
@@ -211,14 +177,14 @@ def test_they_become_batches(folder):
   vcr = build(
     "vcr",
     **shared,
-    annotations=output / "vcr",
-    ground_truth=output / "regions_objects",
-    images=output / "images",
+    annotations=sample / "vcr",
+    ground_truth=sample / "regions_objects",
+    images=sample / "images",
     max_answer_length=24,
   )
   batch = next(iter(vcr.train_batches(0, 1, batch_size=4)))
   assert (batch["num_regions"] == 8).all()
-  lines = (output / "vcr/train.jsonl").read_text().splitlines()
+  lines = (sample / "vcr/train.jsonl").read_text().splitlines()
   objects = json.loads(lines[0])
   row = vcr.rows(np.arange(1), np.arange(1))
   count = len(objects["objects"])
@@ -230,7 +196,7 @@ def test_they_become_batches(folder):
   vqa = build(
     "vqa",
     **shared,
-    annotations=output / "vqa",
+    annotations=sample / "vqa",
     train_split="train",
     min_answer_count=1,
   )

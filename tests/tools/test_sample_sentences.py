@@ -1,6 +1,5 @@
 """Sentence tasks of the sample data: answers by the scenes themselves."""
 
-import hashlib
 import itertools
 import json
 
@@ -9,12 +8,12 @@ import pytest
 from input_pipeline.annotations.sentence_formats import FORMATS
 from input_pipeline.annotations.sentences import read_sentences
 from tests.support.tiny_data import build
-from tools.sample_data import __main__ as command
+from tests.tools.conftest import SCENES
 from tools.sample_data import shapes
-from tools.sample_data.captions_en import captions_en
+from tools.sample_data.captions import write_captions
 from tools.sample_data.nouns import Noun
 from tools.sample_data.objects import OBJECTS
-from tools.sample_data.scenes import SPLITS, make_scenes, scene_rng
+from tools.sample_data.scenes import make_scenes, scene_rng
 from tools.sample_data.sentences import KindFinder, add_sentences
 
 TASKS = {
@@ -31,25 +30,17 @@ def artist():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-  output = tmp_path_factory.mktemp("sample") / "shapes"
-  arguments = ["--mode=shapes", f"--output={output}", "--scenes=12,3,3"]
-  assert command.main(arguments) == 0
-  return output
-
-
-@pytest.fixture(scope="module")
-def scene_of(folder, artist):
+def scene_of(sample, artist):
   """Caption -> the kinds and counts of its scene, from what was drawn."""
   drawn = {
     scene.scene_id: {g.class_index: g.count for g in scene.facts.groups}
-    for split, count in zip(SPLITS, (12, 3, 3), strict=True)
+    for split, count in SCENES.items()
     for scene in make_scenes(artist, split, count)
   }
   found = {}
   for language in ("en", "zh"):
     for line in (
-      (folder / f"captions_{language}.jsonl").read_text().splitlines()
+      (sample / f"captions_{language}.jsonl").read_text().splitlines()
     ):
       entry = json.loads(line)
       for caption in entry["captions"]:
@@ -65,9 +56,9 @@ def rows_of(folder, name, split):
 
 @pytest.mark.parametrize("name", ["pairs_en", "pairs_zh"])
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_pairs_are_of_the_same_scene_or_not(folder, scene_of, name, split):
-  pairs, labels = rows_of(folder, name, split)
-  assert len(pairs) == 4 * (12 if split == "train" else 3)
+def test_pairs_are_of_the_same_scene_or_not(sample, scene_of, name, split):
+  pairs, labels = rows_of(sample, name, split)
+  assert len(pairs) == 4 * SCENES[split]
   for (first, second), label in zip(pairs, labels, strict=True):
     scenes = [scene_of[first], scene_of[second]]
     equal = any(a == b for a, b in itertools.product(*scenes))
@@ -76,16 +67,16 @@ def test_pairs_are_of_the_same_scene_or_not(folder, scene_of, name, split):
   assert labels.mean() == 0.5
 
 
-def test_kinds_are_counted(folder, scene_of):
-  sentences, labels = rows_of(folder, "kinds_en", "train")
+def test_kinds_are_counted(sample, scene_of):
+  sentences, labels = rows_of(sample, "kinds_en", "train")
   assert len(sentences) == 60
   for (caption,), label in zip(sentences, labels, strict=True):
     assert label == (len(scene_of[caption][0]) > 2), caption
   assert 0 < labels.mean() < 1
 
 
-def test_overlap_is_the_share_of_common_kinds(folder, scene_of):
-  pairs, labels = rows_of(folder, "overlap_en", "train")
+def test_overlap_is_the_share_of_common_kinds(sample, scene_of):
+  pairs, labels = rows_of(sample, "overlap_en", "train")
   for (first, second), label in zip(pairs, labels, strict=True):
     wanted = {
       round(5 * len(a.keys() & b.keys()) / len(a.keys() | b.keys()), 3)
@@ -95,20 +86,20 @@ def test_overlap_is_the_share_of_common_kinds(folder, scene_of):
   assert len(set(labels)) > 2
 
 
-def test_test_files_have_no_answers(folder):
+def test_test_files_have_no_answers(sample):
   for name in TASKS:
-    assert rows_of(folder, name, "test")[1] is None
+    assert rows_of(sample, name, "test")[1] is None
 
 
-def test_the_files_build_batches(folder):
+def test_the_files_build_batches(sample):
   for name, task in TASKS.items():
     language = name.rpartition("_")[2]
     data = build(
       "text",
       task=task,
-      directory=folder / "text" / name,
+      directory=sample / "text" / name,
       split="train",
-      vocab=folder / f"vocab_{language}.txt",
+      vocab=sample / f"vocab_{language}.txt",
       max_text_length=128,
     )
     assert data.num_truncated_texts == 0
@@ -130,7 +121,7 @@ def test_a_caption_names_the_kinds_of_its_scene(artist, mode):
       if len(names) < len(kinds):
         continue
     rng = scene_rng(0, "train", index, 1)
-    for caption in captions_en(scene.facts, nouns, rng):
+    for caption in write_captions("en", scene.facts, nouns, rng):
       found = finder.find(caption)
       assert {nouns[kind] for kind in found} == {nouns[k] for k in kinds}
 
@@ -141,25 +132,6 @@ def test_the_longest_name_wins():
   assert finder.find("two star fruits, and a pan") == {1, 2}
   assert finder.find("a star, star fruit") == {0, 1}
   assert finder.find("a panther") == set()
-
-
-def sums(folder):
-  return {
-    str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-    for path in sorted(folder.rglob("*"))
-    if path.is_file()
-  }
-
-
-def test_an_older_folder_gets_the_same_files(folder, capsys):
-  before = sums(folder)
-  (folder / "text").rename(folder.parent / "text")
-  arguments = ["--mode=shapes", f"--output={folder}", "--scenes=12,3,3"]
-  assert command.main(arguments) == 0
-  assert "added text, which an earlier" in capsys.readouterr().out
-  assert sums(folder) == before
-  mark = json.loads((folder / "sample.json").read_text())
-  assert not add_sentences(folder, mark)
 
 
 def test_a_failure_leaves_no_half_of_it(tmp_path):

@@ -1,10 +1,10 @@
 """Sample data without a download: drawn, described, and built end to end."""
 
 import collections
+import dataclasses
 import hashlib
 import json
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,37 +12,29 @@ import pytest
 from PIL import Image
 from tokenizers.implementations import BertWordPieceTokenizer
 
-from input_pipeline.annotations import load_captions
+from input_pipeline.annotations.load import load_captions
 from input_pipeline.checks.drawing import draw_regions
 from input_pipeline.store.region_store import RegionStore
 from input_pipeline.text.tokenizer import Tokenizer
+from tests.tools.conftest import SCENES, digests, sample_flags
 from tools.sample_data import __main__ as command
-from tools.sample_data import build, descriptor, shapes, sources
-from tools.sample_data.captions_en import captions_en
-from tools.sample_data.captions_zh import captions_zh
-from tools.sample_data.regions import cut_crops, make_records
+from tools.sample_data import build, descriptor, shapes
+from tools.sample_data.captions import write_captions
+from tools.sample_data.openmoji import Standardised
 from tools.sample_data.scenes import (
   BACKGROUND,
   SPLITS,
   make_scenes,
   scene_rng,
 )
+from tools.sample_data.sources import make_records, scene_crops
 
 VOCAB = Path(shapes.__file__).with_name("vocab_shapes.txt")
-SCENES = "--scenes=6,3,3"
 
 
 @pytest.fixture(scope="module")
 def artist():
   return shapes.ShapesArtist()
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-  output = tmp_path_factory.mktemp("sample") / "shapes"
-  status = command.main(["--mode=shapes", f"--output={output}", SCENES])
-  assert status == 0
-  return output
 
 
 def _crops(count=8):
@@ -107,7 +99,7 @@ def test_features_tell_colours_and_shapes_apart(artist):
   """Nearest class mean from half of the scenes names most of the others."""
   rows, labels = [], []
   for scene in make_scenes(artist, "train", 150):
-    features = descriptor.encode_crops(cut_crops(scene)[: len(scene.objects)])
+    features = descriptor.encode_crops(scene_crops(scene)[: len(scene.objects)])
     for feature, thing in zip(features, scene.objects, strict=True):
       rows.append(feature)
       labels.append(artist.base_class(thing.class_index))
@@ -153,9 +145,9 @@ def test_no_word_of_a_caption_is_unknown(artist):
   whole_words = collections.Counter()
   for split in SPLITS:
     for index, scene in enumerate(make_scenes(artist, split, 100, seed=3)):
-      for write, purpose in ((captions_en, 1), (captions_zh, 2)):
+      for language, purpose in (("en", 1), ("zh", 2)):
         rng = scene_rng(3, split, index, purpose)
-        for caption in write(scene.facts, artist.nouns, rng):
+        for caption in write_captions(language, scene.facts, artist.nouns, rng):
           tokens = tokenizer.encode(caption).tokens
           assert "[UNK]" not in tokens, caption
           whole_words.update(t.startswith("##") for t in tokens)
@@ -163,28 +155,28 @@ def test_no_word_of_a_caption_is_unknown(artist):
   assert "[UNK]" not in tokenizer.encode("some zebra? yes!").tokens
 
 
-def test_built_folder_opens_as_a_store(built, artist):
-  store = RegionStore(built / "regions")
+def test_built_folder_opens_as_a_store(sample, artist):
+  store = RegionStore(sample / "regions")
   store.verify()
-  assert len(store) == 12
+  assert len(store) == 18
   assert (store.feature_dim, store.num_classes) == (2048, 65)
   assert store.manifest["background_class"] == 0
   scene = list(make_scenes(artist, "val", 3))[2]
   record = store.read(store.rows([scene.scene_id]))[0]
   np.testing.assert_array_equal(record["boxes"], scene.boxes)
-  features = descriptor.encode_crops(cut_crops(scene))
+  features = descriptor.encode_crops(scene_crops(scene))
   np.testing.assert_array_equal(record["features"], features.astype("float16"))
   assert (record["width"], record["height"]) == scene.image.size
-  picture = Image.open(built / "images" / f"{scene.scene_id}.png")
+  picture = Image.open(sample / "images" / f"{scene.scene_id}.png")
   assert picture.tobytes() == scene.image.tobytes()
 
 
-def test_built_captions_load_and_tokenise(built):
-  ids = set(RegionStore(built / "regions").image_ids)
+def test_built_captions_load_and_tokenise(sample):
+  ids = set(RegionStore(sample / "regions").image_ids)
   for language in ("en", "zh"):
-    tokenizer = Tokenizer(built / f"vocab_{language}.txt")
-    path = built / f"captions_{language}.jsonl"
-    for split, number in zip(SPLITS, (6, 3, 3), strict=True):
+    tokenizer = Tokenizer(sample / f"vocab_{language}.txt")
+    path = sample / f"captions_{language}.jsonl"
+    for split, number in SCENES.items():
       captions = load_captions(path, split)
       assert len(captions.image_ids) == number
       assert len(captions.texts) == 5 * number
@@ -194,30 +186,59 @@ def test_built_captions_load_and_tokenise(built):
   assert "一个" in path.read_text(encoding="utf-8")  # not escaped
 
 
-def test_built_folder_says_what_it_is(built):
-  mark = json.loads((built / "sample.json").read_text())
+def test_built_folder_says_what_it_is(sample):
+  mark = json.loads((sample / "sample.json").read_text())
   assert mark["mode"] == "shapes" and mark["seed"] == 0
-  assert mark["scenes"] == {"train": 6, "val": 3, "test": 3}
-  assert "interbert-jax" in (built / "ATTRIBUTION.txt").read_text()
-  classes = json.loads((built / "classes.json").read_text(encoding="utf-8"))
+  assert mark["scenes"] == SCENES
+  assert "interbert-jax" in (sample / "ATTRIBUTION.txt").read_text()
+  classes = json.loads((sample / "classes.json").read_text(encoding="utf-8"))
   assert len(classes) == 192 and classes[0]["region_class"] == 1
-  assert [p.name for p in built.parent.iterdir()] == ["shapes"]  # no leftovers
+  assert [p.name for p in sample.parent.iterdir()] == ["shapes"]  # no leftovers
 
 
-def test_a_second_run_does_nothing(built, capsys, monkeypatch):
+def test_a_second_run_does_nothing(sample, capsys, monkeypatch):
   monkeypatch.setattr(build, "build_sample", None)
-  before = (built / "sample.json").stat().st_mtime_ns
-  arguments = ["--mode=shapes", f"--output={built}", SCENES]
+  before = (sample / "sample.json").stat().st_mtime_ns
+  arguments = sample_flags(sample)
   assert command.main(arguments) == 0
   assert command.main([*arguments, "--overwrite"]) == 0
   assert "is ready" in capsys.readouterr().out
-  assert (built / "sample.json").stat().st_mtime_ns == before
+  assert (sample / "sample.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+  ("lost", "said"),
+  [
+    (
+      ("questions.json", "vcr/train.jsonl", "images/val_00001.json"),
+      "question",
+    ),
+    (("text",), "text"),
+    (("recommendation", "chinese_clip"), "recommendation"),
+  ],
+)
+def test_a_folder_from_before_gets_the_same_files(
+  sample, tmp_path, lost, said, capsys
+):
+  """And everything else stays as it is."""
+  folder = shutil.copytree(sample, tmp_path / "older")
+  for name in lost:
+    path = folder / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+  if said == "questions":
+    (folder / "vqa/v2_scenes_val_annotations.json").write_text("broken")
+  assert command.main(sample_flags(folder)) == 0
+  assert f"added {said}" in capsys.readouterr().out
+  assert digests(folder) == digests(sample)
+  assert command.main(sample_flags(folder)) == 0
+  told = capsys.readouterr().out
+  assert "is ready" in told and "added" not in told
 
 
 def test_other_parameters_need_overwrite(tmp_path, capsys):
   arguments = ["--mode=shapes", f"--output={tmp_path / 'out'}"]
   assert command.main([*arguments, "--scenes=2,1,1"]) == 0
-  assert command.main([*arguments, "--scenes=1,1,1", "--seed=5"]) == 1
+  assert command.main([*arguments, "--scenes=1,1,1", "--seed=5"]) == 2
   error = capsys.readouterr().err
   assert "seed is 0, wanted 5" in error and "--overwrite" in error
   assert "'train': 2" in error and "'train': 1" in error
@@ -229,8 +250,8 @@ def test_other_parameters_need_overwrite(tmp_path, capsys):
 
 def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path, capsys):
   (tmp_path / "thesis.txt").write_text("three years")
-  arguments = ["--mode=shapes", f"--output={tmp_path}", "--overwrite", SCENES]
-  assert command.main(arguments) == 1
+  arguments = [*sample_flags(tmp_path), "--overwrite"]
+  assert command.main(arguments) == 2
   assert "no sample data" in capsys.readouterr().err
   assert (tmp_path / "thesis.txt").read_text() == "three years"
 
@@ -239,13 +260,13 @@ def test_a_failure_leaves_nothing(tmp_path):
   def fail(crops, scenes):
     raise KeyboardInterrupt
 
-  source = sources.load_shapes()
-  broken = sources.Source(**{**vars(source), "encode": fail})
+  source = shapes.load_shapes()
+  broken = dataclasses.replace(source, encode=fail)
   numbers = {"train": 2, "val": 1, "test": 1}
   mark = {"generator_version": 1, "mode": "shapes", "seed": 0}
   with pytest.raises(KeyboardInterrupt):
     build.build_sample(
-      tmp_path / "out", broken, mark={**mark, "scenes": numbers}, say=str
+      tmp_path / "out", broken, mark={**mark, "scenes": numbers}
     )
   assert not list(tmp_path.iterdir())
 
@@ -287,24 +308,6 @@ def test_wrong_arguments_are_refused(arguments, capsys):
   assert "error:" in capsys.readouterr().err
 
 
-def test_help_imports_nothing_heavy():
-  code = (
-    "import sys; from tools.sample_data import __main__ as m\n"
-    "try: m.main(['--help'])\n"
-    "except SystemExit: pass\n"
-    "heavy = {'numpy', 'PIL', 'jax', 'tensorflow'} & set(sys.modules)\n"
-    "sys.exit(f'imported {heavy}' if heavy else 0)"
-  )
-  done = subprocess.run(
-    [sys.executable, "-c", code],
-    capture_output=True,
-    text=True,
-    cwd=Path(__file__).parents[2],
-  )
-  assert done.returncode == 0, done.stderr
-  assert "--mode" in done.stdout
-
-
 def test_draw_regions(artist):
   scene = next(make_scenes(artist, "test", 1))
   plain = draw_regions(scene.image, scene.boxes[:3])
@@ -315,3 +318,22 @@ def test_draw_regions(artist):
   )
   assert named.width == plain.width and named.height > plain.height + 50
   assert named.tobytes() != plain.tobytes()
+
+
+def test_the_first_call_sets_the_scale_of_features():
+  def encode(crops):
+    return crops * np.array([1.0, 100.0, 0.0]) + 5, crops
+
+  rng = np.random.default_rng(0)
+  first, second = rng.normal(size=(2, 500, 3))
+  standardised = Standardised(encode)
+  features, probs = standardised(first)
+  np.testing.assert_array_equal(probs, first)
+  np.testing.assert_allclose(features.mean(0), 0, atol=1e-5)
+  np.testing.assert_allclose(features.std(0), [1, 1, 0], atol=0.02)
+  assert features.dtype == np.float32
+  # Shifted by five deviations: the scale is still the first call's.
+  features, _ = standardised(second + 5)
+  np.testing.assert_allclose(features[:, :2].mean(0), 5, atol=0.2)
+  features, _ = standardised(second + 50)
+  assert features.max() == 10

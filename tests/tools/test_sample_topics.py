@@ -1,22 +1,21 @@
 """Topics over the sample scenes: true of the scenes, added to old folders."""
 
-import hashlib
 import json
 import shutil
 
 import pytest
 
-from input_pipeline.annotations import load_captions
 from input_pipeline.annotations.chinese_clip import read_query_texts
+from input_pipeline.annotations.load import load_captions
 from input_pipeline.catalogues.item_list import read_items
 from input_pipeline.catalogues.relevance_log import read_relevance
 from input_pipeline.catalogues.topics import read_topics
 from input_pipeline.text.tokenizer import Tokenizer
-from tools.sample_data import __main__ as command
+from tests.tools.conftest import digests
 from tools.sample_data import topics as topics_lib
-from tools.sample_data.ranking_files import add_ranking_files
 from tools.sample_data.scenes import SPLITS, make_scenes, scene_counts
-from tools.sample_data.shapes import ShapesArtist
+from tools.sample_data.shapes import ShapesArtist, load_shapes
+from tools.sample_data.topics import add_ranking_files
 
 NUMBERS = {"train": 30, "val": 6, "test": 40}
 MARK = {"scenes": NUMBERS, "seed": 0}
@@ -26,10 +25,8 @@ NEW = ("recommendation", "chinese_clip")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   """What a finished folder has, but for pictures and features."""
-  from tools.sample_data import sources
-
   folder = tmp_path_factory.mktemp("sample")
-  source = sources.load_shapes()
+  source = load_shapes()
   (folder / "classes.json").write_text(json.dumps(source.classes))
   source.copy_vocabs(folder)
   captions = [
@@ -59,14 +56,6 @@ def shown():
 
 def things_of(topic):
   return [part.split(" ", 1)[1] for part in topic.text.split(" and ")]
-
-
-def digests(folder):
-  return {
-    path.relative_to(folder): hashlib.sha256(path.read_bytes()).hexdigest()
-    for path in folder.rglob("*")
-    if path.is_file()
-  }
 
 
 def test_contents_are_those_of_the_drawn_scenes():
@@ -173,18 +162,3 @@ def test_a_failure_leaves_nothing(folder, tmp_path):
     "classes.json",
     "recommendation",
   }
-
-
-def test_folders_of_an_earlier_version_get_them(tmp_path, capsys):
-  arguments = [
-    "--mode=shapes",
-    f"--output={tmp_path / 'out'}",
-    "--scenes=2,1,2",
-  ]
-  assert command.main(arguments) == 0
-  made = digests(tmp_path / "out")
-  for name in NEW:
-    shutil.rmtree(tmp_path / "out" / name)
-  assert command.main(arguments) == 0
-  assert digests(tmp_path / "out") == made
-  assert "added recommendation" in capsys.readouterr().out

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import UserError
 from tools.extract.models import describe_models
 from tools.extract.photos import Photo
 from tools.extract.run import extract
-from tools.extract.settings import Settings
+from tools.extract.settings import Options, RegionSettings
 from tools.extract.torchvision_detector import check_installed, load_torchvision
 from tools.packages import PackageError
 
@@ -22,7 +22,7 @@ def photo(size=(120, 90)):
 
 
 def settings(path, **options):
-  return Settings(detector="torchvision", weights=str(path), **options)
+  return RegionSettings(detector="torchvision", weights=str(path), **options)
 
 
 def test_without_torch_it_says_so(monkeypatch, tmp_path):
@@ -31,15 +31,14 @@ def test_without_torch_it_says_so(monkeypatch, tmp_path):
     check_installed()
   (tmp_path / "images").mkdir()
   try:
-    describe_models(Settings())
+    describe_models(RegionSettings())
   except PackageError:
     pytest.skip("no weights; python -m tools.extract.fetch")
   except ValueError:
     pass
-  with pytest.raises(DataError, match="pip install torch torchvision"):
-    extract(
-      tmp_path / "images", tmp_path / "out", settings=settings("absent.pth")
-    )
+  options = Options(images=tmp_path / "images", output=tmp_path / "out")
+  with pytest.raises(UserError, match="pip install torch torchvision"):
+    extract(options, settings("absent.pth"))
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,12 @@
 """Captions of the extracted images, from any file of captions."""
 
 import json
-import os
 import pathlib
 from collections.abc import Sequence
 
-from input_pipeline.annotations import list_splits, load_captions
+from input_pipeline.annotations.load import list_splits, load_captions
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import write_text
 
 NAME = "captions.jsonl"
 
@@ -87,7 +87,5 @@ def write_captions(path: pathlib.Path, lines: list[str]) -> bool:
       file=path,
       hint="remove it or choose another --output",
     )
-  building = path.with_name(f".{path.name}.unfinished")
-  building.write_text(text, "utf-8")
-  os.replace(building, path)
+  write_text(path, text)
   return True

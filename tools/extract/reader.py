@@ -13,25 +13,30 @@ from pathlib import Path
 import numpy as np
 
 from input_pipeline.conversion.plan import stamp_files
-from input_pipeline.formats.base import Format, ImageRegions, Part, count_parts
+from input_pipeline.formats.base import (
+  ImageRegions,
+  Part,
+  RegionFormat,
+  count_parts,
+)
 from interbert_jax.contract.errors import DataError
 from tools.extract.models import FEATURE_DIM, Models, load_extractor
 from tools.extract.photos import Photo, list_photos, open_photo
 from tools.extract.regions import Extractor
-from tools.extract.settings import Settings
+from tools.extract.settings import RegionSettings
 
-Load = Callable[[Settings], Extractor]
+Load = Callable[[RegionSettings], Extractor]
 # An interruption costs what a process has not finished: at most a part.
 _MOST_PER_PART, _FEWEST_PER_PART, _PARTS = 128, 8, 16
 
 
 def make_format(
   folder: Path,
-  settings: Settings,
+  settings: RegionSettings,
   models: Models,
   *,
   load: Load = load_extractor,
-) -> Format:
+) -> RegionFormat:
   """The reader of one folder under these settings.
 
   Args:
@@ -44,10 +49,11 @@ def make_format(
   list_photos.cache_clear()
   listing = list_photos(str(folder.absolute()))
   chosen = dataclasses.asdict(settings)
+  chosen["min_regions"] = settings.fewest_regions
   # Of weights the checksum counts, not the place. The size of a batch changes
   # nothing, and is what to make smaller after a run that ended for memory.
   del chosen["weights"], chosen["batch_size"]
-  return Format(
+  return RegionFormat(
     name="images",
     expects="a folder of images",
     detect=_detect,
@@ -101,7 +107,7 @@ _load_once = functools.lru_cache(maxsize=1)(
 
 
 def _read(
-  part: Part, *, settings: Settings, load: Load, names_sha256: str
+  part: Part, *, settings: RegionSettings, load: Load, names_sha256: str
 ) -> Iterator[ImageRegions | DataError]:
   listing = list_photos(part.path)
   if listing.sha256 != names_sha256:
@@ -119,7 +125,9 @@ def _read(
       yield next(regions) if isinstance(photo, Photo) else photo
 
 
-def _open(folder: str, name: str, settings: Settings) -> Photo | DataError:
+def _open(
+  folder: str, name: str, settings: RegionSettings
+) -> Photo | DataError:
   try:
     return open_photo(folder, name, max_side=settings.max_side)
   except DataError as error:

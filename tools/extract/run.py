@@ -5,17 +5,17 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.run import convert, name_changes
-from input_pipeline.formats.base import Format
-from input_pipeline.store.region_store import MANIFEST, RegionStore
+from input_pipeline.conversion.settings import ConversionSettings
+from input_pipeline.formats.base import RegionFormat
+from input_pipeline.store.manifest import MANIFEST
+from input_pipeline.store.region_store import RegionStore
 from interbert_jax.contract.errors import DataError
 from tools.extract.captions import NAME, match_captions, write_captions
 from tools.extract.models import Models, describe_models, load_extractor
 from tools.extract.photos import image_id_of, list_photos
 from tools.extract.reader import Load, make_format
-from tools.extract.settings import Settings
-from tools.packages import PackageError
+from tools.extract.settings import Options, RegionSettings
 
 _NOTICE = """\
 This folder was made by tools/extract of interbert-jax from images that are not
@@ -26,18 +26,10 @@ whoever made this folder to mind.
 
 
 def extract(
-  images: pathlib.Path,
-  output: pathlib.Path,
+  options: Options,
+  settings: RegionSettings,
   *,
-  settings: Settings,
-  captions: pathlib.Path | None = None,
-  captions_format: str = "auto",
-  on_missing: str = "error",
-  on_bad_record: str = "error",
-  features: str = "float16",
-  workers: int = 1,
-  restart: bool = False,
-  describe: Callable[[Settings], Models] = describe_models,
+  describe: Callable[[RegionSettings], Models] = describe_models,
   load: Load = load_extractor,
 ) -> str:
   """Writes output/regions and output/captions.jsonl; says what was made.
@@ -46,61 +38,47 @@ def extract(
   same images in the same way.
 
   Args:
-    images: the folder.
-    output: a folder, which may be there.
+    options: which images and captions, and where to.
     settings: of detector and encoder.
-    captions: a file of captions, in any known format.
-    captions_format: of it; found out by default.
-    on_missing: "skip" leaves out captions without an image.
-    on_bad_record: "skip" leaves out images that cannot be used.
-    features: float16 or int8.
-    workers: processes.
-    restart: throws away what an interrupted run has done.
     describe: says what `load` loads, and that its files are there.
     load: makes the networks, in each process.
 
   Raises:
-    DataError: anything that the user can mend.
+    UserError: anything that the user can mend.
   """
-  try:
-    models = describe(settings)
-  except (PackageError, ValueError) as error:
-    raise DataError(str(error)) from error
-  images, output = images.absolute(), output.absolute()
+  models = describe(settings)
+  images, output = options.images.absolute(), options.output.absolute()
   reader = make_format(images, settings, models, load=load)
   names = list_photos(str(images)).names
-  if captions is not None:  # before hours of work
-    ids = [image_id_of(name) for name in names]
+  if options.captions is not None:  # before hours of work
     match_captions(
-      captions,
-      ids,
-      format=captions_format,
-      on_missing=on_missing,
+      options.captions,
+      [image_id_of(name) for name in names],
+      format=options.captions_format,
+      on_missing=options.on_missing,
       store=images,
     )
   _check_place(output)
   store = output / "regions"
   if store.exists():
-    lines = [_check_made_before(store, reader, features)]
+    lines = [_check_made_before(store, reader, options.features)]
   else:
     manifest = convert(
       images,
       reader,
       store,
-      options=Options(
+      settings=ConversionSettings(
         max_regions=settings.max_regions,
-        features=features,
-        on_bad_record=on_bad_record,
+        features=options.features,
+        on_bad_record=options.on_bad_record,
       ),
-      workers=min(workers, -(-len(names) // settings.batch_size)),
-      restart=restart,
+      workers=min(options.workers, -(-len(names) // settings.batch_size)),
+      restart=options.restart,
     )
     lines = [_summary(store, manifest)]
   _write_notice(output / "ATTRIBUTION.txt", models)
-  lines += _add_captions(
-    captions, output / NAME, store, captions_format=captions_format
-  )
-  return "\n".join([*lines, *_what_next(output, captions is not None)])
+  lines += _add_captions(options, output / NAME, store)
+  return "\n".join([*lines, *_what_next(output, options.captions is not None)])
 
 
 def _check_place(output: pathlib.Path) -> None:
@@ -113,7 +91,7 @@ def _check_place(output: pathlib.Path) -> None:
 
 
 def _check_made_before(
-  store: pathlib.Path, reader: Format, features: str
+  store: pathlib.Path, reader: RegionFormat, features: str
 ) -> str:
   """Refuses a store that another command made."""
   hint = "remove it or choose another --output"
@@ -137,19 +115,15 @@ def _check_made_before(
 
 
 def _add_captions(
-  captions: pathlib.Path | None,
-  path: pathlib.Path,
-  store: pathlib.Path,
-  *,
-  captions_format: str,
+  options: Options, path: pathlib.Path, store: pathlib.Path
 ) -> list[str]:
-  if captions is None:
+  if options.captions is None:
     return []
   # Images that could not be read are no longer there.
   found, notes = match_captions(
-    captions,
+    options.captions,
     RegionStore(store).image_ids,
-    format=captions_format,
+    format=options.captions_format,
     on_missing="skip",
     store=store,
   )

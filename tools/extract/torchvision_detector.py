@@ -11,33 +11,34 @@ import os
 
 import numpy as np
 
+from interbert_jax.contract.errors import ConfigError
 from tools.extract.photos import Photo
 from tools.extract.regions import FindBoxes, Found
-from tools.extract.settings import Settings
+from tools.extract.settings import RegionSettings
 
 NAME = "Faster R-CNN, ResNet-50 FPN, COCO (torchvision)"
 NUM_CLASSES = 91
 
 
 def check_installed() -> None:
-  """Raises ValueError where torch or torchvision is missing."""
+  """Raises ConfigError where torch or torchvision is missing."""
   missing = [
     name
     for name in ("torch", "torchvision")
     if importlib.util.find_spec(name) is None
   ]
   if missing:
-    raise ValueError(
+    raise ConfigError(
       f"detector torchvision: {' and '.join(missing)} not installed; pip "
       "install torch torchvision, or leave --detector away for centernet"
     )
 
 
-def load_torchvision(settings: Settings) -> FindBoxes:
+def load_torchvision(settings: RegionSettings) -> FindBoxes:
   """Returns the detector.
 
   Raises:
-    ValueError: the file is not the weights of fasterrcnn_resnet50_fpn.
+    ConfigError: the file is not the weights of fasterrcnn_resnet50_fpn.
   """
   check_installed()
   import torch
@@ -63,7 +64,7 @@ def load_torchvision(settings: Settings) -> FindBoxes:
       max_regions=settings.max_regions,
       **size,
     )
-    filled = boxes.fill_up(best, min_regions=settings.min_regions, **size)
+    filled = boxes.fill_up(best, min_regions=settings.fewest_regions, **size)
     # Every box gets its distribution, those of the grid as well.
     corners_R4 = torch.from_numpy((filled.boxes_R4 / scale_4).astype("f4"))
     heads = model.roi_heads
@@ -94,23 +95,23 @@ def _load_model(path: str | None):
     "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"
   )
   if path is None or not os.path.isfile(path):
-    raise ValueError(f"{path}: no such file; {wish}")
+    raise ConfigError(f"{path}: no such file; {wish}")
   try:
     # Ours: torch.load has run code of files more than once.
     weights = torch_file.load_torch_file(path)
   except ValueError as error:
-    raise ValueError(f"{path}: cannot be read: {error}; {wish}") from None
+    raise ConfigError(f"{path}: cannot be read: {error}; {wish}") from None
   if not isinstance(weights, dict):
-    raise ValueError(f"{path}: found a {type(weights).__name__}; {wish}")
+    raise ConfigError(f"{path}: found a {type(weights).__name__}; {wish}")
   try:
     weights = {key: torch.from_numpy(value) for key, value in weights.items()}
     missing, surplus = model.load_state_dict(weights, strict=False)
   except (RuntimeError, TypeError, AttributeError) as error:
     lines = [line.strip() for line in str(error).splitlines()]
-    raise ValueError(f"{path}: {' '.join(lines[:3])}; {wish}") from None
+    raise ConfigError(f"{path}: {' '.join(lines[:3])}; {wish}") from None
   missing = [k for k in missing if not k.endswith("num_batches_tracked")]
   if missing or surplus:
-    raise ValueError(
+    raise ConfigError(
       f"{path}: {len(missing)} tensors are missing ({', '.join(missing[:3])}) "
       f"and {len(surplus)} surplus ({', '.join(surplus[:3])}); {wish}"
     )

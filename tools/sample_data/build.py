@@ -1,41 +1,41 @@
 """Builds a folder of sample data: whole, or not at all."""
 
+import contextlib
 import json
 import os
 import shutil
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from input_pipeline.checks.drawing import draw_regions
-from tools.sample_data.additions import add_missing
-from tools.sample_data.captions_en import captions_en
-from tools.sample_data.captions_zh import captions_zh
-from tools.sample_data.regions import make_records
+from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import whole
+from interbert_jax.contract.progress import Progress
+from tools.sample_data.captions import write_captions
+from tools.sample_data.questions import add_questions, has_questions
 from tools.sample_data.scenes import SPLITS, Scene, make_scenes, scene_rng
-from tools.sample_data.sources import Source
+from tools.sample_data.sentences import FOLDER, add_sentences
+from tools.sample_data.sources import Source, make_records
+from tools.sample_data.topics import add_ranking_files
 
-VERSION = (
-  1  # of what is generated; raise it when the same seed gives other data
-)
+VERSION = 1  # raise it when the same seed gives other data
 MARK = "sample.json"
 EXAMPLE = "example.png"
 
-_CAPTIONERS = {"en": (captions_en, 1), "zh": (captions_zh, 2)}
+_PURPOSES = {"en": 1, "zh": 2}  # of scene_rng
 
 
 def is_built(output: Path, wanted: Mapping[str, object]) -> bool:
   """Returns whether `output` holds what is wanted.
 
   Raises:
-    ValueError: it holds other sample data, or something else.
+    DataError: it holds other sample data, or something else.
   """
   if not output.exists() or (output.is_dir() and not any(output.iterdir())):
     return False
   found = read_mark(output)
   if found is None:
-    raise ValueError(
+    raise DataError(
       f"{output} is there and is no sample data (it has no {MARK}); choose"
       " another --output"
     )
@@ -45,7 +45,7 @@ def is_built(output: Path, wanted: Mapping[str, object]) -> bool:
     if found.get(key) != wanted.get(key)
   ]
   if different:
-    raise ValueError(
+    raise DataError(
       f"{output} holds other sample data: {'; '.join(different)}; build it anew"
       " with --overwrite, or choose another --output"
     )
@@ -68,7 +68,6 @@ def build_sample(
   source: Source,
   *,
   mark: Mapping[str, object],
-  say: Callable[[str], None] = print,
 ) -> None:
   """Writes the folder; one that is there must be sample data, and goes.
 
@@ -76,27 +75,41 @@ def build_sample(
     output: the folder.
     source: what draws and encodes.
     mark: what sample.json says; `scenes` (split -> number) and `seed` are used.
-    say: prints a line.
   """
   output = output.absolute()
-  output.parent.mkdir(parents=True, exist_ok=True)
-  building = Path(
-    tempfile.mkdtemp(prefix=f".{output.name}.unfinished-", dir=output.parent)
-  )
-  try:
-    building.chmod(0o755)  # mkdtemp gives 0o700
-    _write(building, source, mark=mark, say=say)
+  old = output.with_name(f".{output.name}.old")
+  shutil.rmtree(old, ignore_errors=True)
+  with whole(output) as building:
+    building.mkdir()
+    _write(building, source, mark=mark)
     add_missing(building, mark, lambda: source)
     _write_json(building / MARK, mark)
     if output.exists():
-      old = Path(tempfile.mkdtemp(prefix=".old-", dir=output.parent))
-      os.rename(output, old / output.name)
-      os.rename(building, output)
-      shutil.rmtree(old)
-    else:
-      os.rename(building, output)
-  finally:
-    shutil.rmtree(building, ignore_errors=True)
+      os.rename(output, old)
+  shutil.rmtree(old, ignore_errors=True)
+
+
+def add_missing(
+  folder: Path,
+  mark: Mapping[str, object],
+  load_source: Callable[[], Source],
+) -> list[str]:
+  """Writes the tasks' own files that are not there yet; returns their names.
+
+  A folder of an earlier version gets them too, and nothing else in it changes.
+
+  Args:
+    folder: of sample data, with images, region store and captions.
+    mark: what its sample.json says.
+    load_source: what drew it; only called where questions are missing.
+  """
+  added = list(add_ranking_files(folder, mark))
+  if add_sentences(folder, mark):
+    added.append(FOLDER)
+  if not has_questions(folder):
+    add_questions(folder, load_source(), mark=mark)
+    added.append("questions")
+  return added
 
 
 def _write_json(path: Path, value: object) -> None:
@@ -109,22 +122,22 @@ def _write(
   source: Source,
   *,
   mark: Mapping[str, object],
-  say: Callable[[str], None],
 ) -> None:
-  from input_pipeline.store.store_writer import (
-    write_store,  # TensorFlow: seconds
-  )
+  # Imports TensorFlow, which takes seconds.
+  from input_pipeline.store.store_writer import write_store
 
   source.copy_vocabs(folder)
   _write_json(folder / "classes.json", source.classes)
   (folder / "ATTRIBUTION.txt").write_text(source.notice, encoding="utf-8")
   (folder / "images").mkdir()
-  files = {
-    language: open(folder / f"captions_{language}.jsonl", "w", encoding="utf-8")
-    for language in _CAPTIONERS
-  }
-  try:
-    scenes = _draw_scenes(source, mark, say)
+  with contextlib.ExitStack() as stack:
+    files = {
+      language: stack.enter_context(
+        (folder / f"captions_{language}.jsonl").open("w", encoding="utf-8")
+      )
+      for language in _PURPOSES
+    }
+    scenes = _draw_scenes(source, mark)
     write_store(
       folder / "regions",
       make_records(
@@ -137,36 +150,23 @@ def _write(
       source=f"tools.sample_data {mark['mode']}, seed {mark['seed']}",
       extractor=source.extractor,
     )
-  finally:
-    for file in files.values():
-      file.close()
 
 
 def _draw_scenes(
-  source: Source, mark: Mapping[str, object], say: Callable[[str], None]
+  source: Source, mark: Mapping[str, object]
 ) -> Iterator[tuple[int, Scene]]:
   """Yields (index in the split, scene), showing how far it is."""
   numbers = mark["scenes"]
-  total = sum(numbers.values())
-  on_terminal = sys.stderr.isatty()
-  if on_terminal:
-    from tqdm import tqdm
-
-    bar = tqdm(total=total, unit="scene", desc="scenes")
-  done = 0
-  for split in SPLITS:
-    scenes = make_scenes(
-      source.artist, split, numbers[split], seed=mark["seed"]
-    )
-    for index, scene in enumerate(scenes):
-      yield index, scene
-      done += 1
-      if on_terminal:
-        bar.update()
-      elif done == total or done * 4 // total != (done - 1) * 4 // total:
-        say(f"{done} of {total} scenes")
-  if on_terminal:
-    bar.close()
+  with Progress(
+    total=sum(numbers.values()), unit="scene", what="scenes"
+  ) as progress:
+    for split in SPLITS:
+      scenes = make_scenes(
+        source.artist, split, numbers[split], seed=mark["seed"]
+      )
+      for index, scene in enumerate(scenes):
+        yield index, scene
+        progress.advance(1)
 
 
 def _save_scenes(
@@ -181,12 +181,14 @@ def _save_scenes(
   for index, scene in scenes:
     # Little compression: the disk is not what is short here.
     scene.image.save(images / f"{scene.scene_id}.png", compress_level=1)
-    for language, (write_captions, purpose) in _CAPTIONERS.items():
+    for language, purpose in _PURPOSES.items():
       rng = scene_rng(seed, scene.split, index, purpose)
       entry = {
         "image_id": scene.scene_id,
         "split": scene.split,
-        "captions": write_captions(scene.facts, source.artist.nouns, rng),
+        "captions": write_captions(
+          language, scene.facts, source.artist.nouns, rng
+        ),
       }
       print(json.dumps(entry, ensure_ascii=False), file=files[language])
       if language == "en" and len(scene.objects) > 2 and not shown:

@@ -9,6 +9,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 
+from interbert_jax.contract.errors import DataError
 from tools.sample_data.nouns import Noun, pluralize
 
 # Code point | English, synonyms | measure word | Chinese, synonyms.
@@ -252,7 +253,7 @@ OBJECTS = tuple(_parse_row(row) for row in _TABLE.strip().splitlines())
 def choose_objects(count: int) -> tuple[ObjectClass, ...]:
   """Returns `count` classes, taken evenly from all kinds of objects."""
   if not 8 <= count <= len(OBJECTS):
-    raise ValueError(
+    raise DataError(
       f"{count} object classes asked for; choose 8 to {len(OBJECTS)}"
     )
   return tuple(OBJECTS[i * len(OBJECTS) // count] for i in range(count))
@@ -271,7 +272,7 @@ def check_names(
     names_zh: the same in Chinese.
 
   Raises:
-    ValueError: names every class whose names share nothing with the other's.
+    DataError: names every class whose names share nothing with the other's.
   """
   wrong = []
   for entry in objects:
@@ -285,7 +286,7 @@ def check_names(
     if not shares_word or not set(chinese) & set("".join(entry.noun.zh)):
       wrong.append(f"{entry.code_point:X} {names} is {english} {chinese}")
   if wrong:
-    raise ValueError(
+    raise DataError(
       "object names that differ from those of the package emoji: "
       + "; ".join(wrong)
     )

@@ -10,16 +10,17 @@ They are made of the scenes and of the region store that is there already, so
 that a folder from before gets them too.
 """
 
+import contextlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from tools.sample_data.questions_vcr import vcr_questions
-from tools.sample_data.questions_vqa import vqa_questions
+from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import whole
+from tools.sample_data.question_kinds import vcr_questions, vqa_questions
 from tools.sample_data.scenes import SPLITS, Scene, make_scenes, scene_rng
 from tools.sample_data.sources import Source
 
@@ -51,27 +52,24 @@ def add_questions(
   """
   numbers, seed = mark["scenes"], mark["seed"]
   (folder / MARK).unlink(missing_ok=True)
-  building = Path(tempfile.mkdtemp(prefix=".questions-", dir=folder))
-  try:
-    (building / "vcr").mkdir()
-    (building / "vqa").mkdir()
+  for name in ("vcr", "vqa", "regions_objects"):
+    shutil.rmtree(folder / name, ignore_errors=True)
+  with contextlib.ExitStack() as stack:
+    vcr, vqa = (stack.enter_context(whole(folder / n)) for n in ("vcr", "vqa"))
+    vcr.mkdir()
+    vqa.mkdir()
     scenes = []
     for split in SPLITS:
       found = list(make_scenes(source.artist, split, numbers[split], seed=seed))
-      _write_vcr(building / "vcr", split, found, source, seed)
-      _write_vqa(building / "vqa", split, found, source, seed)
+      _write_vcr(vcr, split, found, source, seed)
+      _write_vqa(vqa, split, found, source, seed)
       for scene in found:
         _write_json(
           folder / "images" / f"{scene.scene_id}.json",
           _metadata(scene, source),
         )
       scenes += found
-    _write_objects(building / "regions_objects", folder, scenes, mark)
-    for part in sorted(building.iterdir()):
-      shutil.rmtree(folder / part.name, ignore_errors=True)
-      part.rename(folder / part.name)
-  finally:
-    shutil.rmtree(building, ignore_errors=True)
+    _write_objects(folder / "regions_objects", folder, scenes, mark)
   _write_json(folder / MARK, {"version": VERSION})
 
 
@@ -142,9 +140,9 @@ def _write_objects(
 ) -> None:
   """A region store of the objects: the first regions of the other store."""
   from input_pipeline.store.region_store import RegionStore
-  from input_pipeline.store.store_writer import (
-    write_store,  # TensorFlow: seconds
-  )
+
+  # Imports TensorFlow, which takes seconds.
+  from input_pipeline.store.store_writer import write_store
 
   store = RegionStore(folder / "regions")
   rows = store.rows([scene.scene_id for scene in scenes])
@@ -155,7 +153,7 @@ def _write_objects(
       count = len(scene.objects)
       exact = np.array([thing.box for thing in scene.objects], np.float32)
       if not np.array_equal(record["boxes"][:count], exact):
-        raise ValueError(
+        raise DataError(
           f"{folder / 'regions'}: the first regions of {scene.scene_id!r} are "
           "not its objects; build the sample data anew with --overwrite"
         )

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image, ImageOps
 
+from interbert_jax.contract.errors import DataError
 from tools.sample_data.facts import Facts, Group
 from tools.sample_data.nouns import Noun
 
@@ -165,7 +166,7 @@ def _choose_objects(
       if split_of(counts) == split and key not in seen:
         break
       if attempt > 10_000:
-        raise ValueError(
+        raise DataError(
           f"no new combination of objects for scene {index} of {split!r};"
           " ask for fewer scenes"
         )

@@ -11,15 +11,14 @@ that an older folder of sample data gets the same files.
 """
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import whole
 from tools.sample_data.nouns import Noun
 from tools.sample_data.scenes import SPLITS, scene_rng
 
@@ -67,13 +66,9 @@ def add_sentences(output: Path, mark: Mapping[str, Any]) -> bool:
   """
   if (output / FOLDER).exists():
     return False
-  building = Path(tempfile.mkdtemp(prefix=".text.unfinished-", dir=output))
-  try:
-    building.chmod(0o755)
+  with whole(output / FOLDER) as building:
+    building.mkdir()
     write_sentences(output, building, mark)
-    os.rename(building, output / FOLDER)
-  finally:
-    shutil.rmtree(building, ignore_errors=True)
   return True
 
 
@@ -116,7 +111,7 @@ def read_scenes(folder: Path, nouns: Sequence[Noun]) -> list[Scene]:
     split = en["split"]
     kinds = {finder.find(caption) for caption in en["captions"]}
     if len(kinds) != 1 or en["image_id"] != zh["image_id"]:
-      raise ValueError(f"{folder}: captions of {en['image_id']} differ")
+      raise DataError(f"{folder}: captions of {en['image_id']} differ")
     captions = {"en": en["captions"], "zh": zh["captions"]}
     scenes.append(Scene(split, counts[split], captions, kinds.pop()))
     counts[split] += 1

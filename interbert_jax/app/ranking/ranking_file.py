@@ -6,10 +6,11 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.reader import id_of
-from input_pipeline.annotations.source import Source
 from interbert_jax.contract import json_file
-from interbert_jax.contract.errors import ConfigError, DataError
+from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import write_text
 
 _COLUMNS = ("topic_id", "rank", "item_id", "score")
 
@@ -45,7 +46,7 @@ def write_ranking(
         zip(topic.item_ids, topic.scores, strict=True), start=1
       ):
         writer.writerow((topic.topic_id, rank, item, score))
-    json_file.write_text(path, text.getvalue())
+    write_text(path, text.getvalue())
   else:
     json_file.write_lines(path, [topic._asdict() for topic in topics])
   json_file.write_json(about_path(path), about)
@@ -56,10 +57,7 @@ def read_about(path: pathlib.Path) -> dict[str, Any]:
   beside = about_path(path)
   if not beside.is_file():
     return {}
-  try:
-    return json_file.read_object(beside)
-  except ValueError as error:
-    raise ConfigError(str(error)) from error
+  return json_file.read_object(beside)
 
 
 def read_ranking(path: str | pathlib.Path) -> list[RankedTopic]:
@@ -69,7 +67,7 @@ def read_ranking(path: str | pathlib.Path) -> list[RankedTopic]:
     DataError: a topic stands twice, or an item twice in a topic's list.
   """
   path = pathlib.Path(path)
-  Source(path).check()
+  AnnotationFile(path).check()
   try:
     topics = _from_csv(path) if path.suffix == ".csv" else _from_lines(path)
   except (UnicodeDecodeError, csv.Error) as error:
@@ -91,7 +89,7 @@ def _check(items: Sequence[str], *, place: object, topic_id: str) -> None:
 
 def _from_lines(path: pathlib.Path) -> list[RankedTopic]:
   found: dict[str, RankedTopic] = {}
-  for place, line in Source(path).objects():
+  for place, line in AnnotationFile(path).objects():
     topic_id = id_of(line, "topic_id", place=place)
     if topic_id in found:
       raise DataError(

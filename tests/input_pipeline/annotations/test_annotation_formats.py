@@ -6,8 +6,9 @@ import zlib
 
 import pytest
 
-from input_pipeline.annotations import READERS, list_splits, load_captions
 from input_pipeline.annotations.kdd_queries import read_kdd_queries
+from input_pipeline.annotations.load import list_splits, load_captions
+from input_pipeline.annotations.readers import READERS
 from interbert_jax.contract.errors import DataError
 
 
@@ -232,9 +233,12 @@ def test_splits(case, tmp_path):
   ],
 )
 def test_what_file_names_say_of_splits(name, asked, right, tmp_path):
-  from input_pipeline.annotations.source import Source, is_split
+  from input_pipeline.annotations.annotation_file import (
+    AnnotationFile,
+    is_split,
+  )
 
-  assert is_split(asked, Source(tmp_path / name).split_word) == right
+  assert is_split(asked, AnnotationFile(tmp_path / name).split_word) == right
 
 
 URLS = ["https://a.org/1.jpg", "http://b.org/2.jpg?x=1"]

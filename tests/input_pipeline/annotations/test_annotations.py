@@ -4,12 +4,9 @@ import json
 
 import pytest
 
-from input_pipeline.annotations import (
-  READERS,
-  list_splits,
-  load_captions,
-  source,
-)
+from input_pipeline.annotations import annotation_file
+from input_pipeline.annotations.load import list_splits, load_captions
+from input_pipeline.annotations.readers import READERS
 from interbert_jax.contract.errors import DataError
 from tests.support.tiny_data import write_lines
 
@@ -204,9 +201,9 @@ def test_two_images_of_one_id(tmp_path):
 def test_lines_and_files_are_bounded(tmp_path, monkeypatch):
   path = tmp_path / "train.jsonl"
   path.write_text('{"a": 1}\n{"a": "' + "x" * 100 + '"}\n')
-  monkeypatch.setattr(source, "MAX_LINE_BYTES", 50)
+  monkeypatch.setattr(annotation_file, "MAX_LINE_BYTES", 50)
   with pytest.raises(DataError, match=r"jsonl:2: found a line of more than 50"):
-    list(source.Source(path).objects())
-  monkeypatch.setattr(source, "MAX_FILE_BYTES", 90)
+    list(annotation_file.AnnotationFile(path).objects())
+  monkeypatch.setattr(annotation_file, "MAX_FILE_BYTES", 90)
   with pytest.raises(DataError, match="found 119 bytes, the limit is 90"):
-    source.Source(path).content  # noqa: B018
+    annotation_file.AnnotationFile(path).content  # noqa: B018

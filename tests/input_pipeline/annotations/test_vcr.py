@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from input_pipeline.annotations import load_captions
+from input_pipeline.annotations.load import load_captions
 from input_pipeline.annotations.vcr import read_vcr, read_vcr_metadata
 from interbert_jax.contract.errors import DataError
 

@@ -1,4 +1,7 @@
-"""Every check finds its planted fault, and a sound store passes all of them."""
+"""Every check finds its planted fault, and a sound store passes all of them.
+
+The commonest faults are in tests/support/bad_input.py, with what training says.
+"""
 
 import json
 import shutil
@@ -6,14 +9,14 @@ import shutil
 import numpy as np
 import pytest
 
-from input_pipeline.annotations import load_captions
+from input_pipeline.annotations.load import load_captions
 from input_pipeline.checks.annotation_file import SplitCaptions
-from input_pipeline.checks.run import Checks, fast_checks, run_checks
+from input_pipeline.checks.run import fast_checks, run_checks
+from input_pipeline.checks.settings import CheckSettings
 from input_pipeline.store import schema
-from input_pipeline.store.region_store import manifest_fingerprint
+from input_pipeline.store.manifest import manifest_fingerprint
 from input_pipeline.store.store_writer import write_store
 from input_pipeline.text.tokenizer import Tokenizer
-from interbert_jax.contract.errors import DataError
 from tests.support.bad_input import (
   caption_lines,
   flip,
@@ -47,7 +50,7 @@ def check(files, splits=None, **checks):
     annotations=[files["captions"]],
     splits=splits,
     vocab=files["vocab"],
-    checks=Checks(**checks),
+    settings=CheckSettings(**checks),
   ).report
 
 
@@ -113,7 +116,7 @@ def test_d1_a_flipped_bit(files):
   flip(path, path.read_bytes().index(b"im6"))
   report = check(files)
   assert not report.ok
-  finding = next(f for f in report.findings if f.field == "sha256")
+  finding = next(f for f in report.findings if "sha256" in f.found)
   assert finding.case == "D1"
   assert finding.file == str(path)
   # The records in the damaged block are named, all other shards are read.
@@ -124,16 +127,6 @@ def test_d1_a_flipped_bit(files):
   assert read == 12 - record.count >= 7
 
 
-def test_d1_a_shard_that_was_cut(files):
-  path = shard_files(files)[0]
-  path.write_bytes(path.read_bytes()[:-100])
-  report = check(files)
-  sizes = [f for f in report.findings if f.field == "bytes"]
-  assert [f.case for f in sizes] == ["D1"]
-  assert sizes[0].file == str(path)
-  assert "bytes instead of" in sizes[0].found
-
-
 def test_d2_missing_empty_and_extra_shards(files):
   first, second, third = shard_files(files)
   first.unlink()
@@ -141,10 +134,12 @@ def test_d2_missing_empty_and_extra_shards(files):
   extra = third.with_name(third.name + "0")
   shutil.copy(third, extra)
   report = check(files)
-  about = {f.file: f.found for f in report.findings if f.case == "D2"}
-  assert about[str(first)] == "no such file, 5 records"
-  assert about[str(second)].startswith("0 bytes instead of")
-  assert about[str(extra)] == "an extra shard"
+  places = [p for f in report.findings if f.case == "D2" for p in f.places]
+  about = {place.file: place.found for place in places}
+  assert about[str(first)].startswith("no file instead of")
+  assert about[str(first)].endswith("bytes of 5 records")
+  assert about[str(second)].startswith("0 instead of")
+  assert about[str(extra)] == "a shard that the manifest does not know"
   assert report.summary["store"]["images read"] == 2  # of the third shard
 
 
@@ -160,16 +155,16 @@ def test_d2_counts_that_disagree(files):
   edit_manifest(files, lambda m: m["shards"][0].update(records=4))
   report = check(files)
   found_in = {f.found for f in report.findings if f.case == "D2"}
-  assert "11 records in all shards" in found_in
+  assert "11 records in all shards instead of 12 images" in found_in
   assert "5 records instead of 4" in found_in
-  assert "12 ids for 11 records" in found_in
+  assert "12 ids" in found_in
 
 
 @pytest.mark.parametrize(
   ("content", "words", "field"),
   [
-    (None, "no such file", None),
-    (b"{", "no JSON", None),
+    (None, "a directory that has no manifest.json", None),
+    (b"{", "not readable as JSON", None),
     (b"[]", "None", "schema_version"),
     (b'{"schema_version": 1}', "1", "schema_version"),
     (b'{"schema_version": 2}', "None", "shards"),
@@ -183,27 +178,17 @@ def test_d2_manifests(content, words, field, files):
   report = check(files)
   findings = [f for f in report.findings if f.case == "D2" and f.field == field]
   assert findings[0].found.startswith(words)
-  assert findings[0].file == str(path)
+  assert findings[0].file == str(path if content else files["store"])
   # The captions are checked all the same.
   assert report.summary["captions, train"]["captions"] == 8
-
-
-def test_d2_ids_of_another_store(files):
-  path = files["store"] / "image_ids.txt"
-  lines = path.read_text().splitlines()
-  lines[3], lines[4] = lines[4], lines[3]
-  path.write_text("\n".join(lines) + "\n")
-  finding = found(check(files), "D2")
-  assert finding.count == 2
-  assert finding.field == "image_id"
-  assert finding.found == "the record of 'im3'"
-  assert (finding.record, finding.image_id) == (3, "im4")
 
 
 def test_d2_an_edited_manifest(files):
   path = files["store"] / "manifest.json"
   path.write_text(path.read_text().replace('"random"', '"other"'))
-  assert found(check(files), "D2").found == "an edited manifest"
+  assert found(check(files), "D2").found == (
+    "another one: the manifest was edited"
+  )
 
 
 # D3 to D7, D10: records that the writer would refuse
@@ -278,16 +263,6 @@ def test_d4_float32_in_a_float16_store(plant, monkeypatch):
   field, text, _ = diagnose(raw, layout)
   assert field == "features"
   assert "looks like float32" in text
-
-
-def test_d5_no_regions(plant):
-  none = {
-    "features": np.zeros((0, E), np.float16),
-    "boxes": np.zeros((0, 4), np.float32),
-    "class_probs": np.zeros((0, C), np.float16),
-  }
-  finding = found(check(plant((2, none))), "D5")
-  assert (finding.severity, finding.image_id) == ("error", "im2")
 
 
 def test_d6_more_regions_than_slots(files):
@@ -429,17 +404,6 @@ def test_d8_truncation_is_counted(files):
   assert finding.count == sum(length > 6 for length in lengths)
 
 
-def test_d9_bytes_that_are_no_text(files):
-  path = files["captions"]
-  data = path.read_bytes().split(b"\n")
-  data[2] = data[2].replace(b"man ", b"m\xffan ", 1)
-  path.write_bytes(b"\n".join(data))
-  finding = found(check(files), "D9")
-  assert finding.severity == "error"
-  assert finding.file.startswith(f"{path}:3:")
-  assert "not UTF-8: bytes ff" in finding.found
-
-
 @pytest.mark.parametrize("character", ["\x00", "\x1b", "\x85", "\ufffd"])
 def test_d9_control_characters(character, files):
   captions = [f"a dog{character} runs"]
@@ -484,17 +448,6 @@ VCR = {
 }
 
 
-def test_d10_labels_of_vcr(files, tmp_path):
-  path = write_lines(
-    tmp_path / "train.jsonl",
-    [VCR, {**VCR, "annot_id": "train-1", "answer_label": 5}],
-  )
-  finding = found(check({**files, "captions": path}), "D10")
-  assert finding.field == "answer_label"
-  assert finding.found == "5"
-  assert finding.file == f"{path}:2"
-
-
 def test_vcr_s_images_are_looked_up(files, tmp_path):
   rows = [make_record(str(n), regions=2, seed=n) for n in (5, 6, 1_000_005)]
   write_tiny_store(tmp_path / "vcr", rows)
@@ -509,43 +462,12 @@ def test_vcr_s_images_are_looked_up(files, tmp_path):
   assert found(report, "D13").count == 2
 
 
-def test_d11_a_caption_twice(files):
-  report = check(
-    captions_with(files, (1, {"captions": ["a dog runs", "a dog runs"]}))
-  )
-  finding = found(report, "D11")
-  assert finding.severity == "warning"
-  assert finding.found == "'a dog runs' again"
-
-
-def test_d11_an_image_twice_in_the_annotations(files):
-  report = check(captions_with(files, extra=[caption_lines()[0]]))
-  finding = found(report, "D11", "error")
-  assert "twice in split 'train'" in finding.found
-  assert finding.image_id == "im0"
-  assert str(files["captions"]) in finding.file
-
-
 def test_d11_features_under_two_ids(plant):
   same = records()[3]["features"]
   rest = {k: records()[3][k] for k in ("boxes", "class_probs")}
   finding = found(check(plant((0, {"features": same, **rest}))), "D11")
   assert finding.found == "the features of 'im0' again"
   assert finding.image_id == "im3"
-
-
-def test_d12_captions_without_features(files):
-  strangers = [
-    {"image_id": f"no{i}", "split": "val", "captions": [f"a dog {'on ' * i}"]}
-    for i in range(12)
-  ]
-  report = check(captions_with(files, extra=strangers))
-  finding = found(report, "D12")
-  assert finding.count == 12
-  assert finding.found.startswith("12 of 16 images of split 'val' without")
-  assert "'no0', 'no1'" in finding.found and "'no9', ..." in finding.found
-  assert "'no10'" not in finding.found
-  assert report.missing_ids == tuple(f"no{i}" for i in range(12))
 
 
 def test_d12_when_no_id_fits(files):
@@ -569,15 +491,6 @@ def test_d13_features_without_captions(files):
   assert "'im10', 'im11'" in finding.found
   # Of a part of the splits it is no news.
   assert found(check(files, splits=["train"]), "D13").severity == "note"
-
-
-def test_d14_an_image_in_two_splits_of_a_file(files):
-  report = check(
-    captions_with(files, extra=[{**caption_lines()[0], "split": "val"}])
-  )
-  finding = found(report, "D14", "error")
-  assert "in splits 'train' and 'val'" in finding.found
-  assert finding.image_id == "im0"
 
 
 def test_d14_an_image_in_two_files(files, tmp_path):
@@ -611,14 +524,6 @@ def test_d15_batches(options, words, hint, files):
   assert finding.hint == hint
 
 
-def test_d16_a_last_batch_that_is_not_full(files):
-  finding = found(check(files, batch_size=3), "D16")
-  assert finding.severity == "note"
-  assert finding.found == (
-    "4 examples in split 'val': the last batch gets 2 more of weight 0"
-  )
-
-
 def test_d17_ties(files):
   report = check(captions_with(files, (9, {"captions": ["a dog runs cat"]})))
   assert all(f.case != "D17" for f in report.findings)
@@ -638,12 +543,6 @@ def test_d17_images_that_are_the_same(plant):
     "2 images with the features of another, such as 'im9' and 'im10' in split "
     "'val'"
   )
-
-
-def test_d17_one_image(files):
-  write_lines(files["captions"], caption_lines()[:9])
-  finding = found(check(files), "D17")
-  assert finding.found == "one image in split 'val'"
 
 
 # The rest
@@ -726,7 +625,7 @@ def test_fast_checks_read_a_sample(files, monkeypatch):
     files["store"],
     splits,
     tokenizer=Tokenizer(files["vocab"]),
-    checks=Checks(batch_size=16),
+    settings=CheckSettings(batch_size=16),
   )
   assert report.summary["store"]["images read"] == 5
   assert found(report, "D15").found == "8 examples in split 'train'"
@@ -736,18 +635,9 @@ def test_fast_checks_read_a_sample(files, monkeypatch):
     files["store"],
     splits,
     tokenizer=Tokenizer(files["vocab"]),
-    checks=Checks(),
+    settings=CheckSettings(),
   )
   assert any(f.case == "D1" for f in report.findings)
-
-
-def test_what_cannot_be_checked_at_all(files, tmp_path):
-  with pytest.raises(DataError, match="no such directory, wanted a region st"):
-    run_checks(tmp_path / "none")
-  with pytest.raises(DataError, match="no such annotation file"):
-    run_checks(files["store"], annotations=[tmp_path / "none.jsonl"])
-  with pytest.raises(DataError, match="no split 'test'"):
-    check(files, splits=["test"])
 
 
 def test_a_vocabulary_is_optional(files):

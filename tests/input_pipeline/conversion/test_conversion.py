@@ -5,22 +5,22 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
 from input_pipeline.conversion import plan as plan_lib
 from input_pipeline.conversion import run
-from input_pipeline.conversion.beam import beam_runner
-from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.plan import make_plan
 from input_pipeline.conversion.run import convert
+from input_pipeline.conversion.runners import beam_runner
+from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.formats.base import ImageRegions
 from input_pipeline.store.region_store import RegionStore
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import ConfigError, DataError
 from tests.conftest import ROOT
 from tests.support.corpus import C, E, make_image
+from tests.support.scripts import wait_for
 from tests.support.seed_format import FORMAT, write_seeds
 
 
@@ -36,9 +36,20 @@ def converted(source, tmp_path, name="store", **options):
     if key in options
   }
   manifest = convert(
-    source, FORMAT, tmp_path / name, options=Options(**options), **keywords
+    source,
+    FORMAT,
+    tmp_path / name,
+    settings=ConversionSettings(**options),
+    **keywords,
   )
   return manifest, RegionStore(tmp_path / name)
+
+
+def made(tmp_path, recipes, **options):
+  """(manifest, store) of these recipes; they lie in a.seeds."""
+  return converted(
+    write_seeds(tmp_path / "a.seeds", recipes), tmp_path, **options
+  )
 
 
 def test_records_are_the_images(source, tmp_path):
@@ -95,7 +106,7 @@ def test_an_interrupted_conversion_goes_on(tmp_path, monkeypatch):
   assert set(done) == {
     f"part-0000{i}{end}" for i in (0, 1) for end in ("", ".json")
   }
-  with pytest.raises(DataError, match="not a region store"):
+  with pytest.raises(DataError, match="wanted a finished region store"):
     RegionStore(building)
   stop.unlink()
   converted_parts = []
@@ -122,7 +133,7 @@ if __name__ == "__main__":
 
 def test_workers_do_not_outlive_a_killed_parent(tmp_path):
   """They would write into the parts of the run that goes on."""
-  recipes = [{"id": f"im{i}", "sleep": 60} for i in range(1, 9)]
+  recipes = [{"id": f"im{i}", "sleep": 3600} for i in range(1, 9)]
   source = write_seeds(tmp_path / "a.seeds", [{"id": "im0"}, *recipes])
   script = tmp_path / "killed.py"
   script.write_text(KILLED)
@@ -132,12 +143,6 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path):
     stderr=subprocess.DEVNULL,
   )
   building = tmp_path / ".store.unfinished-convert"
-
-  def wait_for(condition):
-    end = time.monotonic() + 60
-    while not condition():
-      assert time.monotonic() < end
-      time.sleep(0.1)
 
   wait_for(lambda: len(list(building.glob("*.writing"))) == 2)
   path = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -228,8 +233,7 @@ def test_regions_kept(tmp_path, order, scores):
   image, recipe = shuffled()
   if scores == "class_scores":
     recipe["set"]["class_probs"] = None
-  source = write_seeds(tmp_path / "a.seeds", [recipe])
-  manifest, store = converted(source, tmp_path, order=order, max_regions=2)
+  manifest, store = made(tmp_path, [recipe], order=order, max_regions=2)
   wanted = [0, 1] if order == "score" else [2, 1]
   (record,) = store.read([0])
   np.testing.assert_array_equal(record["boxes"], image.boxes[wanted])
@@ -266,8 +270,7 @@ def test_classes_can_be_dropped(source, tmp_path):
 
 def test_ids_and_scores_are_kept_without_probabilities(tmp_path):
   recipes = [{"id": f"im{i}", "set": {"class_probs": None}} for i in range(3)]
-  source = write_seeds(tmp_path / "a.seeds", recipes)
-  manifest, store = converted(source, tmp_path)
+  manifest, store = made(tmp_path, recipes)
   assert manifest["optional"][:2] == ["class_ids", "class_scores"]
   record, image = store.read([1])[0], make_image("im1", seed=1)
   np.testing.assert_array_equal(record["class_ids"], image.class_ids)
@@ -286,9 +289,8 @@ def test_features_in_8_bits_say_what_they_cost(source, tmp_path):
 
 def test_overflow_of_float16_is_refused(tmp_path):
   recipe = {"id": "im0", "set": {"features": np.full((5, E), 7e4).tolist()}}
-  source = write_seeds(tmp_path / "a.seeds", [recipe])
   with pytest.raises(DataError, match="magnitude 70000, float16 ends at"):
-    converted(source, tmp_path)
+    made(tmp_path, [recipe])
 
 
 def test_boxes_without_sizes(tmp_path):
@@ -317,8 +319,7 @@ def test_boxes_without_sizes(tmp_path):
 
 def test_no_boxes_are_the_whole_image(tmp_path):
   recipe = {"id": "a", "set": {"boxes": None}}
-  source = write_seeds(tmp_path / "a.seeds", [recipe])
-  manifest, store = converted(source, tmp_path)
+  manifest, store = made(tmp_path, [recipe])
   assert (store.read([0])[0]["boxes"] == [0, 0, 640, 480]).all()
   assert manifest["conversion"]["images_without_boxes"] == 1
 
@@ -328,8 +329,7 @@ def test_boxes_are_mended_and_counted(tmp_path):
   boxes[1] = [600, 10, 700, 50]  # leaves the image
   boxes[3] = [50, 50, 50, 90]  # empty
   recipe = {"id": "a", "set": {"boxes": boxes.tolist()}}
-  source = write_seeds(tmp_path / "a.seeds", [recipe])
-  manifest, store = converted(source, tmp_path)
+  manifest, store = made(tmp_path, [recipe])
   (record,) = store.read([0])
   assert record["num_regions"] == 4
   assert record["boxes"][1].tolist() == [600, 10, 640, 50]
@@ -389,8 +389,7 @@ def test_equal_repeats_are_joined(tmp_path):
   recipes = [{"id": f"im{i}", "seed": i} for i in range(7)]
   repeat = {"id": "im1", "seed": 1, "set": {"caption": "another caption"}}
   recipes += [repeat, {**repeat, "set": {}}, {"id": "im7", "seed": 7}]
-  source = write_seeds(tmp_path / "a.seeds", recipes)
-  manifest, store = converted(source, tmp_path, features="uint8")
+  manifest, store = made(tmp_path, recipes, features="uint8")
   assert store.image_ids == tuple(f"im{i}" for i in range(8))
   assert [shard["records"] for shard in manifest["shards"]] == [4, 3, 1]
   assert manifest["conversion"]["images_repeated"] == 2
@@ -410,9 +409,8 @@ def test_equal_repeats_are_joined(tmp_path):
 def test_unequal_repeats_are_refused_with_both_places(tmp_path):
   recipes = [{"id": f"im{i}"} for i in range(6)]
   recipes[5]["id"] = "im2"
-  source = write_seeds(tmp_path / "a.seeds", recipes)
   with pytest.raises(DataError) as e:
-    converted(source, tmp_path)
+    made(tmp_path, recipes)
   assert "a.seeds:6" in str(e.value) and "a.seeds:3" in str(e.value)
   assert "'im2'" in str(e.value)
   assert not (tmp_path / "store").exists()
@@ -420,11 +418,10 @@ def test_unequal_repeats_are_refused_with_both_places(tmp_path):
 
 def test_images_of_another_kind_are_refused(tmp_path):
   recipes = [{"id": "a"}, {"id": "b", "set": {"class_probs": None}}]
-  source = write_seeds(tmp_path / "a.seeds", recipes)
   with pytest.raises(
     DataError, match=":2: .*'b'.*class_probs: missing, though"
   ):
-    converted(source, tmp_path)
+    made(tmp_path, recipes)
 
 
 @pytest.mark.parametrize(
@@ -440,8 +437,8 @@ def test_images_of_another_kind_are_refused(tmp_path):
   ],
 )
 def test_unknown_options_are_refused(option, value):
-  with pytest.raises(DataError, match=f"field {option}: found"):
-    Options(**{option: value})
+  with pytest.raises(ConfigError, match=f"{option} is {value!r}; wanted"):
+    ConversionSettings(**{option: value})
 
 
 # What a reader may say beyond its images.
@@ -469,7 +466,10 @@ def test_classes_may_have_no_background(source, tmp_path):
   assert manifest["background_class"] is None
   # Made of ids they have one.
   manifest = convert(
-    source, reader, tmp_path / "made", options=Options(classes="background")
+    source,
+    reader,
+    tmp_path / "made",
+    settings=ConversionSettings(classes="background"),
   )
   assert manifest["background_class"] == 0
 
@@ -509,7 +509,7 @@ def test_nothing_is_read_to_plan_where_an_example_is_given(source, tmp_path):
   def read(part):
     raise AssertionError("read")
 
-  options = {"options": Options(), "building": tmp_path}
+  options = {"settings": ConversionSettings(), "building": tmp_path}
   plan = make_plan(
     source, FORMAT._replace(read=read, example=example), **options
   )

@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.run import convert
+from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.export import EXPORTERS, best_classes, export, main
-from input_pipeline.formats import FORMATS, find_format
+from input_pipeline.formats.registry import FORMATS, find_format
 from input_pipeline.store.region_store import RegionStore
 from interbert_jax.contract.errors import DataError
 from tests.support import format_writers as write
@@ -20,7 +20,9 @@ CORPUS = make_corpus()
 
 
 def store_of(path, output, **options):
-  convert(path, find_format(path)[0], output, options=Options(**options))
+  convert(
+    path, find_format(path)[0], output, settings=ConversionSettings(**options)
+  )
   return RegionStore(output)
 
 
@@ -139,7 +141,7 @@ def test_the_commands_from_a_shell(tmp_path):
   store = tmp_path / "store"
   out, err = run("convert", f"--source={source}", f"--output={store}")
   assert f"{store}: 6 images in 1 shards" in out
-  assert "lxmert_tsv (10 tab-separated columns, objects_id of 3 int64)" in err
+  assert "lxmert_tsv (10 tab-separated columns, 3 boxes and features of" in err
   assert "class_ids, class_scores, attribute_ids, attribute_scores" in out
   exported = tmp_path / "exported.lmdb"
   out, _ = run(

@@ -10,12 +10,13 @@ import pathlib
 import pickle
 import shutil
 import struct
+import sys
 import zipfile
 
 import numpy as np
 import pytest
 
-from input_pipeline.formats import FORMATS
+from input_pipeline.formats.registry import FORMATS
 from interbert_jax.contract.errors import DataError
 from tests.support import format_writers as write
 from tests.support.corpus import make_corpus
@@ -27,20 +28,15 @@ CORPUS = make_corpus(3)
 def _fresh_caches():
   """Files of different tests may have the same path and time."""
   yield
-  from input_pipeline.formats import lmdb_file
-
-  lmdb_file._open.cache_clear()
-  lmdb_file.read_keys.cache_clear()
-  for reader in FORMATS.values():
-    for value in vars(module_of(reader)).values():
-      if hasattr(value, "cache_clear"):
-        value.cache_clear()
+  clear_caches()
 
 
-def module_of(reader):
-  import sys
-
-  return sys.modules[reader.detect.__module__]
+def clear_caches():
+  for name, module in list(sys.modules.items()):
+    if name.startswith("input_pipeline.formats."):
+      for value in vars(module).values():
+        if hasattr(value, "cache_clear"):
+          value.cache_clear()
 
 
 class Runs:
@@ -201,11 +197,11 @@ def test_vinvl_rows(column, value, words, tmp_path):
 def test_vinvl_predictions(tmp_path):
   folder = write.vinvl_tsv(CORPUS, tmp_path)
   for value, words in (
-    (b"{", "not JSON"),
-    (b"[]", "found list, wanted an object"),
+    (b"{", "not readable as JSON"),
+    (b"[]", "found list in JSON, wanted an object"),
     (b'{"image_h": 3}', "field image_w: missing; the record has image_h"),
   ):
-    module_of(FORMATS["vinvl_tsv"])._sizes.cache_clear()
+    clear_caches()
     edit_tsv(folder / "predictions.tsv", 1, 1, value)
     ids, (error,) = read(folder, "vinvl_tsv")
     assert f"{folder}/predictions.tsv:2" in error
@@ -506,10 +502,10 @@ def rewrite_zip(path, change):
 @pytest.mark.parametrize(
   ("change", "words"),
   [
-    (lambda d: b"[]", ["found list, wanted an object"]),
-    (lambda d: d[:-9], ["not JSON"]),
-    (lambda d: b"[" * 100_000, ["not JSON"]),
-    (lambda d: b"\xff", ["not JSON"]),
+    (lambda d: b"[]", ["found list in JSON, wanted an object"]),
+    (lambda d: d[:-9], ["not readable as JSON"]),
+    (lambda d: b"[" * 100_000, ["not readable as JSON"]),
+    (lambda d: b"\xff", ["not readable as JSON"]),
     (lambda d: json.dumps({"image_w": 3}).encode(), ["field image_h: missing"]),
     (lambda d: bytes(70 << 20), ["found 73400320 bytes, the limit is"]),
   ],
@@ -582,7 +578,7 @@ def test_h5_bombs_and_cuts(tmp_path):
       "features", (1 << 30, 256), "<f4", chunks=(1024, 256)
     )
   expect_fault(path, "volta_h5", ["field features: found 10995", "at most"])
-  module_of(FORMATS["volta_h5"])._open.cache_clear()
+  clear_caches()
   for length in (0, 100, len(sound) // 2, len(sound) - 10):
     path.write_bytes(sound[:length])
     expect_fault(path, "volta_h5", ["not readable as HDF5"], others=False)

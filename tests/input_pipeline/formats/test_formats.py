@@ -7,9 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.run import convert
-from input_pipeline.formats import FORMATS, find_format, uniter_npz
+from input_pipeline.conversion.settings import ConversionSettings
+from input_pipeline.formats import scan_npy
+from input_pipeline.formats.registry import FORMATS, find_format
+from input_pipeline.formats.uniter import read_counts
 from input_pipeline.store.region_store import RegionStore
 from interbert_jax.contract.errors import DataError
 from tests.support import format_writers as write
@@ -123,7 +125,7 @@ def test_the_store_is_the_corpus(case, tmp_path):
     known = {case.prefix + i.image_id: [i.width, i.height] for i in CORPUS}
     sizes.write_text(json.dumps(known))
   output = tmp_path / "store"
-  convert(source, reader, output, options=Options(), sizes=sizes)
+  convert(source, reader, output, settings=ConversionSettings(), sizes=sizes)
   store = RegionStore(output)
   assert store.image_ids == tuple(case.prefix + i.image_id for i in CORPUS)
   for got, want in zip(store.read(range(len(store))), CORPUS, strict=True):
@@ -191,7 +193,7 @@ def test_scan_has_features_only(tmp_path):
     np.testing.assert_array_equal(got.features, want.features[:3])
     assert got.boxes is None
   (source / "dev_ids.txt").unlink()
-  FORMATS["scan_npy"].read.__globals__["_image_ids"].cache_clear()
+  scan_npy._image_ids.cache_clear()
   assert [i.image_id for i in read_all(source)][:2] == ["dev-0", "dev-1"]
 
 
@@ -206,7 +208,12 @@ def test_vinvl_without_predictions_has_relative_boxes(tmp_path):
 def test_tern_needs_sizes(tmp_path):
   source = write.tern_npz(CORPUS, tmp_path)
   with pytest.raises(DataError, match="image of unknown size.*--sizes"):
-    convert(source, FORMATS["tern_npz"], tmp_path / "store", options=Options())
+    convert(
+      source,
+      FORMATS["tern_npz"],
+      tmp_path / "store",
+      settings=ConversionSettings(),
+    )
 
 
 def test_uniter_counts_say_how_many_regions(tmp_path):
@@ -214,7 +221,7 @@ def test_uniter_counts_say_how_many_regions(tmp_path):
   found = {i.image_id: len(i.features) for i in read_all(source)}
   assert found == {f"coco_{i.image_id}": len(i.boxes) for i in CORPUS}
   (source / "nbb_th0.2_max100_min10.json").unlink()
-  uniter_npz.read_counts.cache_clear()
+  read_counts.cache_clear()
   found = {i.image_id: len(i.features) for i in read_all(source)}
   assert found == {f"coco_{i.image_id}": len(i.boxes) + 2 for i in CORPUS}
 
@@ -237,9 +244,9 @@ def test_uniter_counts_may_lie_beside(folder, files, wanted, tmp_path):
   path.mkdir()
   if wanted is DataError:
     with pytest.raises(DataError, match="several.*leave one"):
-      uniter_npz.read_counts(str(path))
+      read_counts(str(path))
   else:
-    assert uniter_npz.read_counts(str(path)).get("a.npz") == wanted
+    assert read_counts(str(path)).get("a.npz") == wanted
 
 
 @pytest.mark.parametrize("name", ["lxmert_tsv", "vilbert_lmdb", "uniter_npz"])
@@ -249,7 +256,7 @@ def test_a_format_can_be_asked_for(name, tmp_path):
   reader, reason = find_format(source, name)
   assert reason == "asked for"
   with pytest.raises(DataError, match=r"found|no LMDB|no directory"):
-    convert(source, reader, tmp_path / "store", options=Options())
+    convert(source, reader, tmp_path / "store")
   assert not (tmp_path / "store").exists()
 
 

@@ -5,16 +5,18 @@ import json
 import numpy as np
 import pytest
 
-from input_pipeline.conversion.options import Options
 from input_pipeline.conversion.run import convert
-from input_pipeline.formats import find_format
+from input_pipeline.conversion.settings import ConversionSettings
+from input_pipeline.formats.registry import find_format
 from input_pipeline.store.region_store import RegionStore
 
 
 def store_of(source, tmp_path, format="auto", **options):
   reader, _ = find_format(source, format)
   output = tmp_path / f"{source.stem}-store"
-  manifest = convert(source, reader, output, options=Options(**options))
+  manifest = convert(
+    source, reader, output, settings=ConversionSettings(**options)
+  )
   return manifest, RegionStore(output)
 
 

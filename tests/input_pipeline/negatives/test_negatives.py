@@ -53,8 +53,8 @@ def brute_force(texts, owners, rules):
   return similar
 
 
-def mined(texts, owners, rules):
-  blocks = list(mine_captions(texts, owners, rules))
+def mined(texts, owners, rules, count=30):
+  blocks = list(mine_captions(texts, owners, rules, per_caption=count))
   return (np.concatenate(part) for part in zip(*blocks, strict=True))
 
 
@@ -64,8 +64,8 @@ def test_captions_are_those_of_brute_force(per_caption, block, monkeypatch):
   monkeypatch.setattr(similar_captions, "BLOCK", block)
   # Similarities that many captions share: the first query is too short.
   texts = texts_of()
-  rules = SimilarCaptions(per_caption=per_caption)
-  candidates, scores = mined(texts, OWNERS, rules)
+  rules = SimilarCaptions()
+  candidates, scores = mined(texts, OWNERS, rules, per_caption)
   assert candidates.shape == (len(texts), per_caption)
   wanted = brute_force(texts, OWNERS, rules)
   for row in range(len(texts)):
@@ -82,24 +82,24 @@ def test_captions_that_repeat_do_not_hide_the_hard_ones():
   """More true ones than are looked at first."""
   texts = ["a dog runs on the red"] * 50 + ["a dog sits on man the cat"] * 3
   owners = np.arange(len(texts))
-  rules = SimilarCaptions(per_caption=3, max_similarity=0.99)
-  candidates, _ = mined(texts, owners, rules)
+  rules = SimilarCaptions(max_similarity=0.99)
+  candidates, _ = mined(texts, owners, rules, 3)
   assert sorted(candidates[0].tolist()) == [50, 51, 52]
 
 
 def test_a_pool_bounds_the_comparison():
   texts = texts_of()
-  rules = SimilarCaptions(per_caption=4, pool=20, seed=3)
-  candidates, _ = mined(texts, OWNERS, rules)
+  rules = SimilarCaptions(pool=20, seed=3)
+  candidates, _ = mined(texts, OWNERS, rules, 4)
   assert len(np.unique(candidates[candidates >= 0])) <= 20
-  again, _ = mined(texts, OWNERS, rules)
+  again, _ = mined(texts, OWNERS, rules, 4)
   np.testing.assert_array_equal(candidates, again)
 
 
 def test_chinese_titles_by_characters():
   texts = ["红色连衣裙女士夏季", "红色连衣裙男士冬天", "跑鞋新款", "手机壳透明"]
-  rules = SimilarCaptions(per_caption=2, analyzer="char", max_similarity=0.9)
-  candidates, _ = mined(texts, np.arange(4), rules)
+  rules = SimilarCaptions(analyzer="char", max_similarity=0.9)
+  candidates, _ = mined(texts, np.arange(4), rules, 2)
   assert candidates[0, 0] == 1
   assert (candidates[3] == -1).all()
 
@@ -107,14 +107,14 @@ def test_chinese_titles_by_characters():
 @pytest.mark.parametrize(
   ("options", "words"),
   [
-    ({"analyzer": "subword"}, "wanted word or char"),
+    ({"analyzer": "subword"}, "is 'subword'; wanted one of word, char"),
     ({"max_similarity": 0.01}, "min_similarity < max_similarity"),
-    ({"per_caption": 0}, "per_caption: found 0"),
-    ({"pool": 1}, "pool: found 1"),
+    ({"threads": 0}, "threads is 0; wanted a whole number, 1 or more"),
+    ({"pool": 1}, "pool is 1; wanted a whole number, 2 or more"),
   ],
 )
 def test_rules_that_make_no_sense(options, words):
-  with pytest.raises(DataError, match=words):
+  with pytest.raises(ConfigError, match=words):
     SimilarCaptions(**options)
 
 
@@ -391,6 +391,7 @@ def test_what_the_command_refuses(paths, tmp_path, capsys):
   assert "exists already" in capsys.readouterr().err
   assert mine(paths, tmp_path / "x", "--split=dev") == 2
   assert "no split 'dev'" in capsys.readouterr().err
-  assert mine(paths, tmp_path / "x", "--max_similarity=0") == 2
+  with pytest.raises(SystemExit, match="2"):
+    mine(paths, tmp_path / "x", "--max_similarity=0")
   assert "min_similarity < max_similarity" in capsys.readouterr().err
   assert not (tmp_path / "x").exists()

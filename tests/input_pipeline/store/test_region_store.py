@@ -1,6 +1,7 @@
 """The region store: round trip, refusal of bad records and of half a store."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -293,7 +294,7 @@ def test_interruption_leaves_nothing(tmp_path):
 @pytest.mark.parametrize("moment", ["records", "metadata"])
 def test_killed_write_leaves_nothing_that_opens(tmp_path, monkeypatch, moment):
   # A killed process cannot tidy up.
-  monkeypatch.setattr(store_writer.shutil, "rmtree", lambda *_, **__: None)
+  monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
   records = interrupted_records()
   if moment == "metadata":
     records = make_records(5)
@@ -306,7 +307,7 @@ def test_killed_write_leaves_nothing_that_opens(tmp_path, monkeypatch, moment):
     write_tiny_store(tmp_path / "store", records, records_per_shard=2)
   (left,) = tmp_path.iterdir()
   assert left.name != "store"
-  with pytest.raises(DataError, match="unfinished or not a region store"):
+  with pytest.raises(DataError, match="wanted a finished region store"):
     RegionStore(left)
   if moment == "records":
     import tensorflow_datasets as tfds
@@ -340,22 +341,22 @@ def test_damage_is_found_on_opening(written, tmp_path):
   shard.unlink()
   refused("found no file, the manifest says")
   edit_manifest(store, lambda m: m["shards"][1].update(records=5))
-  refused("hold 11 records, the manifest says 10")
+  refused("found 11 records in all shards, the manifest says 10")
   extra = store / shard.name.replace("00001-of", "00003-of")
   extra.write_bytes(whole)
-  refused("00003-of-00003: a shard that the manifest does not know")
+  refused("00003-of-00003: found a shard that the manifest does not know")
   extra.unlink()
   edit_manifest(store, lambda m: m.update(schema_version=0))
-  refused("schema_version: found 0, wanted 2")
+  refused("schema_version: found 0, wanted version 2")
   (store / "manifest.json").write_text(manifest.replace("random", "other"))
   refused("the manifest was edited")
   (store / "manifest.json").write_text(manifest[:100])
   refused("not readable")
   RegionStore(store)
   (store / "image_ids.txt").write_text("im0\n")
-  refused("found 1 ids, the manifest has 10 images")
+  refused("found 1 ids, wanted 10, one for each record")
   (store / "features.json").unlink()
-  refused("has a manifest but no features.json")
+  refused("features.json: found no file, wanted all files")
 
 
 def test_verify_finds_a_changed_byte(written, tmp_path):

@@ -1,13 +1,12 @@
 """Candidates of captions: what is drawn, how often, and what is refused."""
 
-import json
-
 import numpy as np
 import pytest
 
-from input_pipeline.annotations import load_captions
+from input_pipeline.annotations.load import load_captions
 from input_pipeline.negatives.table import write_table
-from interbert_jax.contract.batch import CANDIDATES, check_batch
+from interbert_jax.contract.batch import CANDIDATES
+from tests.support.batch_checks import check_batches, check_fingerprints
 from tests.support.tiny_data import (
   build,
   make_records,
@@ -54,12 +53,23 @@ def near(files, tmp_path_factory):
   return path
 
 
-def test_batches_keep_the_contract(files):
-  data = build("candidates", **files, random_texts=2, random_images=3)
-  batch = next(iter(data.train_batches(0, 1, batch_size=4)))
-  dims = check_batch(batch, CANDIDATES)
-  assert dims["T"] == data.info["texts_per_example"] == 3
-  assert dims["I"] == data.info["images_per_example"] == 4
+def test_every_batch(files, near):
+  options = {**files, "random_texts": 2, "random_images": 3}
+  check_batches("candidates", options, spec=CANDIDATES)
+  info = build("candidates", **options).info
+  assert (info["texts_per_example"], info["images_per_example"]) == (3, 4)
+  options |= {"hard_texts": 1, "near_images": near}
+  check_batches("candidates", options, spec=CANDIDATES)
+
+
+def test_every_option_changes_the_fingerprint(files, near):
+  changes = [
+    {"random_texts": 2},
+    {"random_images": 2},
+    {"hard_texts": 1, "near_images": near},
+    {"max_regions": 3},
+  ]
+  check_fingerprints("candidates", files, changes)
 
 
 def test_an_example_is_its_caption_and_image_as_stored(files):
@@ -106,32 +116,6 @@ def test_images_with_fewer_near_ones(files, near):
   assert images.shape == (200, 1)
 
 
-def test_batches_depend_on_the_step_alone(files, near):
-  options = {**files, "hard_texts": 1, "near_images": near}
-  whole = list(build("candidates", **options).train_batches(0, 6, batch_size=4))
-  data = build("candidates", **options, cache_bytes=1 << 30, engine="threads")
-  for shard in range(2):
-    parts = data.train_batches(
-      3, 6, batch_size=4, shard_index=shard, shard_count=2
-    )
-    for got, want in zip(parts, whole[3:], strict=True):
-      for key in want:
-        np.testing.assert_array_equal(
-          got[key], want[key][2 * shard : 2 * shard + 2]
-        )
-  ids = np.concatenate([batch["example_id"] for batch in whole])
-  first = data.info["num_examples"]
-  assert sorted(ids[:first]) == list(range(first))
-
-
-def test_evaluation_sees_every_caption_once(files):
-  data = build("candidates", **files)
-  batches = list(data.eval_batches(batch_size=4))
-  weights = np.concatenate([b["example_weight"] for b in batches])
-  ids = np.concatenate([b["example_id"] for b in batches])
-  assert ids[weights > 0].tolist() == list(range(data.info["num_examples"]))
-
-
 def test_hard_texts_want_near_images(files):
   with pytest.raises(ValueError, match=r"near_images.*mine_negatives"):
     build("candidates", **files, hard_texts=1)
@@ -141,20 +125,6 @@ def test_near_images_of_another_split_are_refused(files, near):
   options = {**files, "split": "val", "train_split": "val"}
   with pytest.raises(ValueError, match="negatives of other images"):
     build("candidates", **options, hard_texts=1, near_images=near)
-
-
-def test_every_option_changes_the_fingerprint(files, near):
-  base = build("candidates", **files).info
-  json.dumps(base)
-  for change in (
-    {"seed": 4},
-    {"random_texts": 2},
-    {"random_images": 2},
-    {"hard_texts": 1, "near_images": near},
-    {"max_regions": 3},
-  ):
-    other = build("candidates", **{**files, **change}).info
-    assert other["fingerprint"] != base["fingerprint"], change
 
 
 def write_topics(path, *, images=6):

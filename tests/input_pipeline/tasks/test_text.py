@@ -1,13 +1,12 @@
 """Batches of sentences: packing, truncation, order, and the contract."""
 
-import json
-
 import numpy as np
 import pytest
 
 from input_pipeline.text.pack import kept_lengths
-from interbert_jax.contract.batch import check_batch, text_spec
+from interbert_jax.contract.batch import text_spec
 from tests.support import sentence_files as files
+from tests.support.batch_checks import check_batches, check_fingerprints
 from tests.support.tiny_data import VOCAB, WORDS, build, write_vocab
 
 ROWS = 11
@@ -97,52 +96,22 @@ def test_truncated_examples_are_counted(options, capsys):
 @pytest.mark.parametrize(
   ("task", "dtype"), [("rte", "int32"), ("stsb", "float32")]
 )
-def test_batches_keep_the_contract(options, task, dtype):
-  directory = options["directory"].parent / task
-  data = build("text", **{**options, "task": task, "directory": directory})
-  batch = next(iter(data.train_batches(0, 1, batch_size=4)))
-  dims = check_batch(batch, text_spec(label_dtype=dtype))
-  assert dims == {"B": 4, "L": 9}
+def test_every_batch(options, task, dtype):
+  options = {
+    **options,
+    "task": task,
+    "directory": options["directory"].parent / task,
+  }
+  spec = text_spec(label_dtype=dtype)
+  check_batches("text", options, spec=spec, has_images=False)
   if task == "stsb":
+    batch = next(build("text", **options).train_batches(0, 1, batch_size=4))
     np.testing.assert_array_equal(batch["label"], batch["example_id"])
 
 
-def test_batches_depend_on_the_step_alone(options):
-  whole = list(build("text", **options).train_batches(0, 6, batch_size=4))
-  data = build("text", **options, engine="threads")
-  for shard in range(2):
-    parts = data.train_batches(
-      3, 6, batch_size=4, shard_index=shard, shard_count=2
-    )
-    for got, want in zip(parts, whole[3:], strict=True):
-      for key in want:
-        np.testing.assert_array_equal(
-          got[key], want[key][2 * shard : 2 * shard + 2]
-        )
-  found = np.concatenate([batch["example_id"] for batch in whole])
-  assert sorted(found[:ROWS]) == list(range(ROWS))
-  assert found[:ROWS].tolist() != found[ROWS : 2 * ROWS].tolist()
-
-
-def test_evaluation_sees_every_row_once(options):
-  data = build("text", **{**options, "split": "val"})
-  batches = list(data.eval_batches(batch_size=4))
-  weights = np.concatenate([b["example_weight"] for b in batches])
-  found = np.concatenate([b["example_id"] for b in batches])
-  assert len(weights) == 12
-  assert found[weights > 0].tolist() == list(range(ROWS))
-
-
 def test_every_option_changes_the_fingerprint(options):
-  base = build("text", **options).info
-  json.dumps(base)
-  for change in (
-    {"seed": 4},
-    {"max_text_length": 8},
-    {"task": "stsb", "directory": options["directory"].parent / "stsb"},
-  ):
-    other = build("text", **{**options, **change}).info
-    assert other["fingerprint"] != base["fingerprint"], change
+  other = {"task": "stsb", "directory": options["directory"].parent / "stsb"}
+  check_fingerprints("text", options, [{"max_text_length": 8}, other])
 
 
 def test_a_vocabulary_of_another_language(options, tmp_path, capsys):

@@ -10,9 +10,10 @@ from input_pipeline.annotations.person_names import (
   object_names,
   read_names,
 )
-from interbert_jax.contract.batch import CHOICES, check_batch
+from interbert_jax.contract.batch import CHOICES
 from interbert_jax.contract.errors import DataError, UserError
 from interbert_jax.contract.vcr import ANSWER, RATIONALES_OF
+from tests.support.batch_checks import check_batches, check_fingerprints
 from tests.support.tiny_data import build, make_record, write_tiny_store
 from tests.support.tiny_questions import vcr_question, words_of, write_vcr
 
@@ -41,13 +42,23 @@ def sentences(batch, row=0):
   ]
 
 
-def test_batches_keep_the_contract(files):
-  data = build("vcr", **files)
-  batch = next(iter(data.train_batches(0, 1, batch_size=4)))
-  dims = check_batch(batch, CHOICES)
-  assert (dims["T"], dims["L"], dims["R"]) == (4, 14, 4)
-  assert data.info["num_examples"] == 10
-  assert data.info["texts_per_example"] == 4
+def test_every_batch(files):
+  check_batches("vcr", files, spec=CHOICES)
+  info = build("vcr", **files).info
+  assert (info["num_examples"], info["texts_per_example"]) == (10, 4)
+
+
+def test_every_option_changes_the_fingerprint(files):
+  changes = [
+    {"objectives": ("rationale", "answer")},
+    {"ground_truth": ""},
+    {"max_regions": 3},
+    {"max_text_length": 13},
+    {"max_answer_length": 11},
+    {"names": ""},
+    {"split": "train"},
+  ]
+  check_fingerprints("vcr", files, changes)
 
 
 def test_answers_of_a_question(files):
@@ -191,47 +202,6 @@ def test_regions_of_8_bits(tmp_path_factory, files, written):
   np.testing.assert_allclose(
     found["global_features"], wanted["global_features"], atol=0.02
   )
-
-
-def test_batches_depend_on_the_step_alone(files):
-  whole = list(build("vcr", **files).train_batches(0, 6, batch_size=4))
-  data = build("vcr", **files, cache_bytes=1 << 30, engine="threads")
-  for shard in range(2):
-    parts = data.train_batches(
-      3, 6, batch_size=4, shard_index=shard, shard_count=2
-    )
-    for got, want in zip(parts, whole[3:], strict=True):
-      for key in want:
-        np.testing.assert_array_equal(
-          got[key], want[key][2 * shard : 2 * shard + 2]
-        )
-  ids = np.concatenate([batch["example_id"] for batch in whole])
-  assert sorted(ids[:10]) == list(range(10))
-
-
-def test_evaluation_sees_every_choice_once(files):
-  data = build("vcr", **files)
-  batches = list(data.eval_batches(batch_size=4))
-  weights = np.concatenate([b["example_weight"] for b in batches])
-  ids = np.concatenate([b["example_id"] for b in batches])
-  assert ids[weights > 0].tolist() == list(range(10)) and len(ids) == 12
-
-
-def test_every_option_changes_the_fingerprint(files):
-  base = build("vcr", **files).info
-  json.dumps(base)
-  for change in (
-    {"seed": 4},
-    {"objectives": ("rationale", "answer")},
-    {"ground_truth": ""},
-    {"max_regions": 3},
-    {"max_text_length": 13},
-    {"max_answer_length": 11},
-    {"names": ""},
-    {"split": "train"},
-  ):
-    other = build("vcr", **{**files, **change}).info
-    assert other["fingerprint"] != base["fingerprint"], change
 
 
 @pytest.mark.parametrize(

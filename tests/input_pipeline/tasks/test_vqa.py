@@ -7,6 +7,7 @@ import pytest
 
 from interbert_jax.contract.batch import ANSWERS, check_batch
 from interbert_jax.contract.errors import DataError
+from tests.support.batch_checks import check_batches, check_fingerprints
 from tests.support.tiny_data import build
 from tests.support.tiny_questions import vqa_files, words_of, write_vqa
 
@@ -51,33 +52,18 @@ def test_answers_of_a_file(files, tmp_path):
   np.testing.assert_allclose(data.answer_scores[:, 0], [1, 1, 0])
 
 
-def test_batches_depend_on_the_step_alone(files):
-  options = {**files, "split": "train"}
-  whole = list(build("vqa", **options).train_batches(0, 5, batch_size=4))
-  data = build("vqa", **options, cache_bytes=1 << 30, engine="threads")
-  for got, want in zip(
-    data.train_batches(2, 5, batch_size=4, shard_index=1, shard_count=2),
-    whole[2:],
-    strict=True,
-  ):
-    for key in want:
-      np.testing.assert_array_equal(got[key], want[key][2:])
-  ids = np.concatenate([batch["example_id"] for batch in whole])
-  assert sorted(ids[:10]) == list(range(10))
+def test_every_batch(files):
+  check_batches("vqa", {**files, "split": "train"}, spec=ANSWERS)
 
 
 def test_every_option_changes_the_fingerprint(files):
-  base = build("vqa", **files).info
-  json.dumps(base)
-  for change in (
-    {"seed": 4},
+  changes = [
     {"min_answer_count": 5},
     {"max_regions": 3},
     {"max_text_length": 7},
     {"split": "train"},
-  ):
-    other = build("vqa", **{**files, **change}).info
-    assert other["fingerprint"] != base["fingerprint"], change
+  ]
+  check_fingerprints("vqa", files, changes)
 
 
 def test_rare_answers(files):

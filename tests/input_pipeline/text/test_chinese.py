@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from input_pipeline.annotations import load_captions
-from input_pipeline.conversion.options import Options
+from input_pipeline.annotations.load import load_captions
 from input_pipeline.conversion.run import convert
-from input_pipeline.formats import find_format
+from input_pipeline.conversion.settings import ConversionSettings
+from input_pipeline.formats.registry import find_format
 from input_pipeline.store.region_arrays import Slots
 from input_pipeline.tasks.mixture import TextCorpus
 from input_pipeline.text.tokenizer import Tokenizer
@@ -220,10 +220,10 @@ def test_kdd_cup_records_are_image_title_pairs(tmp_path):
   """Queries of the TSV are the captions, its one-hot classes the targets."""
   corpus = make_corpus()
   path = format_writers.kdd_tsv(corpus, tmp_path)
-  options = Options(classes="one_hot", num_classes=34)
+  settings = ConversionSettings(classes="one_hot", num_classes=34)
   for image in corpus:
     assert image.class_ids is not None
-  convert(path, find_format(path)[0], tmp_path / "store", options=options)
+  convert(path, find_format(path)[0], tmp_path / "store", settings=settings)
   data = build(
     "pretrain",
     store=tmp_path / "store",

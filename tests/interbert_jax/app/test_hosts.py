@@ -1,17 +1,15 @@
 """How processes join, and what is said when one is missing or lost."""
 
-import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
 from interbert_jax.app import hosts, last_words
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.run.workdir import local_path
-from tests.conftest import ROOT
-from tests.support.pod import environment, finish, start_pod
+from tests.support import pod
+from tests.support.scripts import environment, run_python
 
 GIVEN = {
   "coordinator_address": "10.0.0.1:1234",
@@ -21,23 +19,11 @@ GIVEN = {
 NOTHING = dict.fromkeys(GIVEN)
 
 
-def free_port() -> int:
-  with socket.socket() as found:
-    found.bind(("127.0.0.1", 0))
-    return found.getsockname()[1]
-
-
-def start(process: int, port: int, *words) -> subprocess.Popen:
-  return subprocess.Popen(
-    [
-      *(sys.executable, "-m", "tests.support.pod_command"),
-      *(f"--coordinator_address=127.0.0.1:{port}", "--num_processes=2"),
-      *(f"--process_id={process}", *words),
-    ],
-    cwd=ROOT,
-    env=environment(),
-    stderr=subprocess.PIPE,
-    text=True,
+def start(process: int, port: int, *words):
+  return pod.start(
+    *(sys.executable, "-m", "tests.support.pod_command"),
+    *(f"--coordinator_address=127.0.0.1:{port}", "--num_processes=2"),
+    *(f"--process_id={process}", *words),
   )
 
 
@@ -84,16 +70,14 @@ def test_mistakes_in_the_flags(changes, message):
   [
     ({}, True, "gcloud compute tpus tpu-vm ssh NAME --zone=ZONE --worker=all"),
     ({"SLURM_JOB_ID": "7"}, False, "srun --ntasks=4 --kill-on-bad-exit=1"),
-    ({"KUBERNETES_SERVICE_HOST": "x"}, False, "launch/jobset.sh, or"),
+    ({"KUBERNETES_SERVICE_HOST": "x"}, False, "launch/jobset.yaml, or"),
     ({}, False, "launch/local.sh 4 python main.py"),
   ],
 )
 def test_the_command_that_starts_all(environ, tpu, wanted):
   words = hosts.absent_words(
     seconds=300,
-    process=0,
-    count=4,
-    address=None,
+    known={"process": 0, "count": 4, "address": None},
     kind=hosts.cluster(environ, tpu=tpu),
     environ={**environ, "HTTPS_PROXY": "http://x", "no_proxy": "y"},
   )
@@ -104,12 +88,10 @@ def test_the_command_that_starts_all(environ, tpu, wanted):
 
 def test_one_of_two_alone():
   """L5: our message and status, not JAX's abort."""
-  port = free_port()
-  began = time.monotonic()
+  port = pod.free_port()
   alone = [start(n, port + n, "--initialization_timeout=2") for n in (0, 1)]
-  errors = [process.communicate(timeout=60)[1] for process in alone]
+  errors = [errors for _, errors in pod.ends(*alone)]
   assert [process.returncode for process in alone] == [2, 2], errors
-  assert time.monotonic() - began < 15
   for n, words in enumerate(errors):
     assert "error: all 2 processes must start" in words
     assert f"this is process {n}" in words
@@ -125,14 +107,8 @@ def test_one_of_two_alone():
   ],
 )
 def test_nothing_that_could_be_asked(environ, message):
-  done = subprocess.run(
-    (sys.executable, "-m", "tests.support.pod_command", "--distributed"),
-    cwd=ROOT,
-    env={**environment(), **environ},
-    capture_output=True,
-    text=True,
-    timeout=60,
-  )
+  words = ("-m", "tests.support.pod_command", "--distributed")
+  done = run_python(*words, env={**environment(), **environ})
   assert done.returncode == 2
   assert message in done.stderr and "Traceback" not in done.stderr
 
@@ -141,10 +117,10 @@ def test_nothing_that_could_be_asked(environ, message):
 @pytest.mark.parametrize("action", ["kill", "kill_asleep"])
 def test_a_killed_process_is_named_by_the_other(action, victim):
   """C8: in a collective, and between two."""
-  port = free_port()
+  port = pod.free_port()
   words = (f"--action={action}", f"--victim={victim}", "--heartbeat_timeout=4")
   pair = [start(n, port, *words) for n in (0, 1)]
-  errors = [process.communicate(timeout=60)[1] for process in pair]
+  errors = [errors for _, errors in pod.ends(*pair)]
   assert pair[victim].returncode == -9, errors
   other = 1 - victim
   assert pair[other].returncode not in (0, 2)
@@ -160,12 +136,10 @@ def test_a_killed_process_is_named_by_the_other(action, victim):
 
 
 def test_one_process_with_a_mistake_does_not_wait_for_the_other():
-  port = free_port()
-  words = ("--action=mistake", "--victim=1", "--heartbeat_timeout=60")
-  began = time.monotonic()
+  port = pod.free_port()
+  words = ("--action=mistake", "--victim=1", "--heartbeat_timeout=3600")
   pair = [start(n, port, *words) for n in (0, 1)]
-  errors = [process.communicate(timeout=60)[1] for process in pair]
-  assert time.monotonic() - began < 30
+  errors = [errors for _, errors in pod.ends(*pair)]
   assert pair[1].returncode == 2, errors
   assert "error: a wrong key" in errors[1] and "stops" not in errors[1]
   assert pair[0].returncode == 1
@@ -176,11 +150,11 @@ def test_a_workdir_of_each_host_is_refused(tmp_path):
   for n in (0, 1):
     (tmp_path / str(n)).mkdir()
   words = ("-m", "tests.support.pod_command", f"--workdir={tmp_path}")
-  finish(start_pod(2, *words))
+  pod.finish(pod.start_pod(2, *words))
   assert {path.name for path in tmp_path.iterdir()} == {"0", "1"}
-  pod = start_pod(2, *words[:2], f"{words[2]}/{{process}}")
-  _, errors = pod.communicate(timeout=60)
-  assert pod.returncode == 2
+  apart = pod.start_pod(2, *words[:2], f"{words[2]}/{{process}}")
+  ((_, errors),) = pod.ends(apart)
+  assert apart.returncode == 2
   assert errors.count("the workdir is not one directory for all 2") == 2
   assert "it is not to be seen by process 1 (" in errors
 

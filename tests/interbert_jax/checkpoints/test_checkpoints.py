@@ -14,6 +14,7 @@ from interbert_jax.checkpoints import manifest
 from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.checkpoints.params import load_params
 from interbert_jax.checkpoints.settings import CheckpointSettings
+from interbert_jax.checkpoints.stored_step import StoredStep
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.run.metric_writer import read_metrics
 from tests.support.line_task import train_line
@@ -44,13 +45,11 @@ def workdir(trained, tmp_path):
 @pytest.fixture
 def said(caplog):
   """What is said of checkpoints."""
-  with caplog.at_level(
-    logging.WARNING, "interbert_jax.checkpoints.checkpoints"
-  ):
+  with caplog.at_level(logging.WARNING, "interbert_jax.checkpoints"):
     yield lambda: "\n".join(
       record.getMessage()
       for record in caplog.records
-      if record.name == "interbert_jax.checkpoints.checkpoints"
+      if record.name == "interbert_jax.checkpoints"
     )
 
 
@@ -96,7 +95,7 @@ def test_no_file_is_read_that_was_not_checked(workdir):
     content = file.read_bytes()
     damage(file, "flip")
     with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:
-      found = checkpoints._damage(6)
+      found = StoredStep(checkpoints.manager, 6).damage()
     if not found:
       assert file.name in ("commit_success.txt", "_CHECKPOINT_METADATA")
       same(load_params(folder)[0], params(workdir, 6))

@@ -3,8 +3,6 @@
 import errno
 import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,19 +15,12 @@ from interbert_jax.contract.errors import (
   ConfigError,
   DataError,
 )
-from tests.conftest import ROOT
 from tests.support.error_place import Place
+from tests.support.scripts import run_python
 
 
 def command(*arguments, **environment):
-  return subprocess.run(
-    (sys.executable, *arguments),
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    timeout=300,
-    env={**os.environ, **environment},
-  )
+  return run_python(*arguments, env=environment)
 
 
 QUICKSTART = "--config=configs/quickstart.py"
@@ -142,7 +133,7 @@ def test_memory():
 
 def test_a_damaged_run_configuration(tmp_path):
   (tmp_path / "config.json").write_text('{"seed": ')
-  with pytest.raises(ConfigError, match="config.json: not JSON"):
+  with pytest.raises(DataError, match="config.json: not readable as JSON"):
     read_run_config(tmp_path)
 
 
@@ -162,7 +153,7 @@ def place(tmp_path):
 def test_a_file_that_is_no_captions(place):
   (place.root / "captions.csv").write_text("image,caption\n1.jpg,a dog\n")
   with pytest.raises(DataError, match="found 'image,caption', wanted one of"):
-    place.train(input__annotations="{root}/captions.csv")
+    place.train({"input.annotations": "{root}/captions.csv"})
 
 
 def turned_inside_out(boxes):
@@ -173,16 +164,18 @@ def test_bad_data_stops_a_run_before_it_begins(place, capsys):
   """The same finding as the check command's, unless it is to be a warning."""
   store = place.store((4, {"boxes": turned_inside_out}))
   with pytest.raises(DataError) as caught:
-    place.train(input__store="{root}/store")
+    place.train({"input.store": "{root}/store"})
   words = str(caught.value)
   assert words.startswith(f"{store}: found what must be put right before")
   assert "(region 0), wanted x1 < x2 and y1 < y2" in words
   assert "--config.data_checks=warn" in words
   with pytest.raises(ConfigError, match="no parameter matches"):
     place.train(
-      input__store="{root}/store",
-      data_checks="warn",
-      optim__rate_groups=(("nothing", 1.0),),  # stops it behind the checks
+      {
+        "input.store": "{root}/store",
+        "data_checks": "warn",
+        "optim.rate_groups": (("nothing", 1.0),),  # stops it behind the checks
+      }
     )
   assert "(region 0), wanted x1 < x2 and y1" in capsys.readouterr().err
   assert not (place.root / "run").exists()

@@ -12,7 +12,6 @@ from interbert_jax.evaluation.retrieval import (
   mean_metrics,
   protocol_parts,
 )
-from interbert_jax.model.config import make_config
 from interbert_jax.model.inputs import TextInput, region_input
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import make_parallel
@@ -24,15 +23,10 @@ from interbert_jax.ranking.pair_scorer import (
 )
 from interbert_jax.ranking.score_tiles import MatrixTiles
 from interbert_jax.tasks.retrieval import SCORES, pair_score
-from tests.support.tiny_task import DIMS, VOCAB, tiny_batch
+from tests.support.tiny_task import tiny_batch, tiny_config
 
 T, I = 13, 6
-CONFIG = make_config(
-  "tiny",
-  vocab_size=VOCAB,
-  region_feature_dim=DIMS["E"],
-  num_region_classes=DIMS["C"],
-)
+CONFIG = tiny_config()
 MODEL = InterBert(CONFIG, SCORES["match"])
 
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -13,13 +12,14 @@ from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.run.workdir import check_workdir, locked, set_aside
 from tests.conftest import ROOT
 from tests.support.line_task import train_line
+from tests.support.scripts import wait_for
 
 HOLD = """
 import pathlib, sys, time
 from interbert_jax.run.workdir import locked
 with locked(pathlib.Path(sys.argv[1])):
   print("held", flush=True)
-  time.sleep(60)
+  time.sleep(3600)
 """
 
 
@@ -67,6 +67,10 @@ def test_a_read_only_disk_is_found_at_once(small_disk):
   )
 
 
+def names(folder):
+  return sorted(path.name for path in folder.iterdir())
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("foreseen", [True, False])
 def test_a_full_disk_ends_the_run_and_keeps_what_was_saved(
@@ -79,7 +83,8 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_saved(
 
   def fill(step):
     if step == 7:
-      time.sleep(0.5)  # until step 6 is saved
+      # Step 6 is saved, and what it replaces takes no room any more.
+      wait_for(lambda: names(workdir / "checkpoints") == ["4", "6"])
       with (disk / "ballast").open("wb", buffering=0) as file:
         while True:
           try:
@@ -96,8 +101,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_saved(
   ) in text
   assert f"last good one is {workdir}/checkpoints/6" in text
   assert len(text.splitlines()) <= 10
-  left = sorted(p.name for p in (workdir / "checkpoints").iterdir())
-  assert left == ["4", "6"]
+  assert names(workdir / "checkpoints") == ["4", "6"]
   (disk / "ballast").unlink()
   train_line(workdir, total_steps=10)
   assert "from the checkpoint of step 6" in capfd.readouterr().err

@@ -9,7 +9,6 @@ import pytest
 from flax import traverse_util
 
 from interbert_jax.contract.batch import CANDIDATES, dummy_batch
-from interbert_jax.model.config import make_config
 from interbert_jax.model.inputs import TextInput, region_input
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.tasks.retrieval import SCORES, RetrievalTask, pair_score
@@ -18,20 +17,14 @@ from interbert_jax.weights.init_from import read_init
 from interbert_jax.weights.weights_file import write_safetensors
 from tests.support.tiny_task import (
   DIMS,
-  NO_DROPOUT,
   VOCAB,
   tiny_batch,
+  tiny_config,
   tiny_task,
 )
 
 B, T, I = 3, 4, 3
-CONFIG = make_config(
-  "tiny",
-  vocab_size=VOCAB,
-  region_feature_dim=DIMS["E"],
-  num_region_classes=DIMS["C"],
-  **NO_DROPOUT,
-)
+CONFIG = tiny_config(dropout=False)
 
 
 @pytest.fixture(scope="module")

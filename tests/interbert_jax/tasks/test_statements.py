@@ -12,12 +12,12 @@ from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.batch import STATEMENTS, check_batch, dummy_batch
 from interbert_jax.contract.errors import DataError
 from interbert_jax.evaluation.statements import StatementEvaluator
-from interbert_jax.model.config import make_config
 from interbert_jax.model.inputs import RegionInput
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import make_parallel
 from interbert_jax.tasks.settings import StatementSettings
 from interbert_jax.tasks.statements import StatementTask
+from tests.support.batch_checks import check_batches
 from tests.support.result_schema import read_result
 from tests.support.scripts import run_script
 from tests.support.tiny_data import (
@@ -28,7 +28,7 @@ from tests.support.tiny_data import (
   write_vocab,
 )
 from tests.support.tiny_questions import words_of
-from tests.support.tiny_task import DIMS, NO_DROPOUT, VOCAB
+from tests.support.tiny_task import DIMS, VOCAB, tiny_config
 
 PAIRS = [(split, i) for split in ("train", "dev") for i in range(4)]
 
@@ -98,19 +98,8 @@ def test_a_sentence_has_two_images_in_their_order(nlvr2):
   assert data.groups[0] == data.groups[2] == "dev-7--0" != data.groups[1]
 
 
-def test_batches_depend_on_the_step_alone(nlvr2):
-  files = {**nlvr2[0], "split": "train"}
-  whole = list(build("statements", **files).train_batches(0, 4, batch_size=4))
-  data = build("statements", **files, cache_bytes=1 << 30, engine="threads")
-  for got, want in zip(
-    data.train_batches(2, 4, batch_size=4, shard_index=1, shard_count=2),
-    whole[2:],
-    strict=True,
-  ):
-    for key in want:
-      np.testing.assert_array_equal(got[key], want[key][2:])
-  ids = np.concatenate([batch["example_id"] for batch in whole])
-  assert sorted(ids[:8]) == list(range(8))
+def test_every_batch(nlvr2):
+  check_batches("statements", nlvr2[0], spec=STATEMENTS)
 
 
 def snli_line(number, **changes):
@@ -190,14 +179,7 @@ def test_files_and_identifiers(nlvr2, tmp_path):
 
 
 B = 3
-CONFIG = make_config(
-  "tiny",
-  vocab_size=VOCAB,
-  region_feature_dim=DIMS["E"],
-  num_region_classes=DIMS["C"],
-  num_interaction_layers=1,
-  **NO_DROPOUT,
-)
+CONFIG = tiny_config(dropout=False, num_interaction_layers=1)
 
 
 @pytest.mark.parametrize("join", ["concatenate", "sum"])

@@ -11,7 +11,6 @@ from interbert_jax.contract.batch import dummy_batch, text_spec
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.evaluation.predictions import Predictor
 from interbert_jax.evaluation.text import TextEvaluator
-from interbert_jax.model.config import make_config
 from interbert_jax.model.inputs import TextInput
 from interbert_jax.parallel import make_parallel
 from interbert_jax.tasks.text import TextTask
@@ -19,19 +18,13 @@ from interbert_jax.weights.init_from import read_init
 from interbert_jax.weights.weights_file import write_safetensors
 from tests.support.tiny_task import (
   DIMS,
-  NO_DROPOUT,
   VOCAB,
   tiny_batch,
+  tiny_config,
   tiny_task,
 )
 
-CONFIG = make_config(
-  "tiny",
-  vocab_size=VOCAB,
-  region_feature_dim=DIMS["E"],
-  num_region_classes=DIMS["C"],
-  **NO_DROPOUT,
-)
+CONFIG = tiny_config(dropout=False)
 EXAMPLES, BATCH = 13, 8
 LABELS = 3
 

@@ -10,22 +10,14 @@ import pytest
 from interbert_jax.contract.batch import CHOICES, dummy_batch
 from interbert_jax.evaluation.predictions import Predictor
 from interbert_jax.evaluation.vcr import VcrEvaluator
-from interbert_jax.model.config import make_config
 from interbert_jax.model.inputs import TextInput, region_input
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import make_parallel
 from interbert_jax.tasks.vcr import VcrTask
-from tests.support.tiny_task import DIMS, NO_DROPOUT, VOCAB
+from tests.support.tiny_task import DIMS, VOCAB, tiny_config
 
 B, T = 8, 4
-CONFIG = make_config(
-  "tiny",
-  vocab_size=VOCAB,
-  region_feature_dim=DIMS["E"],
-  num_region_classes=DIMS["C"],
-  num_interaction_layers=1,
-  **NO_DROPOUT,
-)
+CONFIG = tiny_config(dropout=False, num_interaction_layers=1)
 TASK = VcrTask(CONFIG)
 
 

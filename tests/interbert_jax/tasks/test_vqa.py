@@ -10,19 +10,11 @@ import pytest
 from interbert_jax.contract.batch import ANSWERS, dummy_batch
 from interbert_jax.evaluation.results import mean_interval
 from interbert_jax.evaluation.vqa import VqaEvaluator
-from interbert_jax.model.config import make_config
 from interbert_jax.tasks.vqa import VqaTask
-from tests.support.tiny_task import DIMS, NO_DROPOUT, VOCAB
+from tests.support.tiny_task import DIMS, VOCAB, tiny_config
 
 B, A = 4, 7
-CONFIG = make_config(
-  "tiny",
-  vocab_size=VOCAB,
-  region_feature_dim=DIMS["E"],
-  num_region_classes=DIMS["C"],
-  num_interaction_layers=1,
-  **NO_DROPOUT,
-)
+CONFIG = tiny_config(dropout=False, num_interaction_layers=1)
 TASK = VqaTask(CONFIG, num_answers=A)
 
 

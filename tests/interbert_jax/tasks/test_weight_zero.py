@@ -15,22 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interbert_jax.contract.batch import dummy_batch
-from interbert_jax.model.config import make_config
 from interbert_jax.tasks.retrieval import RetrievalTask
 from interbert_jax.tasks.settings import RetrievalSettings, TextMasking
 from interbert_jax.tasks.statements import StatementTask
 from interbert_jax.tasks.vcr import VcrTask
 from interbert_jax.tasks.vqa import VqaTask
 from tests.support.properties import bounded
-from tests.support.tiny_task import DIMS, NO_DROPOUT, VOCAB, tiny_task
+from tests.support.tiny_task import DIMS, VOCAB, tiny_config, tiny_task
 
 B = 4
 SIZES = {**DIMS, "B": B, "T": 4, "I": 2}
-CONFIG = make_config(
-  "tiny",
-  vocab_size=VOCAB,
-  region_feature_dim=DIMS["E"],
-  num_region_classes=DIMS["C"],
+CONFIG = tiny_config(
+  dropout=False,
   hidden_size=16,
   mlp_dim=16,
   region_mlp_dim=16,
@@ -38,7 +34,6 @@ CONFIG = make_config(
   num_interaction_layers=1,
   num_text_layers=1,
   num_region_layers=1,
-  **NO_DROPOUT,
 )
 TASKS = {
   "pretrain": tiny_task(

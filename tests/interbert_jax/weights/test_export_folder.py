@@ -1,6 +1,7 @@
 """An exported folder is the checkpoint: all of it, checked, or nothing."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -23,22 +24,11 @@ from interbert_jax.weights.official import params_from_torch
 from interbert_jax.weights.official_config import config_from_official
 from interbert_jax.weights.weights_file import read_weights
 from tests.conftest import ROOT
-from tests.support.official_weights import VARIANTS, read_official, same
+from tests.support.official_weights import same
 
 WORDS = b"".join(b"word%d\n" % i for i in range(120))
 SHA256 = hashlib.sha256(WORDS).hexdigest()
 FILES = ["README.md", "SHA256SUMS", "config.json", "model.safetensors"]
-
-
-@pytest.fixture(scope="module", params=VARIANTS)
-def variant(request, golden_dir):
-  name, answers = VARIANTS[request.param]
-  return read_official(golden_dir, name, answers=answers)
-
-
-@pytest.fixture(scope="module")
-def official(golden_dir):
-  return read_official(golden_dir, "pretrain_kl")
 
 
 def save(folder, variant, **meta):
@@ -204,7 +194,7 @@ def test_refuses_to_overwrite_and_leaves_nothing_behind(
   save(tmp_path, official)
 
   def fail(*_):
-    raise OSError("No space left on device")
+    raise OSError(errno.ENOSPC, "No space left on device")
 
   with monkeypatch.context() as patch:
     patch.setattr(export_folder, "write_safetensors", fail)

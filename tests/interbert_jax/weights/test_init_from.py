@@ -25,11 +25,6 @@ SHA256 = "c0ffee" + "0" * 58
 
 
 @pytest.fixture(scope="module")
-def official(golden_dir):
-  return read_official(golden_dir, "pretrain_kl")
-
-
-@pytest.fixture(scope="module")
 def downstream(golden_dir):
   return read_official(golden_dir, "pretrain_kl", answers=3)
 

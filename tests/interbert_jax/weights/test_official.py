@@ -7,21 +7,8 @@ import pytest
 from interbert_jax.weights.official import params_from_torch, params_to_torch
 from tests.support.official_weights import (
   DECODER,
-  VARIANTS,
-  read_official,
   same,
 )
-
-
-@pytest.fixture(scope="module", params=VARIANTS)
-def variant(request, golden_dir):
-  name, answers = VARIANTS[request.param]
-  return read_official(golden_dir, name, answers=answers)
-
-
-@pytest.fixture(scope="module")
-def official(golden_dir):
-  return read_official(golden_dir, "pretrain_kl")
 
 
 def test_round_trip_is_exact(variant):

@@ -10,7 +10,6 @@ import pytest
 from interbert_jax.weights.torch_file import load_torch_file
 from tests.support.torch_refusal import refused
 from tests.support.torch_writer import (
-  WRITERS,
   Storage,
   Tensor,
   pickle_tree,
@@ -19,17 +18,6 @@ from tests.support.torch_writer import (
   write_legacy,
   write_zip,
 )
-
-
-@pytest.fixture(params=WRITERS)
-def write(request):
-  return WRITERS[request.param]
-
-
-@pytest.fixture
-def path(tmp_path):
-  return tmp_path / "weights.bin"
-
 
 # Sizes.
 

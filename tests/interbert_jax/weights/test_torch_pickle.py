@@ -9,17 +9,7 @@ import pytest
 
 from interbert_jax.weights.torch_file import load_torch_file
 from tests.support.torch_refusal import refused
-from tests.support.torch_writer import WRITERS, Size, whole, write_zip
-
-
-@pytest.fixture(params=WRITERS)
-def write(request):
-  return WRITERS[request.param]
-
-
-@pytest.fixture
-def path(tmp_path):
-  return tmp_path / "weights.bin"
+from tests.support.torch_writer import Size, whole, write_zip
 
 
 class Payload:

@@ -1,5 +1,6 @@
 """Files of named arrays: formats, renaming, wrappers, damage, atomic writes."""
 
+import functools
 import hashlib
 import io
 import os
@@ -13,6 +14,7 @@ import safetensors.numpy
 
 from interbert_jax.weights import weights_file
 from interbert_jax.weights.weights_file import read_weights, write_safetensors
+from tests.support import torch_refusal
 
 ARRAYS = {
   "a.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -29,14 +31,7 @@ def same(read, wanted):
     np.testing.assert_array_equal(read[name], array, name)
 
 
-def refused(path, *words):
-  with pytest.raises(ValueError) as caught:
-    read_weights(path)
-  message = str(caught.value)
-  assert str(path) in message, message
-  message = message.replace(str(path), "")  # it holds the name of the test
-  for word in words:
-    assert word in message, message
+refused = functools.partial(torch_refusal.refused, read=read_weights)
 
 
 @pytest.fixture
@@ -84,7 +79,7 @@ def test_refuses_objects_in_npz(tmp_path):
 
   path = tmp_path / "weights.npz"
   np.savez(path, w=np.array([Payload()], object))
-  refused(path, "'w'", "dtype object, expected numbers")
+  refused(path, "'w'", "found objects, wanted numbers")
   assert not marker.exists()
 
 
@@ -101,7 +96,7 @@ def write_npy(path, header_shape, data, *, compression=zipfile.ZIP_STORED):
 def test_refuses_npz_whose_header_lies(tmp_path):
   path = tmp_path / "weights.npz"
   write_npy(path, (1 << 40,), bytes(16))
-  refused(path, "'w'", "16 bytes", f"expected {1 << 42}")
+  refused(path, "'w'", "16 bytes", f"wanted {1 << 42}")
 
 
 def test_refuses_npz_bomb(tmp_path):
@@ -109,7 +104,7 @@ def test_refuses_npz_bomb(tmp_path):
   size = 80 << 20
   write_npy(path, (size // 4,), bytes(size), compression=zipfile.ZIP_DEFLATED)
   assert path.stat().st_size < 1 << 20
-  refused(path, "its members claim")
+  refused(path, "the limit is", "for an archive of")
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -193,19 +188,6 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     write_safetensors(path, {"other": np.ones(2)})
   assert path.read_bytes() == before
   assert os.listdir(tmp_path) == [path.name]
-
-
-def test_write_syncs_before_it_renames(tmp_path, monkeypatch):
-  events = []
-  fsync, replace = os.fsync, os.replace
-  monkeypatch.setattr(
-    os, "fsync", lambda fd: (events.append("sync"), fsync(fd))
-  )
-  monkeypatch.setattr(
-    os, "replace", lambda a, b: (events.append("rename"), replace(a, b))
-  )
-  write_safetensors(tmp_path / "weights.safetensors", ARRAYS)
-  assert events == ["sync", "rename", "sync"]
 
 
 @pytest.mark.parametrize(

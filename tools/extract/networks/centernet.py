@@ -15,14 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tools.extract.networks import tfjs_graph, tfjs_ops
+from tools.extract.networks import tfjs_graph
 
 INPUT_SIZE = 512
 STRIDE = 4  # pixels of a cell
 NUM_CLASSES = 80
 NUM_PEAKS = 120
 _INPUT = "tower_0/images"
-_OUTPUTS = ("tower_0/keypoints", "tower_0/wh")
+_OUTPUTS = ["tower_0/keypoints", "tower_0/wh"]
 
 
 class Peaks(NamedTuple):
@@ -41,59 +41,45 @@ class Peaks(NamedTuple):
 
 
 def load_detector(
-  path: str | os.PathLike[str], *, batch_size: int = 1
+  path: str | os.PathLike[str],
 ) -> Callable[[np.ndarray], Peaks]:
   """Returns detect: images [N, 512, 512, 3] uint8 RGB -> Peaks.
 
-  The network runs on `batch_size` images at a time, the last batch padded.
+  The network runs on one image at a time, which on a CPU is as fast as any
+  number.
 
   Args:
     path: centernet.json; centernet.bin lies beside it.
-    batch_size: 1 is as fast as any on a CPU.
 
   Raises:
     ValueError: the files are damaged, or are another model.
   """
-  if batch_size < 1:
-    raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
-  graph = tfjs_graph.read_graph(path)
-  params, run = tfjs_ops.make_function(graph, _OUTPUTS)
+  shape = (1, INPUT_SIZE, INPUT_SIZE, 3)
+  run = tfjs_graph.make_function(
+    tfjs_graph.read_graph(path), _INPUT, shape, _OUTPUTS
+  )
   side = INPUT_SIZE // STRIDE
-  shape = (batch_size, INPUT_SIZE, INPUT_SIZE, 3)
-  images = jax.ShapeDtypeStruct(shape, jnp.float32)
-  found = tuple(x.shape for x in jax.eval_shape(run, params, {_INPUT: images}))
-  wanted = ((batch_size, side, side, NUM_CLASSES), (batch_size, side, side, 4))
+  found = [tuple(output.shape) for output in run.structured_outputs]
+  wanted = [(1, side, side, NUM_CLASSES), (1, side, side, 4)]
   if found != wanted:
     raise ValueError(
       f"{path}: outputs {_OUTPUTS}: found shapes {found}, wanted {wanted}"
     )
-
-  @jax.jit
-  def run_batch(params, images_NSS3):
-    images_NSS3 = images_NSS3.astype(jnp.float32)
-    return find_peaks(*run(params, {_INPUT: images_NSS3}))
-
-  params = jax.device_put(params)
+  best_peaks = jax.jit(find_peaks)
 
   def detect(images_NSS3: np.ndarray) -> Peaks:
     _check_images(images_NSS3)
-    batches = []
-    for start in range(0, len(images_NSS3), batch_size):
-      batch = images_NSS3[start : start + batch_size]
-      padding = [(0, batch_size - len(batch))] + [(0, 0)] * 3
-      batches.append(run_batch(params, np.pad(batch, padding)))
-    if not batches:
-      return Peaks(
+    peaks = [
+      Peaks(
         np.zeros((0, NUM_PEAKS, 4), np.float32),
         np.zeros((0, NUM_PEAKS), np.int32),
         np.zeros((0, NUM_PEAKS), np.float32),
       )
-    return Peaks(
-      *(
-        np.concatenate(parts)[: len(images_NSS3)]
-        for parts in zip(*batches, strict=True)
-      )
-    )
+    ]
+    for image_SS3 in images_NSS3.astype(np.float32):
+      maps = (output.numpy() for output in run(image_SS3[None]))
+      peaks.append(best_peaks(*maps))
+    return Peaks(*(np.concatenate(parts) for parts in zip(*peaks, strict=True)))
 
   return detect
 

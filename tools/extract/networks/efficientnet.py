@@ -9,6 +9,7 @@ Dimensions: N crops, H and W pixels of a map, C channels of a map, E feature
 width, O classes of ImageNet.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -18,7 +19,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from interbert_jax.weights import weights_file
-from tools.extract.networks.depthwise import convolve_depthwise
 
 # blocks, kernel, stride of the first block, expansion, channels
 STAGES = (
@@ -53,23 +53,12 @@ class Block(NamedTuple):
 
 
 def _list_blocks() -> tuple[Block, ...]:
-  blocks = []
-  in_channels = STEM_CHANNELS
-  for stage, (count, kernel, stride, expansion, channels) in enumerate(
-    STAGES, start=1
-  ):
-    for index in range(count):
-      blocks.append(
-        Block(
-          stage,
-          kernel,
-          stride if index == 0 else 1,
-          expansion,
-          in_channels,
-          channels,
-        )
-      )
-      in_channels = channels
+  blocks: list[Block] = []
+  for number, (count, kernel, stride, *rest) in enumerate(STAGES, start=1):
+    for step in (stride, *[1] * (count - 1)):
+      before = blocks[-1].channels if blocks else STEM_CHANNELS
+      expansion, channels = rest
+      blocks.append(Block(number, kernel, step, expansion, before, channels))
   return tuple(blocks)
 
 
@@ -177,12 +166,7 @@ def apply_block(params: Params, x_NHWC: jax.Array, *, block: Block):
   if block.expansion > 1:
     y_NHWC = _relu6(_convolve_1x1(y_NHWC, params["expand"]))
   y_NHWC = _relu6(
-    convolve_depthwise(
-      y_NHWC,
-      params["depthwise"]["w"],
-      params["depthwise"]["b"],
-      stride=block.stride,
-    )
+    _convolve_depthwise(y_NHWC, params["depthwise"], stride=block.stride)
   )
   y_NHWC = _convolve_1x1(y_NHWC, params["project"])
   if block.stride == 1 and block.in_channels == block.channels:
@@ -204,33 +188,74 @@ def _convolve(x_NHWC, params, *, stride):
   )
 
 
+def _convolve_depthwise(x_NHWC, params, *, stride):
+  """One k x k filter per channel, as a sum of shifted and weighted maps.
+
+  A grouped convolution computes the same several times slower on a CPU.
+  """
+  kernel_KKC = params["w"]
+  _, height, width, _ = x_NHWC.shape
+  size = len(kernel_KKC)
+  heights, widths = (_same_padding(n, size, stride) for n in (height, width))
+  out_height, out_width = -(-height // stride), -(-width // stride)
+  x_NHWC = jnp.pad(x_NHWC, ((0, 0), heights, widths, (0, 0)))
+  total_NHWC = params["b"]
+  for i in range(size):
+    for j in range(size):
+      down = slice(i, i + (out_height - 1) * stride + 1, stride)
+      along = slice(j, j + (out_width - 1) * stride + 1, stride)
+      total_NHWC = total_NHWC + x_NHWC[:, down, along] * kernel_KKC[i, j]
+  return total_NHWC
+
+
+def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+  """Pixels before and after, as TensorFlow's SAME: the odd one goes after."""
+  total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+  return total // 2, total - total // 2
+
+
 def _convolve_1x1(x_NHWC, params):
   return x_NHWC @ params["w"] + params["b"]
+
+
+class _Layer(NamedTuple):
+  """A convolution and its batch norm, by their names in the weights file."""
+
+  name: str  # in our parameters
+  convolution: str
+  norm: str
+  shape: tuple[int, int, int, int]  # of the kernel: out, in, height, width
+
+
+def _block_layers(index: int, block: Block) -> list[_Layer]:
+  name = f"_blocks.{index}."
+  wide = block.in_channels * block.expansion
+  expand = (wide, block.in_channels, 1, 1)
+  depthwise = (wide, 1, block.kernel, block.kernel)
+  project = (block.channels, wide, 1, 1)
+  layers = [
+    _Layer("expand", f"{name}_expand_conv", f"{name}_bn0", expand),
+    _Layer("depthwise", f"{name}_depthwise_conv", f"{name}_bn1", depthwise),
+    _Layer("project", f"{name}_project_conv", f"{name}_bn2", project),
+  ]
+  return layers if block.expansion > 1 else layers[1:]
+
+
+_STEM = _Layer("stem", "_conv_stem", "_bn0", (STEM_CHANNELS, 3, 3, 3))
+_HEAD = _Layer(
+  "head", "_conv_head", "_bn1", (HEAD_CHANNELS, STAGES[-1][-1], 1, 1)
+)
 
 
 def weight_shapes() -> dict[str, tuple[int, ...]]:
   """Names and shapes of the tensors in the weights file."""
   shapes: dict[str, tuple[int, ...]] = {}
-
-  def add(convolution: str, norm: str, shape: tuple[int, ...]):
-    shapes[f"{convolution}.weight"] = shape
+  blocks = itertools.starmap(_block_layers, enumerate(BLOCKS))
+  for layer in (_STEM, *itertools.chain(*blocks), _HEAD):
+    shapes[f"{layer.convolution}.weight"] = layer.shape
     for part in ("weight", "bias", "running_mean", "running_var"):
-      shapes[f"{norm}.{part}"] = shape[:1]
-    shapes[f"{norm}.num_batches_tracked"] = ()
-
-  add("_conv_stem", "_bn0", (STEM_CHANNELS, 3, 3, 3))
-  for index, block in enumerate(BLOCKS):
-    name = f"_blocks.{index}."
-    wide = block.in_channels * block.expansion
-    if block.expansion > 1:
-      add(f"{name}_expand_conv", f"{name}_bn0", (wide, block.in_channels, 1, 1))
-    add(
-      f"{name}_depthwise_conv",
-      f"{name}_bn1",
-      (wide, 1, block.kernel, block.kernel),
-    )
-    add(f"{name}_project_conv", f"{name}_bn2", (block.channels, wide, 1, 1))
-  add("_conv_head", "_bn1", (HEAD_CHANNELS, STAGES[-1][-1], 1, 1))
+      shapes[f"{layer.norm}.{part}"] = layer.shape[:1]
+    shapes[f"{layer.norm}.num_batches_tracked"] = ()
   shapes["_fc.weight"] = (NUM_CLASSES, HEAD_CHANNELS)
   shapes["_fc.bias"] = (NUM_CLASSES,)
   return shapes
@@ -246,48 +271,34 @@ def fold_params(
   """
   _check_weights(weights, name)
 
-  def fold(convolution: str, norm: str):
-    """Returns the kernel [O, I, k, k] and the bias [O]."""
+  def fold(layer: _Layer) -> Params:
     part = {
-      key: np.asarray(weights[f"{norm}.{key}"], np.float64)
+      key: np.asarray(weights[f"{layer.norm}.{key}"], np.float64)
       for key in ("weight", "bias", "running_mean", "running_var")
     }
     scale = part["weight"] / np.sqrt(part["running_var"] + BATCH_NORM_EPSILON)
-    kernel = np.asarray(weights[f"{convolution}.weight"], np.float64)
+    kernel = np.asarray(weights[f"{layer.convolution}.weight"], np.float64)
+    kernel = (kernel * scale[:, None, None, None]).astype(np.float32)
+    kernel = kernel.transpose(2, 3, 1, 0)
+    if layer.shape[2:] == (1, 1):
+      kernel = kernel[0, 0]
+    elif layer.shape[1] == 1:
+      kernel = kernel[:, :, 0]
     bias = part["bias"] - part["running_mean"] * scale
-    return (
-      (kernel * scale[:, None, None, None]).astype(np.float32),
-      bias.astype(np.float32),
-    )
+    return {"w": kernel.copy(), "b": bias.astype(np.float32)}
 
-  def fold_1x1(convolution: str, norm: str) -> Params:
-    kernel_OI11, bias = fold(convolution, norm)
-    return {"w": kernel_OI11[:, :, 0, 0].T.copy(), "b": bias}
-
-  kernel_OIKK, bias = fold("_conv_stem", "_bn0")
-  params: Params = {
-    "stem": {"w": kernel_OIKK.transpose(2, 3, 1, 0).copy(), "b": bias},
-    "blocks": [],
-    "head": fold_1x1("_conv_head", "_bn1"),
+  return {
+    "stem": fold(_STEM),
+    "blocks": [
+      {layer.name: fold(layer) for layer in _block_layers(index, block)}
+      for index, block in enumerate(BLOCKS)
+    ],
+    "head": fold(_HEAD),
     "classifier": {
       "w": np.asarray(weights["_fc.weight"], np.float32).T.copy(),
       "b": np.asarray(weights["_fc.bias"], np.float32),
     },
   }
-  for index, block in enumerate(BLOCKS):
-    prefix = f"_blocks.{index}."
-    kernel_C1KK, bias = fold(f"{prefix}_depthwise_conv", f"{prefix}_bn1")
-    parts = {
-      "depthwise": {
-        "w": kernel_C1KK[:, 0].transpose(1, 2, 0).copy(),
-        "b": bias,
-      },
-      "project": fold_1x1(f"{prefix}_project_conv", f"{prefix}_bn2"),
-    }
-    if block.expansion > 1:
-      parts["expand"] = fold_1x1(f"{prefix}_expand_conv", f"{prefix}_bn0")
-    params["blocks"].append(parts)
-  return params
 
 
 def _check_weights(weights: Mapping[str, np.ndarray], name: str) -> None:

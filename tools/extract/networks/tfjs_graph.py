@@ -1,101 +1,49 @@
-"""Reads a TensorFlow.js graph model: its nodes and its weights.
+"""Runs the graph of a TensorFlow.js model.
 
-A model is a JSON file with the nodes and a manifest of the weights, and one or
-several binary files beside it with the weights in the manifest's order. Nothing
-in it is run here; `tfjs_ops` makes a function of it.
+A model is a JSON file with the nodes of a TensorFlow graph and a manifest of
+the weights, and binary files beside it with the weights in the manifest's
+order. `read_graph` reads them and runs nothing. `make_function` lets TensorFlow
+run the nodes that are needed, if all of them only compute.
 """
 
-import base64
-import binascii
-import json
+import io
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from input_pipeline.store.host_tf import host_tensorflow
+from interbert_jax.contract.json_file import read_object
+
+# The others may read and write files, or run code.
+OPERATIONS = frozenset(
+  (
+    *("Add", "AddV2", "BiasAdd", "ConcatV2", "Const", "Conv2D"),
+    *("DepthwiseConv2dNative", "Identity", "MaxPool", "Mean", "Mul"),
+    *("Placeholder", "RealDiv", "Relu", "Relu6", "Reshape", "ResizeBilinear"),
+    *("Sigmoid", "Sub"),
+  )
+)
+# TensorFlow.js joins a convolution, its bias and its activation.
+_FUSED = {
+  "_FusedConv2D": "Conv2D",
+  "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative",
+}
+_FUSIONS = (("BiasAdd",), ("BiasAdd", "Relu"), ("BiasAdd", "Relu6"))
 _DTYPES = {"float32": "<f4", "int32": "<i4", "bool": "|b1", "uint8": "|u1"}
-# How weights may be stored to be small; all but float16 have scale and min.
-_QUANTISED = {"float16": "<f2", "uint16": "<u2", "uint8": "|u1"}
-_MAX_JSON = 64 << 20
+_QUANTISED = {"float16": "<f2"}  # how weights may be stored to be small
 _MAX_WEIGHTS = 2 << 30
 
 
-class Node(NamedTuple):
-  """One operation.
-
-  Attributes:
-    name: of the node.
-    op: what it does, in TensorFlow's words.
-    inputs: names of nodes; "name:1" is a node's second output, "^name" only
-      has to be computed before.
-    attributes: plain values: text, numbers, truth values, lists of them, and a
-      shape as a list of ints.
-  """
-
-  name: str
-  op: str
-  inputs: tuple[str, ...]
-  attributes: dict[str, Any]
-
-
 class Graph(NamedTuple):
-  """A model: nodes by name, and the values of its constants."""
+  """A model: its nodes as the JSON has them, and the values of constants."""
 
   path: str
-  nodes: dict[str, Node]
+  nodes: list[Any]
   weights: dict[str, np.ndarray]
-
-  def order(self, outputs: tuple[str, ...]) -> list[Node]:
-    """The nodes that the outputs need, each after its inputs.
-
-    Raises:
-      ValueError: a node is missing, or needs itself.
-    """
-    done: dict[str, Node] = {}
-    # Names, with whether their inputs have been seen to; no recursion, as a
-    # graph may be deeper than Python's stack.
-    todo = [(name, False) for name in reversed(outputs)]
-    open_names: set[str] = set()
-    user = {name: "the outputs wanted" for name in outputs}
-    while todo:
-      name, seen = todo.pop()
-      if name in done:
-        continue
-      if name not in self.nodes:
-        raise ValueError(
-          f"{self.path}: no node {name}, which {user[name]} has as input; the "
-          "file is not the model that was expected"
-        )
-      node = self.nodes[name]
-      if seen:
-        open_names.discard(name)
-        done[name] = node
-        continue
-      if name in open_names:
-        raise ValueError(
-          f"{self.path}: node {name} ({node.op}) needs its own result, wanted "
-          "a graph without cycles"
-        )
-      open_names.add(name)
-      todo.append((name, True))
-      for needed in reversed(node.inputs):
-        needed = node_name(needed)
-        if needed in open_names:
-          raise ValueError(
-            f"{self.path}: node {name} ({node.op}) needs {needed}, which needs "
-            f"{name}; wanted a graph without cycles"
-          )
-        user.setdefault(needed, f"node {name}")
-        todo.append((needed, False))
-    return list(done.values())
-
-
-def node_name(reference: str) -> str:
-  """The node of an input: "^a" and "a:1" are both of node a."""
-  return reference.removeprefix("^").partition(":")[0]
 
 
 def read_graph(path: str | os.PathLike[str]) -> Graph:
@@ -103,50 +51,152 @@ def read_graph(path: str | os.PathLike[str]) -> Graph:
 
   Raises:
     ValueError: a file is missing, damaged, or no graph model; the message names
-      the file, the node or weight, what was found and what was wanted.
+      the file, the weight, what was found and what was wanted.
   """
   path = pathlib.Path(path)
-  content = _read_json(path)
-  if content.get("format") not in ("graph-model", None):
+  try:
+    content = read_object(path)
+    if content.get("format") not in ("graph-model", None):
+      raise ValueError(
+        f"{path}: format: found {content['format']!r}, wanted graph-model"
+      )
+    topology = _get(content, "modelTopology", dict, path)
+    nodes = _get(topology, "node", list, path)
+    weights: dict[str, np.ndarray] = {}
+    for number, group in enumerate(
+      _get(content, "weightsManifest", list, path)
+    ):
+      place = f"{path}: weightsManifest {number}"
+      for name, value in _read_group(group, place, path.parent):
+        if name in weights:
+          raise ValueError(f"{place}: weight {name}: two of this name")
+        weights[name] = value
+  except OSError as error:
     raise ValueError(
-      f"{path}: format: found {content['format']!r}, wanted graph-model"
-    )
-  topology = _get(content, "modelTopology", dict, path)
-  entries = _get(topology, "node", list, path)
-  nodes: dict[str, Node] = {}
-  for number, entry in enumerate(entries):
-    node = _read_node(entry, f"{path}: node {number}")
-    if node.name in nodes:
-      raise ValueError(f"{path}: node {node.name}: there are two of this name")
-    nodes[node.name] = node
-  weights: dict[str, np.ndarray] = {}
-  for number, group in enumerate(_get(content, "weightsManifest", list, path)):
-    place = f"{path}: weightsManifest {number}"
-    for name, array in _read_group(group, place, path.parent).items():
-      if name in weights:
-        raise ValueError(f"{path}: weight {name}: there are two of this name")
-      weights[name] = array
+      f"{error.filename}: cannot be read: {error.strerror}"
+    ) from None
   return Graph(str(path), nodes, weights)
 
 
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
-  try:
-    size = path.stat().st_size
-    if size > _MAX_JSON:
-      raise ValueError(
-        f"{path}: found {size} bytes, wanted JSON of at most {_MAX_JSON}"
-      )
-    try:
-      content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-      raise ValueError(f"{path}: no valid JSON: {error}") from None
-  except OSError as error:
-    raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
-  if not isinstance(content, dict):
-    raise ValueError(
-      f"{path}: found a {type(content).__name__}, wanted a JSON object"
+def make_function(
+  graph: Graph, name: str, shape: tuple[int | None, ...], outputs: list[str]
+) -> Callable[[np.ndarray], list]:
+  """Returns run: the value of a placeholder -> the values of the outputs.
+
+  Args:
+    graph: the model.
+    name: of the placeholder, of float32.
+    shape: of its value; None for a dimension of any size.
+    outputs: names of nodes, each the first output of its node.
+
+  Raises:
+    ValueError: a node that the outputs need is missing or damaged, has no
+      value, or does anything that is not in OPERATIONS.
+  """
+  tf = host_tensorflow()
+  needed = _needed(graph, outputs)
+  definition = tf.compat.v1.GraphDef()
+  for node in needed:
+    _add_node(definition, node, graph)
+
+  def run(value):
+    return tf.import_graph_def(
+      definition,
+      input_map={f"{name}:0": value},
+      return_elements=[f"{output}:0" for output in outputs],
+      name="",
     )
-  return content
+
+  try:
+    function = tf.function(
+      run, [tf.TensorSpec(shape, tf.float32)], autograph=False
+    )
+    return function.get_concrete_function()
+  except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+    raise ValueError(f"{graph.path}: cannot be computed: {error}") from error
+
+
+def _needed(graph: Graph, outputs: list[str]) -> list:
+  """The nodes that the outputs need, as messages of TensorFlow."""
+  from google.protobuf import json_format
+  from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+  nodes = {}
+  for number, entry in enumerate(graph.nodes):
+    try:
+      node = json_format.ParseDict(entry, NodeDef())
+    except Exception as error:  # the parser raises anything for strange JSON
+      raise ValueError(
+        f"{graph.path}: node {number}: found {entry!r:.80}, which cannot be "
+        f"read: {error}"
+      ) from None
+    if node.name in nodes:
+      raise ValueError(f"{graph.path}: node {node.name}: two of this name")
+    nodes[node.name] = node
+  needed, todo = {}, [(name, "the outputs wanted") for name in outputs]
+  while todo:
+    name, user = todo.pop()
+    if name in needed:
+      continue
+    if name not in nodes:
+      raise ValueError(
+        f"{graph.path}: no node {name}, which {user} has as input; the file is "
+        "not the model that was expected"
+      )
+    needed[name] = nodes[name]
+    todo += [
+      (reference.removeprefix("^").partition(":")[0], f"node {name}")
+      for reference in nodes[name].input
+    ]
+  return list(needed.values())
+
+
+def _add_node(definition, node, graph: Graph) -> None:
+  """Adds a node; one of TensorFlow.js's own becomes two or three."""
+  place = f"{graph.path}: node {node.name} ({node.op})"
+  node.device = ""
+  for key in [key for key in node.attr if key.startswith("_")]:
+    del node.attr[key]  # notes of optimisers
+  if node.op in _FUSED:
+    _add_fused(definition, node, place)
+    return
+  if node.op not in OPERATIONS:
+    raise ValueError(
+      f"{place}: this operation is not allowed; allowed are "
+      f"{', '.join(sorted({*OPERATIONS, *_FUSED}))}"
+    )
+  if node.op == "Const":
+    if node.name not in graph.weights:
+      raise ValueError(f"{place}: the weights have no value for it")
+    value = host_tensorflow().make_tensor_proto(graph.weights[node.name])
+    node.attr["value"].tensor.CopyFrom(value)
+    node.attr["dtype"].type = value.dtype
+  definition.node.append(node)
+
+
+def _add_fused(definition, node, place: str) -> None:
+  names = node.attr["fused_ops"].list.s
+  fused = [name.decode("utf-8", "replace") for name in names]
+  if tuple(fused) not in _FUSIONS or len(node.input) != 3:
+    raise ValueError(
+      f"{place}: fused_ops: found {fused} and {len(node.input)} inputs, wanted "
+      "BiasAdd, perhaps Relu or Relu6 after it, and 3"
+    )
+  x, kernel, bias = node.input
+  convolution = definition.node.add(name=f"{node.name}/convolution")
+  convolution.op = _FUSED[node.op]
+  convolution.input.extend([x, kernel])
+  for key in ("strides", "padding", "data_format", "dilations"):
+    if key in node.attr:
+      convolution.attr[key].CopyFrom(node.attr[key])
+  last, inputs = convolution, [bias]
+  for op in fused:
+    inputs = [last.name, *inputs]
+    last = definition.node.add(name=f"{node.name}/{op}", op=op, input=inputs)
+    inputs = []
+  last.name = node.name
+  for part in definition.node[-1 - len(fused) :]:
+    part.attr["T"].CopyFrom(node.attr["T"])
 
 
 def _get(content: Any, key: str, kind: type, place: object) -> Any:
@@ -160,122 +210,53 @@ def _get(content: Any, key: str, kind: type, place: object) -> Any:
   return content[key]
 
 
-def _read_node(entry: Any, place: str) -> Node:
-  name = _get(entry, "name", str, place)
-  place = f"{place} ({name})"
-  op = _get(entry, "op", str, place)
-  inputs = entry.get("input", [])
-  if not isinstance(inputs, list) or not all(
-    isinstance(item, str) for item in inputs
-  ):
-    raise ValueError(f"{place}: input: found {inputs!r:.60}, wanted names")
-  attributes = {}
-  given = entry.get("attr") or {}
-  if not isinstance(given, dict):
-    raise ValueError(f"{place}: attr: found {given!r:.60}, wanted an object")
-  for key, value in given.items():
-    try:
-      attributes[key] = _attribute(value)
-    except (
-      ValueError,
-      TypeError,
-      KeyError,
-      AttributeError,
-      OverflowError,
-      RecursionError,
-    ) as error:
-      raise ValueError(
-        f"{place}: attribute {key}: found {value!r:.60}, which cannot be read: "
-        f"{error}"
-      ) from None
-  return Node(name, op, tuple(inputs), attributes)
-
-
-def _attribute(value: Mapping[str, Any]) -> Any:
-  """A plain value out of {"kind": value}; those nobody needs are None."""
-  kind, found = next(iter(value.items()), ("", None))
-  if kind == "list":
-    inner, items = next(iter(found.items()), ("", []))
-    return [_attribute({inner: item}) for item in items]
-  if kind == "s":
-    try:
-      return base64.b64decode(found, validate=True).decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError) as error:
-      raise ValueError(f"not base64 of text: {error}") from None
-  if kind == "i":
-    return int(found)  # TensorFlow.js writes 64-bit ints as text
-  if kind == "f":
-    return float(found)
-  if kind == "b":
-    return bool(found)
-  if kind == "type":
-    return str(found)
-  if kind == "shape":
-    return [int(axis.get("size", 0)) for axis in found.get("dim", [])]
-  return None
-
-
 def _read_group(
   group: Any, place: str, folder: pathlib.Path
-) -> dict[str, np.ndarray]:
+) -> list[tuple[str, np.ndarray]]:
   """The weights of one entry of the manifest, cut out of its files."""
   names = _get(group, "paths", list, place)
   specs = [_read_spec(s, place) for s in _get(group, "weights", list, place)]
-  wanted = sum(spec.size for spec in specs)
+  sizes = [
+    math.prod(spec.shape) * np.dtype(spec.stored).itemsize for spec in specs
+  ]
+  wanted = sum(sizes)
   if wanted > _MAX_WEIGHTS:
     raise ValueError(
       f"{place}: found weights of {wanted} bytes, wanted at most {_MAX_WEIGHTS}"
     )
-  files, found = [], 0
   for name in names:
     # A path could lead anywhere; these files lie beside the JSON.
     if not isinstance(name, str) or name != pathlib.PurePath(name).name:
       raise ValueError(
         f"{place}: paths: found {name!r}, wanted the plain name of a file"
       )
-    try:
-      found += (folder / name).stat().st_size
-    except OSError as error:
-      raise ValueError(
-        f"{folder / name}: cannot be read: {error.strerror}; it has the "
-        f"weights of {place.partition(':')[0]}"
-      ) from None
-    files.append(folder / name)
+  files = [folder / name for name in names]
+  found = sum(file.stat().st_size for file in files)
   if found != wanted:
     last = specs[-1].name if specs else "none"
     raise ValueError(
       f"{', '.join(map(str, files))}: found {found} bytes, wanted {wanted} for "
       f"{len(specs)} weights, the last of them {last}; get the file again"
     )
-  data = b"".join(file.read_bytes() for file in files)
-  weights, offset = {}, 0
-  for spec in specs:
-    if spec.name in weights:
-      raise ValueError(f"{place}: weight {spec.name}: two of this name")
-    weights[spec.name] = spec.decode(data[offset : offset + spec.size])
-    offset += spec.size
-  return weights
+  data = io.BytesIO(b"".join(file.read_bytes() for file in files))
+  return [
+    (
+      spec.name,
+      np.frombuffer(data.read(size), spec.stored)
+      .reshape(spec.shape)
+      .astype(spec.dtype),
+    )
+    for spec, size in zip(specs, sizes, strict=True)
+  ]
 
 
 class _Spec(NamedTuple):
-  """Where and how a weight is stored."""
+  """How a weight is used, and as what it is stored."""
 
   name: str
   shape: tuple[int, ...]
-  dtype: str  # as it is used
-  stored: str  # NumPy's name of the type in the file
-  scale: float | None
-  min: float
-
-  @property
-  def size(self) -> int:
-    return math.prod(self.shape) * np.dtype(self.stored).itemsize
-
-  def decode(self, data: bytes) -> np.ndarray:
-    array = np.frombuffer(data, self.stored).reshape(self.shape)
-    if self.scale is not None:
-      array = array * np.float32(self.scale) + np.float32(self.min)
-    return array.astype(self.dtype)
+  dtype: str
+  stored: str
 
 
 def _read_spec(entry: Any, place: str) -> _Spec:
@@ -284,28 +265,18 @@ def _read_spec(entry: Any, place: str) -> _Spec:
   shape = _get(entry, "shape", list, place)
   if not all(type(n) is int and 0 <= n < 2**31 for n in shape):
     raise ValueError(f"{place}: shape: found {shape!r:.60}, wanted sizes")
+  dtype = _known(entry, _DTYPES, place)
+  stored = _DTYPES[dtype]
+  if "quantization" in entry:
+    place += ": quantization"
+    stored = _QUANTISED[_known(entry["quantization"], _QUANTISED, place)]
+  return _Spec(name, tuple(shape), dtype, stored)
+
+
+def _known(entry: Any, known: dict[str, str], place: str) -> str:
   dtype = _get(entry, "dtype", str, place)
-  if dtype not in _DTYPES:
+  if dtype not in known:
     raise ValueError(
-      f"{place}: dtype: found {dtype!r}, wanted one of {', '.join(_DTYPES)}"
+      f"{place}: dtype: found {dtype!r}, wanted one of {', '.join(known)}"
     )
-  packing = entry.get("quantization")
-  if packing is None:
-    return _Spec(name, tuple(shape), dtype, _DTYPES[dtype], None, 0.0)
-  stored = _get(packing, "dtype", str, f"{place}: quantization")
-  if stored not in _QUANTISED:
-    raise ValueError(
-      f"{place}: quantization: found {stored!r}, wanted one of "
-      f"{', '.join(_QUANTISED)}"
-    )
-  if stored == "float16":
-    return _Spec(name, tuple(shape), dtype, _QUANTISED[stored], None, 0.0)
-  scale, low = packing.get("scale"), packing.get("min")
-  for key, value in (("scale", scale), ("min", low)):
-    if type(value) not in (int, float) or not abs(value) < 1e38:
-      raise ValueError(
-        f"{place}: quantization: {key}: found {value!r}, wanted a number"
-      )
-  return _Spec(
-    name, tuple(shape), dtype, _QUANTISED[stored], float(scale), float(low)
-  )
+  return dtype

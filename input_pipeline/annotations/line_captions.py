@@ -1,0 +1,211 @@
+"""Captions line by line: columns between tabs, or plain text.
+
+url_tsv, Conceptual Captions and SBU: a caption and the URL of its image, in
+  either order. An image is crc32 of its URL, as in the published features. Of
+  millions of URLs a thousand share one: these have their URL too, so that
+  `load_captions` can tell them apart and report them.
+title_tsv, e-commerce titles: an item's id, its title, maybe more columns. A
+  header, as in "item_id \\t category \\t title", says which column the title
+  is; without one it is the second.
+scan_caps, SCAN's SPLIT_caps.txt: a caption a line, five of them per image.
+  Images are "SPLIT-0", "SPLIT-1", ..., as the converter of SPLIT_ims.npy names
+  them, or the lines of SPLIT_ids.txt beside it.
+ner_titles, Chinese titles with tags of named entities: a character and its tag
+  a line. Titles are numbered from 0; tags are not read.
+"""
+
+import array
+import hashlib
+import re
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from input_pipeline.annotations.annotation_file import AnnotationFile
+from input_pipeline.annotations.reader import ImageCaptions, Reader
+from interbert_jax.contract.errors import DataError
+
+_SCHEMES = ("http://", "https://")
+_URL_HEADERS = (("caption", "url"), ("url", "caption"))
+_ID_HEADERS = {"id", "item_id", "image_id", "product_id", "img_id"}
+PER_IMAGE = 5
+_SCAN_SUFFIX = "_caps.txt"
+
+
+def _detect_urls(source: AnnotationFile) -> str | None:
+  columns = source.first_line.split("\t")
+  if tuple(columns) in _URL_HEADERS:
+    return "a header of caption and url"
+  if len(columns) != 2 or not any(c.startswith(_SCHEMES) for c in columns):
+    return None
+  return "two columns, one a URL"
+
+
+def _read_urls(source: AnnotationFile) -> Iterator[ImageCaptions]:
+  shared = _shared(source)
+  for place, url, caption in _url_rows(source):
+    number = _crc32(url)
+    own = url if number in shared else ""
+    yield ImageCaptions(place, (str(number), own), None, [caption])
+
+
+def _url_rows(source: AnnotationFile) -> Iterator[tuple[str, str, str]]:
+  """(place, URL, caption)."""
+  url_first = source.first_line.startswith((*_SCHEMES, "url\t"))
+  for number, (place, line) in enumerate(source.lines()):
+    columns = line.split("\t")
+    if number == 0 and tuple(columns) in _URL_HEADERS:
+      continue
+    if len(columns) != 2:
+      raise DataError(
+        f"found {len(columns)} columns, wanted caption and URL", file=place
+      )
+    url, caption = columns if url_first else columns[::-1]
+    if not url.startswith(_SCHEMES):
+      raise DataError(f"found {url!r:.60} where a URL is wanted", file=place)
+    yield place, url, caption
+
+
+def _crc32(url: str) -> int:
+  return zlib.crc32(url.encode("utf-8"))
+
+
+def _shared(source: AnnotationFile) -> frozenset[int]:
+  """The crc32 that are of several URLs."""
+  numbers, digests = array.array("L"), array.array("Q")
+  for _, url, _ in _url_rows(source):
+    numbers.append(_crc32(url))
+    digest = hashlib.blake2b(url.encode("utf-8"), digest_size=8).digest()
+    digests.append(int.from_bytes(digest, "big"))
+  pairs = np.stack([np.array(numbers, "u8"), np.array(digests, "u8")], 1)
+  urls = np.unique(pairs, axis=0)[:, 0]
+  return frozenset(urls[1:][urls[1:] == urls[:-1]].tolist())
+
+
+def _detect_titles(source: AnnotationFile) -> str | None:
+  columns = source.first_line.split("\t")
+  if source.path.suffix not in (".tsv", ".txt") or not 2 <= len(columns) <= 6:
+    return None
+  if any(c.startswith(("http://", "https://")) for c in columns):
+    return None
+  title = columns[1].strip()
+  # A file of region features goes on with sizes, one of pictures with base64.
+  if title.isdecimal() or re.fullmatch(r"[A-Za-z0-9+/=]{200,}", title):
+    return None
+  return f"{len(columns)} tab-separated columns, the first an id"
+
+
+def _read_titles(source: AnnotationFile) -> Iterator[ImageCaptions]:
+  width = source.first_line.count("\t") + 1
+  title = 1
+  for number, (place, line) in enumerate(source.lines()):
+    columns = line.split("\t")
+    columns[0] = columns[0].strip()
+    if number == 0 and columns[0].lower() in _ID_HEADERS:
+      names = [column.strip().lower() for column in columns]
+      title = names.index("title") if "title" in names else 1
+      continue
+    if len(columns) != width or width < 2:
+      raise DataError(
+        f"found {len(columns)} columns, wanted {max(width, 2)}: id, title",
+        file=place,
+      )
+    if not columns[0]:
+      raise DataError("found an empty id", file=place, field="id")
+    yield ImageCaptions(place, (columns[0],), None, [columns[title]])
+
+
+def _detect_scan(source: AnnotationFile) -> str | None:
+  if source.path.name.endswith(_SCAN_SUFFIX):
+    return f"its name ends in {_SCAN_SUFFIX}"
+  return None
+
+
+def _read_scan(source: AnnotationFile) -> Iterator[ImageCaptions]:
+  split = source.path.name.removesuffix(_SCAN_SUFFIX)
+  # A blank line must not move the captions behind it to other images.
+  lines = list(source.lines(blank=True))
+  if len(lines) % PER_IMAGE:
+    raise DataError(
+      f"found {len(lines)} captions, wanted {PER_IMAGE} for every image",
+      file=source.path,
+    )
+  count = len(lines) // PER_IMAGE
+  ids = [f"{split}-{number}" for number in range(count)]
+  listed = source.path.with_name(f"{split}_ids.txt")
+  if listed.is_file():
+    ids = [line.strip() for _, line in AnnotationFile(listed).lines()]
+    if len(ids) != count:
+      raise DataError(
+        f"found {len(ids)} ids, the captions are of {count} images",
+        file=listed,
+      )
+  for number, image_id in enumerate(ids):
+    own = lines[number * PER_IMAGE : (number + 1) * PER_IMAGE]
+    captions = [text for _, text in own]
+    yield ImageCaptions(own[0][0], (image_id,), None, captions)
+
+
+def _detect_tags(source: AnnotationFile) -> str | None:
+  parts = source.first_line.rsplit(" ", 1)
+  if len(parts) != 2 or len(parts[0]) > 1:
+    return None
+  if parts[1] != "O" and not parts[1].startswith(("B-", "I-")):
+    return None
+  return "a character and its tag a line"
+
+
+def _read_tags(source: AnnotationFile) -> Iterator[ImageCaptions]:
+  characters: list[str] = []
+  number, previous = 0, 0
+  for place, line in source.lines():
+    line_number = int(place.rpartition(":")[2])
+    if line_number > previous + 1 and characters:  # a blank line between
+      yield _tagged_title(source, number, characters)
+      number, characters = number + 1, []
+    previous = line_number
+    character, space, tag = line.rpartition(" ")
+    if not space or len(character) > 1 or not tag:
+      raise DataError(
+        f"found {line!r:.40}, wanted a character, a space and a tag",
+        file=place,
+      )
+    characters.append(character or " ")
+  if characters:
+    yield _tagged_title(source, number, characters)
+
+
+def _tagged_title(
+  source: AnnotationFile, number: int, characters: list[str]
+) -> ImageCaptions:
+  place = f"{source.path}, title {number}"
+  return ImageCaptions(place, (str(number),), None, ["".join(characters)])
+
+
+URL_TSV = Reader(
+  name="url_tsv",
+  expects="TSV of caption and URL (Conceptual Captions, SBU)",
+  detect=_detect_urls,
+  read=_read_urls,
+  ids=("crc32 of the URL", "URL"),
+  scattered=True,
+)
+TITLE_TSV = Reader(
+  name="title_tsv",
+  expects="TSV of item id and title; further columns are not read",
+  detect=_detect_titles,
+  read=_read_titles,
+)
+SCAN_CAPS = Reader(
+  name="scan_caps",
+  expects=f"SPLIT{_SCAN_SUFFIX}, {PER_IMAGE} lines per image (SCAN)",
+  detect=_detect_scan,
+  read=_read_scan,
+)
+NER_TITLES = Reader(
+  name="ner_titles",
+  expects="a character and its tag a line, a blank line between titles",
+  detect=_detect_tags,
+  read=_read_tags,
+)

@@ -1,0 +1,57 @@
+"""Flags of a command line, made of a settings class.
+
+  parser = argparse.ArgumentParser(...)
+  add_flags(parser, Options)
+  options = read_flags(parser, Options, parser.parse_args(arguments))
+
+A field without a default is a flag that must be given.
+"""
+
+import argparse
+import dataclasses
+from typing import TypeVar
+
+from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.settings import Settings, types_of
+
+S = TypeVar("S", bound=Settings)
+
+
+def add_flags(parser: argparse.ArgumentParser, cls: type[Settings]) -> None:
+  """Adds --NAME for each field, with its type, words, default and help."""
+  types = types_of(cls)
+  for field in dataclasses.fields(cls):
+    kind, _ = types[field.name]
+    default = field.default
+    if field.default_factory is not dataclasses.MISSING:
+      default = field.default_factory()
+    required = default is dataclasses.MISSING
+    about = field.metadata["about"].replace("%", "%%")
+    if kind is bool:
+      parser.add_argument(f"--{field.name}", action="store_true", help=about)
+      continue
+    if not required and default is not None:
+      about += " (default: %(default)s)"
+    parser.add_argument(
+      f"--{field.name}",
+      type=kind,
+      required=required,
+      default=None if required else default,
+      choices=field.metadata["choices"] or None,
+      help=about,
+    )
+
+
+def read_flags(
+  parser: argparse.ArgumentParser, cls: type[S], options: argparse.Namespace
+) -> S:
+  """The settings that parsed flags say; a mistake ends the command, status 2.
+
+  Several classes can share one parser: each reads its own fields.
+  """
+  names = [field.name for field in dataclasses.fields(cls)]
+  try:
+    return cls(**{name: getattr(options, name) for name in names})
+  except ConfigError as error:
+    lines = str(error).splitlines()
+    parser.error("\n".join(f"--{line}" for line in lines))
