@@ -124,7 +124,7 @@ def test_a_chinese_pool(workdir):
 def test_mistaken_flags_are_named_before_a_run_is_opened():
   words = ("--workdir=none", "--topics=t.jsonl", "--output=ranking.txt")
   for more, message in (
-    (["--top_k=0"], "--top_k is 0; wanted 1 or more"),
+    (["--top_k=0"], "--top_k is 0; wanted a whole number, 1 or more"),
     ([], "--output is 'ranking.txt'; wanted a name that ends in .jsonl or"),
   ):
     done = subprocess.run(
