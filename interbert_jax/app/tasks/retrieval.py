@@ -1,6 +1,5 @@
 """Fine-tuning for retrieval: captions with candidates beside their image."""
 
-import contextlib
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -96,14 +95,16 @@ def report(
   )
   params = run.placed_params(parallel)
   by_part, intervals, lines = [], {}, []
-  with contextlib.ExitStack() as stack:
-    advance = _nothing
-    if is_main_process():
-      total = counts["n_pairs_scored"]
-      progress = Progress(total=total, unit="pair", what="scoring")
-      advance = stack.enter_context(progress).advance
+  with Progress(
+    total=counts["n_pairs_scored"],
+    unit="pair",
+    what="scoring",
+    silent=not is_main_process(),
+  ) as progress:
     for part in parts:
-      scores = evaluator.scores(params, part, tiles=tiles, advance=advance)
+      scores = evaluator.scores(
+        params, part, tiles=tiles, advance=progress.advance
+      )
       image_of_text = evaluator.image_of_text_in(part)
       by_part.append(retrieval_metrics.retrieval_metrics(scores, image_of_text))
       if settings.resamples and len(parts) == 1:
@@ -150,10 +151,6 @@ def report(
     print(f"R@1 of text -> image: {100 * low:.1f} to {100 * high:.1f} (95 %)")
   print(path)
   return metrics
-
-
-def _nothing(pairs: int) -> None:
-  """The progress that the other processes show."""
 
 
 def named_row(

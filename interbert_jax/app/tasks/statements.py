@@ -15,7 +15,7 @@ from interbert_jax.app import build as experiment
 from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.report import report_split
 from interbert_jax.app.trained_run import TrainedRun
-from interbert_jax.contract import json_file
+from interbert_jax.contract.files import write_text
 from interbert_jax.evaluation.statements import StatementEvaluator
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
@@ -75,7 +75,7 @@ def report(
       f"{key},{held_out.label_names[label]}\n"
       for key, label in zip(held_out.ids, logits_NC.argmax(1), strict=True)
     )
-    return json_file.write_text(path, "".join(lines))
+    return write_text(path, "".join(lines))
 
   return report_split(
     run,
