@@ -2,13 +2,11 @@
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configs.common import Experiment
 from input_pipeline.tasks.retrieval import CandidateData, RetrievalSet
 from interbert_jax.app import build as experiment
-from interbert_jax.app.eval_settings import RetrievalReport
-from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.contract.progress import Progress
@@ -19,6 +17,10 @@ from interbert_jax.parallel import Parallel, is_main_process
 from interbert_jax.ranking import retrieval_metrics
 from interbert_jax.ranking.score_tiles import MatrixTiles
 from interbert_jax.tasks.retrieval import SCORES, RetrievalTask
+
+if TYPE_CHECKING:  # training needs nothing of a report
+  from interbert_jax.app.eval_settings import RetrievalReport
+  from interbert_jax.app.trained_run import TrainedRun
 
 
 def data(settings: Experiment, split: str) -> CandidateData:
@@ -68,7 +70,7 @@ def evaluators(
 
 
 def report(
-  run: TrainedRun, settings: RetrievalReport, parallel: Parallel
+  run: "TrainedRun", settings: "RetrievalReport", parallel: Parallel
 ) -> dict[str, float]:
   """Retrieval in both directions, of a fine-tuned run or a pretrained one.
 
