@@ -6,19 +6,21 @@ one file a split are evaluated by `report_split`.
 
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from interbert_jax.app.eval_settings import TaskReport
-from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.parallel import Parallel, is_main_process
+
+if TYPE_CHECKING:  # training needs nothing of a report
+  from interbert_jax.app.eval_settings import TaskReport
+  from interbert_jax.app.trained_run import TrainedRun
 
 # Writes the outputs of a split to a path, which it returns.
 Writer = Callable[[str, Any], pathlib.Path]
 
 
 def report_split(
-  run: TrainedRun,
-  settings: TaskReport,
+  run: "TrainedRun",
+  settings: "TaskReport",
   parallel: Parallel,
   *,
   held_out,

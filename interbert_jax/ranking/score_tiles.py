@@ -12,7 +12,6 @@ Dimensions: H channels (kinds of scores), T texts, N items of a tile.
 import hashlib
 import json
 import math
-import os
 import pathlib
 import shutil
 import zlib
@@ -23,6 +22,7 @@ import numpy as np
 
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.files import whole
 
 ABOUT = "about.json"
 _PREFIX = "tile-"
@@ -45,12 +45,8 @@ class _Tiles:
   def _write(self, path: pathlib.Path, scores: np.ndarray) -> None:
     """Writes scores, under their name only when they are whole."""
     body = np.ascontiguousarray(scores, "<f4").tobytes()
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    with unfinished.open("wb") as file:
-      file.write(self._head(body) + b"\n" + body)
-      file.flush()
-      os.fsync(file.fileno())
-    unfinished.replace(path)
+    with whole(path) as building:
+      building.write_bytes(self._head(body) + b"\n" + body)
 
   def _read(
     self, path: pathlib.Path, shape: tuple[int, ...]
@@ -167,10 +163,7 @@ class CatalogueTiles(_Tiles):
           "of scores; choose another one"
         )
     else:
-      try:
-        found = json_file.read_object(path)
-      except ValueError as error:
-        raise ConfigError(str(error)) from None
+      found = json_file.read_object(path)
       different = [
         f"{key} is {facts.get(key)!r:.60}, scored was {found.get(key)!r:.60}"
         for key in sorted({*facts, *found})

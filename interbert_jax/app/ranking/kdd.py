@@ -22,8 +22,8 @@ from input_pipeline.catalogues.catalogue import Catalogue
 from interbert_jax.app.ranking.scoring import Texts, score_head, score_name
 from interbert_jax.app.ranking.settings import KddSettings
 from interbert_jax.app.trained_run import TrainedRun
-from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import write_text
 from interbert_jax.contract.progress import Progress
 from interbert_jax.parallel import Parallel, is_main_process
 from interbert_jax.ranking.baselines import random_metrics
@@ -54,7 +54,7 @@ def write_submission(
   writer.writerow(HEADER)
   for query in queries:
     writer.writerow((query.query_id, *short[query.query_id]))
-  return json_file.write_text(path, text.getvalue())
+  return write_text(path, text.getvalue())
 
 
 def check_candidates(queries: Sequence[KddQuery], *, file: object) -> None:

@@ -2,18 +2,20 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configs.common import Experiment
 from input_pipeline.batches.reader import BatchReader
 from input_pipeline.tasks.pretrain import PretrainData
 from interbert_jax.app import build as experiment
-from interbert_jax.app.eval_settings import PretrainReport
-from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel, is_main_process
 from interbert_jax.tasks.pretrain import PretrainTask
+
+if TYPE_CHECKING:  # training needs nothing of a report
+  from interbert_jax.app.eval_settings import PretrainReport
+  from interbert_jax.app.trained_run import TrainedRun
 
 
 def data(settings: Experiment, split: str) -> BatchReader:
@@ -82,7 +84,7 @@ def evaluators(
 
 
 def report(
-  run: TrainedRun, settings: PretrainReport, parallel: Parallel
+  run: "TrainedRun", settings: "PretrainReport", parallel: Parallel
 ) -> dict[str, float]:
   """Held-out losses and accuracies of a run."""
   held_out = data(run.settings, settings.split)

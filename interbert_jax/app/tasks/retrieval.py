@@ -1,15 +1,12 @@
 """Fine-tuning for retrieval: captions with candidates beside their image."""
 
-import contextlib
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configs.common import Experiment
 from input_pipeline.tasks.retrieval import CandidateData, RetrievalSet
 from interbert_jax.app import build as experiment
-from interbert_jax.app.eval_settings import RetrievalReport
-from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.contract.progress import Progress
@@ -20,6 +17,10 @@ from interbert_jax.parallel import Parallel, is_main_process
 from interbert_jax.ranking import retrieval_metrics
 from interbert_jax.ranking.score_tiles import MatrixTiles
 from interbert_jax.tasks.retrieval import SCORES, RetrievalTask
+
+if TYPE_CHECKING:  # training needs nothing of a report
+  from interbert_jax.app.eval_settings import RetrievalReport
+  from interbert_jax.app.trained_run import TrainedRun
 
 
 def data(settings: Experiment, split: str) -> CandidateData:
@@ -69,7 +70,7 @@ def evaluators(
 
 
 def report(
-  run: TrainedRun, settings: RetrievalReport, parallel: Parallel
+  run: "TrainedRun", settings: "RetrievalReport", parallel: Parallel
 ) -> dict[str, float]:
   """Retrieval in both directions, of a fine-tuned run or a pretrained one.
 
@@ -96,14 +97,16 @@ def report(
   )
   params = run.placed_params(parallel)
   by_part, intervals, lines = [], {}, []
-  with contextlib.ExitStack() as stack:
-    advance = _nothing
-    if is_main_process():
-      total = counts["n_pairs_scored"]
-      progress = Progress(total=total, unit="pair", what="scoring")
-      advance = stack.enter_context(progress).advance
+  with Progress(
+    total=counts["n_pairs_scored"],
+    unit="pair",
+    what="scoring",
+    silent=not is_main_process(),
+  ) as progress:
     for part in parts:
-      scores = evaluator.scores(params, part, tiles=tiles, advance=advance)
+      scores = evaluator.scores(
+        params, part, tiles=tiles, advance=progress.advance
+      )
       image_of_text = evaluator.image_of_text_in(part)
       by_part.append(retrieval_metrics.retrieval_metrics(scores, image_of_text))
       if settings.resamples and len(parts) == 1:
@@ -150,10 +153,6 @@ def report(
     print(f"R@1 of text -> image: {100 * low:.1f} to {100 * high:.1f} (95 %)")
   print(path)
   return metrics
-
-
-def _nothing(pairs: int) -> None:
-  """The progress that the other processes show."""
 
 
 def named_row(

@@ -5,21 +5,23 @@ The task's name is the format of its files.
 
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from configs.common import Experiment
 from input_pipeline.tasks.statements import StatementData
 from interbert_jax.app import build as experiment
-from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.report import report_split
-from interbert_jax.app.trained_run import TrainedRun
-from interbert_jax.contract import json_file
+from interbert_jax.contract.files import write_text
 from interbert_jax.evaluation.statements import StatementEvaluator
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.statements import StatementTask
+
+if TYPE_CHECKING:  # training needs nothing of a report
+  from interbert_jax.app.eval_settings import TaskReport
+  from interbert_jax.app.trained_run import TrainedRun
 
 
 def data(settings: Experiment, split: str) -> StatementData:
@@ -65,7 +67,7 @@ def evaluators(
 
 
 def report(
-  run: TrainedRun, settings: TaskReport, parallel: Parallel
+  run: "TrainedRun", settings: "TaskReport", parallel: Parallel
 ) -> dict[str, Any]:
   """Accuracy, and a line "id,label" for each statement."""
   held_out = data(run.settings, settings.split)
@@ -75,7 +77,7 @@ def report(
       f"{key},{held_out.label_names[label]}\n"
       for key, label in zip(held_out.ids, logits_NC.argmax(1), strict=True)
     )
-    return json_file.write_text(path, "".join(lines))
+    return write_text(path, "".join(lines))
 
   return report_split(
     run,

@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,12 +11,14 @@ from input_pipeline.annotations.sentence_formats import find_format
 from input_pipeline.tasks.text import SentenceData, write_predictions
 from input_pipeline.text.pack import check_room
 from interbert_jax.app import build as experiment
-from interbert_jax.app.eval_settings import TaskReport
-from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.evaluation.text import TextEvaluator
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel, is_main_process
 from interbert_jax.tasks.text import TextTask
+
+if TYPE_CHECKING:  # training needs nothing of a report
+  from interbert_jax.app.eval_settings import TaskReport
+  from interbert_jax.app.trained_run import TrainedRun
 
 # What the text path of the model runs, said in every result.
 STREAMS = "interaction layers and text stream, no image"
@@ -95,8 +97,8 @@ def evaluators(
 
 
 def report(
-  run: TrainedRun,
-  settings: TaskReport,
+  run: "TrainedRun",
+  settings: "TaskReport",
   parallel: Parallel,
   *,
   folder: pathlib.Path | None = None,

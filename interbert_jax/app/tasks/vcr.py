@@ -3,16 +3,14 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from configs.common import Experiment
 from input_pipeline.tasks.vcr import VcrData
 from interbert_jax.app import build as experiment
-from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.report import report_split
-from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.contract.vcr import (
@@ -27,6 +25,10 @@ from interbert_jax.evaluation.vcr_leaderboard import write_leaderboard
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.vcr import VcrTask
+
+if TYPE_CHECKING:  # training needs nothing of a report
+  from interbert_jax.app.eval_settings import TaskReport
+  from interbert_jax.app.trained_run import TrainedRun
 
 
 def data(
@@ -79,7 +81,7 @@ def evaluators(
 
 
 def report(
-  run: TrainedRun, settings: TaskReport, parallel: Parallel
+  run: "TrainedRun", settings: "TaskReport", parallel: Parallel
 ) -> dict[str, Any]:
   """Accuracies, the leaderboard's CSV, and the scores of each question.
 

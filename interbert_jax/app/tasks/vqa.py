@@ -2,22 +2,24 @@
 
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from configs.common import Experiment
 from input_pipeline.tasks.vqa import VqaData
 from interbert_jax.app import build as experiment
-from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.report import report_split
-from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.evaluation.vqa import VqaEvaluator
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.vqa import VqaTask
+
+if TYPE_CHECKING:  # training needs nothing of a report
+  from interbert_jax.app.eval_settings import TaskReport
+  from interbert_jax.app.trained_run import TrainedRun
 
 
 def data(settings: Experiment, split: str) -> VqaData:
@@ -58,7 +60,7 @@ def evaluators(
 
 
 def report(
-  run: TrainedRun, settings: TaskReport, parallel: Parallel
+  run: "TrainedRun", settings: "TaskReport", parallel: Parallel
 ) -> dict[str, Any]:
   """Accuracy, and the answers to all questions as JSON for the server."""
   held_out = data(run.settings, settings.split)
