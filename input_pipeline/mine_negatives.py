@@ -6,7 +6,6 @@ python -m input_pipeline.mine_negatives --kind=images --store=data/regions \
     --annotations=captions.jsonl --output=data/near_images
 """
 
-import argparse
 import dataclasses
 import pathlib
 import sys
@@ -16,7 +15,7 @@ from input_pipeline.negatives.similar_captions import (
   SimilarCaptions,
 )
 from interbert_jax.contract.command import run_command
-from interbert_jax.contract.flags import add_flags, read_flags
+from interbert_jax.contract.flags import parse_flags
 from interbert_jax.contract.settings import Settings, setting
 
 _PER_IMAGE = 100
@@ -57,26 +56,16 @@ class Command(Settings):
   samples: int = setting(50, "items of the page", low=1)
 
 
-def parse_arguments(
-  arguments: list[str] | None = None,
-) -> tuple[Command, SimilarCaptions]:
-  parser = argparse.ArgumentParser(
+def main(arguments: list[str] | None = None) -> int:
+  """Runs the command; returns its exit status."""
+  command, rules = parse_flags(
+    arguments,
+    Command,
+    SimilarCaptions,
     prog="python -m input_pipeline.mine_negatives",
     description="Lists similar captions of other images (TF-IDF) for every "
     "caption of a split, or the nearest images (mean feature) for every image.",
   )
-  add_flags(parser, Command)
-  add_flags(parser, SimilarCaptions)
-  flags = parser.parse_args(arguments)
-  return (
-    read_flags(parser, Command, flags),
-    read_flags(parser, SimilarCaptions, flags),
-  )
-
-
-def main(arguments: list[str] | None = None) -> int:
-  """Runs the command; returns its exit status."""
-  command, rules = parse_arguments(arguments)
   return run_command(lambda: _mine(command, rules))
 
 
@@ -174,8 +163,8 @@ def _mine_images(command: Command, seed: int, captions, store):
           progress=progress,
         )
 
-        def judge(found):
-          return {"recall": near_images.recall(means_NE, found, seed=seed)}
+        def judge(neighbours):
+          return {"recall": near_images.recall(means_NE, neighbours, seed=seed)}
       else:
         blocks = near_images.exact_neighbours(
           means_NE, np.arange(count), per_item, progress=progress

@@ -1,4 +1,4 @@
-"""Reads the file of a split: texts, answers, and the ids of its rows."""
+"""Reads one split of a text task: texts, answers, and the ids of its rows."""
 
 import math
 import pathlib
@@ -11,8 +11,6 @@ from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.sentence_formats import OWN, SentenceFormat
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import facts_sha256
-
-ON_BAD_ROW = ("error", "skip")
 
 
 class Sentences(NamedTuple):
@@ -40,9 +38,9 @@ def read_sentences(
   """The rows of a split.
 
   Args:
-    directory: where the task's files are, under their published names.
-    split: one of the format's.
-    layout: what they look like.
+    directory: folder of the task's files, under their published names.
+    split: a split of the format.
+    layout: the format of the files.
     on_bad_row: "error", or "skip": rows with a missing column, an unknown
       answer or an empty text are left out and counted. Rows without an answer
       are never left out: a server wants a prediction for each.
@@ -50,11 +48,6 @@ def read_sentences(
   Raises:
     DataError: naming file, line and column.
   """
-  if on_bad_row not in ON_BAD_ROW:
-    raise DataError(
-      f"found {on_bad_row!r}, wanted {' or '.join(ON_BAD_ROW)}",
-      field="input.on_bad_row",
-    )
   path = _find_file(pathlib.Path(directory), split, layout)
   rows = _rows(AnnotationFile(path), layout)
   columns = next(rows)
@@ -72,7 +65,7 @@ def read_sentences(
       file=f"{path}:1",
       hint=f"input.task says that {path.name} has them; is it another task's?",
     )
-  found: list[tuple[list[str], float, str]] = []
+  kept: list[tuple[list[str], float, str]] = []
   skipped = 0
   for number, (place, row) in enumerate(rows):
     try:
@@ -83,10 +76,10 @@ def read_sentences(
         raise
       skipped += 1
       continue
-    found.append((values, answer, row.get(layout.index, str(number))))
-  if not found:
+    kept.append((values, answer, row.get(layout.index, str(number))))
+  if not kept:
     raise DataError(f"found no row to use ({skipped} left out)", file=path)
-  values, answers, ids = zip(*found, strict=True)
+  values, answers, ids = zip(*kept, strict=True)
   return Sentences(
     path=path,
     texts=tuple(list(column) for column in zip(*values, strict=True)),
@@ -123,8 +116,8 @@ def _rows(source: AnnotationFile, layout: SentenceFormat) -> Iterator:
   """First the names of the columns, then ("file:line", row) of each row."""
   if source.is_json or source.is_lines_of_json:
     yield list(source.first_object)
-    for place, row in source.objects():
-      yield place, _Row(place, row)
+    for row in source.entries():
+      yield row.place, _Row(row.place, row.fields)
     return
   lines = source.lines()
   names = source.first_line.split("\t")
@@ -142,7 +135,7 @@ def _rows(source: AnnotationFile, layout: SentenceFormat) -> Iterator:
 
 
 class _Row:
-  """The values of a row by column, as text; complains of what is missing."""
+  """A row's values by column, as text; a value that is missing is an error."""
 
   def __init__(self, place: str, values: Mapping, *, wrong_width=None):
     self._place = place
@@ -151,9 +144,9 @@ class _Row:
 
   def __getitem__(self, name: str) -> str:
     if self._wrong:
-      found, wanted = self._wrong
+      width, wanted = self._wrong
       raise DataError(
-        f"found {found} columns, wanted {wanted}",
+        f"found {width} columns, wanted {wanted}",
         file=self._place,
         hint="fields are parted by one tab; input.on_bad_row=skip leaves such "
         "rows out",

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from interbert_jax.contract.errors import DataError
+from input_pipeline.store.schema import best_classes
+from interbert_jax.contract.errors import DataError, import_optional
 
 _MAX_PIXELS = 100_000_000  # of a photograph: three bytes each
 _LABEL = 40  # characters of a name at a box
@@ -99,12 +100,7 @@ def write_gallery(
     font: file for the texts in the pictures; without one, captions with
       characters that Pillow's own font lacks are in the page alone.
   """
-  try:
-    import jinja2
-  except ModuleNotFoundError:
-    raise DataError(
-      "jinja2 is not installed", hint="pip install jinja2"
-    ) from None
+  jinja2 = import_optional("jinja2")
   directory = pathlib.Path(directory)
   directory.mkdir(parents=True, exist_ok=True)
   shown, drawn_on = [], 0
@@ -230,16 +226,12 @@ def _labels(
   background_class: int | None,
 ) -> list[str] | None:
   """A name and a score for each region; None without classes."""
-  if "class_probs" in record:
-    probs = record["class_probs"].astype(np.float32)
-    if background_class is not None:
-      probs = np.delete(probs, background_class, axis=1)
-    ids, scores = probs.argmax(1), probs.max(1)
-  elif "class_ids" in record:
-    ids = record["class_ids"]
-    scores = record.get("class_scores", [None] * len(ids))
-  else:
+  classes = best_classes(record, background_class=background_class)
+  if classes is None:
     return None
+  ids, scores = classes
+  if scores is None:
+    scores = [None] * len(ids)
   labels = []
   for index, score in zip(ids, scores, strict=True):
     known = names is not None and 0 <= index < len(names)

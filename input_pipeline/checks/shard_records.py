@@ -1,6 +1,6 @@
-"""D1, D2 and D4: records out of shards that may be damaged.
+"""D1, D2 and D4: reads the records of shards that may be damaged.
 
-Every record that cannot be had is a finding, and reading goes on behind it.
+A record that cannot be read becomes a finding, and reading goes on after it.
 """
 
 import bisect
@@ -86,15 +86,15 @@ class ShardRecords:
       return None  # store_files has said so
     try:
       reader = open_shard(path)
-      found = reader.num_records()
+      count = reader.num_records()
     except DAMAGED as e:
       where = Place("", place.file)
       self._add("D1", where, _first_line(e), None, "a readable shard")
       return None
     wanted = self._files.shards[shard]["records"]
-    if found != wanted:
+    if count != wanted:
       where = Place("", place.file)
-      text = f"{found} records instead of {wanted}"
+      text = f"{count} records instead of {wanted}"
       self._add("D2", where, text, None, "as many as the manifest says")
     return reader
 

@@ -119,7 +119,7 @@ def read_sizes(path: str | None) -> dict[str, tuple[int, int]]:
         str(image["id"]): (image["width"], image["height"])
         for image in content["images"]
       }
-    found = {key: (int(w), int(h)) for key, (w, h) in content.items()}
+    sizes = {key: (int(w), int(h)) for key, (w, h) in content.items()}
   except (ValueError, TypeError, KeyError, OverflowError) as e:
     raise DataError(f"no image sizes: {e}", file=path, hint=hint) from None
-  return found
+  return sizes

@@ -51,9 +51,9 @@ def find_repeats(
     np.concatenate([np.zeros(0, np.uint64), *hashes]), return_counts=True
   )
   suspects = set(values[counts > 1].tolist())
-  found = Repeats()
+  repeats = Repeats()
   if not suspects:
-    return found
+    return repeats
   first: dict[str, tuple[str, str]] = {}
   for index, part in enumerate(facts()):
     shard = part.shard
@@ -72,10 +72,10 @@ def find_repeats(
           field="image_id",
           hint="one id is one image; rename or remove one of them",
         )
-      found.rows.setdefault(index, set()).add(row)
+      repeats.rows.setdefault(index, set()).add(row)
       if part.captions and part.captions[row]:
-        found.captions.setdefault(image_id, []).append(part.captions[row])
-  return found
+        repeats.captions.setdefault(image_id, []).append(part.captions[row])
+  return repeats
 
 
 def _hash(image_id: str) -> int:

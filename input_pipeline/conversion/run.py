@@ -240,7 +240,7 @@ def _write_captions(
   again: repeats.Repeats,
 ) -> bool:
   """Captions that came with the regions, one line per image."""
-  path, found = store / CAPTIONS, False
+  path, has_captions = store / CAPTIONS, False
   with path.open("w", encoding="utf-8") as file:
     for index, part in enumerate(facts):
       drop = again.rows.get(index, set())
@@ -256,7 +256,7 @@ def _write_captions(
           "captions": list(dict.fromkeys(every)),
         }
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        found = True
-  if not found:
+        has_captions = True
+  if not has_captions:
     path.unlink()
-  return found
+  return has_captions

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 from input_pipeline.conversion import part as parts
 from input_pipeline.conversion.plan import Plan
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import DataError, import_optional
 from interbert_jax.contract.progress import Progress
 
 # Called with the plan and the numbers of parts that are not converted yet.
@@ -91,13 +91,8 @@ def beam_runner(options: str = "") -> Runner:
   Args:
     options: Beam's, separated by spaces.
   """
-  try:
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-  except ModuleNotFoundError:
-    raise DataError(
-      "Apache Beam is not installed", hint="pip install apache-beam"
-    ) from None
+  beam = import_optional("apache_beam", package="apache-beam")
+  from apache_beam.options.pipeline_options import PipelineOptions
 
   def run(plan: Plan, todo: list[int]):
     if not todo:

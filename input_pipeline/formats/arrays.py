@@ -104,13 +104,13 @@ class Row:
 
   def size(self, width: str, height: str) -> tuple[int, int]:
     """Width and height in pixels."""
-    found = []
+    sides = []
     for field in (width, height):
       value = self.count(field)
       if value == 0:
         raise self.refuse(field, "found 0, wanted pixels")
-      found.append(value)
-    return found[0], found[1]
+      sides.append(value)
+    return sides[0], sides[1]
 
   def b64(self, field: str, dtype: str, *, rows: int | None) -> np.ndarray:
     """A base64 array [R] or [R, width], the width found from the rows.

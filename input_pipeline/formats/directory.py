@@ -66,16 +66,16 @@ def walk_files(path: str | os.PathLike[str]) -> Iterator[str]:
 @functools.lru_cache(maxsize=2)
 def list_files(path: str, suffix: str, without: str | None) -> tuple[str, ...]:
   """Paths below a directory, relative and sorted."""
-  found = []
+  paths = []
   for folder, folders, names in os.walk(path):
     folders.sort()
     base = os.path.relpath(folder, path)
-    found += [
+    paths += [
       os.path.normpath(os.path.join(base, name))
       for name in names
       if name.endswith(suffix) and not (without and name.endswith(without))
     ]
-  return tuple(sorted(found))
+  return tuple(sorted(paths))
 
 
 def split_files(

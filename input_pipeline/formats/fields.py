@@ -98,10 +98,10 @@ def _num_regions(row: Row, fields: Fields) -> int:
     return row.count(fields.num_boxes)
   R = len(row.rows(fields.features, features, None))
   if fields.num_boxes and fields.num_boxes in row:
-    told = row.count(fields.num_boxes)
-    if told != R:
+    count = row.count(fields.num_boxes)
+    if count != R:
       raise row.refuse(
-        fields.num_boxes, f"found {told} for {R} rows of {fields.features}"
+        fields.num_boxes, f"found {count} for {R} rows of {fields.features}"
       )
   return R
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import DataError, import_optional
 from interbert_jax.contract.numpy_files import plain_dtype
 
 MAX_BYTES = 256 << 20
@@ -23,12 +23,7 @@ def load_msgpack(data: bytes, *, file: object, record: object = None) -> Any:
   Raises:
     DataError: damaged, of objects, or larger than MAX_BYTES.
   """
-  try:
-    import msgpack
-  except ModuleNotFoundError:
-    raise DataError(
-      "msgpack is not installed", hint="pip install msgpack"
-    ) from None
+  msgpack = import_optional("msgpack")
   try:
     if len(data) > MAX_BYTES:
       raise ValueError(f"found {len(data)} bytes, the limit is {MAX_BYTES}")

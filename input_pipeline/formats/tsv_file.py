@@ -35,12 +35,12 @@ def tsv_files(path: pathlib.Path) -> list[pathlib.Path]:
   """The file itself, or a directory's .tsv, .tsv.0, .tsv.1, ... in order."""
   if not path.is_dir():
     return [path]
-  found = [
+  files = [
     p
     for p in path.iterdir()
     if p.is_file() and re.search(r"\.tsv(\.\d+)?$", p.name)
   ]
-  return sorted(found, key=natural_order)
+  return sorted(files, key=natural_order)
 
 
 def split_tsv(path: pathlib.Path) -> list[Part]:
@@ -69,17 +69,17 @@ def lines(
     raw = raw.rstrip(b"\r\n")
     if not raw.strip():
       continue
-    found = raw.split(b"\t")
-    if len(found) not in columns:
+    values = raw.split(b"\t")
+    if len(values) not in columns:
       wanted = " or ".join(map(str, columns))
       rest = "" if complete else "; the file ends within this row: truncated"
       yield DataError(
-        f"found {len(found)} tab-separated columns, wanted {wanted}{rest}",
+        f"found {len(values)} tab-separated columns, wanted {wanted}{rest}",
         file=place,
         hint=None if complete else "extract or copy the file again",
       )
       continue
-    yield Line(place, found)
+    yield Line(place, values)
 
 
 def _raw_lines(part: Part) -> Iterator[tuple[int, bytes, bool]]:

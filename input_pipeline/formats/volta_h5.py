@@ -12,7 +12,7 @@ from input_pipeline.formats.base import BOTTOM_UP, ImageRegions, archive_format
 from input_pipeline.formats.bottom_up import LXMERT_FIELDS
 from input_pipeline.formats.fields import read_image
 from input_pipeline.formats.volta import H5_NAMES
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import DataError, import_optional
 
 _MAX_BYTES = 256 << 20
 # Nothing else of a group is read.
@@ -25,10 +25,7 @@ _AGAIN = "the file is damaged or truncated; copy it again"
 @functools.lru_cache(maxsize=1)
 def _open(path: str):
   """The file and the names of its groups; one per process."""
-  try:
-    import h5py
-  except ModuleNotFoundError:
-    raise DataError("h5py is not installed", hint="pip install h5py") from None
+  h5py = import_optional("h5py")
   try:
     file = h5py.File(path, "r", locking=False)
     return file, tuple(file)
@@ -64,7 +61,7 @@ def _group(path: str, name: str) -> dict[str, object]:
     )
 
   file, _ = _open(path)
-  found = {}
+  arrays = {}
   try:
     _check_link(file, name, refuse)
     group = file[name]
@@ -88,12 +85,12 @@ def _group(path: str, name: str) -> dict[str, object]:
       left -= data.nbytes
       if left < 0:
         raise refuse(f"found {data.nbytes} bytes, at most {_MAX_BYTES}", field)
-      found[field] = data[()]
+      arrays[field] = data[()]
   except DataError:
     raise
   except (OSError, RuntimeError, KeyError, ValueError, TypeError) as e:
     raise refuse(f"not readable: {e}") from None
-  return found
+  return arrays
 
 
 def _check_link(group, name: str, refuse):

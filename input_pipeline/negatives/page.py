@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from input_pipeline.negatives.table import NegativeTable
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import import_optional
 
 SHOWN = 8  # candidates of an item
 
@@ -72,22 +72,17 @@ def write_page(
     count: items shown.
     seed: of the drawing.
   """
-  try:
-    import jinja2
-  except ModuleNotFoundError:
-    raise DataError(
-      "jinja2 is not installed", hint="pip install jinja2"
-    ) from None
+  jinja2 = import_optional("jinja2")
   rng = np.random.default_rng(seed)
   rows = np.sort(
     rng.choice(table.items, min(count, table.items), replace=False)
   )
   items = []
   for row in rows:
-    found = zip(
+    candidates = zip(
       table.candidates[row][:SHOWN], table.scores[row][:SHOWN], strict=True
     )
-    shown = [(f"{s:.2f}", names[c]) for c, s in found if c >= 0]
+    shown = [(f"{s:.2f}", names[c]) for c, s in candidates if c >= 0]
     items.append(Item(names[row], shown))
   facts = {
     key.replace("_", " "): value

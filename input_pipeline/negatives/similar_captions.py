@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.progress import Progress
+from interbert_jax.contract.errors import DataError, import_optional
+from interbert_jax.contract.progress import SILENT, Progress
 from interbert_jax.contract.settings import Settings, setting
 
 PER_CAPTION = 30
@@ -67,7 +67,7 @@ def mine_captions(
   rules: SimilarCaptions,
   *,
   per_caption: int = PER_CAPTION,
-  progress: Progress | None = None,
+  progress: Progress = SILENT,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   """Yields (candidates [n, K] int32, similarities [n, K]) of each block.
 
@@ -78,7 +78,8 @@ def mine_captions(
     per_caption: K.
     progress: counts captions.
   """
-  terms_NT, top = _vectorise(texts, rules), _matmul_topn()
+  sparse = import_optional("sparse_dot_topn", package="sparse-dot-topn")
+  terms_NT = _vectorise(texts, rules)
   pool_P = np.arange(len(texts))
   if rules.pool is not None and rules.pool < len(texts):
     rng = np.random.default_rng(rules.seed)
@@ -87,7 +88,7 @@ def mine_captions(
 
   def compare(rows, count: int):
     """The `count` most similar of the pool: indices and scores, padded."""
-    found = top(
+    similar = sparse.sp_matmul_topn(
       terms_NT[rows],
       pool_TP,
       top_n=count,
@@ -95,7 +96,7 @@ def mine_captions(
       sort=True,
       n_threads=rules.threads,
     )
-    return found.indptr, pool_P[found.indices], found.data
+    return similar.indptr, pool_P[similar.indices], similar.data
 
   for start in range(0, len(texts), BLOCK):
     rows = np.arange(start, min(start + BLOCK, len(texts)))
@@ -117,33 +118,19 @@ def mine_captions(
         candidates[todo[place], : len(kept)] = indices[a:b][kept]
         scores[todo[place], : len(kept)] = values[a:b][kept]
       todo, count = np.array(short, np.int64), min(4 * count, len(pool_P))
-    if progress is not None:
-      progress.advance(len(rows))
+    progress.advance(len(rows))
     yield candidates, scores
 
 
 def _vectorise(texts: Sequence[str], rules: SimilarCaptions):
   """[N, T] sparse float32; rows of length 1."""
-  try:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-  except ModuleNotFoundError:
-    raise DataError(
-      "scikit-learn is not installed", hint="pip install scikit-learn"
-    ) from None
-  vectoriser = TfidfVectorizer(
+  tfidf = import_optional(
+    "sklearn.feature_extraction.text", package="scikit-learn"
+  )
+  vectoriser = tfidf.TfidfVectorizer(
     dtype=np.float32, lowercase=True, **ANALYZERS[rules.analyzer]
   )
   try:
     return vectoriser.fit_transform(texts).tocsr()
   except ValueError as e:
     raise DataError(f"no terms in the captions: {e}") from None
-
-
-def _matmul_topn():
-  try:
-    from sparse_dot_topn import sp_matmul_topn
-  except ModuleNotFoundError:
-    raise DataError(
-      "sparse-dot-topn is not installed", hint="pip install sparse-dot-topn"
-    ) from None
-  return sp_matmul_topn

@@ -56,10 +56,10 @@ class NegativeTable:
   def verify(self):
     """Reads both files and compares their checksums."""
     for name in _FILES:
-      found = zlib.crc32((self.directory / name).read_bytes())
-      if found != self.about["crc32"][name]:
+      crc32 = zlib.crc32((self.directory / name).read_bytes())
+      if crc32 != self.about["crc32"][name]:
         raise DataError(
-          f"found crc32 {found:08x}, {ABOUT} says "
+          f"found crc32 {crc32:08x}, {ABOUT} says "
           f"{self.about['crc32'][name]:08x}",
           file=self.directory / name,
           hint=f"the file is damaged; {_AGAIN}",

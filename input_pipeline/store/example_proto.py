@@ -65,7 +65,7 @@ def decode_example(record: bytes) -> dict[str, int | memoryview]:
 
 def _messages(view: memoryview) -> list[tuple[int, memoryview]]:
   """The (number, content) of each length-delimited field of a message."""
-  found = []
+  fields = []
   at, end = 0, len(view)
   while at < end:
     tag, at = _read_varint(view, at)
@@ -74,9 +74,9 @@ def _messages(view: memoryview) -> list[tuple[int, memoryview]]:
     length, at = _read_varint(view, at)
     if at + length > end:
       raise ValueError(f"not a record: {at + length - end} bytes are missing")
-    found.append((tag >> 3, view[at : at + length]))
+    fields.append((tag >> 3, view[at : at + length]))
     at += length
-  return found
+  return fields
 
 
 def _read_varint(view: memoryview, at: int) -> tuple[int, int]:

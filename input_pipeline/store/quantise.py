@@ -7,6 +7,8 @@ most half of that.
 Dimensions: R regions, E feature width.
 """
 
+from typing import Any
+
 import numpy as np
 
 STEPS = {"uint8": 255, "int8": 127}
@@ -33,6 +35,22 @@ def quantise(
 
 
 def dequantise(features: np.ndarray, scale: np.ndarray) -> np.ndarray:
-  """The features [..., R, E] as float16; training does this on the device."""
+  """Features [..., R, E] as float16; training does this on the device."""
   wide = features.astype(np.float32) * scale[..., None]
   return wide.astype(np.float16)
+
+
+def restore_features(
+  arrays: dict[str, Any], prefix: str = ""
+) -> dict[str, Any]:
+  """Makes 8-bit features float16, in place; their scale is taken out.
+
+  Args:
+    arrays: of a record or a batch; nothing happens to float16 features.
+    prefix: before the names, "region_" in a batch.
+  """
+  scale = arrays.pop(f"{prefix}feature_scale", None)
+  if scale is not None:
+    name = f"{prefix}features"
+    arrays[name] = dequantise(arrays[name], scale)
+  return arrays

@@ -38,23 +38,23 @@ def diagnose(raw: bytes, layout: Layout) -> Fault | None:
     return "image_id", f"bytes {bytes(fields['image_id']).hex(' ')}", e.reason
   R = fields["num_regions"]
   for field, (width, dtype) in layout.arrays.items():
-    found = fields[field].nbytes
+    size = fields[field].nbytes
     row = (width or 1) * dtype.itemsize
-    if found != R * row:
-      text = f"{found} bytes for {R} regions{_explain(found, R, row, dtype)}"
+    if size != R * row:
+      text = f"{size} bytes for {R} regions{_explain(size, R, row, dtype)}"
       shape = "one" if width is None else str(width)
       return field, text, f"{shape} {dtype} a region"
   return None
 
 
-def _explain(found: int, R: int, row: int, dtype) -> str:
+def _explain(size: int, R: int, row: int, dtype) -> str:
   """What the number of bytes looks like."""
-  if R and found == 2 * R * row and dtype == "float16":
+  if R and size == 2 * R * row and dtype == "float16":
     return ", which looks like float32"
-  if found % row == 0:
-    return f", which are {found // row} regions"
-  if R and found % (R * dtype.itemsize) == 0:
-    return f", which are {found // (R * dtype.itemsize)} {dtype} a region"
+  if size % row == 0:
+    return f", which are {size // row} regions"
+  if R and size % (R * dtype.itemsize) == 0:
+    return f", which are {size // (R * dtype.itemsize)} {dtype} a region"
   return ""
 
 

@@ -143,7 +143,7 @@ class ShardWriter:
     index: int | None = None,
   ):
     """Checks and appends a record; file and index are for messages."""
-    given = record
+    source = record
     record = schema.check_record(
       record, layout=self._layout, file=file, index=index
     )
@@ -153,7 +153,7 @@ class ShardWriter:
     facts.ids.append(record["image_id"])
     facts.places.append(place)
     facts.digests.append(hashlib.blake2b(raw, digest_size=8).hexdigest())
-    facts.statistics.add(record, np.asarray(given["features"]))
+    facts.statistics.add(record, np.asarray(source["features"]))
 
   def __exit__(self, *error):
     self._writer.close()
