@@ -101,7 +101,7 @@ def _convert(command: Command, settings: ConversionSettings) -> None:
 
 
 def _summary(output: pathlib.Path, manifest: dict) -> str:
-  """What was made, in a few lines."""
+  """A few lines about the new store."""
   regions, values = (
     manifest[key] for key in ("regions_per_image", "feature_statistics")
   )

@@ -29,7 +29,7 @@ def _b64(array: np.ndarray, dtype: str) -> bytes:
 
 
 def write_lxmert_tsv(store, path: pathlib.Path, advance: Callable[[int], None]):
-  """Ten columns; attributes that a store lacks are -1 with confidence 0.
+  """Writes ten columns; missing attributes are -1 with confidence 0.
 
   Features are float32 again, with the precision that the store has.
   """
@@ -57,7 +57,7 @@ def write_lxmert_tsv(store, path: pathlib.Path, advance: Callable[[int], None]):
 def write_vilbert_lmdb(
   store, path: pathlib.Path, advance: Callable[[int], None]
 ):
-  """An LMDB directory of pickled rows of base64, as ViLBERT-beta wrote it."""
+  """Writes an LMDB of pickled rows with base64, as ViLBERT-beta does."""
   lmdb = import_optional("lmdb")
   env = lmdb.open(str(path), map_size=_LMDB_MAP_BYTES)
   keys = []
@@ -159,9 +159,11 @@ def _one_line(store, image_id: str) -> bytes:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Command(Settings):
   store: pathlib.Path = setting(dataclasses.MISSING, "region store to write")
-  output: pathlib.Path = setting(dataclasses.MISSING, "must not exist yet")
+  output: pathlib.Path = setting(
+    dataclasses.MISSING, "file or directory to write; must not exist yet"
+  )
   format: str = setting(
-    dataclasses.MISSING, "of the output", choices=tuple(EXPORTERS)
+    dataclasses.MISSING, "format of the output", choices=tuple(EXPORTERS)
   )
 
 

@@ -23,7 +23,7 @@ _PER_IMAGE = 100
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Command(Settings):
-  """What to mine from which files; the rest is SimilarCaptions."""
+  """What to mine, and from which files."""
 
   kind: str = setting(
     "captions", "what the negatives are", choices=("captions", "images")
@@ -31,12 +31,14 @@ class Command(Settings):
   annotations: pathlib.Path = setting(
     dataclasses.MISSING, "captions in any format"
   )
-  split: str = setting("train", "of the captions")
+  split: str = setting("train", "split of the captions")
   store: pathlib.Path = setting(
     dataclasses.MISSING,
     "region store: captions of images that it lacks are no candidates",
   )
-  output: pathlib.Path = setting(dataclasses.MISSING, "must not exist yet")
+  output: pathlib.Path = setting(
+    dataclasses.MISSING, "directory of the table; must not exist yet"
+  )
   per_item: int | None = setting(
     None,
     f"candidates of each (default: {PER_CAPTION} captions, {_PER_IMAGE} "
@@ -44,7 +46,8 @@ class Command(Settings):
     low=1,
   )
   approximate: bool = setting(
-    False, "images by an inverted file of faiss; its recall is measured"
+    False,
+    "search near images in an inverted file of faiss, and measure its recall",
   )
   probes: int = setting(16, "cells that are searched with --approximate", low=1)
   on_missing: str = setting(

@@ -12,9 +12,9 @@ from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import decode
 
 _HEAD_BYTES = 1 << 16
-MAX_FILE_BYTES = 4 << 30  # of a file that is one JSON value
+MAX_FILE_BYTES = 4 << 30  # for a file that is one JSON value
 MAX_LINE_BYTES = 64 << 20
-# What file names call the splits -> what they are.
+# A word in a file name -> the split that it means.
 _SPLITS = {
   "training": "train",
   "train": "train",
@@ -90,6 +90,8 @@ class AnnotationFile:
 
   def __init__(self, path: str | pathlib.Path):
     self.path = pathlib.Path(path)
+    if not self.path.is_file():
+      raise DataError("no such file", file=self.path)
 
   @functools.cached_property
   def first_line(self) -> str:
@@ -114,7 +116,6 @@ class AnnotationFile:
     Raises:
       DataError: it is not JSON or not UTF-8, or an object has a key twice.
     """
-    self.check()
     if (size := self.path.stat().st_size) > MAX_FILE_BYTES:
       raise DataError(
         f"found {size} bytes, the limit is {MAX_FILE_BYTES}",
@@ -133,15 +134,10 @@ class AnnotationFile:
     return self.content
 
   def entry(self, wish: str) -> Entry:
-    """The content, which must be one object; `wish` says of what."""
+    """The content, which must be an object; `wish` describes it in errors."""
     if not isinstance(self.content, dict):
       raise DataError(f"wanted {wish}", file=self.path)
     return Entry(str(self.path), self.content)
-
-  def check(self):
-    """Refuses a path that is not a file."""
-    if not self.path.is_file():
-      raise DataError("no such file", file=self.path)
 
   @property
   def is_json(self) -> bool:
@@ -154,8 +150,7 @@ class AnnotationFile:
     )
 
   def lines(self, *, blank: bool = False) -> Iterator[tuple[str, str]]:
-    """("file:line", text) of each line, strict UTF-8; blank ones if asked."""
-    self.check()
+    """Yields ("file:line", text); with `blank` the blank lines too."""
     with self.path.open("rb") as file:
       # Reading bytes splits at "\n" only; text may hold U+2028 or U+0085.
       read = functools.partial(file.readline, MAX_LINE_BYTES + 1)

@@ -1,4 +1,4 @@
-"""Chinese-CLIP's SPLIT_texts.jsonl, also of MUGE, Flickr30K-CN and COCO-CN.
+"""Chinese-CLIP's SPLIT_texts.jsonl: MUGE, Flickr30K-CN, COCO-CN.
 
 A text may belong to several images. Texts without images, as in MUGE's test
 split, are left out: there is nothing to learn from them, or to score.
@@ -18,9 +18,9 @@ from interbert_jax.contract.errors import DataError
 
 
 class QueryText(NamedTuple):
-  """A text with the images that are right for it; none where nobody says."""
+  """A text and the images that are right for it, as far as they are known."""
 
-  text_id: int | str  # as the file has it
+  text_id: int | str  # unchanged: a server expects it so
   text: str
   image_ids: tuple[str, ...]
 

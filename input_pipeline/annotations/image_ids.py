@@ -1,7 +1,7 @@
-"""The same image under different names: which id of a store is meant.
+"""Finds an image in a store that has another name for it.
 
-COCO images are plain numbers, COCO_val2014_%012d or %012d; Flickr30K's are file
-names or their numbers; VCR's are "val-5" or numbers with an offset per split.
+COCO's images are called 7, COCO_val2014_%012d or %012d; Flickr30K's are file
+names or numbers; VCR's are "val-5", or numbers with an offset per split.
 One rule serves a whole file of annotations: the one that finds most images. A
 rule that would make two ids of the store equal is not used.
 """
@@ -13,7 +13,7 @@ from typing import NamedTuple
 _EXTENSION = re.compile(
   r"\.(jpe?g|png|gif|bmp|webp|tiff?|npy|npz|json)$", re.IGNORECASE
 )
-# Numbers of other data sets, such as Visual Genome's vg_7, are no COCO ids.
+# The numbers of other data sets, such as Visual Genome's vg_7, are left out.
 _NUMBER = re.compile(
   r"(?:(?:visual_grounding_)?(?:det_)?(?:coco|flickr30k)(?:_[a-z]+\d*)?_)?"
   r"0*(\d+)",
@@ -37,7 +37,7 @@ def _number(name: str) -> str:
 
 
 def vcr_number(name: str) -> str:
-  """The number of "train-5", "val-5", "test-5", one count for all three."""
+  """The number of "val-5" if the images of all splits are counted as one."""
   if match := _VCR.fullmatch(name):
     return str(int(match[2]) + _VCR_OFFSETS[match[1]])
   return name if name.isdecimal() else ""
@@ -49,7 +49,7 @@ RULES: dict[str, Callable[[str], str]] = {
   "without folder and extension": _stem,
   "by their number, without zeros before it": _number,
 }
-# SCAN's ids look like VCR's, so these are for VCR only.
+# SCAN's ids look like VCR's, so this rule is for VCR only.
 VCR_RULES = {**RULES, "by VCR's numbers": vcr_number}
 
 

@@ -19,7 +19,7 @@ _COLUMNS = ("product_id", "query", "query_id")
 class KddQuery:
   """A query with the products to rank for it.
 
-  `answers` is None where nobody says which are right.
+  `answers` are the right products; None if they are not known.
   """
 
   query_id: str
@@ -35,8 +35,7 @@ def _detect(source: AnnotationFile) -> str | None:
 
 
 def _rows(source: AnnotationFile) -> Iterator[tuple[str, list[str]]]:
-  """(place, [product_id, query, query_id])."""
-  source.check()
+  """Yields (place, [product_id, query, query_id])."""
   header = source.first_line.split("\t")
   missing = [name for name in _COLUMNS if name not in header]
   if missing:
@@ -67,7 +66,7 @@ def _read(source: AnnotationFile) -> Iterator[ImageCaptions]:
 def read_kdd_queries(
   path: str | pathlib.Path, answers: str | pathlib.Path | None = None
 ) -> list[KddQuery]:
-  """The queries of a TSV in the order they come.
+  """The queries of a TSV, in its order.
 
   Args:
     path: valid.tsv or testA.tsv.

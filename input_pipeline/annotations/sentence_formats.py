@@ -1,4 +1,4 @@
-"""The layouts of GLUE's and CLUE's files, and what each task is scored by.
+"""The formats of GLUE's and CLUE's files, and the metrics of each task.
 
 GLUE: Wang et al. 2018 (arXiv 1804.07461), the files of its download script.
 CLUE: Xu et al. 2020 (arXiv 2004.05986), the files of its repository.
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from interbert_jax.contract.errors import DataError
 
-OWN = "own"  # the format of users' own files
+OWN = "own"  # the name of the format of users' own files
 
 
 GLUE_FILES = {"train": "train.tsv", "val": "dev.tsv", "test": "test.tsv"}
@@ -18,7 +18,7 @@ CLUE_FILES = {"train": "train.json", "val": "dev.json", "test": "test.json"}
 
 @dataclasses.dataclass(frozen=True)
 class SentenceFormat:
-  """Files with a text or two and an answer in each row.
+  """Files whose rows have a text or two, and an answer.
 
   Attributes:
     benchmark: glue, clue or own; it decides how predictions are written.

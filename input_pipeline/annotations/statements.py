@@ -14,7 +14,7 @@ from interbert_jax.contract.errors import DataError
 
 @dataclass(frozen=True)
 class Statement:
-  """What is said of images, and whether it is so.
+  """A statement about images, and whether it is true.
 
   Attributes:
     place: "file:line".
@@ -35,7 +35,7 @@ class Statement:
 
 
 class StatementFormat(NamedTuple):
-  """How a data set writes its statements.
+  """The format of a data set's statements.
 
   Attributes:
     labels: the labels, as the files write them.

@@ -14,7 +14,7 @@ from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import decode, facts_sha256
 from interbert_jax.contract.json_file import read_json
 
-MAX_ANSWERS = 10  # of a question
+MAX_ANSWERS = 10  # answers to a question
 _DIGITS = {
   word: str(number)
   for number, word in enumerate(

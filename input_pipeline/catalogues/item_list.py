@@ -1,4 +1,4 @@
-"""Lists of items: which images of a store are offered, and their titles.
+"""Lists of items: the images of a store to rank, and their titles.
 
 Lines of {"item_id": "a17", "title": "..."}, the title optional; or plain lines
 whose first column is the id, as in Chinese-CLIP's SPLIT_imgs.tsv.
@@ -23,10 +23,9 @@ def read_items(path: str | pathlib.Path) -> list[Item]:
   """The items of a file, in its order.
 
   Raises:
-    DataError: no item, an item twice, or a line that is none.
+    DataError: there is no item, an item comes twice, or a line is wrong.
   """
   source = AnnotationFile(path)
-  source.check()
   lines = source.entries() if source.is_lines_of_json else _columns(source)
   items: list[Item] = []
   seen: dict[str, str] = {}

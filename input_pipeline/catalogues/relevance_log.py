@@ -1,8 +1,8 @@
-"""Which items are right for a topic: editors' labels, or a log of clicks.
+"""Reads which items suit a topic, from editors' labels or a log of clicks.
 
-Lines of {"topic_id", "item_id", "relevance"}, or columns of these separated by
-tabs, with or without a header. Without relevance a line counts 1. A log may
-call it "clicks" and have a line for every view.
+Lines are {"topic_id", "item_id", "relevance"}, or columns separated by tabs,
+with or without a header. Without relevance a line counts 1. A log may call it
+"clicks", and have a line for every view.
 """
 
 import collections
@@ -26,14 +26,13 @@ def read_relevance(
   """The relevant items of each topic that the file names, even if it has none.
 
   Args:
-    path: of the file.
-    kind: "labels", one line for each topic and item, whose number is its
-      relevance; "clicks", whose lines are added up: an item is relevant, with
-      1, from min_clicks on.
+    path: the file.
+    kind: "labels": a line for each topic and item, with its relevance;
+      "clicks": lines are added up, and items with min_clicks or more get 1.
     min_clicks: above 0.
 
   Raises:
-    DataError: a label stands twice, a number is negative or none.
+    DataError: a label comes twice, or a number is negative or missing.
   """
   if not min_clicks > 0:
     raise DataError(f"found {min_clicks}, wanted above 0", field="min_clicks")
@@ -70,7 +69,6 @@ def count_items(relevance: Relevance) -> collections.Counter[str]:
 
 
 def _rows(source: AnnotationFile) -> Iterator[tuple[str, str, str, float]]:
-  source.check()
   if source.is_lines_of_json:
     for line in source.entries():
       value = next((line.fields[key] for key in _VALUES if key in line), 1)

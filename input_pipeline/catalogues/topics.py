@@ -11,8 +11,8 @@ from interbert_jax.contract.files import facts_sha256
 class Topic(NamedTuple):
   topic_id: str
   text: str
-  examples: tuple[str, ...]  # ids of items that belong to it
-  place: str  # for messages
+  examples: tuple[str, ...]  # ids of items that suit the topic
+  place: str  # "file:line", for messages
 
 
 def read_topics(path: str | pathlib.Path) -> list[Topic]:

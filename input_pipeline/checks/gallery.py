@@ -1,8 +1,7 @@
 """A page of images with their regions, class names and captions.
 
-Nothing of a store or of captions is trusted: texts are escaped, the page runs
-no script, files are named by number, and image ids never leave the folder of
-images.
+Stores and captions are not trusted: texts are escaped, the page runs no script,
+files are named by number, and image ids never lead out of the folder of images.
 """
 
 import pathlib
@@ -16,11 +15,11 @@ import numpy as np
 from input_pipeline.store.schema import best_classes
 from interbert_jax.contract.errors import DataError, import_optional
 
-_MAX_PIXELS = 100_000_000  # of a photograph: three bytes each
-_LABEL = 40  # characters of a name at a box
+_MAX_PIXELS = 100_000_000  # a photograph takes three bytes per pixel
+_LABEL = 40  # characters of a class name that are drawn
 MAX_SIDE = 640  # pixels of a drawn image
 _LABELS = 12  # boxes with a name; more would cover each other
-_CAPTION = 200  # characters of a caption in a picture; the page has all
+_CAPTION = 200  # characters of a caption that are drawn; the page has all
 _EXTENSIONS = ("", ".jpg", ".jpeg", ".png", ".webp", ".JPG", ".JPEG")
 _GREY = (205, 208, 213)
 
@@ -65,7 +64,7 @@ line. {{ note }}</p>
 
 @dataclass
 class GalleryImage:
-  """An image of the page; texts come from data and are escaped there."""
+  """An image on the page, where its texts are escaped."""
 
   file: str
   image_id: str
@@ -90,15 +89,15 @@ def write_gallery(
   """Draws records and writes index.html; returns its path.
 
   Args:
-    directory: for the page and its PNGs; made where it is not there.
-    records: of the store.
+    directory: directory of the page and its PNGs; made if it is missing.
+    records: records of the store.
     captions: image id -> (split, captions).
     images: folder with files named by image id; None for grey canvases.
-    class_names: of class ids, without background; None for numbers.
-    background_class: column of class_probs.
-    title: of the page.
-    font: file for the texts in the pictures; without one, captions with
-      characters that Pillow's own font lacks are in the page alone.
+    class_names: names of the class ids, without background; None for numbers.
+    background_class: column of class_probs that means no object.
+    title: title of the page.
+    font: font file for the texts in the pictures; without it, captions that
+      Pillow's own font cannot show are on the page alone.
   """
   jinja2 = import_optional("jinja2")
   directory = pathlib.Path(directory)
@@ -176,7 +175,7 @@ def draw_record(
     canvas = _read_photo(photo, size)
   boxes = np.nan_to_num(record["boxes"].astype(np.float64)) * scale
   boxes = boxes.clip(0, [*size, *size])
-  # Turned inside out they cannot be drawn.
+  # A box can be drawn only if its first corner comes first.
   boxes = np.concatenate(
     [
       np.minimum(boxes[:, :2], boxes[:, 2:]),
@@ -196,12 +195,13 @@ def draw_record(
 
 
 def _read_photo(photo: pathlib.Path, size: tuple[int, int]):
-  """The image in this size; a file that is none, or a bomb, is an error."""
+  """The image in this size; refuses what is not an image, or is huge."""
   from PIL import Image, ImageOps
 
   try:
     with warnings.catch_warnings():
-      warnings.simplefilter("ignore")  # of large ones and odd metadata
+      # Pillow warns of large images and odd metadata.
+      warnings.simplefilter("ignore")
       with Image.open(photo) as opened:
         if opened.width * opened.height > _MAX_PIXELS:
           raise ValueError(f"{opened.width} x {opened.height} pixels")

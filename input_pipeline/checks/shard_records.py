@@ -12,10 +12,9 @@ from typing import Any
 from input_pipeline.checks.report import Findings, Place
 from input_pipeline.checks.store_files import StoreFiles
 from input_pipeline.store import schema
+from input_pipeline.store.manifest import COPY_AGAIN, REWRITE
 from input_pipeline.store.record_faults import diagnose
 from input_pipeline.store.shard import DAMAGED, open_shard
-
-_COPY_AGAIN = "the file is damaged; copy or write the store again"
 
 
 class ShardRecords:
@@ -101,7 +100,7 @@ class ShardRecords:
   def _add(
     self, case: str, place: Place, found: str, field: str | None, wanted: str
   ):
-    hint = "write the store again" if case == "D4" else _COPY_AGAIN
+    hint = REWRITE if case == "D4" else COPY_AGAIN
     place = dataclasses.replace(place, found=found)
     self._findings.error(case, place, wanted, hint, field=field)
 

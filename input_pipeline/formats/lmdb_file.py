@@ -1,7 +1,7 @@
 """LMDB directories and files: keys in order, values one by one.
 
-Opened read-only and without a lock, so that read-only and shared file systems
-do; a database is mapped, so its size does not matter.
+A database is opened read-only and without a lock, as read-only and shared file
+systems need it. It is mapped, so that its size does not matter.
 """
 
 import functools
@@ -39,7 +39,7 @@ class Value(NamedTuple):
 
 
 def is_lmdb(path: pathlib.Path) -> bool:
-  """By its magic number, in a directory or a file of its own."""
+  """Whether this file, or data.mdb in it, has the magic number of LMDB."""
   file = path / "data.mdb" if path.is_dir() else path
   try:
     with file.open("rb") as stream:
@@ -50,7 +50,7 @@ def is_lmdb(path: pathlib.Path) -> bool:
 
 
 def open_lmdb(path: str):
-  """The environment; one per process, as LMDB demands."""
+  """The environment; LMDB allows one per process."""
   return _open(str(pathlib.Path(path).resolve()))
 
 
@@ -82,7 +82,7 @@ def _damaged(path: str, error: object) -> DataError:
 
 @functools.lru_cache(maxsize=2)
 def read_keys(path: str) -> tuple[bytes, ...]:
-  """The keys of records: as listed in the database, else as stored."""
+  """The keys of records: a list in the database, or else all keys."""
   import lmdb
 
   env = open_lmdb(path)
@@ -100,7 +100,7 @@ def read_keys(path: str) -> tuple[bytes, ...]:
 
 
 def _check_size(path: str, env):
-  """A truncated database would be a bus error, which nobody can catch."""
+  """Refuses a truncated database: reading it would be a bus error."""
   file = pathlib.Path(path)
   file = file / "data.mdb" if file.is_dir() else file
   page = env.stat()["psize"]
@@ -142,7 +142,7 @@ def databases(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 def split_lmdb(path: pathlib.Path) -> list[Part]:
-  """Parts by number of key; refuses databases without records."""
+  """Cuts the keys of databases into parts; refuses keys without records."""
   paths = databases(path)
   if not paths:
     raise DataError(
@@ -168,7 +168,7 @@ def _split(path: pathlib.Path) -> list[Part]:
 
 
 def _count(path: str) -> int:
-  """Records that the database holds, key lists aside."""
+  """How many records the database has, without lists of keys."""
   import lmdb
 
   env = open_lmdb(path)

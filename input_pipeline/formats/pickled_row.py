@@ -1,4 +1,4 @@
-"""LMDB values that are pickled dicts, as most published databases have."""
+"""Databases of pickled dicts, as most published ones are."""
 
 import functools
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from interbert_jax.contract.errors import DataError
 
 
 def pickled_row(value: Value) -> Row:
-  """The dict of a value."""
+  """The fields of a value that is a pickled dict."""
   content = load_pickle(value.data, file=value.place)
   if not isinstance(content, dict):
     raise DataError(
@@ -38,10 +38,10 @@ def pickled_lmdb(
   """A format whose values are pickled dicts.
 
   Args:
-    keys: that the first dict must have, for `detect`.
+    keys: keys that the first dict must have, for `detect`.
     decode: row -> image; a function of a module, as is `fits`.
-    looks: what `detect` says.
-    fits: what else must be true of the first dict.
+    looks: what `detect` says of such a database.
+    fits: whether the first dict has this format, if keys do not tell.
     **about: as of `RegionFormat`.
   """
   return lmdb_format(

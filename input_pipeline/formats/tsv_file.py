@@ -1,7 +1,7 @@
 """Tab-separated files of one row per image, read in parts side by side.
 
-A part is a range of bytes and owns the rows that begin in it, so that files can
-be cut without being read.
+A part is a range of bytes, with the rows that begin in it, so that a file can
+be cut without reading it.
 """
 
 import functools
@@ -44,7 +44,7 @@ def tsv_files(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 def split_tsv(path: pathlib.Path) -> list[Part]:
-  """Byte ranges of all files of a source."""
+  """Cuts the files of a source into ranges of bytes."""
   files = tsv_files(path)
   if not files:
     raise DataError("found no .tsv file", file=path)
@@ -59,8 +59,8 @@ def split_tsv(path: pathlib.Path) -> list[Part]:
 def lines(
   part: Part, *, columns: tuple[int, ...]
 ) -> Iterator[Line | DataError]:
-  """The rows that begin in a part; `columns` are the numbers allowed."""
-  number = 1 if part.start == 0 else None  # of the line, where it is known
+  """The rows that begin in a part; `columns` are the allowed numbers."""
+  number = 1 if part.start == 0 else None  # of the line, if it is known
   for start, raw, complete in _raw_lines(part):
     place = (
       f"{part.path}:{number}" if number else f"{part.path} at byte {start}"
@@ -83,11 +83,11 @@ def lines(
 
 
 def _raw_lines(part: Part) -> Iterator[tuple[int, bytes, bool]]:
-  """(start, line, whether it has an end) of each line that begins in part."""
+  """(start, line, whether it is complete) of each line that begins in part."""
   with open(part.path, "rb", buffering=_READ_BYTES) as file:
     start = part.start
     if start > 0:
-      # A line that begins before belongs to the part before.
+      # A line that begins earlier belongs to the part before.
       file.seek(start - 1)
       start += len(_read_line(file, part.path, start - 1)) - 1
     while start < part.stop:
@@ -117,7 +117,7 @@ def row(line: Line, names: tuple[str, ...]) -> Row:
 def first_row(
   path: pathlib.Path, names: tuple[str, ...], *, skip: int = 0
 ) -> Row | None:
-  """The first row for `detect`, or None where columns do not fit."""
+  """The first row, for `detect`; None if the columns do not fit."""
   try:
     files = tsv_files(path)
     if not files:
@@ -140,9 +140,9 @@ def tsv_format(
   fewest: int | None = None,
   **about: Any,
 ) -> RegionFormat:
-  """A format with a row per image and no header; `about` as of RegionFormat.
+  """A format with a row per image and no header.
 
-  Files may end after the first `fewest` columns.
+  Rows may end after the first `fewest` columns; `about` is as of RegionFormat.
   """
   counts = tuple(range(fewest or len(columns), len(columns) + 1))
   return RegionFormat(

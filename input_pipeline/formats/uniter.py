@@ -1,8 +1,8 @@
 """UNITER's features: a directory of npz, or an LMDB of the same arrays.
 
-Boxes are from 0 to 1, and there are no image sizes. Directories hold 100
-detections an image; nbb_*.json in the directory or beside it says how many of
-them are used. Values of an LMDB are in msgpack, or are npz.
+Boxes are from 0 to 1, and there are no image sizes. Directories have 100
+detections per image; nbb_*.json in or beside the directory says how many of
+them to use. Values of an LMDB are in msgpack, or npz files.
 """
 
 import functools

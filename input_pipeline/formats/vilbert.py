@@ -1,10 +1,10 @@
 """ViLBERT's features, and those of its multi-task version (12-in-1).
 
-vilbert_lmdb, which the official InterBERT reads too: each value is the pickled
-row of a bottom-up-attention TSV, all of it text. vilbert_mt_lmdb and
-vilbert_mt_npy are pickled dicts of arrays. Their `num_boxes` counts scores
-above 0 only, and `objects` is wrong by a shifted argmax: neither is read, the
-rows are what counts, as for the original reader.
+vilbert_lmdb, which the official InterBERT reads too, has the rows of a
+bottom-up-attention TSV, pickled, all of them text. vilbert_mt_lmdb and
+vilbert_mt_npy are pickled dicts of arrays. Their `num_boxes` counts only scores
+above 0, and `objects` is wrong by a shifted argmax. As in the original reader
+neither is read: the features have a row for each region.
 """
 
 import functools

@@ -15,7 +15,7 @@ from input_pipeline.formats.volta import H5_NAMES
 from interbert_jax.contract.errors import DataError, import_optional
 
 _MAX_BYTES = 256 << 20
-# Nothing else of a group is read.
+# The datasets of a group that are read.
 _READ = ("img_w", "img_h", "features", "boxes", *H5_NAMES)
 _H5_FIELDS = LXMERT_FIELDS._replace(image_id=None, num_boxes=None, base64=False)
 _MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -80,7 +80,7 @@ def _group(path: str, name: str) -> dict[str, object]:
       if data.external or data.is_virtual:
         raise refuse("the data is in another file", field)
       if data.dtype.kind not in "fiubS":
-        # Text of any length is kept elsewhere in the file, often the same.
+        # Texts of any length may all be the same large one in the file.
         raise refuse(f"found {data.dtype}, wanted numbers", field)
       left -= data.nbytes
       if left < 0:

@@ -2,8 +2,8 @@
 
 Fine-tuning for retrieval takes hard images from the 100 nearest training images
 by Euclidean distance of the mean region feature (ViLBERT and the official
-code). Exact by blocks of a matrix product, or approximate by an inverted file
-(faiss), whose recall against the exact ones is measured on a sample.
+code). They are exact, by a matrix product in blocks, or approximate, by an
+inverted file (faiss) whose recall is measured on a sample.
 
 Dimensions: N images, E feature width, K neighbours, Q queries.
 """
@@ -51,8 +51,8 @@ def exact_neighbours(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   """Yields (neighbours [q, K] int32, distances [q, K]), nearest first.
 
-  Memory is one block of distances and the best so far; an image is no neighbour
-  of its own.
+  An image is not among its own neighbours. Memory holds one block of distances
+  and the nearest images so far.
   """
   count = min(count, len(means_NE) - 1)
   norms_N = np.concatenate(
@@ -95,7 +95,7 @@ def approximate_neighbours(
   seed: int = 0,
   progress: Progress = SILENT,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-  """As `exact_neighbours` of all images, out of the nearest `probes` cells."""
+  """The neighbours of all images, searched in the nearest `probes` cells."""
   faiss = import_optional(
     "faiss", package="faiss-cpu", otherwise="leave --approximate out"
   )
@@ -117,7 +117,7 @@ def approximate_neighbours(
     squares, names = index.search(
       np.ascontiguousarray(means_NE[rows]), count + 1
     )
-    # Its own image is among them, mostly in front.
+    # The image itself is among its neighbours, nearly always the first.
     squares[names == rows[:, None]] = np.inf
     names[names == rows[:, None]] = -1
     order = np.argsort(np.where(names < 0, np.inf, squares), 1, kind="stable")

@@ -1,4 +1,4 @@
-"""A page of samples, to see whether mined negatives are hard and not true."""
+"""A page of samples, to see whether negatives are hard, and really wrong."""
 
 import pathlib
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ _PAGE = """<!doctype html>
 
 
 class Item(NamedTuple):
-  """What is shown of an item: its text, and (score, text) of candidates."""
+  """An item on the page: its text, and (score, text) of its candidates."""
 
   name: str
   candidates: list[tuple[str, str]]
@@ -66,11 +66,11 @@ def write_page(
   """Writes the HTML of some items, drawn at random; texts are escaped.
 
   Args:
-    path: of the page.
+    path: the file to write.
     table: the negatives.
-    names: [N] what to call each item.
-    count: items shown.
-    seed: of the drawing.
+    names: [N] the text to show for each item.
+    count: how many items to show.
+    seed: seed of the choice of items.
   """
   jinja2 = import_optional("jinja2")
   rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Captions that say nearly the same of another image: TF-IDF similarity.
+"""Captions of other images that say nearly the same, by TF-IDF similarity.
 
 The paper's later versions use, for a share of the mismatched pairs, the 30
 captions of the highest TF-IDF similarity among those below 0.5: near enough to
@@ -20,8 +20,8 @@ from interbert_jax.contract.settings import Settings, setting
 
 PER_CAPTION = 30
 BLOCK = 4096  # captions compared with the pool at a time
-_ROUNDING = 1e-6  # of float32 similarities
-_SPARE = 3  # times K that are looked at first, for those that are left out
+_ROUNDING = 1e-6  # error of float32 similarities
+_SPARE = 3  # times K candidates are compared first: some will be left out
 _WORD = r"(?u)\b\w+\b"
 ANALYZERS = {
   "word": {"analyzer": "word", "token_pattern": _WORD},
@@ -31,7 +31,7 @@ ANALYZERS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SimilarCaptions(Settings):
-  """What counts as similar."""
+  """Which captions count as similar."""
 
   max_similarity: float = setting(
     0.5, "captions as similar as this may be true, and are left out", high=1
@@ -50,7 +50,7 @@ class SimilarCaptions(Settings):
     "captions x pool; all by default",
     low=2,
   )
-  seed: int = setting(0, "of what is drawn at random")
+  seed: int = setting(0, "seed of all random choices")
   threads: int = setting(1, "threads that compare captions", low=1)
 
   def check(self):
@@ -72,9 +72,9 @@ def mine_captions(
   """Yields (candidates [n, K] int32, similarities [n, K]) of each block.
 
   Args:
-    texts: [N].
-    image_of_text: [N]; captions of one image are no negatives of each other.
-    rules: what counts as similar.
+    texts: [N] captions.
+    image_of_text: [N] the image of each; an image's own captions are left out.
+    rules: which captions count as similar.
     per_caption: K.
     progress: counts captions.
   """
@@ -87,7 +87,7 @@ def mine_captions(
   pool_TP = terms_NT[pool_P].T.tocsr()
 
   def compare(rows, count: int):
-    """The `count` most similar of the pool: indices and scores, padded."""
+    """The `count` most similar captions of the pool, as a sparse matrix."""
     similar = sparse.sp_matmul_topn(
       terms_NT[rows],
       pool_TP,
@@ -111,7 +111,7 @@ def mine_captions(
         keep = values[a:b] < rules.max_similarity - _ROUNDING
         keep &= image_of_text[indices[a:b]] != image_of_text[row]
         kept = np.flatnonzero(keep)[:per_caption]
-        # There may be more behind those that were left out.
+        # Too many were left out: compare again, with more candidates.
         if len(kept) < per_caption and b - a == count < len(pool_P):
           short.append(todo[place])
           continue

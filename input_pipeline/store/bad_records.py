@@ -1,7 +1,8 @@
 """Records that cannot be used: the run ends, or goes on without them.
 
-What is left out is counted, said once, and written down. Its place in a batch
-stays, with no regions and weight 0: batches are functions of their step.
+A record that is left out is counted, reported once and written to a file. It
+keeps its place in batches, with no regions and weight 0, because batches are
+functions of their step.
 """
 
 import pathlib
@@ -11,7 +12,7 @@ import threading
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import BadRecord, DataError
 
-MAX_SHARE = 0.01  # of the images; one may always be left out
+MAX_SHARE = 0.01  # share of the images; one image may always be left out
 
 
 class BadRecords:

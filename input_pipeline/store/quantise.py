@@ -1,4 +1,4 @@
-"""Features in 8 bits: one scale per region.
+"""Features in 8 bits, with a scale per region.
 
 Half the bytes of float16. The step is 1/255 (uint8, features of a ReLU) or
 1/127 (int8) of the region's largest magnitude, so the error of a value is at
@@ -46,7 +46,7 @@ def restore_features(
   """Makes 8-bit features float16, in place; their scale is taken out.
 
   Args:
-    arrays: of a record or a batch; nothing happens to float16 features.
+    arrays: arrays of a record or a batch; float16 features stay unchanged.
     prefix: before the names, "region_" in a batch.
   """
   scale = arrays.pop(f"{prefix}feature_scale", None)

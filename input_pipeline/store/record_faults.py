@@ -1,4 +1,4 @@
-"""What is wrong with a record, as (field, found, wanted).
+"""Explains what is wrong with a record, as (field, found, wanted).
 
 Dimensions: R regions, E feature width.
 """
@@ -13,14 +13,14 @@ from input_pipeline.store.example_proto import decode_example
 from input_pipeline.store.schema import Layout
 
 Fault = tuple[str | None, str, str]
-# What batches hold, of the fields that may be no numbers.
+# The fields of a batch that may hold NaN or infinity.
 _FLOATS = ("features", "feature_scale", "boxes", "class_probs")
-# Of the bits of a float16 without and with its sign: infinity, then NaN.
+# The bits of a positive and a negative infinity in float16; NaNs lie above.
 _INFINITY, _MINUS_INFINITY = 0x7C00, 0xFC00
 
 
 def diagnose(raw: bytes, layout: Layout) -> Fault | None:
-  """(field, found, wanted) of bytes that are no record of the layout."""
+  """Why these bytes are not a record of the layout; None if they are one."""
   try:
     fields = decode_example(raw)
   except ValueError as e:
@@ -48,7 +48,7 @@ def diagnose(raw: bytes, layout: Layout) -> Fault | None:
 
 
 def _explain(size: int, R: int, row: int, dtype) -> str:
-  """What the number of bytes looks like."""
+  """A guess at why there are so many bytes."""
   if R and size == 2 * R * row and dtype == "float16":
     return ", which looks like float32"
   if size % row == 0:
@@ -59,7 +59,7 @@ def _explain(size: int, R: int, row: int, dtype) -> str:
 
 
 def unusable(record: Mapping[str, Any]) -> Fault | None:
-  """What keeps a parsed record out of a batch, where a 0/0 or NaN would be."""
+  """Why a batch cannot use a record: it would cause 0/0 or NaN."""
   if record["num_regions"] < 1:
     return "num_regions", "zero regions", "at least one region"
   for field in ("width", "height"):

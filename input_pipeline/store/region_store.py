@@ -20,7 +20,7 @@ import numpy as np
 
 from input_pipeline.store import record_faults, schema
 from input_pipeline.store.bad_records import BadRecords
-from input_pipeline.store.manifest import read_manifest
+from input_pipeline.store.manifest import COPY_AGAIN, REWRITE, read_manifest
 from input_pipeline.store.quantise import restore_features
 from input_pipeline.store.region_arrays import Slots, image_shapes
 from input_pipeline.store.schema import Layout
@@ -45,7 +45,7 @@ class ImageRows(abc.ABC):
 
   Attributes:
     directory: where the files are.
-    layout: what the records have.
+    layout: the fields of the records.
     image_ids: the id of each row.
   """
 
@@ -170,14 +170,14 @@ class RegionStore(ImageRows):
         raise DataError(
           f"not readable: {str(e).splitlines()[0]}",
           file=path,
-          hint="the file is damaged; copy or write the store again",
+          hint=COPY_AGAIN,
         ) from None
       wanted = self.manifest["shards"][shard]["records"]
       if count != wanted:
         raise DataError(
           f"found {count} records, the manifest says {wanted}",
           file=path,
-          hint="the file is damaged; copy or write the store again",
+          hint=COPY_AGAIN,
         )
       self._readers[shard] = reader
     return self._readers[shard]
@@ -216,14 +216,13 @@ class RegionStore(ImageRows):
     """
     row = int(row)
     raw = self.read_raw(row)
-    again = {"hint": "write the store again"}
     try:
       record = schema.parse(raw, self.layout)
       fault = record_faults.unusable(record)
     except (ValueError, TypeError) as e:
       fault = record_faults.diagnose(raw, self.layout)
       if fault is None:
-        raise self._bad(row, str(e).splitlines()[0], **again) from None
+        raise self._bad(row, str(e).splitlines()[0], hint=REWRITE) from None
     else:
       if record["image_id"] != self.image_ids[row]:
         fault = (
@@ -234,7 +233,7 @@ class RegionStore(ImageRows):
     if fault is not None:
       field, found, wanted = fault
       text = f"found {found}, wanted {wanted}"
-      raise self._bad(row, text, field=field, **again)
+      raise self._bad(row, text, field=field, hint=REWRITE)
     return record
 
   def read(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:

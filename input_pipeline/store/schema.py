@@ -54,9 +54,9 @@ class Layout:
   """Which fields the records of a store have, and their widths."""
 
   feature_dim: int
-  num_classes: int | None = None  # of class_probs; None without them
+  num_classes: int | None = None  # width of class_probs, if there are any
   feature_encoding: str = "float16"  # or uint8, int8
-  optional: tuple[str, ...] = ()  # of PER_REGION
+  optional: tuple[str, ...] = ()  # keys of PER_REGION
 
   @classmethod
   def from_manifest(cls, manifest: Mapping[str, Any]) -> "Layout":

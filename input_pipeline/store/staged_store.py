@@ -1,8 +1,8 @@
 """A local copy of a region store for reading at the speed of memory.
 
-Every image takes the same number of bytes, so a batch is a few copies out of
-memory-mapped arrays: no parsing, and nothing but NumPy. The copy is made once,
-on a local disk or in /dev/shm, and belongs to one state of the store.
+Every image takes the same number of bytes, so a batch is copied out of
+memory-mapped arrays, with NumPy alone and without parsing. The copy is made
+once, on a local disk or in /dev/shm, of one state of the store.
 
 Dimensions: N images of a shard, R region slots, E feature width, C classes.
 
@@ -74,7 +74,7 @@ class StagedStore(ImageRows):
 
   @functools.cached_property
   def _small(self) -> dict[str, np.ndarray]:
-    """Arrays of a few bytes an image, in memory."""
+    """The arrays with a few bytes per image, in memory."""
     return {name: np.concatenate(self._arrays(name)) for name in _SMALL}
 
   def _arrays(self, name: str) -> list[np.ndarray]:
@@ -192,7 +192,7 @@ def read_staged(directory: pathlib.Path) -> dict[str, Any]:
 
 
 def _broken_fields(staged: Mapping[str, Any]) -> str | None:
-  """A field without which nothing can be read; names are no paths."""
+  """A wrong one among the fields that reading needs, or None."""
   for key in ("num_images", "max_regions", "images_per_shard"):
     if not is_count(staged.get(key), most=1 << 40):
       return key

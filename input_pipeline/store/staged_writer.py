@@ -33,7 +33,7 @@ from interbert_jax.contract.json_file import write_json
 from interbert_jax.contract.progress import SILENT, Progress
 
 IMAGES_PER_SHARD = 4096
-_CHUNK = 64  # images in memory while the copy is made
+_CHUNK = 64  # images that are read at a time
 
 
 def stage(
@@ -50,7 +50,7 @@ def stage(
 
   Args:
     store: the store to copy.
-    directory: of the copy; a copy of another state of the store is refused.
+    directory: where the copy is; one of another state of the store is refused.
     max_regions: slots of an image; an image with more keeps the first ones.
     class_probs: whether to copy class probabilities, where there are any.
     rows: rows of the images to copy, such as a host's share; None for all.
@@ -117,7 +117,7 @@ def stage_share(
 
   Args:
     store: the store to copy, or a copy of it.
-    directory: of the copy.
+    directory: where the copy is.
     rows: [images] rows of the store.
     max_regions: as of `stage`.
     class_probs: as of `stage`.

@@ -237,9 +237,9 @@ class RetrievalSet:
   text_ids: np.ndarray  # [N, L] int32
   text_length: np.ndarray  # [N] int32
   image_of_text: np.ndarray  # [N] int32
-  num_truncated_texts: int  # longer than L
+  num_truncated_texts: int  # texts that were longer than L
   vocab_sha256: str
-  fingerprint: str  # of images and captions
+  fingerprint: str  # changes with the images and the captions
 
 
 def retrieval_set(

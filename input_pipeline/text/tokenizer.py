@@ -17,7 +17,8 @@ from interbert_jax.contract.files import decode
 
 _UNKNOWN = "[UNK]"
 SPECIAL = ("[PAD]", _UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
-MAX_UNKNOWN_SHARE = 0.05  # of pieces; with the right vocabulary below 1 %
+# More unknown pieces mean a wrong vocabulary: the right one has below 1 %.
+MAX_UNKNOWN_SHARE = 0.05
 CHUNK = 10_000  # texts tokenised at a time, to bound the memory
 
 

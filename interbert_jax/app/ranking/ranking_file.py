@@ -66,7 +66,7 @@ def read_ranking(path: str | pathlib.Path) -> list[RankedTopic]:
     DataError: a topic stands twice, or an item twice in a topic's list.
   """
   path = pathlib.Path(path)
-  AnnotationFile(path).check()
+  AnnotationFile(path)  # refuses what is not a file
   try:
     topics = _from_csv(path) if path.suffix == ".csv" else _from_lines(path)
   except (UnicodeDecodeError, csv.Error) as error:
