@@ -27,10 +27,7 @@ _CASES = (
   (r"_label|found object", "D10"),
   (r"wanted text|field captions", "D8"),
 )
-_PLACE = re.compile(
-  r"(?:record (?:split '[^']*'|\(image id (?P<id>'.*?'|\".*?\")\)))?"
-  r"(?:, )?(?:field (?P<field>\w+))?: "
-)
+_IMAGE_ID = re.compile(r"""\(image id (['"])(.*)\1\)""")
 
 
 class SplitCaptions(NamedTuple):
@@ -140,23 +137,14 @@ def add_refusal(
   hint: str = "reading stopped there: what comes after is not checked",
 ):
   """Adds a reader's error as a finding; by default its words tell the case."""
-  text = str(error)
   if case is None:
-    cases = (c for words, c in _CASES if re.search(words, text))
+    cases = (c for words, c in _CASES if re.search(words, str(error)))
     case = next(cases, "captions")
-  # "file:line: record (image id 'a'), field captions: problem (hint)"
-  file, problem, rest = str(path), text, ""
-  if text.startswith(file):
-    at, _, rest = text[len(file) :].partition(": ")
-    file, problem = file + at, rest
-  where = _PLACE.match(rest)
-  image_id = field = None
-  if where and where.group():
-    problem = rest[where.end() :]
-    image_id = where["id"] and where["id"][1:-1]
-    field = where["field"]
-  problem = problem.removesuffix(f" ({hint})")
-  found, _, wanted = problem.removeprefix("found ").partition(", wanted ")
+  problem = error.problem.removeprefix("found ")
+  if error.hint not in (None, hint):
+    problem += f" ({error.hint})"
+  found, _, wanted = problem.partition(", wanted ")
+  match = _IMAGE_ID.fullmatch(str(error.record))
+  place = Place(found, str(error.file or path), image_id=match and match[2])
   wanted = wanted or "a file that can be read"
-  place = Place(found, file, image_id=image_id)
-  findings.error(case, place, wanted, hint, field=field)
+  findings.error(case, place, wanted, hint, field=error.field)

@@ -29,6 +29,8 @@ class DataError(UserError):
     field: str | None = None,
     hint: str | None = None,
   ):
+    self.problem, self.hint = problem, hint
+    self.file, self.record, self.field = file, record, field
     where = [
       f"{name} {value}"
       for name, value in (("record", record), ("field", field))
