@@ -135,6 +135,7 @@ def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
   import lmdb
 
   from input_pipeline.store.buffers import BufferPool
+  from input_pipeline.store.region_arrays import Slots, image_shapes
   from input_pipeline.store.region_store import RegionStore
   from input_pipeline.store.staged_writer import stage
   from input_pipeline.store.store_writer import write_store
@@ -156,7 +157,8 @@ def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
   rng = np.random.default_rng(1)
   batches = [rng.integers(0, images, BATCH) for _ in range(8)]
   pool = BufferPool()
-  cut = {"max_regions": REGIONS, "class_probs": False, "pool": pool}
+  cut = {"max_regions": REGIONS, "class_probs": False}
+  shapes = image_shapes(store.layout, **cut)
   bytes_in_row = REGIONS * WIDTH * 2
   source = np.load(root / "staged/region_features-00000.npy", mmap_mode="r")
   target = np.empty((BATCH, REGIONS, WIDTH), np.float16)
@@ -165,6 +167,11 @@ def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
     for number in range(len(batches)):
       start = number * BATCH % (len(source) - BATCH + 1)
       np.copyto(target, source[start : start + BATCH])
+
+  def read(source):
+    for batch in batches:
+      slots = Slots.new(shapes, BATCH, pool=pool)
+      source.read_padded(batch, **cut, into=slots)
 
   def pipeline(path: str, engine: str):
     data = open_data(root, path, engine=engine)
@@ -178,8 +185,8 @@ def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
 
   paths = {
     "official path": lambda: [read_official(env, b) for b in batches],
-    "store, directly": lambda: [store.read_padded(b, **cut) for b in batches],
-    "store, staged": lambda: [staged.read_padded(b, **cut) for b in batches],
+    "store, directly": lambda: read(store),
+    "store, staged": lambda: read(staged),
     "whole pipeline, directly": pipeline("store", "tf.data"),
     "whole pipeline, staged": pipeline("staged", "tf.data"),
     "whole pipeline, staged, NumPy": pipeline("staged", "threads"),

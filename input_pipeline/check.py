@@ -20,11 +20,11 @@ _EXIT = "exit status: 0 ok (there may be warnings), 1 errors found, 2 not run"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Command(Settings):
-  """Files that are read and written; --annotations may be repeated."""
+  """The files to read and write."""
 
   store: pathlib.Path = setting(dataclasses.MISSING, "the region store")
   splits: str | None = setting(
-    None, "of the annotations, with commas between; all by default"
+    None, "splits of the annotations, with commas between; all by default"
   )
   vocab: pathlib.Path | None = setting(
     None, "WordPiece vocabulary, for lengths and unknown pieces"

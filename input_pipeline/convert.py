@@ -3,14 +3,13 @@
 python -m input_pipeline.convert --source=flickr30k.lmdb --output=data/regions
 """
 
-import argparse
 import dataclasses
 import pathlib
 import sys
 
 from input_pipeline.conversion.settings import ConversionSettings
 from interbert_jax.contract.command import run_command
-from interbert_jax.contract.flags import add_flags, read_flags
+from interbert_jax.contract.flags import parse_flags
 from interbert_jax.contract.settings import Settings, setting
 
 # Everything else is imported when it is needed, so that --help answers at once.
@@ -18,12 +17,13 @@ from interbert_jax.contract.settings import Settings, setting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Command(Settings):
-  """Flags that change nothing in the store, but for what it is made of."""
+  """What is converted, and how the work is done."""
 
   source: pathlib.Path | None = setting(None, "file or directory")
   output: pathlib.Path | None = setting(None, "the store; must not exist yet")
   format: str = setting(
-    "auto", "of the source; found out by default (--list_formats shows all)"
+    "auto",
+    "format of the source; found out by default (--list_formats shows all)",
   )
   list_formats: bool = setting(False, "print the formats, convert nothing")
   workers: int = setting(1, "processes", low=1)
@@ -49,22 +49,18 @@ class Command(Settings):
 
 def parse_arguments(
   arguments: list[str] | None = None,
-) -> tuple[Command, ConversionSettings]:
-  parser = argparse.ArgumentParser(
+) -> list[Command | ConversionSettings]:
+  if arguments is None:
+    arguments = sys.argv[1:]
+  return parse_flags(
+    # --beam alone has no options for the pipeline.
+    ["--beam=" if flag == "--beam" else flag for flag in arguments],
+    Command,
+    ConversionSettings,
     prog="python -m input_pipeline.convert",
     description="Converts region features into a region store. The same "
     "command goes on where an interrupted conversion stopped. docs/data.md "
     "has the commands for every format.",
-  )
-  add_flags(parser, Command)
-  add_flags(parser, ConversionSettings)
-  given = sys.argv[1:] if arguments is None else arguments
-  # --beam alone has no options for the pipeline.
-  given = ["--beam=" if flag == "--beam" else flag for flag in given]
-  flags = parser.parse_args(given)
-  return (
-    read_flags(parser, Command, flags),
-    read_flags(parser, ConversionSettings, flags),
   )
 
 
@@ -105,7 +101,7 @@ def _convert(command: Command, settings: ConversionSettings) -> None:
 
 
 def _summary(output: pathlib.Path, manifest: dict) -> str:
-  """What was made, in a few lines."""
+  """A few lines about the new store."""
   regions, values = (
     manifest[key] for key in ("regions_per_image", "feature_statistics")
   )

@@ -4,21 +4,20 @@ python -m input_pipeline.export --store=data/regions --format=lxmert_tsv \
     --output=regions.tsv
 """
 
-import argparse
 import base64
 import dataclasses
 import pathlib
 import pickle  # nosec B403 # writes, and reads none
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
+from input_pipeline.store.schema import best_classes
 from interbert_jax.contract.command import run_command
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import DataError, import_optional
 from interbert_jax.contract.files import new_output, whole
-from interbert_jax.contract.flags import add_flags, read_flags
+from interbert_jax.contract.flags import parse_flags
 from interbert_jax.contract.settings import Settings, setting
 
 _CHUNK = 64  # records in memory
@@ -29,27 +28,8 @@ def _b64(array: np.ndarray, dtype: str) -> bytes:
   return base64.b64encode(np.ascontiguousarray(array, dtype).tobytes())
 
 
-def best_classes(
-  record: Mapping[str, Any], *, background_class: int | None
-) -> tuple[np.ndarray, np.ndarray]:
-  """[R] class ids without background and [R] confidences of a record.
-
-  Raises:
-    ValueError: the record has neither probabilities nor ids.
-  """
-  if "class_ids" in record:
-    ids = record["class_ids"]
-    return ids, record.get("class_scores", np.ones(len(ids), np.float32))
-  if "class_probs" not in record:
-    raise ValueError("has no classes")
-  probs = record["class_probs"].astype(np.float32)
-  if background_class is not None:
-    probs = np.delete(probs, background_class, axis=1)
-  return probs.argmax(axis=1), probs.max(axis=1)
-
-
 def write_lxmert_tsv(store, path: pathlib.Path, advance: Callable[[int], None]):
-  """Ten columns; attributes that a store lacks are -1 with confidence 0.
+  """Writes ten columns; missing attributes are -1 with confidence 0.
 
   Features are float32 again, with the precision that the store has.
   """
@@ -77,8 +57,8 @@ def write_lxmert_tsv(store, path: pathlib.Path, advance: Callable[[int], None]):
 def write_vilbert_lmdb(
   store, path: pathlib.Path, advance: Callable[[int], None]
 ):
-  """An LMDB directory of pickled rows of base64, as ViLBERT-beta wrote it."""
-  lmdb = _lmdb()
+  """Writes an LMDB of pickled rows with base64, as ViLBERT-beta does."""
+  lmdb = import_optional("lmdb")
   env = lmdb.open(str(path), map_size=_LMDB_MAP_BYTES)
   keys = []
   try:
@@ -152,16 +132,17 @@ def _records(store, advance: Callable[[int], None]):
 
 
 def _classes(store, record) -> tuple[np.ndarray, np.ndarray]:
-  try:
-    return best_classes(
-      record, background_class=store.manifest["background_class"]
-    )
-  except ValueError as e:
+  classes = best_classes(
+    record, background_class=store.manifest["background_class"]
+  )
+  if classes is None:
     raise DataError(
-      f"{e}, which this format needs",
+      "has no classes, which this format needs",
       file=store.directory,
       hint="--format=vilbert_lmdb needs none",
-    ) from None
+    )
+  ids, scores = classes
+  return ids, np.ones(len(ids)) if scores is None else scores
 
 
 def _one_line(store, image_id: str) -> bytes:
@@ -175,31 +156,25 @@ def _one_line(store, image_id: str) -> bytes:
   return image_id.encode("utf-8")
 
 
-def _lmdb():
-  try:
-    import lmdb
-  except ModuleNotFoundError:
-    raise DataError("lmdb is not installed", hint="pip install lmdb") from None
-  return lmdb
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Command(Settings):
   store: pathlib.Path = setting(dataclasses.MISSING, "region store to write")
-  output: pathlib.Path = setting(dataclasses.MISSING, "must not exist yet")
+  output: pathlib.Path = setting(
+    dataclasses.MISSING, "file or directory to write; must not exist yet"
+  )
   format: str = setting(
-    dataclasses.MISSING, "of the output", choices=tuple(EXPORTERS)
+    dataclasses.MISSING, "format of the output", choices=tuple(EXPORTERS)
   )
 
 
 def main(arguments: list[str] | None = None) -> int:
   """Runs the command; returns its exit status."""
-  parser = argparse.ArgumentParser(
+  (command,) = parse_flags(
+    arguments,
+    Command,
     prog="python -m input_pipeline.export",
     description="Writes a region store in a format that older code reads.",
   )
-  add_flags(parser, Command)
-  command = read_flags(parser, Command, parser.parse_args(arguments))
 
   def run():
     export(command.store, command.output, format=command.format)

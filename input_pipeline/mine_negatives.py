@@ -6,7 +6,6 @@ python -m input_pipeline.mine_negatives --kind=images --store=data/regions \
     --annotations=captions.jsonl --output=data/near_images
 """
 
-import argparse
 import dataclasses
 import pathlib
 import sys
@@ -16,7 +15,7 @@ from input_pipeline.negatives.similar_captions import (
   SimilarCaptions,
 )
 from interbert_jax.contract.command import run_command
-from interbert_jax.contract.flags import add_flags, read_flags
+from interbert_jax.contract.flags import parse_flags
 from interbert_jax.contract.settings import Settings, setting
 
 _PER_IMAGE = 100
@@ -24,7 +23,7 @@ _PER_IMAGE = 100
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Command(Settings):
-  """What to mine from which files; the rest is SimilarCaptions."""
+  """What to mine, and from which files."""
 
   kind: str = setting(
     "captions", "what the negatives are", choices=("captions", "images")
@@ -32,12 +31,14 @@ class Command(Settings):
   annotations: pathlib.Path = setting(
     dataclasses.MISSING, "captions in any format"
   )
-  split: str = setting("train", "of the captions")
+  split: str = setting("train", "split of the captions")
   store: pathlib.Path = setting(
     dataclasses.MISSING,
     "region store: captions of images that it lacks are no candidates",
   )
-  output: pathlib.Path = setting(dataclasses.MISSING, "must not exist yet")
+  output: pathlib.Path = setting(
+    dataclasses.MISSING, "directory of the table; must not exist yet"
+  )
   per_item: int | None = setting(
     None,
     f"candidates of each (default: {PER_CAPTION} captions, {_PER_IMAGE} "
@@ -45,7 +46,8 @@ class Command(Settings):
     low=1,
   )
   approximate: bool = setting(
-    False, "images by an inverted file of faiss; its recall is measured"
+    False,
+    "search near images in an inverted file of faiss, and measure its recall",
   )
   probes: int = setting(16, "cells that are searched with --approximate", low=1)
   on_missing: str = setting(
@@ -57,26 +59,16 @@ class Command(Settings):
   samples: int = setting(50, "items of the page", low=1)
 
 
-def parse_arguments(
-  arguments: list[str] | None = None,
-) -> tuple[Command, SimilarCaptions]:
-  parser = argparse.ArgumentParser(
+def main(arguments: list[str] | None = None) -> int:
+  """Runs the command; returns its exit status."""
+  command, rules = parse_flags(
+    arguments,
+    Command,
+    SimilarCaptions,
     prog="python -m input_pipeline.mine_negatives",
     description="Lists similar captions of other images (TF-IDF) for every "
     "caption of a split, or the nearest images (mean feature) for every image.",
   )
-  add_flags(parser, Command)
-  add_flags(parser, SimilarCaptions)
-  flags = parser.parse_args(arguments)
-  return (
-    read_flags(parser, Command, flags),
-    read_flags(parser, SimilarCaptions, flags),
-  )
-
-
-def main(arguments: list[str] | None = None) -> int:
-  """Runs the command; returns its exit status."""
-  command, rules = parse_arguments(arguments)
   return run_command(lambda: _mine(command, rules))
 
 
@@ -174,8 +166,8 @@ def _mine_images(command: Command, seed: int, captions, store):
           progress=progress,
         )
 
-        def judge(found):
-          return {"recall": near_images.recall(means_NE, found, seed=seed)}
+        def judge(neighbours):
+          return {"recall": near_images.recall(means_NE, neighbours, seed=seed)}
       else:
         blocks = near_images.exact_neighbours(
           means_NE, np.arange(count), per_item, progress=progress

@@ -6,13 +6,12 @@ Training reads it with --config.input.store=/dev/shm/regions; with
 --config.input.stage_dir training makes one itself, of what it needs.
 """
 
-import argparse
 import dataclasses
 import pathlib
 import sys
 
 from interbert_jax.contract.command import run_command
-from interbert_jax.contract.flags import add_flags, read_flags
+from interbert_jax.contract.flags import parse_flags
 from interbert_jax.contract.settings import Settings, setting
 
 
@@ -30,13 +29,13 @@ class Command(Settings):
 
 def main(arguments: list[str] | None = None) -> int:
   """Runs the command; returns its exit status."""
-  parser = argparse.ArgumentParser(
+  (command,) = parse_flags(
+    arguments,
+    Command,
     prog="python -m input_pipeline.stage",
     description="Copies a region store into fixed-stride, memory-mapped files, "
     "or opens the copy that is there and compares its checksums.",
   )
-  add_flags(parser, Command)
-  command = read_flags(parser, Command, parser.parse_args(arguments))
   return run_command(lambda: _stage(command))
 
 

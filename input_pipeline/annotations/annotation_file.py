@@ -1,4 +1,4 @@
-"""An annotation file, looked into once by all readers."""
+"""An annotation file: its lines, and the JSON objects in it."""
 
 import codecs
 import functools
@@ -12,9 +12,9 @@ from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import decode
 
 _HEAD_BYTES = 1 << 16
-MAX_FILE_BYTES = 4 << 30  # of a file that is one JSON value
+MAX_FILE_BYTES = 4 << 30  # for a file that is one JSON value
 MAX_LINE_BYTES = 64 << 20
-# What file names call the splits -> what they are.
+# A word in a file name -> the split that it means.
 _SPLITS = {
   "training": "train",
   "train": "train",
@@ -31,15 +31,71 @@ _SPLIT_WORD = re.compile(
 )
 
 
+class Entry:
+  """A JSON object of a file, which knows its place for messages."""
+
+  def __init__(self, place: str, fields: dict[str, Any]):
+    self.place, self.fields = place, fields
+
+  def __contains__(self, field: str) -> bool:
+    return field in self.fields
+
+  def refuse(self, field: str, problem: str, **about: Any) -> DataError:
+    return DataError(problem, file=self.place, field=field, **about)
+
+  def value(self, field: str, kind: type) -> Any:
+    """A field that must be there, not empty and of this type."""
+    if field not in self.fields:
+      keys = ", ".join(map(str, self.fields)) or "no keys"
+      raise self.refuse(field, f"missing; it has {keys}")
+    value = self.fields[field]
+    fits = isinstance(value, kind) and not (
+      kind is int and isinstance(value, bool)
+    )
+    if not fits or (kind is not int and not value):
+      wish = "an int" if kind is int else f"a non-empty {kind.__name__}"
+      raise self.refuse(field, f"found {value!r:.60}, wanted {wish}")
+    return value
+
+  def text(self, field: str) -> str:
+    """A caption; `load_captions` decides what becomes of a blank one."""
+    return "" if self.fields.get(field) == "" else self.value(field, str)
+
+  def id(self, field: str) -> str:
+    """An id: text, or a whole number."""
+    value = self.fields.get(field)
+    if isinstance(value, int) and not isinstance(value, bool):
+      return str(value)
+    value = self.value(field, str)
+    if not is_unicode(value):
+      raise self.refuse(field, f"found {value!r:.60}, wanted valid Unicode")
+    return value
+
+  def entries(self, field: str) -> Iterator["Entry"]:
+    """The objects in a list."""
+    for number, fields in enumerate(self.value(field, list)):
+      place = f"{self.place}, {field} {number}"
+      if not isinstance(fields, dict):
+        raise DataError(f"found {fields!r:.40}, wanted an object", file=place)
+      yield Entry(place, fields)
+
+  def check_new(self, field: str, value: Any, seen: dict[Any, str]) -> None:
+    """Refuses what an entry before had: `seen` is value -> its place."""
+    if seen.setdefault(value, self.place) != self.place:
+      raise self.refuse(field, f"found {value!r} again, first at {seen[value]}")
+
+
 class AnnotationFile:
-  """A file whose format is to be found out, or is known."""
+  """A file of captions, questions, sentences or lists of items."""
 
   def __init__(self, path: str | pathlib.Path):
     self.path = pathlib.Path(path)
+    if not self.path.is_file():
+      raise DataError("no such file", file=self.path)
 
   @functools.cached_property
   def first_line(self) -> str:
-    """Without its end; empty for JSON that is not line by line."""
+    """The first line without its end; empty for JSON of several lines."""
     with self.path.open("rb") as file:
       head = file.readline(_HEAD_BYTES)
     return head.decode("utf-8", "replace").lstrip("\ufeff").rstrip("\r\n")
@@ -48,19 +104,18 @@ class AnnotationFile:
   def first_object(self) -> dict[str, Any]:
     """The JSON object on the first line; empty where there is none."""
     try:
-      found = json.loads(self.first_line)
+      value = json.loads(self.first_line)
     except (ValueError, RecursionError):
       return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
   @functools.cached_property
   def content(self) -> Any:
-    """The whole file as JSON; word lists ("tokens") are left out.
+    """The whole file as JSON; lists of words ("tokens") are left out.
 
     Raises:
-      DataError: it is none, or no UTF-8, or an object has a key twice.
+      DataError: it is not JSON or not UTF-8, or an object has a key twice.
     """
-    self.check()
     if (size := self.path.stat().st_size) > MAX_FILE_BYTES:
       raise DataError(
         f"found {size} bytes, the limit is {MAX_FILE_BYTES}",
@@ -73,15 +128,16 @@ class AnnotationFile:
 
   @property
   def object(self) -> dict[str, Any]:
-    """The content of a .json file that is an object, for `detect`; else {}."""
+    """The content of a .json file that is an object; {} for other files."""
     if not self.is_json or not isinstance(self.content, dict):
       return {}
     return self.content
 
-  def check(self):
-    """Refuses what is no file."""
-    if not self.path.is_file():
-      raise DataError("no such file", file=self.path)
+  def entry(self, wish: str) -> Entry:
+    """The content, which must be an object; `wish` describes it in errors."""
+    if not isinstance(self.content, dict):
+      raise DataError(f"wanted {wish}", file=self.path)
+    return Entry(str(self.path), self.content)
 
   @property
   def is_json(self) -> bool:
@@ -94,8 +150,7 @@ class AnnotationFile:
     )
 
   def lines(self, *, blank: bool = False) -> Iterator[tuple[str, str]]:
-    """("file:line", text) of each line, strict UTF-8; blank ones if asked."""
-    self.check()
+    """Yields ("file:line", text); with `blank` the blank lines too."""
     with self.path.open("rb") as file:
       # Reading bytes splits at "\n" only; text may hold U+2028 or U+0085.
       read = functools.partial(file.readline, MAX_LINE_BYTES + 1)
@@ -119,29 +174,38 @@ class AnnotationFile:
         if blank or line.strip():
           yield f"{self.path}:{number}", line.rstrip("\r\n")
 
-  def objects(self) -> Iterator[tuple[str, dict[str, Any]]]:
-    """("file:line", object) of each line of JSON."""
+  def entries(self) -> Iterator[Entry]:
+    """The object on each line of JSON; its place is "file:line"."""
     for place, line in self.lines():
-      found = _parse(line, place)
-      if not isinstance(found, dict):
+      fields = _parse(line, place)
+      if not isinstance(fields, dict):
         raise DataError(
           f"found {line.strip()[:40]!r}, wanted a JSON object", file=place
         )
-      yield place, found
+      yield Entry(place, fields)
 
   @property
   def split_word(self) -> str | None:
-    """What the file name says the split is, in its own word.
+    """The split in the file's name, in the file's own word.
 
-    None also where it names several: train_val.json is no claim.
+    None where the name has no split, or several as train_val.json has.
     """
-    found = [word.lower() for word in _SPLIT_WORD.findall(self.path.name)]
-    one = len({_SPLITS[word] for word in found}) == 1
-    return found[-1] if one else None
+    words = [word.lower() for word in _SPLIT_WORD.findall(self.path.name)]
+    one = len({_SPLITS[word] for word in words}) == 1
+    return words[-1] if one else None
+
+
+def is_unicode(text: str) -> bool:
+  """False where JSON escapes left half a surrogate pair in the text."""
+  try:
+    text.encode("utf-8")
+  except UnicodeEncodeError:
+    return False
+  return True
 
 
 def _parse(text: str, place: object, *, is_whole: bool = False) -> Any:
-  """The JSON value of a line or, of a whole file, with keys all different."""
+  """The JSON value of a line, or of a whole file without repeated keys."""
   hook = _unique_keys if is_whole else None
   try:
     return json.loads(text, object_pairs_hook=hook)
@@ -159,17 +223,17 @@ def _parse(text: str, place: object, *, is_whole: bool = False) -> Any:
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   """A JSON object; json.loads would keep the last of two equal keys."""
-  found = dict(pairs)
-  if len(found) != len(pairs):
+  fields = dict(pairs)
+  if len(fields) != len(pairs):
     seen: set[str] = set()
     key = next(k for k, _ in pairs if k in seen or seen.add(k))
     raise ValueError(f"found the key {key!r} twice in one object")
-  found.pop("tokens", None)  # Karpathy's words are most of his files' memory
-  return found
+  fields.pop("tokens", None)  # Karpathy's words are most of his files' memory
+  return fields
 
 
-def is_split(asked: str, word: str | None) -> bool:
-  """Whether a file of this name may be read as this split."""
-  if word is None or asked.lower() == word:
+def is_split(split: str, word: str | None) -> bool:
+  """Whether a file whose name has this word may be read as this split."""
+  if word is None or split.lower() == word:
     return True
-  return _SPLITS.get(asked.lower()) == _SPLITS[word]
+  return _SPLITS.get(split.lower()) == _SPLITS[word]

@@ -14,17 +14,17 @@ SHOWN = 10  # ids in a message
 
 @dataclass(frozen=True)
 class Captions:
-  """The captions of one split; those of an image stand next to each other.
+  """The captions of one split; those of an image are consecutive.
 
   Attributes:
-    image_ids: of the store, where it was given; else the first that the file
-      has for an image.
-    texts: captions, unchanged.
-    image_of_text: [texts] int32, ascending, into image_ids.
-    format: of the file, and why it is that.
-    id_rule: how images were found in the store.
-    missing: ids that were not found and left out.
-    num_bad: captions that were left out.
+    image_ids: the images' ids in the store; without a store, the first name
+      that the file has for each image.
+    texts: the captions, unchanged.
+    image_of_text: [texts] int32, ascending: an index into image_ids.
+    format: format of the file, and why it is that one.
+    id_rule: how names of images were compared with the ids of the store.
+    missing: ids of images that were left out.
+    num_bad: how many captions were left out.
   """
 
   image_ids: tuple[str, ...]
@@ -41,17 +41,17 @@ class Captions:
 
   @functools.cached_property
   def sha256(self) -> str:
-    """Hash over ids, texts and what belongs to what."""
+    """A hash of the ids, the texts, and which text belongs to which image."""
     return self._hash(self.image_ids, self.texts)
 
   @property
   def texts_sha256(self) -> str:
-    """The same without ids, of which each side may have its own."""
+    """A hash without the ids, which may differ from store to store."""
     return self._hash(self.texts)
 
   @property
   def images_sha256(self) -> str:
-    """Of the images alone, in their order."""
+    """A hash of the ids of the images, in their order."""
     return facts_sha256(list(self.image_ids))
 
   def _hash(self, *parts: tuple[str, ...]) -> str:
@@ -63,7 +63,7 @@ class Captions:
 
   @property
   def notes(self) -> list[str]:
-    """What was left out, a sentence each."""
+    """Sentences that say what was left out."""
     notes = []
     if self.missing:
       shown = ", ".join(self.missing[:SHOWN])
@@ -88,7 +88,7 @@ class Captions:
     )
 
   def first_of_each(self, count: int | None) -> "Captions":
-    """The first captions of every image; all of them for None."""
+    """The first `count` captions of every image; all of them for None."""
     if count is None:
       return self
     owners = self.image_of_text

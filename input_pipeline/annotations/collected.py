@@ -1,24 +1,28 @@
-"""The images of a file as they come in, checked, of one split kept."""
+"""Checks the images of a file one by one, and keeps those of one split."""
 
 import array
 import collections
 
 import numpy as np
 
-from input_pipeline.annotations.annotation_file import AnnotationFile, is_split
+from input_pipeline.annotations.annotation_file import (
+  AnnotationFile,
+  is_split,
+  is_unicode,
+)
 from input_pipeline.annotations.captions import Captions
 from input_pipeline.annotations.reader import ImageCaptions, Reader
 from interbert_jax.contract.errors import DataError
 
 
 class Collected:
-  """Captions of a split, added image by image."""
+  """The captions of one split, added image by image."""
 
   def __init__(self, source: AnnotationFile, reader: Reader, split: str):
     self.source, self.reader, self.split = source, reader, split
     self.wanted = frozenset(split.split("+"))
-    # An image -> its number; of images in other splits, -1 - the number of the
-    # split. Places are not kept: millions of them are much.
+    # Image -> its number; for an image of another split, -1 - the number of
+    # that split. Places are not kept: millions of them would take much memory.
     self.seen: dict[str | tuple[str, ...], int] = {}
     self.names: list[tuple[str, ...]] = []
     self.texts: list[str] = []
@@ -47,11 +51,10 @@ class Collected:
       elif skip_bad:
         self.num_bad += chosen
       else:
-        name = next(filter(None, image.image_ids), "")
         raise DataError(
           f"found {text!r:.60} as caption {index}, wanted text",
           file=image.place,
-          record=f"(image id {name!r})",
+          record=f"(image id {_first_name(image.image_ids)!r})",
           field="captions",
           hint="on_bad_caption=skip leaves such captions out",
         )
@@ -65,10 +68,13 @@ class Collected:
       self.owners.extend([number] * len(captions))
 
   def _key(self, image: ImageCaptions) -> str | tuple[str, ...]:
-    """One name is enough for two images to be the same, but for crc32."""
+    """What two images have in common if they are the same.
+
+    One name is enough, but for crc32, which two URLs may share.
+    """
     if self.reader.scattered:
       return image.image_ids
-    return next(filter(None, image.image_ids), "")
+    return _first_name(image.image_ids)
 
   def _number(self, split: str) -> int:
     return self._splits.setdefault(split, len(self._splits))
@@ -85,11 +91,10 @@ class Collected:
       if before != split
       else f"twice in split {split!r}"
     )
-    name = next(filter(None, image.image_ids), "")
     return DataError(
       f"found {both}, first at {first.place}; wanted one line per image",
       file=image.place,
-      record=f"(image id {name!r})",
+      record=f"(image id {_first_name(image.image_ids)!r})",
       hint="join the captions of an image in one line",
     )
 
@@ -122,17 +127,13 @@ class Collected:
     ordered = bool((np.diff(order) == 1).all())
     texts = self.texts if ordered else [self.texts[i] for i in order]
     return Captions(
-      image_ids=tuple(next(filter(None, names), "") for names in self.names),
+      image_ids=tuple(map(_first_name, self.names)),
       texts=tuple(texts),
       image_of_text=owners[order],
       num_bad=self.num_bad,
     )
 
 
-def is_unicode(text: str) -> bool:
-  """False where JSON escapes left half a surrogate pair in the text."""
-  try:
-    text.encode("utf-8")
-  except UnicodeEncodeError:
-    return False
-  return True
+def _first_name(names: tuple[str, ...]) -> str:
+  """The first name that is not empty."""
+  return next(filter(None, names), "")

@@ -1,9 +1,9 @@
-"""The same image under different names: which id of a store is meant.
+"""Finds an image in a store that has another name for it.
 
-COCO images are plain numbers, COCO_val2014_%012d or %012d; Flickr30K's are file
-names or their numbers; VCR's are "val-5" or numbers with an offset per split.
-One rule serves a whole file of annotations: the one by which most images are
-found. A rule that makes two ids of the store one is not used.
+COCO's images are called 7, COCO_val2014_%012d or %012d; Flickr30K's are file
+names or numbers; VCR's are "val-5", or numbers with an offset per split.
+One rule serves a whole file of annotations: the one that finds most images. A
+rule that would make two ids of the store equal is not used.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import NamedTuple
 _EXTENSION = re.compile(
   r"\.(jpe?g|png|gif|bmp|webp|tiff?|npy|npz|json)$", re.IGNORECASE
 )
-# Numbers of other data sets, such as Visual Genome's vg_7, are no COCO ids.
+# The numbers of other data sets, such as Visual Genome's vg_7, are left out.
 _NUMBER = re.compile(
   r"(?:(?:visual_grounding_)?(?:det_)?(?:coco|flickr30k)(?:_[a-z]+\d*)?_)?"
   r"0*(\d+)",
@@ -21,10 +21,6 @@ _NUMBER = re.compile(
 )
 _VCR = re.compile(r"(train|val|test)-0*(\d+)")
 _VCR_OFFSETS = {"train": 0, "val": 1_000_000, "test": 2_000_000}
-
-
-def _exact(name: str) -> str:
-  return name
 
 
 def _path(name: str) -> str:
@@ -36,35 +32,34 @@ def _stem(name: str) -> str:
 
 
 def _number(name: str) -> str:
-  found = _NUMBER.fullmatch(_stem(name))
-  return found[1] if found else ""
+  match = _NUMBER.fullmatch(_stem(name))
+  return match[1] if match else ""
 
 
 def vcr_number(name: str) -> str:
-  """The number of "train-5", "val-5", "test-5", one count for all three."""
-  found = _VCR.fullmatch(name)
-  if found:
-    return str(int(found[2]) + _VCR_OFFSETS[found[1]])
+  """The number of "val-5" if the images of all splits are counted as one."""
+  if match := _VCR.fullmatch(name):
+    return str(int(match[2]) + _VCR_OFFSETS[match[1]])
   return name if name.isdecimal() else ""
 
 
 RULES: dict[str, Callable[[str], str]] = {
-  "as they are": _exact,
+  "as they are": str,
   "without extension": _path,
   "without folder and extension": _stem,
   "by their number, without zeros before it": _number,
 }
-# SCAN's ids look like VCR's, so these are for VCR only.
+# SCAN's ids look like VCR's, so this rule is for VCR only.
 VCR_RULES = {**RULES, "by VCR's numbers": vcr_number}
 
 
 class Match(NamedTuple):
-  """What was found by the best rule.
+  """The ids that the best rule finds.
 
   Attributes:
-    ids: [images] of the store, or None where there is none.
-    field: number of the candidate that was compared.
-    rule: how it was compared, a key of the rules.
+    ids: [images] the id of each image in the store; None where it has none.
+    field: which of an image's names was compared, counted from 0.
+    rule: how names were compared: a key of the rules.
   """
 
   ids: list[str | None]
@@ -81,9 +76,9 @@ def match_image_ids(
   """Finds images in a store, all of them by one rule.
 
   Args:
-    candidates: of each image the names it may have; empty text for none.
-    store_ids: of the store, all different.
-    rules: to try; of those that find as many the first is taken.
+    candidates: the names that each image may have; "" is no name.
+    store_ids: the ids of the store, all different.
+    rules: the rules to try; of equally good ones the first is taken.
   """
   best, most = Match([None] * len(candidates), 0, next(iter(rules))), 0
   fields = max(map(len, candidates), default=1)

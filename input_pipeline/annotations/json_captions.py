@@ -18,32 +18,25 @@ from input_pipeline.annotations.reader import (
   ImageCaptions,
   Reader,
   detect_lines,
-  id_of,
-  objects_of,
-  text_of,
-  value_of,
 )
 from interbert_jax.contract.errors import DataError
 
 
 def _read_own(source: AnnotationFile) -> Iterator[ImageCaptions]:
-  for place, image in source.objects():
-    fields = (("image_id", str), ("split", str), ("captions", list))
+  for image in source.entries():
     image_id, split, captions = (
-      value_of(image, field, kind, place=place) for field, kind in fields
+      image.value(field, kind)
+      for field, kind in (("image_id", str), ("split", str), ("captions", list))
     )
-    yield ImageCaptions(place, (image_id,), split, captions)
+    yield ImageCaptions(image.place, (image_id,), split, captions)
 
 
 def _read_official(source: AnnotationFile) -> Iterator[ImageCaptions]:
-  for place, image in source.objects():
-    path = number = ""
-    if "img_path" in image:
-      path = value_of(image, "img_path", str, place=place)
-    if "id" in image or not path:
-      number = id_of(image, "id", place=place)
-    captions = value_of(image, "sentences", list, place=place)
-    yield ImageCaptions(place, (path, number), None, captions)
+  for image in source.entries():
+    path = image.value("img_path", str) if "img_path" in image else ""
+    number = image.id("id") if "id" in image or not path else ""
+    captions = image.value("sentences", list)
+    yield ImageCaptions(image.place, (path, number), None, captions)
 
 
 def _detect_karpathy(source: AnnotationFile) -> str | None:
@@ -56,22 +49,13 @@ def _detect_karpathy(source: AnnotationFile) -> str | None:
 
 
 def _read_karpathy(source: AnnotationFile) -> Iterator[ImageCaptions]:
-  content, file = source.content, str(source.path)
-  for place, image in objects_of(content, "images", place=file):
-    name = value_of(image, "filename", str, place=place)
-    coco = id_of(image, "cocoid", place=place) if "cocoid" in image else ""
-    split = value_of(image, "split", str, place=place)
-    sentences = value_of(image, "sentences", list, place=place)
-    captions = []
-    for sentence in sentences:
-      if not isinstance(sentence, dict):
-        raise DataError(
-          f"found {sentence!r:.40}, wanted an object with raw",
-          file=place,
-          field="sentences",
-        )
-      captions.append(text_of(sentence, "raw", place=place))
-    yield ImageCaptions(place, (name, coco), split, captions)
+  content = source.entry("a JSON object with images")
+  for image in content.entries("images"):
+    name = image.value("filename", str)
+    coco_id = image.id("cocoid") if "cocoid" in image else ""
+    split = image.value("split", str)
+    captions = [s.text("raw") for s in image.entries("sentences")]
+    yield ImageCaptions(image.place, (name, coco_id), split, captions)
 
 
 def _detect_coco(source: AnnotationFile) -> str | None:
@@ -81,27 +65,20 @@ def _detect_coco(source: AnnotationFile) -> str | None:
 
 
 def _read_coco(source: AnnotationFile) -> Iterator[ImageCaptions]:
-  found: dict[str, ImageCaptions] = {}
-  file = str(source.path)
-  for kind in ("images", "annotations"):
-    for place, entry in objects_of(source.content, kind, place=file):
-      if kind == "images":
-        image_id = id_of(entry, "id", place=place)
-        name = value_of(entry, "file_name", str, place=place)
-        image = ImageCaptions(place, (image_id, name), None, [])
-        if found.setdefault(image_id, image) is not image:
-          raise DataError("found twice", file=place, record=f"id {image_id}")
-        continue
-      image_id = id_of(entry, "image_id", place=place)
-      if image_id not in found:
-        raise DataError(
-          f"found {image_id}, which is not among the images",
-          file=place,
-          field="image_id",
-        )
-      caption = text_of(entry, "caption", place=place)
-      found[image_id].captions.append(caption)
-  for image in found.values():
+  content = source.entry("a JSON object with images")
+  images: dict[str, ImageCaptions] = {}
+  for entry in content.entries("images"):
+    image_id, name = entry.id("id"), entry.value("file_name", str)
+    if image_id in images:
+      raise DataError("found twice", file=entry.place, record=f"id {image_id}")
+    images[image_id] = ImageCaptions(entry.place, (image_id, name), None, [])
+  for entry in content.entries("annotations"):
+    image_id = entry.id("image_id")
+    if image_id not in images:
+      problem = f"found {image_id}, which is not among the images"
+      raise entry.refuse("image_id", problem)
+    images[image_id].captions.append(entry.text("caption"))
+  for image in images.values():
     if image.captions:  # test sets list images without captions
       yield image
 
@@ -114,14 +91,12 @@ def _detect_dict(source: AnnotationFile) -> str | None:
 
 
 def _read_dict(source: AnnotationFile) -> Iterator[ImageCaptions]:
-  if not isinstance(source.content, dict):
-    raise DataError("wanted one JSON object of texts", file=source.path)
-  for key, caption in source.content.items():
+  for key, caption in source.entry("one JSON object of texts").fields.items():
     place = f"{source.path}, key {key!r}"
     yield ImageCaptions(place, (key, key[:-1]), None, [caption])
 
 
-OWN_JSONL = Reader(
+JSONL = Reader(
   name="jsonl",
   expects='lines of {"image_id": "a", "split": "train", "captions": [...]}',
   detect=detect_lines("captions"),

@@ -1,6 +1,6 @@
-"""Queries of KDD Cup 2020: from its TSV, with valid_answer.json.
+"""Queries of KDD Cup 2020: its TSV, and valid_answer.json.
 
-As captions, the queries of a product are what is said of its image.
+Read as captions, the queries of a product are the captions of its image.
 """
 
 import json
@@ -19,7 +19,7 @@ _COLUMNS = ("product_id", "query", "query_id")
 class KddQuery:
   """A query with the products to rank for it.
 
-  `answers` is None where nobody says which are right.
+  `answers` are the right products; None if they are not known.
   """
 
   query_id: str
@@ -35,8 +35,7 @@ def _detect(source: AnnotationFile) -> str | None:
 
 
 def _rows(source: AnnotationFile) -> Iterator[tuple[str, list[str]]]:
-  """(place, [product_id, query, query_id])."""
-  source.check()
+  """Yields (place, [product_id, query, query_id])."""
   header = source.first_line.split("\t")
   missing = [name for name in _COLUMNS if name not in header]
   if missing:
@@ -52,11 +51,11 @@ def _rows(source: AnnotationFile) -> Iterator[tuple[str, list[str]]]:
       raise DataError(
         f"found {len(columns)} columns, wanted {len(header)}", file=place
       )
-    found = [columns[index] for index in where]
-    for name, value in zip(_COLUMNS, found, strict=True):
+    row = [columns[index] for index in where]
+    for name, value in zip(_COLUMNS, row, strict=True):
       if not value.strip() and name != "query":
         raise DataError("found nothing, wanted an id", file=place, field=name)
-    yield place, found
+    yield place, row
 
 
 def _read(source: AnnotationFile) -> Iterator[ImageCaptions]:
@@ -67,7 +66,7 @@ def _read(source: AnnotationFile) -> Iterator[ImageCaptions]:
 def read_kdd_queries(
   path: str | pathlib.Path, answers: str | pathlib.Path | None = None
 ) -> list[KddQuery]:
-  """The queries of a TSV in the order they come.
+  """The queries of a TSV, in its order.
 
   Args:
     path: valid.tsv or testA.tsv.
@@ -119,17 +118,14 @@ def read_kdd_queries(
 
 
 def _read_answers(path: pathlib.Path) -> dict[str, tuple[str, ...]]:
-  content = AnnotationFile(path).content
   wish = '{"query_id": [product_id, ...]}'
-  if not isinstance(content, dict):
-    raise DataError(f"wanted {wish}", file=path)
+  content = AnnotationFile(path).entry(wish).fields
   for query_id, products in content.items():
     if not isinstance(products, list) or not all(
       type(product) in (int, str) for product in products
     ):
-      found = json.dumps(products)
       raise DataError(
-        f"found {found:.60}, wanted {wish}",
+        f"found {json.dumps(products):.60}, wanted {wish}",
         file=path,
         record=f"query {query_id}",
       )
@@ -139,7 +135,7 @@ def _read_answers(path: pathlib.Path) -> dict[str, tuple[str, ...]]:
   }
 
 
-READER = Reader(
+KDD_QUERIES = Reader(
   name="kdd_queries",
   expects="TSV with a header that has product_id, query and query_id (KDD Cup)",
   detect=_detect,

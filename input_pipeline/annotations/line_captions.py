@@ -1,12 +1,12 @@
 """Captions line by line: columns between tabs, or plain text.
 
 url_tsv, Conceptual Captions and SBU: a caption and the URL of its image, in
-  either order. An image is crc32 of its URL, as in the published features. Of
-  millions of URLs a thousand share one: these have their URL too, so that
-  `load_captions` can tell them apart and report them.
-title_tsv, e-commerce titles: an item's id, its title, maybe more columns. A
-  header, as in "item_id \\t category \\t title", says which column the title
-  is; without one it is the second.
+  either order. The id of an image is the crc32 of its URL, as in the published
+  features. Among millions of URLs a thousand share theirs: these images have
+  the URL as a second name, so that `load_captions` can report them.
+title_tsv, e-commerce titles: an item's id, its title, maybe more columns. The
+  title is the second column, or the one that a header calls title, as in
+  "item_id \\t category \\t title".
 scan_caps, SCAN's SPLIT_caps.txt: a caption a line, five of them per image.
   Images are "SPLIT-0", "SPLIT-1", ..., as the converter of SPLIT_ims.npy names
   them, or the lines of SPLIT_ids.txt beside it.
@@ -51,7 +51,7 @@ def _read_urls(source: AnnotationFile) -> Iterator[ImageCaptions]:
 
 
 def _url_rows(source: AnnotationFile) -> Iterator[tuple[str, str, str]]:
-  """(place, URL, caption)."""
+  """Yields (place, URL, caption)."""
   url_first = source.first_line.startswith((*_SCHEMES, "url\t"))
   for number, (place, line) in enumerate(source.lines()):
     columns = line.split("\t")
@@ -72,7 +72,7 @@ def _crc32(url: str) -> int:
 
 
 def _shared(source: AnnotationFile) -> frozenset[int]:
-  """The crc32 that are of several URLs."""
+  """The crc32 that several URLs have."""
   numbers, digests = array.array("L"), array.array("Q")
   for _, url, _ in _url_rows(source):
     numbers.append(_crc32(url))
@@ -87,10 +87,10 @@ def _detect_titles(source: AnnotationFile) -> str | None:
   columns = source.first_line.split("\t")
   if source.path.suffix not in (".tsv", ".txt") or not 2 <= len(columns) <= 6:
     return None
-  if any(c.startswith(("http://", "https://")) for c in columns):
+  if any(c.startswith(_SCHEMES) for c in columns):
     return None
   title = columns[1].strip()
-  # A file of region features goes on with sizes, one of pictures with base64.
+  # The second column of region features is a size, that of pictures base64.
   if title.isdecimal() or re.fullmatch(r"[A-Za-z0-9+/=]{200,}", title):
     return None
   return f"{len(columns)} tab-separated columns, the first an id"

@@ -12,8 +12,6 @@ from input_pipeline.annotations.image_ids import match_image_ids
 from input_pipeline.annotations.readers import find_reader
 from interbert_jax.contract.errors import DataError, MissingImages
 
-POLICIES = ("error", "skip")
-
 
 def load_captions(
   path: str | pathlib.Path,
@@ -26,73 +24,63 @@ def load_captions(
   on_bad_caption: str = "error",
   captions_per_image: int | None = None,
 ) -> Captions:
-  """Reads and checks the whole file, returns one split of it.
+  """Reads and checks a whole file; returns one split of it.
 
   Args:
-    path: of the annotations.
-    split: as the file names it; "train+restval" or a tuple for several. A
-      file without splits is read whole, unless its name says that it is
-      another one.
-    format: of the file, a key of READERS; found out by default.
-    image_ids: of the store; annotations may name the same images otherwise.
-    store: its name, for messages.
-    on_missing: "skip" leaves out images that the store lacks, or that share
-      their id with another image.
-    on_bad_caption: "skip" leaves out captions that are blank or no text.
-    captions_per_image: how many are kept, the first; None for all.
+    path: the file of annotations.
+    split: the split, as the file calls it; "train+restval" or a tuple for
+      several. A file without splits is read whole, unless its name has another
+      split.
+    format: a key of READERS; "auto" finds it out.
+    image_ids: ids of the store; the file may have other names for its images.
+    store: name of the store, for messages.
+    on_missing: "error", or "skip": leave out images that the store lacks, or
+      that share their id with another image.
+    on_bad_caption: "error", or "skip": leave out captions that are blank or not
+      text.
+    captions_per_image: how many captions of an image to keep, the first ones;
+      None for all.
 
   Raises:
-    DataError: the file cannot be read, an image or a split stands in it twice,
-      or what the policies do not let pass.
+    DataError: the file cannot be read, an image or a split comes twice, or
+      there is something that on_missing and on_bad_caption do not let pass.
   """
   source, reader, reason = find_reader(path, format)
-  for name, policy in (
-    ("on_missing", on_missing),
-    ("on_bad_caption", on_bad_caption),
-  ):
-    if policy not in POLICIES:
-      raise DataError(
-        f"found {policy!r}, wanted {' or '.join(POLICIES)}", field=name
-      )
-  if captions_per_image is not None and captions_per_image < 1:
-    raise DataError(
-      f"found {captions_per_image}, wanted at least 1 or None",
-      field="captions_per_image",
-    )
   split = split if isinstance(split, str) else "+".join(split)
-  found = Collected(source, reader, split)
+  collected = Collected(source, reader, split)
   for image in reader.read(source):
-    found.add(image, skip_bad=on_bad_caption == "skip")
-  found.check()
-  captions = found.captions()
+    collected.add(image, skip_bad=on_bad_caption == "skip")
+  collected.check()
+  captions = collected.captions()
   captions = replace(captions, format=f"{reader.name} ({reason})")
-  if image_ids is None and len(set(captions.image_ids)) < len(found.names):
-    image_ids = tuple(dict.fromkeys(captions.image_ids))  # shared by several
+  if image_ids is None and len(set(captions.image_ids)) < len(collected.names):
+    # Several images share an id, as in a store.
+    image_ids = tuple(dict.fromkeys(captions.image_ids))
   if image_ids is not None:
     captions = _in_store(
-      found, captions, image_ids, store=store, on_missing=on_missing
+      collected, captions, image_ids, store=store, on_missing=on_missing
     )
   return captions.first_of_each(captions_per_image)
 
 
 def list_splits(path: str | pathlib.Path, *, format: str = "auto") -> list[str]:
-  """The splits of a file, in order; of a file without splits its name's."""
+  """The splits of a file in order; if it has none, the split in its name."""
   source, reader, _ = find_reader(path, format)
   splits = dict.fromkeys(image.split for image in reader.read(source))
   return [split or source.split_word or "train" for split in splits]
 
 
 def _in_store(
-  found: Collected,
+  collected: Collected,
   captions: Captions,
   store_ids: Sequence[str],
   *,
   store: object,
   on_missing: str,
 ) -> Captions:
-  """The captions under the ids of the store."""
-  match = match_image_ids(found.names, store_ids)
-  rule = f"{found.reader.ids[match.field]} {match.rule}"
+  """The captions, with the ids that their images have in the store."""
+  match = match_image_ids(collected.names, store_ids)
+  rule = f"{collected.reader.ids[match.field]} {match.rule}"
   number_of: dict[str, int] = {}  # store id -> image
   image_of: list[int] = []  # number of the joined image; -1 to leave out
   shared: dict[str, None] = {}
@@ -100,7 +88,7 @@ def _in_store(
     if image_id is None:
       image_of.append(-1)
       continue
-    if image_id in number_of and not found.reader.joins:
+    if image_id in number_of and not collected.reader.joins:
       shared[image_id] = None
     image_of.append(number_of.setdefault(image_id, len(number_of)))
   missing = tuple(
@@ -108,14 +96,16 @@ def _in_store(
     for own, image_id in zip(captions.image_ids, match.ids, strict=True)
     if image_id is None
   )
-  path = found.source.path
+  where = {
+    "file": collected.source.path,
+    "record": f"split {collected.split!r}",
+  }
   if missing and on_missing == "error":
     raise MissingImages(
       f"{len(missing)} of {len(match.ids)} images are not in {store}, such as "
       f"{', '.join(missing[:SHOWN])}",
       ids=missing,
-      file=path,
-      record=f"split {found.split!r}",
+      **where,
       hint=f"compared {rule}; it has {', '.join(store_ids[:3])}, ...; "
       "on_missing=skip leaves them out",
     )
@@ -123,8 +113,7 @@ def _in_store(
     raise DataError(
       f"{len(shared)} ids of {store} are each of several images, such as "
       f"{', '.join(list(shared)[:SHOWN])}",
-      file=path,
-      record=f"split {found.split!r}",
+      **where,
       hint=f"compared {rule}; on_missing=skip leaves these images out",
     )
   if len(missing) == len(match.ids):
@@ -132,16 +121,14 @@ def _in_store(
       f"none of its {len(missing)} images is in {store}, such as "
       f"{', '.join(missing[:SHOWN])}",
       ids=missing,
-      file=path,
-      record=f"split {found.split!r}",
+      **where,
       hint=f"it has {', '.join(store_ids[:3])}, ...",
     )
   kept_ids = [i for i in number_of if i not in shared]
   if not kept_ids:
     raise DataError(
       f"all ids of {store} that were found are each of several images",
-      file=path,
-      record=f"split {found.split!r}",
+      **where,
       hint=f"compared {rule}",
     )
   new_number = {number_of[i]: n for n, i in enumerate(kept_ids)}

@@ -1,4 +1,4 @@
-"""Neutral names for the people of an image: functions of (seed, image)."""
+"""Neutral names for the people in an image, which depend on seed and image."""
 
 import codecs
 import csv
@@ -12,7 +12,7 @@ from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import decode
 
 PERSON = "person"
-# Given to women and men alike, a word each.
+# One word each; women and men have these names.
 NAMES = tuple(
   """
   Adrian Alex Ali Amari Andrea Andy Angel Ariel Ash Aubrey Avery Bailey Billie
@@ -30,7 +30,7 @@ NAMES = tuple(
 
 
 def read_names(path: str | pathlib.Path) -> tuple[str, ...]:
-  """Names from a file: a table with a column "name", or one a line."""
+  """Reads names from a table with a column "name", or from lines."""
   path = pathlib.Path(path)
   if not path.is_file():
     raise DataError("no such file of names", file=path)
@@ -65,10 +65,10 @@ def object_names(
   seed: int,
   names: Sequence[str] = NAMES,
 ) -> list[str]:
-  """What the objects of an image are called in its texts.
+  """The word for each object of an image in its texts.
 
-  People get names, each another one as long as there are enough; other objects
-  are called by their class.
+  People get names, all different as long as there are enough of them; other
+  objects are called by their class.
   """
   people = sum(name == PERSON for name in objects)
   if not people:

@@ -1,33 +1,33 @@
-"""The readers of captions, and which of them a file is for."""
+"""The formats of captions, and which of them a file has."""
 
+import importlib
 import pathlib
 
-from input_pipeline.annotations import (
-  chinese_clip,
-  json_captions,
-  kdd_queries,
-  line_captions,
-)
 from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.reader import Reader
 from interbert_jax.contract.errors import DataError
 
-READERS: dict[str, Reader] = {
-  reader.name: reader
-  for reader in (
-    json_captions.OWN_JSONL,
-    json_captions.OFFICIAL_JSONLINE,
-    chinese_clip.READER,
-    json_captions.KARPATHY,
-    json_captions.COCO_CAPTIONS,
-    json_captions.CAPTION_DICT,
-    line_captions.URL_TSV,
-    line_captions.SCAN_CAPS,
-    kdd_queries.READER,
-    line_captions.NER_TITLES,
-    line_captions.TITLE_TSV,  # fits most: behind all others
-  )
+# Format -> the module that reads it, in the order in which a file is compared
+# with them. Only the modules that a file needs are imported.
+READERS = {
+  "jsonl": "json_captions",
+  "official_jsonline": "json_captions",
+  "chinese_clip": "chinese_clip",
+  "karpathy": "json_captions",
+  "coco_captions": "json_captions",
+  "caption_dict": "json_captions",
+  "url_tsv": "line_captions",
+  "scan_caps": "line_captions",
+  "kdd_queries": "kdd_queries",
+  "ner_titles": "line_captions",
+  "title_tsv": "line_captions",  # nearly any TSV fits: it is the last
 }
+
+
+def read_with(format: str) -> Reader:
+  """The reader of a format: KARPATHY in its module for "karpathy"."""
+  module = f"input_pipeline.annotations.{READERS[format]}"
+  return getattr(importlib.import_module(module), format.upper())
 
 
 def find_reader(
@@ -44,13 +44,8 @@ def find_reader(
     )
   source = AnnotationFile(path)
   if format != "auto":
-    if format not in READERS:
-      raise DataError(
-        f"found {format!r}, wanted auto or one of {', '.join(READERS)}",
-        field="captions.format",
-      )
-    return source, READERS[format], "asked for"
-  for reader in READERS.values():
+    return source, read_with(format), "asked for"
+  for reader in map(read_with, READERS):
     reason = reader.detect(source)
     if reason is not None:
       return source, reader, reason
@@ -61,8 +56,8 @@ def find_reader(
       hint="annotations/vcr.py reads them",
     )
   if source.is_lines_of_json:  # its errors say what a line should have
-    return source, json_captions.OWN_JSONL, "its name"
-  known = "\n".join(f"  {r.name}: {r.expects}" for r in READERS.values())
+    return source, read_with("jsonl"), "its name"
+  known = "\n".join(f"  {name}: {read_with(name).expects}" for name in READERS)
   raise DataError(
     f"found {source.first_line[:60]!r}, wanted one of\n{known}\n", file=path
   )

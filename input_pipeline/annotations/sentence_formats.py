@@ -1,16 +1,15 @@
-"""The layouts of GLUE's and CLUE's files, and what each task is scored by.
+"""The formats of GLUE's and CLUE's files, and the metrics of each task.
 
 GLUE: Wang et al. 2018 (arXiv 1804.07461), the files of its download script.
 CLUE: Xu et al. 2020 (arXiv 2004.05986), the files of its repository.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 
 from interbert_jax.contract.errors import DataError
 
-OWN = "own"  # the format of users' own files
+OWN = "own"  # the name of the format of users' own files
 
 
 GLUE_FILES = {"train": "train.tsv", "val": "dev.tsv", "test": "test.tsv"}
@@ -19,32 +18,32 @@ CLUE_FILES = {"train": "train.json", "val": "dev.json", "test": "test.json"}
 
 @dataclasses.dataclass(frozen=True)
 class SentenceFormat:
-  """Files with a text or two and an answer in each row.
+  """Files whose rows have a text or two, and an answer.
 
   Attributes:
-    benchmark: whose layout it is; it decides how predictions are written.
+    benchmark: glue, clue or own; it decides how predictions are written.
     texts: the columns (or keys) of the texts, one or two.
-    label: the column of the answer.
     labels: the answers in the order of the classes; empty where the answer is
       a number.
-    metrics: the official ones; their mean is the task's score.
     files: split -> file name.
-    predictions: split -> the file that the benchmark's server asks for.
+    predictions: split -> name of the file for the benchmark's server.
+    label: the column of the answer.
+    metrics: the official metrics; the task's score is their mean.
     second: a further column of text that files may have.
     index: the column that numbers rows without answers.
     headerless: the columns of files without a header.
-    twins: split -> the one that is reported beside it.
-    bounds: of an answer that is a number; predictions for the server keep to
-      them.
+    twins: split -> the split that is reported beside it.
+    bounds: lowest and highest answer that is a number; predictions for the
+      server are clipped to them.
   """
 
   benchmark: str
   texts: tuple[str, ...]
-  label: str
   labels: tuple[str, ...]
-  metrics: tuple[str, ...]
   files: Mapping[str, str]
   predictions: Mapping[str, str]
+  label: str = "label"
+  metrics: tuple[str, ...] = ("accuracy",)
   second: str = ""
   index: str = "index"
   headerless: tuple[str, ...] = ()
@@ -56,30 +55,18 @@ class SentenceFormat:
     return not self.labels
 
 
-def _glue(name: str, texts: Sequence[str], **options) -> SentenceFormat:
-  return SentenceFormat(
-    **{
-      "benchmark": "glue",
-      "texts": tuple(texts),
-      "label": "label",
-      "metrics": ("accuracy",),
-      "files": GLUE_FILES,
-      "predictions": {"test": f"{name}.tsv"},
-      **options,
-    }
-  )
+def _glue(
+  name: str, texts: tuple[str, ...], labels: tuple[str, ...], **others
+) -> SentenceFormat:
+  files = {"files": GLUE_FILES, "predictions": {"test": f"{name}.tsv"}}
+  return SentenceFormat("glue", texts, labels, **{**files, **others})
 
 
-def _clue(file: str, texts: Sequence[str], labels: Sequence[str]):
+def _clue(
+  file: str, texts: tuple[str, ...], labels: tuple[str, ...]
+) -> SentenceFormat:
   return SentenceFormat(
-    benchmark="clue",
-    texts=tuple(texts),
-    label="label",
-    labels=tuple(labels),
-    metrics=("accuracy",),
-    files=CLUE_FILES,
-    predictions=dict(test=file),
-    index="id",
+    "clue", texts, labels, CLUE_FILES, {"test": file}, index="id"
   )
 
 
@@ -87,45 +74,45 @@ _BINARY = ("0", "1")
 _PAIR = ("sentence1", "sentence2")
 _ENTAILED = ("entailment", "not_entailment")
 # 105 and 111 are no classes of TNEWS.
-_TNEWS = [str(n) for n in range(100, 117) if n not in (105, 111)]
+_TNEWS = tuple(str(n) for n in range(100, 117) if n not in (105, 111))
 
 FORMATS = {
   "cola": _glue(
     "CoLA",
     ("sentence",),
-    labels=_BINARY,
+    _BINARY,
     metrics=("matthews",),
     headerless=("source", "label", "judgement", "sentence"),
   ),
-  "sst2": _glue("SST-2", ("sentence",), labels=_BINARY),
+  "sst2": _glue("SST-2", ("sentence",), _BINARY),
   "mrpc": _glue(
     "MRPC",
     ("#1 String", "#2 String"),
+    _BINARY,
     label="Quality",
-    labels=_BINARY,
     metrics=("accuracy", "f1"),
   ),
   "stsb": _glue(
     "STS-B",
     _PAIR,
+    (),
     label="score",
-    labels=(),
     metrics=("pearson", "spearman"),
     bounds=(0.0, 5.0),
   ),
   "qqp": _glue(
     "QQP",
     ("question1", "question2"),
+    _BINARY,
     label="is_duplicate",
-    labels=_BINARY,
     metrics=("accuracy", "f1"),
     index="id",
   ),
   "mnli": _glue(
     "MNLI",
     _PAIR,
+    ("entailment", "neutral", "contradiction"),
     label="gold_label",
-    labels=("entailment", "neutral", "contradiction"),
     files=dict(
       train="train.tsv",
       val="dev_matched.tsv",
@@ -137,9 +124,9 @@ FORMATS = {
     predictions=dict(test="MNLI-m.tsv", test_mm="MNLI-mm.tsv", ax="AX.tsv"),
     twins=dict(val="val_mm", test="test_mm"),
   ),
-  "qnli": _glue("QNLI", ("question", "sentence"), labels=_ENTAILED),
-  "rte": _glue("RTE", _PAIR, labels=_ENTAILED),
-  "wnli": _glue("WNLI", _PAIR, labels=_BINARY),
+  "qnli": _glue("QNLI", ("question", "sentence"), _ENTAILED),
+  "rte": _glue("RTE", _PAIR, _ENTAILED),
+  "wnli": _glue("WNLI", _PAIR, _BINARY),
   # The names of CLUE 1.1.
   "tnews": _clue("tnews11_predict.json", ("sentence",), _TNEWS),
   "afqmc": _clue("afqmc_predict.json", _PAIR, _BINARY),
@@ -147,17 +134,9 @@ FORMATS = {
 
 
 def find_format(name: str, labels: Sequence[str] = ()) -> SentenceFormat:
-  """The format called `name`; `labels` are of users' own files."""
+  """The format called `name`; only users' own files need `labels`."""
   if name == OWN:
     return _own(tuple(labels))
-  if name not in FORMATS:
-    near = difflib.get_close_matches(name, FORMATS, n=1)
-    hint = f"did you mean {near[0]}?" if near else None
-    raise DataError(
-      f"found {name!r}, wanted one of {', '.join(FORMATS)}, {OWN}",
-      field="input.task",
-      hint=hint,
-    )
   if labels:
     raise DataError(
       f"found {tuple(labels)}, but {name} has labels of its own",
@@ -174,16 +153,14 @@ def _own(labels: tuple[str, ...]) -> SentenceFormat:
       "answer is a number",
       field="input.labels",
     )
-  metrics = ("accuracy",) if labels else ("pearson", "spearman")
   return SentenceFormat(
-    benchmark=OWN,
-    texts=("text",),
-    second="text_b",
-    label="label",
-    labels=labels,
-    metrics=metrics,
+    OWN,
+    ("text",),
+    labels,
     # Or the same in JSON lines.
     files=dict(train="train.tsv", val="val.tsv", test="test.tsv"),
     predictions=dict(test="predictions.tsv"),
+    metrics=("accuracy",) if labels else ("pearson", "spearman"),
+    second="text_b",
     index="id",
   )

@@ -1,18 +1,16 @@
-"""Reads the file of a split: texts, answers, and the ids of its rows."""
+"""Reads one split of a text task: texts, answers, and the ids of its rows."""
 
 import math
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from input_pipeline.annotations.annotation_file import AnnotationFile
+from input_pipeline.annotations.annotation_file import AnnotationFile, Entry
 from input_pipeline.annotations.sentence_formats import OWN, SentenceFormat
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import facts_sha256
-
-ON_BAD_ROW = ("error", "skip")
 
 
 class Sentences(NamedTuple):
@@ -21,7 +19,7 @@ class Sentences(NamedTuple):
   path: pathlib.Path
   texts: tuple[list[str], ...]  # one or two columns of N texts
   labels: np.ndarray | None  # [N] int32 classes or float32 numbers
-  ids: list[str]  # what the file calls its rows
+  ids: list[str]  # the id that the file has for each row
   skipped: int  # rows that were left out
 
   @property
@@ -40,9 +38,9 @@ def read_sentences(
   """The rows of a split.
 
   Args:
-    directory: where the task's files are, under their published names.
-    split: one of the format's.
-    layout: what they look like.
+    directory: folder of the task's files, under their published names.
+    split: a split of the format.
+    layout: the format of the files.
     on_bad_row: "error", or "skip": rows with a missing column, an unknown
       answer or an empty text are left out and counted. Rows without an answer
       are never left out: a server wants a prediction for each.
@@ -50,11 +48,6 @@ def read_sentences(
   Raises:
     DataError: naming file, line and column.
   """
-  if on_bad_row not in ON_BAD_ROW:
-    raise DataError(
-      f"found {on_bad_row!r}, wanted {' or '.join(ON_BAD_ROW)}",
-      field="input.on_bad_row",
-    )
   path = _find_file(pathlib.Path(directory), split, layout)
   rows = _rows(AnnotationFile(path), layout)
   columns = next(rows)
@@ -72,21 +65,23 @@ def read_sentences(
       file=f"{path}:1",
       hint=f"input.task says that {path.name} has them; is it another task's?",
     )
-  found: list[tuple[list[str], float, str]] = []
+  kept: list[tuple[list[str], float, str]] = []
   skipped = 0
-  for number, (place, row) in enumerate(rows):
+  for number, row in enumerate(rows):
     try:
-      answer = _answer(row, layout, place) if labelled else 0
-      values = _texts(row, texts, place, may_be_empty=not labelled)
+      if isinstance(row, DataError):
+        raise row
+      answer = _answer(row, layout) if labelled else 0
+      values = _texts(row, texts, may_be_empty=not labelled)
     except DataError:
       if on_bad_row == "error" or not labelled:
         raise
       skipped += 1
       continue
-    found.append((values, answer, row.get(layout.index, str(number))))
-  if not found:
+    kept.append((values, answer, str(row.fields.get(layout.index, number))))
+  if not kept:
     raise DataError(f"found no row to use ({skipped} left out)", file=path)
-  values, answers, ids = zip(*found, strict=True)
+  values, answers, ids = zip(*kept, strict=True)
   return Sentences(
     path=path,
     texts=tuple(list(column) for column in zip(*values, strict=True)),
@@ -120,11 +115,10 @@ def _find_file(
 
 
 def _rows(source: AnnotationFile, layout: SentenceFormat) -> Iterator:
-  """First the names of the columns, then ("file:line", row) of each row."""
+  """First the names of the columns, then each row: an Entry or a DataError."""
   if source.is_json or source.is_lines_of_json:
     yield list(source.first_object)
-    for place, row in source.objects():
-      yield place, _Row(place, row)
+    yield from source.entries()
     return
   lines = source.lines()
   names = source.first_line.split("\t")
@@ -136,71 +130,44 @@ def _rows(source: AnnotationFile, layout: SentenceFormat) -> Iterator:
   for place, line in lines:
     # Quotation marks are text: none of these files quotes its fields.
     values = line.split("\t")
-    wrong = None if len(values) == len(names) else (len(values), len(names))
-    row = dict(zip(names, values, strict=False))
-    yield place, _Row(place, row, wrong_width=wrong)
-
-
-class _Row:
-  """The values of a row by column, as text; complains of what is missing."""
-
-  def __init__(self, place: str, values: Mapping, *, wrong_width=None):
-    self._place = place
-    self._values = values
-    self._wrong = wrong_width
-
-  def __getitem__(self, name: str) -> str:
-    if self._wrong:
-      found, wanted = self._wrong
-      raise DataError(
-        f"found {found} columns, wanted {wanted}",
-        file=self._place,
-        hint="fields are parted by one tab; input.on_bad_row=skip leaves such "
+    if len(values) == len(names):
+      yield Entry(place, dict(zip(names, values, strict=True)))
+    else:
+      yield DataError(
+        f"found {len(values)} columns, wanted {len(names)}",
+        file=place,
+        hint="one tab separates two fields; input.on_bad_row=skip leaves such "
         "rows out",
       )
-    value = self._values.get(name)
-    if not isinstance(value, (str, int, float)) or isinstance(value, bool):
-      raise DataError(
-        f"found {value!r}, wanted text", file=self._place, field=name
-      )
-    return str(value)
-
-  def get(self, name: str, default: str) -> str:
-    value = self._values.get(name, default)
-    return str(value)
 
 
-def _texts(
-  row: _Row, columns: list[str], place: str, *, may_be_empty: bool
-) -> list[str]:
-  values = [row[name] for name in columns]
+def _text(row: Entry, name: str) -> str:
+  value = row.fields.get(name)
+  if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+    raise row.refuse(name, f"found {value!r}, wanted text")
+  return str(value)
+
+
+def _texts(row: Entry, columns: list[str], *, may_be_empty: bool) -> list[str]:
+  values = [_text(row, name) for name in columns]
   for name, value in zip(columns, values, strict=True):
     if not value.strip() and not may_be_empty:
-      raise DataError(
-        "found an empty text",
-        file=place,
-        field=name,
-        hint="input.on_bad_row=skip leaves such rows out",
-      )
+      hint = "input.on_bad_row=skip leaves such rows out"
+      raise row.refuse(name, "found an empty text", hint=hint)
   return values
 
 
-def _answer(row: _Row, layout: SentenceFormat, place: str) -> float:
-  value = row[layout.label].strip()
+def _answer(row: Entry, layout: SentenceFormat) -> float:
+  value = _text(row, layout.label).strip()
   if not layout.is_regression:
     if value in layout.labels:
       return layout.labels.index(value)
-    raise DataError(
-      f"found {value!r}, wanted one of {', '.join(layout.labels)}",
-      file=place,
-      field=layout.label,
-    )
+    wish = f"one of {', '.join(layout.labels)}"
+    raise row.refuse(layout.label, f"found {value!r}, wanted {wish}")
   try:
     number = float(value)
   except ValueError:
     number = math.nan
   if not math.isfinite(number):
-    raise DataError(
-      f"found {value!r}, wanted a number", file=place, field=layout.label
-    )
+    raise row.refuse(layout.label, f"found {value!r}, wanted a number")
   return number

@@ -6,24 +6,24 @@ A further format is a function here, and a line in FORMATS.
 import pathlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from input_pipeline.annotations.annotation_file import AnnotationFile
-from input_pipeline.annotations.reader import value_of
+from input_pipeline.annotations.annotation_file import AnnotationFile, Entry
 from interbert_jax.contract.errors import DataError
 
 
 @dataclass(frozen=True)
 class Statement:
-  """What is said of images, and whether it is so.
+  """A statement about images, and whether it is true.
 
   Attributes:
     place: "file:line".
-    statement_id: results are joined by it.
-    images: of each image the names that it may have in a store.
-    text: what is said.
-    label: a number of the format's labels; None where nobody tells.
-    group: what its sentence shares with others, for consistency.
+    statement_id: predictions are joined with statements by it.
+    images: the names that each image may have in a store.
+    text: the statement.
+    label: the index of its label in the format's labels; None where the file
+      has none.
+    group: statements of one sentence share it; consistency is counted by it.
   """
 
   place: str
@@ -35,19 +35,19 @@ class Statement:
 
 
 class StatementFormat(NamedTuple):
-  """How a data set writes its statements.
+  """The format of a data set's statements.
 
   Attributes:
-    labels: as they are written.
-    num_images: of a statement.
-    files: names of the file of a split, to try in this order.
-    read: (place, line, labels) -> statement.
+    labels: the labels, as the files write them.
+    num_images: how many images a statement has.
+    files: the names that the file of a split may have, tried in this order.
+    read: line -> statement.
   """
 
   labels: tuple[str, ...]
   num_images: int
   files: tuple[str, ...]
-  read: Callable[[str, dict[str, Any]], Statement]
+  read: Callable[[Entry], Statement]
 
 
 def read_statements(
@@ -65,65 +65,53 @@ def read_statements(
   if path is None:
     raise DataError(f"found none of {', '.join(names)}", file=folder)
   seen: dict[str, str] = {}
-  for place, line in AnnotationFile(path).objects():
-    statement = FORMATS[format].read(place, line)
-    key = statement.statement_id
-    if seen.setdefault(key, place) != place:
-      raise DataError(
-        f"found id {key!r} again, first at {seen[key]}", file=place
-      )
+  for line in AnnotationFile(path).entries():
+    statement = FORMATS[format].read(line)
+    line.check_new("id", statement.statement_id, seen)
     yield statement
 
 
-def _label(
-  line: dict[str, Any], field: str, labels: tuple[str, ...], *, place: str
-) -> int | None:
+def _label(line: Entry, field: str, labels: tuple[str, ...]) -> int | None:
   if field not in line:
     return None
-  value = str(line[field])
+  value = str(line.fields[field])
   if value not in labels:
-    raise DataError(
-      f"found {value!r:.40}, wanted one of {', '.join(labels)}",
-      file=place,
-      field=field,
-    )
+    problem = f"found {value!r:.40}, wanted one of {', '.join(labels)}"
+    raise line.refuse(field, problem)
   return labels.index(value)
 
 
-def _snli_ve(place: str, line: dict[str, Any]) -> Statement:
+def _snli_ve(line: Entry) -> Statement:
   """A hypothesis about an image of Flickr30K; its caption is not read."""
   field = "Flikr30kID" if "Flikr30kID" in line else "Flickr30K_ID"
-  key = value_of(line, "pairID", str, place=place)
+  key = line.value("pairID", str)
   return Statement(
-    place=place,
+    place=line.place,
     statement_id=key,
-    images=((value_of(line, field, str, place=place),),),
-    text=value_of(line, "sentence2", str, place=place),
-    label=_label(line, "gold_label", SNLI_VE_LABELS, place=place),
+    images=((line.value(field, str),),),
+    text=line.value("sentence2", str),
+    label=_label(line, "gold_label", SNLI_VE_LABELS),
     group=key,
   )
 
 
-def _nlvr2(place: str, line: dict[str, Any]) -> Statement:
-  """A sentence about two images: dev-850-0-1 is of dev-850-0-img0 and -img1."""
-  key = value_of(line, "identifier", str, place=place)
+def _nlvr2(line: Entry) -> Statement:
+  """A sentence about two images: dev-850-0-1 has dev-850-0-img0 and -img1."""
+  key = line.value("identifier", str)
   parts = key.split("-")
   if len(parts) != 4:
-    raise DataError(
-      f"found {key!r}, wanted such as 'dev-850-0-1'",
-      file=place,
-      field="identifier",
-    )
+    problem = f"found {key!r}, wanted such as 'dev-850-0-1'"
+    raise line.refuse("identifier", problem)
   pair = "-".join(parts[:3])
   return Statement(
-    place=place,
+    place=line.place,
     statement_id=key,
     images=tuple(
       (f"{pair}-img{i}.png", f"nlvr2_{pair}-img{i}.npz") for i in range(2)
     ),
-    text=value_of(line, "sentence", str, place=place),
-    label=_label(line, "label", NLVR2_LABELS, place=place),
-    # The same sentence of other pairs of images.
+    text=line.value("sentence", str),
+    label=_label(line, "label", NLVR2_LABELS),
+    # The same sentence is said of other pairs of images too.
     group="-".join((*parts[:2], "", parts[3])),
   )
 

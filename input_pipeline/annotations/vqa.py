@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from input_pipeline.annotations.annotation_file import AnnotationFile
-from input_pipeline.annotations.reader import id_of, objects_of, value_of
 from interbert_jax.contract.errors import DataError
 
 
@@ -19,12 +18,12 @@ class VqaQuestion:
   """A question; people's answers are None in the test split.
 
   Attributes:
-    place: where it stands, for messages.
-    question_id: results are joined by it.
-    image_id: as text; COCO's number.
-    question: as it was asked.
-    answers: of ten people.
-    best: the answer most of them gave.
+    place: where the question stands, for messages.
+    question_id: predictions are joined with questions by it.
+    image_id: COCO's number of the image, as text.
+    question: the question, unchanged.
+    answers: the answers of ten people.
+    best: the answer that most of them gave.
     answer_type: yes/no, number or other.
   """
 
@@ -46,20 +45,20 @@ def find_file(folder: pathlib.Path, split: str, kind: str) -> pathlib.Path:
   if not folder.is_dir():
     raise DataError("no such folder of VQA's questions", file=folder)
   name = re.compile(rf"(?:.*_)?{re.escape(split)}(?:\d{{4}})?_{kind}\.json")
-  found = sorted(p for p in folder.iterdir() if name.fullmatch(p.name))
-  if len(found) != 1:
-    shown = ", ".join(path.name for path in found) or "none"
+  paths = sorted(p for p in folder.iterdir() if name.fullmatch(p.name))
+  if len(paths) != 1:
+    shown = ", ".join(path.name for path in paths) or "none"
     raise DataError(
       f"found {shown}, wanted one file such as "
       f"v2_mscoco_{split}2014_{kind}.json",
       file=folder,
       hint="leave other versions out of the folder",
     )
-  return found[0]
+  return paths[0]
 
 
 def has_annotations(folder: pathlib.Path, split: str) -> bool:
-  """The test splits have none."""
+  """Whether a split has annotations; the published test splits have none."""
   return not split.startswith("test") or any(
     folder.glob(f"*{split}*_annotations.json")
   )
@@ -69,8 +68,8 @@ def read_vqa(folder: str | pathlib.Path, split: str) -> Iterator[VqaQuestion]:
   """The questions of a split, in the order of their file, with answers.
 
   Raises:
-    DataError: a field is missing or wrong, an id comes twice, or questions and
-      annotations are not of each other.
+    DataError: a field is missing or wrong, an id comes twice, or the
+      annotations belong to other questions.
   """
   folder = pathlib.Path(folder)
   path = find_file(folder, split, "questions")
@@ -78,41 +77,36 @@ def read_vqa(folder: str | pathlib.Path, split: str) -> Iterator[VqaQuestion]:
   if has_annotations(folder, split):
     answers = _read_answers(find_file(folder, split, "annotations"))
   seen: dict[int, str] = {}
-  for place, entry in objects_of(
-    AnnotationFile(path).content, "questions", place=str(path)
+  for entry in (
+    AnnotationFile(path)
+    .entry("a JSON object with questions")
+    .entries("questions")
   ):
-    number = value_of(entry, "question_id", int, place=place)
-    if seen.setdefault(number, place) != place:
-      raise DataError(
-        f"found {number} again, first at {seen[number]}",
-        file=place,
-        field="question_id",
-      )
+    number = entry.value("question_id", int)
+    entry.check_new("question_id", number, seen)
     known = {}
     if answers is not None:
       if number not in answers:
-        raise DataError(
+        raise entry.refuse(
+          "question_id",
           f"found {number}, which the annotations lack",
-          file=place,
-          field="question_id",
           hint="questions and annotations of one split belong together",
         )
-      image, known = answers.pop(number)
-    found = VqaQuestion(
-      place=place,
+      image_of_answer, known = answers.pop(number)
+    image_id = entry.id("image_id")
+    if known and image_of_answer != image_id:
+      raise entry.refuse(
+        "image_id",
+        f"found {image_id!r}, but the annotation of question {number} is "
+        f"of {image_of_answer!r}",
+      )
+    yield VqaQuestion(
+      place=entry.place,
       question_id=number,
-      image_id=id_of(entry, "image_id", place=place),
-      question=value_of(entry, "question", str, place=place),
+      image_id=image_id,
+      question=entry.value("question", str),
       **known,
     )
-    if known and image != found.image_id:
-      raise DataError(
-        f"found {found.image_id!r}, but the annotation of question {number} is "
-        f"of {image!r}",
-        file=place,
-        field="image_id",
-      )
-    yield found
   if answers:
     number = next(iter(answers))
     raise DataError(
@@ -124,23 +118,19 @@ def read_vqa(folder: str | pathlib.Path, split: str) -> Iterator[VqaQuestion]:
 
 def _read_answers(path: pathlib.Path) -> dict[int, tuple[str, dict]]:
   """Question id -> (image id, fields of VqaQuestion)."""
-  found: dict[int, tuple[str, dict]] = {}
-  for place, entry in objects_of(
-    AnnotationFile(path).content, "annotations", place=str(path)
-  ):
-    number = value_of(entry, "question_id", int, place=place)
-    if number in found:
-      raise DataError(f"found {number} again", file=place, field="question_id")
-    said = [
-      value_of(answer, "answer", str, place=at)
-      for at, answer in objects_of(entry, "answers", place=place)
-    ]
-    found[number] = (
-      id_of(entry, "image_id", place=place),
+  answers: dict[int, tuple[str, dict]] = {}
+  seen: dict[int, str] = {}
+  content = AnnotationFile(path).entry("a JSON object with annotations")
+  for entry in content.entries("annotations"):
+    number = entry.value("question_id", int)
+    entry.check_new("question_id", number, seen)
+    texts = tuple(a.value("answer", str) for a in entry.entries("answers"))
+    answers[number] = (
+      entry.id("image_id"),
       {
-        "answers": tuple(said),
-        "best": value_of(entry, "multiple_choice_answer", str, place=place),
-        "answer_type": value_of(entry, "answer_type", str, place=place),
+        "answers": texts,
+        "best": entry.value("multiple_choice_answer", str),
+        "answer_type": entry.value("answer_type", str),
       },
     )
-  return found
+  return answers

@@ -14,7 +14,7 @@ from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import decode, facts_sha256
 from interbert_jax.contract.json_file import read_json
 
-MAX_ANSWERS = 10  # of a question
+MAX_ANSWERS = 10  # answers to a question
 _DIGITS = {
   word: str(number)
   for number, word in enumerate(
@@ -22,8 +22,8 @@ _DIGITS = {
   )
 } | {"none": "0"}
 _ARTICLES = frozenset(("a", "an", "the"))
-# Those that are other words without their apostrophe (its, well, were, ...)
-# are left out: nothing says what was meant.
+# Left out are those that without their apostrophe are other words (its, well,
+# were, ...): one cannot know what was meant.
 _CONTRACTIONS = {
   word.replace("'", ""): word
   for word in """
@@ -60,7 +60,7 @@ def votes_of(answers: Iterable[str]) -> dict[str, int]:
 
 
 def soft_score(votes: int) -> float:
-  """What a classifier is trained for: three people are enough."""
+  """The target of a classifier: 1 if three or more people gave the answer."""
   return min(votes / 3, 1.0)
 
 
@@ -75,10 +75,11 @@ def accuracy(votes: int, people: int) -> float:
 
 
 def build_vocabulary(answers: Iterable[str], *, min_count: int) -> list[str]:
-  """Answers that are the most frequent one of at least so many questions.
+  """Answers that are the best of at least min_count questions.
 
-  The most frequent comes first, equally frequent ones by the alphabet. With 9
-  and the questions of train and val together these are the usual 3,129.
+  The most frequent ones come first, equally frequent ones in alphabetical
+  order. With min_count 9 and the questions of train and val these are the
+  usual 3,129 answers.
   """
   counts = collections.Counter(map(normal_answer, answers))
   kept = [(-n, text) for text, n in counts.items() if n >= min_count and text]
@@ -91,16 +92,16 @@ def read_vocabulary(path: str | pathlib.Path) -> list[str]:
   if not path.is_file():
     raise DataError("no such file of answers", file=path)
   if path.suffix == ".json":
-    found = read_json(path)
-    if not isinstance(found, list) or not all(
-      isinstance(answer, str) for answer in found
+    answers = read_json(path)
+    if not isinstance(answers, list) or not all(
+      isinstance(answer, str) for answer in answers
     ):
       raise DataError("wanted a JSON list of answers", file=path)
   else:
     text = decode(path.read_bytes(), file=path)
-    found = text.removesuffix("\n").split("\n")
+    answers = text.removesuffix("\n").split("\n")
   place: dict[str, int] = {}
-  for number, answer in enumerate(found, start=1):
+  for number, answer in enumerate(answers, start=1):
     normal = normal_answer(answer)
     if not normal:
       raise DataError(
@@ -117,5 +118,5 @@ def read_vocabulary(path: str | pathlib.Path) -> list[str]:
 
 
 def vocabulary_sha256(answers: Sequence[str]) -> str:
-  """Outputs of a checkpoint mean these answers and no others."""
+  """A hash of the answers, in the order of the model's outputs."""
   return facts_sha256(list(answers))

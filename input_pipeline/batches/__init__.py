@@ -1,7 +1,7 @@
-"""From a position in the run to the rows of a batch, read ahead and in order.
+"""Turns positions in the run into batches, which are read ahead.
 
-A batch is a function of the seed, the step and the global batch size: not of
-the number of hosts, nor of how often the run was resumed.
+A batch depends on the seed, the step and the global batch size, but not on the
+number of hosts, nor on how often the run was resumed.
 
 Read order.py (which example stands where), reader.py (batches of examples),
 then engine.py (reading ahead).

@@ -1,8 +1,8 @@
-"""From a range of steps to batches, read ahead and in order.
+"""Reads the batches of a range of steps ahead, and yields them in order.
 
-A batch is a function of its step, so the state of the pipeline is one integer
-and a run resumes anywhere at no cost. With TensorFlow a tf.data pipeline runs
-the function; without it threads do, with the same batches.
+A batch is a function of its step, so the state of the pipeline is one integer,
+and a run can resume at any step. A tf.data pipeline calls the function where
+TensorFlow is installed, threads do elsewhere; the batches are the same.
 """
 
 import collections
@@ -31,15 +31,15 @@ def step_batches(
   """Yields the batches of steps first_step .. last_step - 1, in order.
 
   Args:
-    first_step: the first one.
-    last_step: one after the last one.
-    read: step -> batch; runs in several threads at once.
+    first_step: the first step.
+    last_step: the step after the last one.
+    read: step -> batch; called in several threads at once.
     shapes: shape and dtype of each array of a batch.
     engine: tf.data or threads; auto is tf.data where TensorFlow is installed.
   """
   if engine == "auto":
-    found = importlib.util.find_spec("tensorflow") is not None
-    engine = "tf.data" if found else "threads"
+    has_tensorflow = importlib.util.find_spec("tensorflow") is not None
+    engine = "tf.data" if has_tensorflow else "threads"
   if engine not in ENGINES:
     raise DataError(
       f"found {engine!r}, wanted auto, {' or '.join(ENGINES)}", field="engine"
@@ -57,10 +57,10 @@ def _tf_data(
     try:
       batch = read(int(step))
     except Exception as error:
-      # TensorFlow would print it with a traceback, and pass on its text alone.
+      # TensorFlow would print a traceback and keep only the error's text.
       failures[int(step)] = error
       batch = {k: np.zeros(shape, d) for k, (shape, d) in shapes.items()}
-    # TensorFlow takes aligned arrays as they are: nothing is copied.
+    # TensorFlow does not copy arrays that are aligned (store/buffers.py).
     return [batch[key] for key in shapes]
 
   def load(step):
@@ -77,8 +77,8 @@ def _tf_data(
 
   options = tf.data.Options()
   options.deterministic = True
-  # Nothing is left to tune, and the thread that would do it can take half a
-  # minute to notice that the data has ended.
+  # There is nothing to tune, and the tuning thread can take half a minute to
+  # notice that the data has ended.
   options.autotune.enabled = False
   dataset = (
     tf.data.Dataset.range(first_step, last_step)
@@ -95,7 +95,7 @@ def _tf_data(
 def _threads(
   first_step: int, last_step: int, *, read, shapes: Shapes
 ) -> Iterator[Batch]:
-  del shapes  # arrays have their shapes
+  del shapes  # only tf.data must know them before it reads
   steps = iter(range(first_step, last_step))
   running: collections.deque = collections.deque()
   pool = concurrent.futures.ThreadPoolExecutor(READERS, "read")
@@ -119,7 +119,7 @@ ENGINES = {"tf.data": _tf_data, "threads": _threads}
 
 
 def rows_of_shard(batch_size: int, shard_index: int, shard_count: int) -> slice:
-  """The contiguous rows of the global batch that belong to a shard."""
+  """The rows of the global batch that belong to a shard."""
   if not 0 <= shard_index < shard_count:
     raise DataError(
       f"found {shard_index}, wanted 0 to {shard_count - 1}", field="shard_index"
@@ -137,7 +137,7 @@ def rows_of_shard(batch_size: int, shard_index: int, shard_count: int) -> slice:
 
 
 def check_steps(first_step: int, last_step: int, batch_size: int):
-  """Refuses ranges that are none, and positions that int32 cannot hold."""
+  """Refuses impossible ranges, and positions that int32 cannot hold."""
   if not 0 <= first_step <= last_step:
     raise DataError(
       f"found steps {first_step} to {last_step}, wanted 0 <= first <= last"

@@ -1,7 +1,7 @@
-"""Which example and which caption stand at a position of the run.
+"""Decides which example, and which caption, stands at a position of the run.
 
-Pure functions of (seed, position), so that batches depend neither on the
-number of hosts nor on where a run was resumed. NumPy only.
+Everything is a function of the seed and the position, so that batches depend
+neither on the number of hosts nor on where a run was resumed.
 """
 
 import functools
@@ -11,13 +11,17 @@ import numpy as np
 
 from interbert_jax.contract.errors import DataError
 
-# Streams of the position hash: independent draws at one position.
+# Streams of the position hash: random numbers that are independent of each
+# other at the same position.
 IS_MATCH, CAPTION = 0x9FB21C651E98DF25, 0xD6E8FEB86659FD93
 IS_HARD, CANDIDATE = 0xA0761D6478BD642F, 0xE7037ED1A0B428DB
 
 
 class ExampleOrder:
-  """One seeded permutation per epoch, end to end; batches may span epochs."""
+  """A seeded permutation for each epoch, one after the other.
+
+  A batch may end one epoch and begin the next.
+  """
 
   def __init__(self, num_examples: int, *, seed: int):
     if num_examples < 1:
@@ -26,7 +30,7 @@ class ExampleOrder:
       raise DataError(f"found {seed}, wanted 0 or more", field="seed")
     self.num_examples = num_examples
     self.seed = seed
-    # Two, because a batch may lie in two epochs.
+    # Two permutations are kept, because a batch may lie in two epochs.
     self._permutation = functools.lru_cache(maxsize=2)(self._make_permutation)
 
   def _make_permutation(self, epoch: int) -> np.ndarray:
@@ -44,17 +48,17 @@ class ExampleOrder:
 
 
 class SharedOrder:
-  """Examples in shares: a slice of every batch draws from its share alone.
+  """The order of examples that are dealt out into shares.
 
-  A host that reads one slice then needs one share of the images, and can hold a
-  copy of just that. Each share has epochs of its own, end to end. The number of
-  shares is a setting of the run, not the number of hosts, which may be any
-  divisor of it.
+  Every batch has an equal slice for each share, in order. A host that reads one
+  slice needs the images of one share, and can hold a copy of those alone. Each
+  share has its own epochs. The number of shares is a setting of the run; the
+  number of hosts may be any divisor of it.
 
   Args:
-    share_of_example: [examples] from 0.
-    seed: of the run.
-    batch_size: global; each share has an equal part, in order.
+    share_of_example: [examples] the share of each example, counted from 0.
+    seed: seed of the run.
+    batch_size: size of the global batch.
   """
 
   def __init__(
@@ -71,7 +75,7 @@ class SharedOrder:
       if not len(examples):
         raise DataError(f"share {share} of {shares} has no example")
     self._orders = [
-      # Seeds of their own, so that equal shares have unequal orders.
+      # Shares of the same size get different seeds, hence different orders.
       ExampleOrder(len(examples), seed=seed * shares + share)
       for share, examples in enumerate(self._examples)
     ]
@@ -80,25 +84,25 @@ class SharedOrder:
     """The example at each position, int64."""
     steps, rows = np.divmod(positions, self._batch_size)
     shares, places = np.divmod(rows, self._rows)
-    found = np.empty_like(positions)
+    chosen = np.empty_like(positions)
     for share in np.unique(shares):
       here = shares == share
       local = self._orders[share].examples(
         steps[here] * self._rows + places[here]
       )
-      found[here] = self._examples[share][local]
-    return found
+      chosen[here] = self._examples[share][local]
+    return chosen
 
 
 class Interleaving:
-  """Positions of a run dealt out to several corpora by their weights.
+  """Deals the positions of a run out to several corpora by their weights.
 
-  Any stretch of positions holds of each corpus its share, to within a few
-  examples, and a corpus gets its own positions 0, 1, 2, ... in order. Both are
-  computed from the position alone, in whole numbers.
+  In any stretch of positions each corpus has its share, to within a few
+  examples, and gets its own positions 0, 1, 2, ... in order. Both are computed
+  from the position alone, with whole numbers.
 
   Args:
-    weights: of the corpora, whole numbers from 1 on.
+    weights: weight of each corpus, whole numbers from 1 on.
   """
 
   def __init__(self, weights: Sequence[int]):
@@ -110,10 +114,10 @@ class Interleaving:
       )
 
   def deal(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(corpus, position in it) of each position, int64.
+    """The corpus of each position, and the position in that corpus; int64.
 
     The first corpus takes position p where floor(p w / W) steps up; what it
-    leaves is dealt to the others in the same way.
+    leaves is dealt out to the others in the same way.
     """
     corpus = np.full(len(positions), len(self._weights) - 1)
     local = positions.astype(np.int64)
@@ -143,15 +147,17 @@ def pair_captions(
   """Replaces some captions by captions of other images.
 
   Args:
-    positions: [B] of the run; with the seed they decide everything.
+    positions: [B] positions in the run; with the seed they decide everything.
     own_captions: [B] captions that belong to the images.
-    image_of_text: [captions] ascending: an image's captions are one block.
-    seed: of the run.
-    mismatch_prob: share of positions that get another image's caption, each
-      of those with the same probability.
+    image_of_text: [captions] the image of each caption, ascending: an image's
+      captions are one block.
+    seed: seed of the run.
+    mismatch_prob: share of positions that get the caption of another image; all
+      of these captions are equally likely.
     candidates: [captions, K] hard negatives of each caption, -1 behind the
-      last; those of a caption have the same probability.
-    hard_prob: share of the mismatches that are hard, where there are any.
+      last; those of a caption are equally likely.
+    hard_prob: share of the mismatches that are hard negatives, for captions
+      that have any.
 
   Returns:
     captions [B] int64 and is_match [B] bool.
@@ -179,16 +185,8 @@ def pair_captions(
   return np.where(is_match, own_captions, other), is_match
 
 
-def check_shares_have_images(shares: int, num_images: int):
-  """Refuses more shares than there are images to deal out."""
-  if not 1 <= shares <= num_images:
-    raise DataError(
-      f"found {shares}, wanted 1 to the {num_images} images", field="shares"
-    )
-
-
 def check_hosts_divide_shares(shares: int, hosts: int):
-  """Refuses shares that cannot be dealt out to the hosts."""
+  """Refuses shares that cannot be dealt out equally to the hosts."""
   if shares > 1 and shares % hosts:
     raise DataError(
       f"found {shares}, wanted a multiple of the {hosts} hosts", field="shares"
@@ -196,7 +194,7 @@ def check_hosts_divide_shares(shares: int, hosts: int):
 
 
 def check_shares_divide_batch(shares: int, batch_size: int):
-  """Refuses batches that are no whole rows of every share."""
+  """Refuses batches that cannot have an equal slice for each share."""
   if batch_size % shares:
     raise DataError(
       f"found {batch_size}, wanted a multiple of the {shares} shares",
@@ -205,7 +203,7 @@ def check_shares_divide_batch(shares: int, batch_size: int):
 
 
 def position_hash(positions: np.ndarray, seed: int, stream: int) -> np.ndarray:
-  """uint64 per position: splitmix64 of position, keyed by seed and stream."""
+  """A random uint64 for each position: splitmix64, keyed by seed and stream."""
   golden = np.uint64(0x9E3779B97F4A7C15)
   key = splitmix64(np.array([seed % 2**64 ^ stream], np.uint64))
   return splitmix64(key + np.asarray(positions).astype(np.uint64) * golden)

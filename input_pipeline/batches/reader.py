@@ -1,4 +1,4 @@
-"""Batches of examples that are functions of their position: all data's base.
+"""The base class of all data: examples in batches, for training and evaluation.
 
 Dimensions: n examples.
 """
@@ -22,17 +22,19 @@ from interbert_jax.contract.files import facts_sha256
 class BatchReader(abc.ABC):
   """The examples of a split, read in the order of training or of evaluation.
 
-  A class of data derives from it, and says what examples are.
+  The data of each task derives from it, and says what an example is. Example
+  n is a number from 0 to num_examples - 1, a position counts the examples of a
+  run from its start.
 
   Args:
-    num_examples: of the split; they are numbered from 0.
-    seed: of the order and of all draws.
-    engine: what reads ahead, tf.data or threads (engine.py).
+    num_examples: number of examples of the split.
+    seed: seed of the order of examples and of all random choices.
+    engine: what reads ahead: auto, tf.data or threads (engine.py).
   """
 
-  unit: str  # what examples are, for messages
-  spec: Mapping[str, ArraySpec]  # what batches hold (contract/batch.py)
-  dims: Mapping[str, int]  # sizes of its letters, without B
+  unit: str  # the plural of what an example is, for messages
+  spec: Mapping[str, ArraySpec]  # the arrays of a batch (contract/batch.py)
+  dims: Mapping[str, int]  # size of each letter in `spec`, but for B
 
   def __init__(self, *, num_examples: int, seed: int, engine: str = "auto"):
     self.num_examples = num_examples
@@ -43,12 +45,12 @@ class BatchReader(abc.ABC):
   @property
   @abc.abstractmethod
   def facts(self) -> dict[str, Any]:
-    """Of which any changes some batch, beside seed and number of examples."""
+    """What decides the content of batches, beside seed and num_examples."""
 
   @property
   @abc.abstractmethod
   def counts(self) -> dict[str, Any]:
-    """Further facts, `num_truncated_texts` among them."""
+    """Further facts about the data, such as `num_truncated_texts`."""
 
   @abc.abstractmethod
   def arrays(
@@ -56,17 +58,18 @@ class BatchReader(abc.ABC):
   ) -> Mapping[str, np.ndarray]:
     """The arrays of examples [n] at positions [n] of the run.
 
-    Without those that `rows` adds; positions key what is drawn.
+    `rows` adds example_id, position and example_weight. Random choices depend
+    on the seed and the position alone.
     """
 
   @property
   def corpora(self) -> Sequence["BatchReader"]:
-    """The parts that have images, each with a region store and texts."""
+    """The parts of the data that have images: several in a mixture."""
     return (self,)
 
   @property
   def info(self) -> dict[str, Any]:
-    """Facts about the data; `fingerprint` changes when any batch would."""
+    """Facts about the data; the fingerprint changes if any batch changes."""
     facts = {
       "num_examples": self.num_examples,
       "seed": self.seed,
@@ -75,7 +78,7 @@ class BatchReader(abc.ABC):
     return {**facts, **self.counts, "fingerprint": facts_sha256(facts)}
 
   def order(self, batch_size: int) -> Callable[[np.ndarray], np.ndarray]:
-    """What gives the example at each position [n] of training."""
+    """A function: positions [n] of training -> examples [n]."""
     del batch_size
     return self._order.examples
 
@@ -90,7 +93,8 @@ class BatchReader(abc.ABC):
   ) -> Iterator[Batch]:
     """Yields this shard's rows of the batches of steps first .. last - 1.
 
-    Step s holds positions s * batch_size .. of the run; batch_size is global.
+    The batch of step s has the positions from s * batch_size on; batch_size is
+    that of all shards together.
     """
     check_steps(first_step, last_step, batch_size)
     return self._batches(
@@ -104,10 +108,11 @@ class BatchReader(abc.ABC):
   def eval_batches(
     self, *, batch_size: int, shard_index: int = 0, shard_count: int = 1
   ) -> Iterator[Batch]:
-    """Yields every example once, in file order, the position its index.
+    """Yields every example once, in the order of the file.
 
-    The last batch is filled up with copies of the last example that have weight
-    0 and an example_id beyond the split, so that no join can count them.
+    The last batch is filled up with copies of the last example. These have
+    weight 0 and an example_id of num_examples or more, so that predictions
+    joined by id cannot count them. Position and example_id are the same.
     """
     rows = rows_of_shard(batch_size, shard_index, shard_count)
     return self._batches(
@@ -137,9 +142,9 @@ class BatchReader(abc.ABC):
     )
 
   def rows(self, position: np.ndarray, example_id: np.ndarray) -> Batch:
-    """The examples at these positions; ids beyond the split are padding.
+    """The batch of these examples; ids of num_examples or more are padding.
 
-    Padding has weight 0, and so has an example without one of its images.
+    Padding has weight 0, and so has an example that lacks an image.
     """
     examples = np.minimum(example_id, self.num_examples - 1)
     batch = dict(self.arrays(examples, position))
@@ -158,9 +163,9 @@ class BatchReader(abc.ABC):
   def are_usable(
     self, examples: np.ndarray, batch: Mapping[str, np.ndarray]
   ) -> np.ndarray | bool:
-    """Whether examples [n] may count: all their images have regions.
+    """Whether each example [n] may count: all its images have regions.
 
-    An image that cannot be used has none (bad_records.py).
+    An image whose record is bad has none (bad_records.py).
     """
     if "num_regions" not in batch:
       return True

@@ -1,6 +1,6 @@
-"""Items to be ranked for topics: lists of items, topics, and who liked what.
+"""Items to rank for topics: lists of items, topics, and which items are right.
 
-Files are a user's own, in JSON lines or TSV; a mistake is named with its line.
+Users write these files, as JSON lines or TSV; errors name the line.
 
 Read item_list.py and topics.py (the files), catalogue.py (items with their
 regions and titles), relevance_log.py (which are right for a topic), then

@@ -1,6 +1,6 @@
 """Items to choose from: images of a region store, read a part at a time.
 
-Dimensions: N items asked for, R region slots, E feature width.
+Dimensions: N items, R region slots, E feature width.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from input_pipeline.catalogues.item_list import read_items
-from input_pipeline.store.quantise import dequantise
+from input_pipeline.store.quantise import restore_features
 from input_pipeline.store.staged_store import open_store
 from interbert_jax.contract.files import facts_sha256
 
@@ -21,10 +21,10 @@ class Catalogue:
 
   Args:
     store: directory of the region store.
-    max_regions: R; images with more keep their first ones.
+    max_regions: R; an image with more regions keeps the first ones.
     items: file of items (item_list.py); empty for the whole store.
     item_ids: the items themselves, instead of a file.
-    wanted_by: a file that names these, for messages.
+    wanted_by: the file that item_ids come from, for messages.
   """
 
   def __init__(
@@ -58,12 +58,8 @@ class Catalogue:
     return self.titles is not None and any(self.titles)
 
   @property
-  def store_ids(self) -> Sequence[str]:
-    return self._store.image_ids
-
-  @property
   def fingerprint(self) -> str:
-    """Of the features, and of which items there are, in their order."""
+    """Changes with the features, the items, and their order."""
     digest = hashlib.sha256(self._store.fingerprint.encode())
     digest.update(json.dumps(self.item_ids).encode())
     return digest.hexdigest()
@@ -78,27 +74,23 @@ class Catalogue:
     """region_features, region_boxes, num_regions, image_size of some items.
 
     Args:
-      items: numbers of items.
-      size: rows of the arrays; those behind the items have no regions.
+      items: [N] numbers of items.
+      size: rows of the arrays, N by default; the spare rows have no regions.
     """
-    found = self._read_rows(self._rows[np.asarray(items, np.int64)])
+    images = self._read_rows(self._rows[np.asarray(items, np.int64)])
     spare = 0 if size is None else size - len(items)
     if not spare:
-      return found
+      return images
     return {
       key: np.pad(array, [(0, spare), *[(0, 0)] * (array.ndim - 1)])
-      for key, array in found.items()
+      for key, array in images.items()
     }
 
   def _read_rows(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-    found = self._store.read_padded(
+    images = self._store.read_padded(
       rows, max_regions=self._max_regions, class_probs=False
     )
-    if "region_feature_scale" in found:
-      found["region_features"] = dequantise(
-        found["region_features"], found.pop("region_feature_scale")
-      )
-    return found
+    return restore_features(images, "region_")
 
   def mean_features(
     self, image_ids: Sequence[str], *, wanted_by: object = None

@@ -1,8 +1,8 @@
-"""Which items are right for a topic: editors' labels, or a log of clicks.
+"""Reads which items suit a topic, from editors' labels or a log of clicks.
 
-Lines of {"topic_id", "item_id", "relevance"}, or columns of these separated by
-tabs, with or without a header. Without relevance a line counts 1. A log may
-call it "clicks" and have a line for every view.
+Lines are {"topic_id", "item_id", "relevance"}, or columns separated by tabs,
+with or without a header. Without relevance a line counts 1. A log may call it
+"clicks", and have a line for every view.
 """
 
 import collections
@@ -12,10 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from input_pipeline.annotations.annotation_file import AnnotationFile
-from input_pipeline.annotations.reader import id_of
 from interbert_jax.contract.errors import DataError
 
-KINDS = ("labels", "clicks")
 _VALUES = ("relevance", "clicks")
 
 # Topic -> item -> relevance above 0.
@@ -28,24 +26,19 @@ def read_relevance(
   """The relevant items of each topic that the file names, even if it has none.
 
   Args:
-    path: of the file.
-    kind: "labels", one line for each topic and item, whose number is its
-      relevance; "clicks", whose lines are added up: an item is relevant, with
-      1, from min_clicks on.
+    path: the file.
+    kind: "labels": a line for each topic and item, with its relevance;
+      "clicks": lines are added up, and items with min_clicks or more get 1.
     min_clicks: above 0.
 
   Raises:
-    DataError: a label stands twice, a number is negative or none.
+    DataError: a label comes twice, or a number is negative or missing.
   """
-  if kind not in KINDS:
-    raise DataError(
-      f"found {kind!r}, wanted {' or '.join(KINDS)}", field="kind"
-    )
   if not min_clicks > 0:
     raise DataError(f"found {min_clicks}, wanted above 0", field="min_clicks")
-  found: dict[str, dict[str, float]] = collections.defaultdict(dict)
+  relevance: Relevance = collections.defaultdict(dict)
   for place, topic, item, value in _rows(AnnotationFile(path)):
-    values = found[topic]
+    values = relevance[topic]
     if kind == "labels" and item in values:
       raise DataError(
         f"found item {item!r} again, wanted one label",
@@ -54,16 +47,16 @@ def read_relevance(
         hint="a log of single clicks is read as clicks",
       )
     values[item] = values.get(item, 0.0) + value
-  if not found:
+  if not relevance:
     raise DataError("found no lines", file=path)
   if kind == "clicks":
     return {
       topic: {item: 1.0 for item, n in values.items() if n >= min_clicks}
-      for topic, values in found.items()
+      for topic, values in relevance.items()
     }
   return {
     topic: {item: value for item, value in values.items() if value > 0}
-    for topic, values in found.items()
+    for topic, values in relevance.items()
   }
 
 
@@ -76,11 +69,11 @@ def count_items(relevance: Relevance) -> collections.Counter[str]:
 
 
 def _rows(source: AnnotationFile) -> Iterator[tuple[str, str, str, float]]:
-  source.check()
   if source.is_lines_of_json:
-    for place, line in source.objects():
-      ids = [id_of(line, key, place=place) for key in ("topic_id", "item_id")]
-      yield place, *ids, _value(_of_line(line), place)
+    for line in source.entries():
+      value = next((line.fields[key] for key in _VALUES if key in line), 1)
+      ids = line.id("topic_id"), line.id("item_id")
+      yield line.place, *ids, _value(value, line.place)
     return
   for number, (place, line) in enumerate(source.lines()):
     columns = line.split("\t")
@@ -101,19 +94,15 @@ def _rows(source: AnnotationFile) -> Iterator[tuple[str, str, str, float]]:
     yield place, columns[0], columns[1], _value(value, place)
 
 
-def _of_line(line: dict[str, Any]) -> Any:
-  return next((line[key] for key in _VALUES if key in line), 1)
-
-
-def _value(found: Any, place: str) -> float:
+def _value(value: Any, place: str) -> float:
   try:
-    value = float(found)
+    number = float(value)
   except (TypeError, ValueError):
-    value = math.nan
-  if not 0 <= value < math.inf:
+    number = math.nan
+  if not 0 <= number < math.inf:
     raise DataError(
-      f"found {found!r:.60}, wanted a number from 0 on",
+      f"found {value!r:.60}, wanted a number from 0 on",
       file=place,
       field="relevance",
     )
-  return value
+  return number

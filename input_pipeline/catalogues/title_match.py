@@ -3,7 +3,7 @@
 Terms are WordPieces, which are characters in Chinese; smoothed idf over the
 titles, as scikit-learn computes it: log((1 + N) / (1 + df)) + 1.
 
-Dimensions: T phrases, N titles asked for, X pieces that any phrase has.
+Dimensions: T phrases, N titles, X pieces that any phrase has.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from input_pipeline.text.tokenizer import Tokenizer, TokenTable
 
 
 class TitleMatch:
-  """Phrases against titles; items without a title are like nothing."""
+  """Compares phrases with titles; without a title an item has similarity 0."""
 
   def __init__(
     self,
@@ -26,7 +26,7 @@ class TitleMatch:
     table = tokenizer.encode(phrases)
     df = np.zeros(tokenizer.vocab_size, np.int64)
     for title in range(len(titles)):
-      df[np.unique(_pieces(self._titles, title))] += 1
+      df[np.unique(self._titles.text(title))] += 1
     self._idf = np.log((1 + len(titles)) / (1 + df)) + 1
     self._terms = np.unique(table.ids)
     self._phrases_TX = np.stack(
@@ -34,8 +34,8 @@ class TitleMatch:
     )
 
   def _row(self, table: TokenTable, text: int) -> np.ndarray:
-    """[X] of one text, scaled by the length over all of its pieces."""
-    pieces, count = np.unique(_pieces(table, text), return_counts=True)
+    """[X] weights of one text, divided by the length over all its pieces."""
+    pieces, count = np.unique(table.text(text), return_counts=True)
     weight = count * self._idf[pieces]
     row = np.zeros(len(self._terms))
     place = np.searchsorted(self._terms, pieces)
@@ -46,10 +46,6 @@ class TitleMatch:
     return row / length if length else row
 
   def similarity(self, items: Sequence[int]) -> np.ndarray:
-    """[T, N] float32 of every phrase with the titles of some items."""
+    """[T, N] float32: how alike every phrase and the titles of items are."""
     titles_NX = np.stack([self._row(self._titles, item) for item in items])
     return (self._phrases_TX @ titles_NX.T).astype(np.float32)
-
-
-def _pieces(table: TokenTable, text: int) -> np.ndarray:
-  return table.ids[table.offsets[text] : table.offsets[text + 1]]

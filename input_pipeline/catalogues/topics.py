@@ -1,10 +1,9 @@
 """Topics: phrases that items are to be found for, some with example items."""
 
 import pathlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from input_pipeline.annotations.annotation_file import AnnotationFile
-from input_pipeline.annotations.reader import id_of, value_of
+from input_pipeline.annotations.annotation_file import AnnotationFile, Entry
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import facts_sha256
 
@@ -12,8 +11,8 @@ from interbert_jax.contract.files import facts_sha256
 class Topic(NamedTuple):
   topic_id: str
   text: str
-  examples: tuple[str, ...]  # ids of items that belong to it
-  place: str  # for messages
+  examples: tuple[str, ...]  # ids of items that suit the topic
+  place: str  # "file:line", for messages
 
 
 def read_topics(path: str | pathlib.Path) -> list[Topic]:
@@ -22,38 +21,29 @@ def read_topics(path: str | pathlib.Path) -> list[Topic]:
   Raises:
     DataError: no topic, a topic twice, no text, or examples that are no ids.
   """
-  found: dict[str, Topic] = {}
-  for place, line in AnnotationFile(path).objects():
-    topic_id = id_of(line, "topic_id", place=place)
-    if topic_id in found:
-      raise DataError(
-        f"found {topic_id!r} again, wanted every topic once",
-        file=place,
-        field="topic_id",
-        hint=f"first at {found[topic_id].place}",
-      )
-    text = value_of(line, "text", str, place=place)
+  topics: list[Topic] = []
+  seen: dict[str, str] = {}
+  for line in AnnotationFile(path).entries():
+    topic_id = line.id("topic_id")
+    line.check_new("topic_id", topic_id, seen)
+    text = line.value("text", str)
     if not text.strip():
-      raise DataError("found a blank phrase", file=place, field="text")
-    examples = tuple(_examples(line, place))
-    found[topic_id] = Topic(topic_id, text, examples, place)
-  if not found:
+      raise line.refuse("text", "found a blank phrase")
+    topics.append(Topic(topic_id, text, _examples(line), line.place))
+  if not topics:
     raise DataError("found no topics", file=path)
-  return list(found.values())
+  return topics
 
 
-def _examples(line: dict[str, Any], place: str) -> dict[str, None]:
-  listed = line.get("examples") or []
+def _examples(line: Entry) -> tuple[str, ...]:
+  listed = line.fields.get("examples") or []
   if not isinstance(listed, list) or not all(
     isinstance(item, int | str) and not isinstance(item, bool) and item != ""
     for item in listed
   ):
-    raise DataError(
-      f"found {listed!r:.60}, wanted a list of item ids",
-      file=place,
-      field="examples",
-    )
-  return dict.fromkeys(map(str, listed))
+    problem = f"found {listed!r:.60}, wanted a list of item ids"
+    raise line.refuse("examples", problem)
+  return tuple(dict.fromkeys(map(str, listed)))
 
 
 def topics_sha256(topics: list[Topic]) -> str:

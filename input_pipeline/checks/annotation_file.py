@@ -1,4 +1,4 @@
-"""Annotation files for the checks; what a reader refuses becomes a finding."""
+"""Reads annotation files for the checks: an error becomes a finding."""
 
 import pathlib
 import re
@@ -14,11 +14,10 @@ from input_pipeline.annotations.image_ids import (
   match_image_ids,
 )
 from input_pipeline.annotations.load import list_splits, load_captions
-from input_pipeline.annotations.vcr import read_vcr
 from input_pipeline.checks.report import Findings, Place
 from interbert_jax.contract.errors import DataError
 
-# What readers say -> the case it is.
+# Words of a reader's error -> the case of docs/data.md.
 _CASES = (
   (r"not UTF-8", "D9"),
   (r"in splits ", "D14"),
@@ -28,10 +27,7 @@ _CASES = (
   (r"_label|found object", "D10"),
   (r"wanted text|field captions", "D8"),
 )
-_PLACE = re.compile(
-  r"(?:record (?:split '[^']*'|\(image id (?P<id>'.*?'|\".*?\")\)))?"
-  r"(?:, )?(?:field (?P<field>\w+))?: "
-)
+_IMAGE_ID = re.compile(r"""\(image id (['"])(.*)\1\)""")
 
 
 class SplitCaptions(NamedTuple):
@@ -53,30 +49,30 @@ def read_annotations(
   """The splits of all files that can be read, under the ids of the store.
 
   Args:
-    paths: annotation files.
-    splits: to read; None for all they have.
-    findings: takes what readers refuse.
-    store_ids: of the store; None where it could not be read.
+    paths: the annotation files.
+    splits: the splits to read; None for all that the files have.
+    findings: the errors of readers are added to it.
+    store_ids: the ids of the store; None where it could not be read.
 
   Raises:
-    DataError: a file is not there, has not the split that is asked for, or is
-      in no known format.
+    DataError: a file is not there, lacks one of the splits, or has an unknown
+      format.
   """
-  found = []
+  all_captions = []
   for path in map(pathlib.Path, paths):
     if not path.is_file():
       raise DataError("no such annotation file", file=path)
     try:
       if "answer_choices" in AnnotationFile(path).first_object:
-        found.append(_read_vcr(path, store_ids))
+        all_captions.append(_read_vcr(path, store_ids))
         continue
       for name in list_splits(path) if splits is None else splits:
-        found.append(_read_split(path, name, findings, store_ids))
+        all_captions.append(_read_split(path, name, findings, store_ids))
     except DataError as error:
       if re.search(r"no split |wanted one of\n", str(error)):
         raise
       add_refusal(error, path, findings)
-  return found
+  return all_captions
 
 
 def _read_split(
@@ -85,36 +81,28 @@ def _read_split(
   findings: Findings,
   store_ids: Sequence[str] | None,
 ) -> SplitCaptions:
-  """The split without what is wrong in it, of which there are findings."""
-  options = {"image_ids": store_ids, "store": "the store"}
-  try:
-    captions = load_captions(path, name, **options, on_missing="skip")
-  except DataError as error:
-    if "on_bad_caption=skip" in str(error):
-      add_refusal(error, path, findings, hint="these captions are left out")
-      options["on_bad_caption"] = "skip"
-    elif "images is in" in str(error):
-      options["image_ids"] = None  # check_ids says what is missing
-    else:
-      raise
+  """The captions of a split that are right; the others become findings."""
+  options = {"image_ids": store_ids, "store": "the store", "on_missing": "skip"}
+  while True:
     try:
-      captions = load_captions(path, name, **options, on_missing="skip")
-    except DataError as error:
-      if "images is in" not in str(error):
-        raise
-      options["image_ids"] = None
       captions = load_captions(path, name, **options)
-  return SplitCaptions(name, str(path), captions, _is_training(name))
-
-
-def _is_training(name: str) -> bool:
-  return name.startswith("train")
+    except DataError as error:
+      if "on_bad_caption=skip" in str(error):
+        add_refusal(error, path, findings, hint="these captions are left out")
+        options["on_bad_caption"] = "skip"
+      elif "images is in" in str(error):
+        options["image_ids"] = None  # check_ids says what is missing
+      else:
+        raise
+    else:
+      return SplitCaptions(name, str(path), captions, name.startswith("train"))
 
 
 def _read_vcr(
   path: pathlib.Path, store_ids: Sequence[str] | None
 ) -> SplitCaptions:
   """VCR's questions, as if they were captions of their images."""
+  from input_pipeline.annotations.vcr import read_vcr
 
   questions: dict[tuple[str, ...], list[str]] = {}
   for question in read_vcr(path):
@@ -137,7 +125,7 @@ def _read_vcr(
     format="vcr",
   )
   name = AnnotationFile(path).split_word or "train"
-  return SplitCaptions(name, str(path), captions, _is_training(name))
+  return SplitCaptions(name, str(path), captions, name.startswith("train"))
 
 
 def add_refusal(
@@ -148,27 +136,15 @@ def add_refusal(
   case: str | None = None,
   hint: str = "reading stopped there: what comes after is not checked",
 ):
-  """Adds what a reader said about a file that it cannot read.
-
-  The case is that of what was said, where it is not given.
-  """
-  text = str(error)
+  """Adds a reader's error as a finding; by default its words tell the case."""
   if case is None:
-    cases = (c for words, c in _CASES if re.search(words, text))
+    cases = (c for words, c in _CASES if re.search(words, str(error)))
     case = next(cases, "captions")
-  # "file:line: record (image id 'a'), field captions: problem (hint)"
-  file, said, rest = str(path), text, ""
-  if text.startswith(file):
-    at, _, rest = text[len(file) :].partition(": ")
-    file, said = file + at, rest
-  where = _PLACE.match(rest)
-  image_id = field = None
-  if where and where.group():
-    said = rest[where.end() :]
-    image_id = where["id"] and where["id"][1:-1]
-    field = where["field"]
-  said = said.removesuffix(f" ({hint})")
-  found, _, wanted = said.removeprefix("found ").partition(", wanted ")
+  problem = error.problem.removeprefix("found ")
+  if error.hint not in (None, hint):
+    problem += f" ({error.hint})"
+  found, _, wanted = problem.partition(", wanted ")
+  match = _IMAGE_ID.fullmatch(str(error.record))
+  place = Place(found, str(error.file or path), image_id=match and match[2])
   wanted = wanted or "a file that can be read"
-  place = Place(found, file, image_id=image_id)
-  findings.error(case, place, wanted, hint, field=field)
+  findings.error(case, place, wanted, hint, field=error.field)

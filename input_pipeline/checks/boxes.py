@@ -1,7 +1,7 @@
-"""D7: boxes that are none, or are written in another convention.
+"""D7: boxes without an area or outside the image, or in another convention.
 
-A few bad boxes are rounding and mishaps of a detector; many are a mistake in
-reading them, which the checks try to name.
+A few bad boxes come of rounding and of the detector. Many mean that boxes are
+read in the wrong convention, which the checks try to name.
 
 Dimensions: R regions.
 """
@@ -13,17 +13,17 @@ import numpy as np
 from input_pipeline.checks.report import PLACES_SHOWN, Findings, Place
 from input_pipeline.store.schema import BOX_SLACK, are_inside, are_ordered
 
-MAX_BAD_SHARE = 0.01  # of the boxes; more is an error
-# Of all boxes that must fit another convention before it is named.
+MAX_BAD_SHARE = 0.01  # bad boxes are an error above this share of all boxes
+# A convention is named if this share of all boxes fits it.
 _FITS = 0.99
-# Of all boxes that read as x, y, width, height come out with x2 < x1.
+# If boxes are x, y, width, height, more than this share has "x2 < x1".
 _XYWH_TURNED = 0.05
-# Corners of a whole image in 0..1 end here, but for rounding.
+# Boxes from 0 to 1 have no corner above this; 1 is exceeded by rounding.
 _NORMALISED_LIMIT = 1.5
 
 
 class BoxChecks:
-  """Sums over the boxes of all images."""
+  """Counts the bad boxes of all images."""
 
   def __init__(self):
     self.boxes = 0
@@ -36,7 +36,7 @@ class BoxChecks:
     self._good = 0
 
   def add(self, boxes_R4: np.ndarray, *, width: int, height: int, place: Place):
-    """Counts the boxes of an image; all finite, at least one."""
+    """Counts the boxes of an image: one or more, without NaN or infinity."""
     boxes_R4 = boxes_R4.astype(np.float64)
     R = len(boxes_R4)
     self.boxes += R
@@ -49,7 +49,7 @@ class BoxChecks:
     inside = are_inside(boxes_R4, **size)
     self._note("degenerate", place, boxes_R4, ~ordered)
     self._note("outside", place, boxes_R4, ordered & ~inside, size)
-    # A corner beyond the other by more than rounding.
+    # The second corner lies before the first one, by more than rounding.
     extent = boxes_R4[:, 2:] - boxes_R4[:, :2]
     self._turned += int((extent < -BOX_SLACK).any(1).sum())
     ends = np.concatenate(
@@ -75,12 +75,12 @@ class BoxChecks:
     if count and len(self._places[kind]) < PLACES_SHOWN:
       region = int(bad_R.argmax())
       box = ", ".join(f"{value:.6g}" for value in boxes_R4[region])
-      of = f" in {size['width']} x {size['height']}" if size else ""
-      found = f"[{box}]{of} (region {region})"
+      size_text = f" in {size['width']} x {size['height']}" if size else ""
+      found = f"[{box}]{size_text} (region {region})"
       self._places[kind].append(replace(place, found=found))
 
   def finish(self, findings: Findings):
-    """Adds the findings, when all images were counted."""
+    """Adds the findings, after all images were counted."""
     for kind, wanted in (
       ("degenerate", "x1 < x2 and y1 < y2"),
       ("outside", "a box inside its image"),
@@ -96,7 +96,7 @@ class BoxChecks:
       looks = self.looks_like(kind)
       hint += f"; {looks}" if looks else ""
       for number, place in enumerate(places):
-        # The count belongs to the kind, not to the places kept of it.
+        # The first place stands for all boxes whose places are not kept.
         rest = count - len(places) + 1 if number == 0 else 1
         severity = "error" if share > MAX_BAD_SHARE else "warning"
         findings.add(
@@ -104,7 +104,7 @@ class BoxChecks:
         )
 
   def looks_like(self, kind: str) -> str | None:
-    """The convention that these boxes seem to be written in."""
+    """The convention that these boxes seem to have."""
     if kind == "normalised":
       return "multiply by width and height"
     if (

@@ -19,15 +19,15 @@ from input_pipeline.text.tokenizer import (
 LONGEST = 512  # positions that BERT has
 SPECIAL = 2  # [CLS] and [SEP]
 LENGTH_BINS = (0, 1, 5, 10, 15, 20, 30, 50, 100, LONGEST)
-# C0 without tab, delete, C1, and the mark of text that was decoded wrongly.
+# Control characters but tab, and the one that replaces undecodable bytes.
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\ufffd]")
 _CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-# For lengths where there is no vocabulary: CJK characters, words, marks.
+# What is counted without a vocabulary: CJK characters, words, marks.
 _PIECE = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+|[^\w\s]")
 
 
 class _Texts:
-  """The texts of a split that are looked at."""
+  """The texts of a split that are checked."""
 
   def __init__(self, split: SplitCaptions, chosen: np.ndarray | None):
     captions = split.captions
@@ -53,12 +53,12 @@ def check_captions(
   """Adds what is wrong with the texts of a split.
 
   Args:
-    split: its captions.
-    findings: takes what is found.
+    split: the captions of the split.
+    findings: findings are added to it.
     tokenizer: counts pieces; without it words and CJK characters are counted,
-      and nothing is said of unknown ones.
+      and unknown pieces are not.
     max_text_length: L, special tokens included.
-    chosen: numbers of the texts to look at; None for all.
+    chosen: numbers of the texts to check; None for all.
 
   Returns:
     A section of the report.
@@ -164,7 +164,7 @@ def _check_unknown(
 
 
 def _check_repeats(looked_at: _Texts, findings: Findings):
-  """Captions that an image has twice."""
+  """Adds captions that an image has twice."""
   owners = looked_at.split.captions.image_of_text.tolist()
   wanted = "every caption of an image once"
   hint = "it counts twice in training, and as two texts in retrieval"
@@ -177,7 +177,7 @@ def _check_repeats(looked_at: _Texts, findings: Findings):
 
 
 def _why_unknown(texts: Sequence[str]) -> str:
-  """What may be wrong where many pieces are unknown."""
+  """A hint on why many pieces are unknown."""
   sample = "".join(texts[:1000])
   cjk = len(re.findall(f"[{_CJK}]", sample)) / max(len(sample), 1)
   if cjk > 0.2:

@@ -1,8 +1,8 @@
-"""Which extractor features look like, by their statistics.
+"""Guesses from their statistics which extractor made the features.
 
-Features of another detector have the same shape and train without an error, but
-badly. What is known here comes from samples of real features; the numbers of an
-extractor that is not in the table are not known, and nothing is said of it.
+Features of another detector have the same shape, and training on them gives no
+error but a bad model. The numbers here come from samples of real features;
+nothing is said about extractors that are not in the table.
 """
 
 import re
@@ -12,18 +12,18 @@ from typing import NamedTuple
 
 from input_pipeline.checks.report import Findings, Place
 
-FEW_VALUES = 20_000  # about ten regions; statistics of fewer say nothing
+FEW_VALUES = 20_000  # about ten regions; statistics of fewer mean nothing
 
 
 class Extractor(NamedTuple):
   """A known kind of features.
 
   Attributes:
-    name: for people.
-    claimed: pattern of what manifests call it.
-    fits: (statistics, feature_dim, whether they were stored in 8 bits) ->
-      whether the features can be its.
-    confidence: how much stands behind the numbers.
+    name: its name in reports.
+    claimed: a pattern of its names in manifests.
+    fits: (statistics, feature_dim, whether features were stored in 8 bits) ->
+      whether it can have made the features.
+    confidence: how well the numbers are known.
   """
 
   name: str
@@ -59,7 +59,7 @@ def _is_efficientnet(values: Mapping[str, float], width: int, coarse: bool):
 
 
 def _is_standardised(values: Mapping[str, float], width: int, coarse: bool):
-  # Mean and deviation are of the images they were set by, not of these.
+  # Mean and deviation were set on other images than these.
   return (
     abs(values["mean"]) <= 0.1
     and 0.8 <= values["std"] <= 1.2
@@ -102,7 +102,7 @@ def looks_like(
 def claimed_extractor(text: str) -> Extractor | None:
   """The known extractor that a manifest names.
 
-  Standardised features are so first, of whichever network they are.
+  "Standardised" is looked for first: any network's features can be.
   """
   ordered = sorted(EXTRACTORS, key=lambda e: "standard" not in e.claimed)
   return next(
@@ -126,18 +126,18 @@ def check_extractor(
     values: `StoreStatistics.features`.
     feature_dim: E.
     coarse: whether the features were stored in 8 bits.
-    enough: whether there are values enough to tell.
-    claim: extractor of the manifest.
-    place: of the manifest.
+    enough: whether there are enough values to judge.
+    claim: the extractor in the manifest.
+    place: place of the manifest.
     findings: gets a warning when the two disagree.
 
   Returns:
     A section of the report.
   """
-  seen = looks_like(values, feature_dim=feature_dim, coarse=coarse)
-  said = claimed_extractor(claim)
-  name = seen.name if seen else UNKNOWN
-  if said and enough and not said.fits(values, feature_dim, coarse):
+  likely = looks_like(values, feature_dim=feature_dim, coarse=coarse)
+  claimed = claimed_extractor(claim)
+  name = likely.name if likely else UNKNOWN
+  if claimed and enough and not claimed.fits(values, feature_dim, coarse):
     found = (
       f"features of mean {values['mean']:.3g}, {values['min']:.3g} to "
       f"{values['max']:.3g}, {values['share_of_zeros']:.0%} zeros, which look "
@@ -154,7 +154,7 @@ def check_extractor(
   return {
     "manifest": claim,
     "looks_like": name,
-    "confidence": seen.confidence
-    if seen
+    "confidence": likely.confidence
+    if likely
     else "no known extractor has such numbers",
   }

@@ -1,8 +1,7 @@
 """A page of images with their regions, class names and captions.
 
-Nothing of a store or of captions is trusted: texts are escaped, the page runs
-no script, files are named by number, and image ids never leave the folder of
-images.
+Stores and captions are not trusted: texts are escaped, the page runs no script,
+files are named by number, and image ids never lead out of the folder of images.
 """
 
 import pathlib
@@ -13,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from interbert_jax.contract.errors import DataError
+from input_pipeline.store.schema import best_classes
+from interbert_jax.contract.errors import DataError, import_optional
 
-_MAX_PIXELS = 100_000_000  # of a photograph: three bytes each
-_LABEL = 40  # characters of a name at a box
+_MAX_PIXELS = 100_000_000  # a photograph takes three bytes per pixel
+_LABEL = 40  # characters of a class name that are drawn
 MAX_SIDE = 640  # pixels of a drawn image
 _LABELS = 12  # boxes with a name; more would cover each other
-_CAPTION = 200  # characters of a caption in a picture; the page has all
+_CAPTION = 200  # characters of a caption that are drawn; the page has all
 _EXTENSIONS = ("", ".jpg", ".jpeg", ".png", ".webp", ".JPG", ".JPEG")
 _GREY = (205, 208, 213)
 
@@ -64,7 +64,7 @@ line. {{ note }}</p>
 
 @dataclass
 class GalleryImage:
-  """An image of the page; texts come from data and are escaped there."""
+  """An image on the page, where its texts are escaped."""
 
   file: str
   image_id: str
@@ -89,22 +89,17 @@ def write_gallery(
   """Draws records and writes index.html; returns its path.
 
   Args:
-    directory: for the page and its PNGs; made where it is not there.
-    records: of the store.
+    directory: directory of the page and its PNGs; made if it is missing.
+    records: records of the store.
     captions: image id -> (split, captions).
     images: folder with files named by image id; None for grey canvases.
-    class_names: of class ids, without background; None for numbers.
-    background_class: column of class_probs.
-    title: of the page.
-    font: file for the texts in the pictures; without one, captions with
-      characters that Pillow's own font lacks are in the page alone.
+    class_names: names of the class ids, without background; None for numbers.
+    background_class: column of class_probs that means no object.
+    title: title of the page.
+    font: font file for the texts in the pictures; without it, captions that
+      Pillow's own font cannot show are on the page alone.
   """
-  try:
-    import jinja2
-  except ModuleNotFoundError:
-    raise DataError(
-      "jinja2 is not installed", hint="pip install jinja2"
-    ) from None
+  jinja2 = import_optional("jinja2")
   directory = pathlib.Path(directory)
   directory.mkdir(parents=True, exist_ok=True)
   shown, drawn_on = [], 0
@@ -180,7 +175,7 @@ def draw_record(
     canvas = _read_photo(photo, size)
   boxes = np.nan_to_num(record["boxes"].astype(np.float64)) * scale
   boxes = boxes.clip(0, [*size, *size])
-  # Turned inside out they cannot be drawn.
+  # A box can be drawn only if its first corner comes first.
   boxes = np.concatenate(
     [
       np.minimum(boxes[:, :2], boxes[:, 2:]),
@@ -200,12 +195,13 @@ def draw_record(
 
 
 def _read_photo(photo: pathlib.Path, size: tuple[int, int]):
-  """The image in this size; a file that is none, or a bomb, is an error."""
+  """The image in this size; refuses what is not an image, or is huge."""
   from PIL import Image, ImageOps
 
   try:
     with warnings.catch_warnings():
-      warnings.simplefilter("ignore")  # of large ones and odd metadata
+      # Pillow warns of large images and odd metadata.
+      warnings.simplefilter("ignore")
       with Image.open(photo) as opened:
         if opened.width * opened.height > _MAX_PIXELS:
           raise ValueError(f"{opened.width} x {opened.height} pixels")
@@ -230,16 +226,12 @@ def _labels(
   background_class: int | None,
 ) -> list[str] | None:
   """A name and a score for each region; None without classes."""
-  if "class_probs" in record:
-    probs = record["class_probs"].astype(np.float32)
-    if background_class is not None:
-      probs = np.delete(probs, background_class, axis=1)
-    ids, scores = probs.argmax(1), probs.max(1)
-  elif "class_ids" in record:
-    ids = record["class_ids"]
-    scores = record.get("class_scores", [None] * len(ids))
-  else:
+  classes = best_classes(record, background_class=background_class)
+  if classes is None:
     return None
+  ids, scores = classes
+  if scores is None:
+    scores = [None] * len(ids)
   labels = []
   for index, score in zip(ids, scores, strict=True):
     known = names is not None and 0 <= index < len(names)

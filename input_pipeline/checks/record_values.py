@@ -25,14 +25,14 @@ _LOGIT_SLACK = 0.001  # rounding of float16 at 1
 
 
 class RecordValues:
-  """Looks at records one by one.
+  """Checks records one by one.
 
   Args:
-    findings: takes what is found.
-    statistics: are added up on the way.
-    max_regions: of a batch.
-    region_order: of the manifest, for D6.
-    num_ids: classes without background, where it is known.
+    findings: findings are added to it.
+    statistics: the records are added to it.
+    max_regions: region slots of a batch.
+    region_order: the order in the manifest, for D6.
+    num_ids: number of classes without background; None where it is unknown.
   """
 
   def __init__(
@@ -52,7 +52,7 @@ class RecordValues:
     self._num_ids = num_ids
 
   def add(self, place: Place, record: Mapping[str, Any]):
-    """Checks one record, whose arrays fit the layout."""
+    """Checks a record whose arrays fit the layout."""
     R = record["num_regions"]
     self._statistics.add_count(R)
     if R == 0:
@@ -100,14 +100,14 @@ class RecordValues:
         self._check_ids(field, record[field], limit, place)
 
   def finish(self):
-    """Adds what can be said when all records were seen."""
+    """Adds the findings that need all records."""
     self._boxes.finish(self._findings)
     self._statistics.boxes = self._boxes.summary
 
   def _check_finite(
     self, field: str, place: Place, record: Mapping[str, Any]
   ) -> np.ndarray:
-    """Which regions have only numbers, [R]."""
+    """[R] bool: which regions have no NaN and no infinity."""
     R = record["num_regions"]
     values = record[field].reshape(R, -1)
     good_R = np.isfinite(values).all(1)

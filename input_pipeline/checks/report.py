@@ -1,4 +1,4 @@
-"""What the checks found: findings, a summary, and how both are shown."""
+"""The report of the checks: findings and a summary, as text and as JSON."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ PLACES_SHOWN = 3
 
 @dataclass(frozen=True)
 class Place:
-  """Where something was found, and what."""
+  """A place, and what was found there."""
 
   found: str
   file: str | None = None
@@ -31,9 +31,9 @@ class Place:
 
 @dataclass
 class Finding:
-  """One kind of trouble: its first places, and how often it was seen.
+  """A kind of fault: how often it occurs, and its first places.
 
-  `case` is D1 to D17, or a word for what has no number: probs, zeros,
+  `case` is D1 to D17, or a word where there is no number: probs, zeros,
   extractor, captions.
   """
 
@@ -62,7 +62,7 @@ class Finding:
     return self.places[0].image_id
 
   def to_dict(self) -> dict[str, Any]:
-    """The first place flat, all that are kept in a list."""
+    """The fields of the first place, and a list of all places kept."""
     return {
       "case": self.case,
       "severity": self.severity,
@@ -75,7 +75,7 @@ class Finding:
     }
 
   def to_lines(self) -> list[str]:
-    """For people: what was found and wanted, then where."""
+    """Lines of text: what was found and wanted, then where."""
     about = "" if self.field is None else f"{self.field}: "
     often = f" ({self.count:,} times)" if self.count > 1 else ""
     head = f"{self.severity:7}  {self.case:9}  "
@@ -91,7 +91,7 @@ class Finding:
 
 
 class Findings:
-  """Collects findings; those of one kind become one."""
+  """Collects findings, and merges those of one kind."""
 
   def __init__(self):
     self._found: dict[tuple, Finding] = {}
@@ -107,10 +107,9 @@ class Findings:
     field: str | None = None,
     count: int = 1,
   ):
-    """Adds one place, standing for `count` of them.
+    """Adds a finding at one place, which stands for `count` of them.
 
-    What differs from place to place belongs into `place`: all else says which
-    findings are of one kind.
+    Findings are of one kind if everything but `place` and `count` is equal.
     """
     kind = (case, severity, wanted, field, hint)
     finding = self._found.setdefault(kind, Finding(*kind))
@@ -123,9 +122,10 @@ class Findings:
   note = functools.partialmethod(add, "note")
 
   def fault(self, fault: FileFault):
-    """Adds what is wrong with a file of a store."""
+    """Adds the fault of a file of a store."""
     found, wanted = fault.found, fault.wanted
-    if fault.says == MANIFEST_SAYS:  # other numbers for each file
+    # The numbers of the manifest differ from file to file: one finding for all.
+    if fault.says == MANIFEST_SAYS:
       found, wanted = f"{found} instead of {wanted}", "what the manifest says"
     place = Place(found, str(fault.file), image_id=fault.image_id)
     self.error(fault.case, place, wanted, fault.hint, field=fault.field)
@@ -144,7 +144,7 @@ class Report:
 
   findings: list[Finding]
   summary: dict[str, Any]
-  # Captioned images that the store lacks: all of them, for missing_ids.txt.
+  # All images with captions that the store lacks, for missing_ids.txt.
   missing_ids: tuple[str, ...] = ()
 
   @property

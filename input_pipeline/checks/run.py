@@ -1,4 +1,4 @@
-"""All checks of a store and its annotations, one pass over the records."""
+"""Runs all checks of a store and its annotations, reading each record once."""
 
 import dataclasses
 import pathlib
@@ -30,7 +30,7 @@ from input_pipeline.store.manifest import MANIFEST
 from input_pipeline.store.staged_store import is_staged
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.progress import Progress
+from interbert_jax.contract.progress import SILENT, Progress
 
 FAST_SAMPLE = 256  # records; reads below 40 MB of the usual features
 _TEXTS_PER_RECORD = 8  # captions that are looked at for a record of a sample
@@ -38,13 +38,13 @@ _TEXTS_PER_RECORD = 8  # captions that are looked at for a record of a sample
 
 @dataclasses.dataclass
 class Checked:
-  """A report, with what may be drawn.
+  """A report, and what can be drawn beside it.
 
   Attributes:
-    report: of all checks.
-    records: some of the store, for pictures.
-    splits: all that could be read.
-    background_class: of the store's class_probs.
+    report: the report of all checks.
+    records: some records of the store, to be drawn.
+    splits: all splits that could be read.
+    background_class: column of class_probs that means no object.
   """
 
   report: Report
@@ -60,16 +60,16 @@ def run_checks(
   splits: Sequence[str] | None = None,
   vocab: str | pathlib.Path | None = None,
   settings: CheckSettings | None = None,
-  progress: Progress | None = None,
+  progress: Progress = SILENT,
 ) -> Checked:
-  """Checks a store, and captions that are to be read with it.
+  """Checks a store, and the captions that belong to it.
 
   Args:
-    store: directory.
+    store: directory of the store.
     annotations: files of captions or of VCR's questions.
-    splits: of them; None for all.
-    vocab: WordPiece vocabulary, for lengths and unknown pieces.
-    settings: how thoroughly, and for which batches.
+    splits: splits to read; None for all.
+    vocab: a WordPiece vocabulary, to count pieces and unknown ones.
+    settings: what to check, and for which batches.
     progress: counts records.
   """
   settings = settings or CheckSettings()
@@ -85,15 +85,17 @@ def run_checks(
     )
   files = check_store_files(store, findings, checksums=not settings.fast)
   store_ids = None if files is None else files.image_ids
-  found = read_annotations(annotations, splits, findings, store_ids=store_ids)
+  captions = read_annotations(
+    annotations, splits, findings, store_ids=store_ids
+  )
   return check_loaded(
     store,
     files,
-    found,
+    captions,
     findings,
     tokenizer=tokenizer,
     settings=settings,
-    all_splits=bool(found) and splits is None,
+    all_splits=bool(captions) and splits is None,
     progress=progress,
   )
 
@@ -105,10 +107,10 @@ def fast_checks(
   tokenizer: Tokenizer,
   settings: CheckSettings,
 ) -> Report:
-  """The same over a sample and without checksums, as training begins.
+  """The checks as training begins: of a sample, and without checksums.
 
-  Of a staged copy the captions alone are looked at: it was checked as it was
-  made, and its file sizes when it was opened.
+  If the store is a staged copy only the captions are checked: records were
+  checked as the copy was made, sizes of files when it was opened.
   """
   findings = Findings()
   store = pathlib.Path(store)
@@ -136,9 +138,9 @@ def check_loaded(
   tokenizer: Tokenizer | None,
   settings: CheckSettings,
   all_splits: bool,
-  progress: Progress | None = None,
+  progress: Progress = SILENT,
 ) -> Checked:
-  """The checks of what has been opened and read."""
+  """Runs the checks after store and annotations were opened."""
   rng = np.random.default_rng(0)
   summary: dict[str, Any] = {}
   records: list[dict[str, Any]] = []
@@ -184,7 +186,7 @@ def check_loaded(
 def _some_texts(
   split: SplitCaptions, settings: CheckSettings, rng: np.random.Generator
 ) -> np.ndarray | None:
-  """Numbers of the texts to look at; None for all."""
+  """Numbers of the texts to check; None for all."""
   count, most = len(split.captions.texts), FAST_SAMPLE * _TEXTS_PER_RECORD
   if not settings.fast or count <= most:
     return None
@@ -198,9 +200,9 @@ def _check_records(
   *,
   settings: CheckSettings,
   rng: np.random.Generator,
-  progress: Progress | None,
+  progress: Progress,
 ) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
-  """(rows with the same features, records to draw) of all that is readable."""
+  """Checks all readable records; returns repeated rows and records to draw."""
   statistics, contents = StoreStatistics(), Contents()
   manifest = files.manifest
   values = RecordValues(
@@ -217,8 +219,7 @@ def _check_records(
   shown_rows = set(
     rng.choice(rows, min(settings.draw, len(rows)), replace=False).tolist()
   )
-  if progress is not None:
-    progress.expect(len(rows))
+  progress.expect(len(rows))
   shown = []
   for row, place, record in reader.read(rows):
     values.add(place, record)
@@ -226,8 +227,7 @@ def _check_records(
       contents.add(row, record["features"])
       if row in shown_rows:
         shown.append(record)
-    if progress is not None:
-      progress.advance(1)
+    progress.advance(1)
   values.finish()
   summary["store"] = {
     "directory": str(files.directory),
@@ -252,7 +252,7 @@ def _check_records(
 
 
 def _num_ids(manifest: dict[str, Any]) -> int | None:
-  """Classes without background, where the manifest knows."""
+  """How many classes there are without background; None if unknown."""
   count = manifest.get("num_classes")
   if count is None:
     return None

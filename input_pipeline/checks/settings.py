@@ -14,9 +14,9 @@ class CheckSettings(Settings):
     36, "slots of a batch for pieces, special tokens included", low=1
   )
   batch_size: int | None = setting(
-    None, "of a global batch; without it D15 and D16 are left out", low=1
+    None, "global batch size; without it D15 and D16 are left out", low=1
   )
-  devices: int | None = setting(None, "that share a batch", low=1)
+  devices: int | None = setting(None, "devices that share a batch", low=1)
   fast: bool = setting(
     False, "a sample of 256 records and no checksums, as training does it"
   )

@@ -1,6 +1,6 @@
-"""D1, D2 and D4: records out of shards that may be damaged.
+"""D1, D2 and D4: reads the records of shards that may be damaged.
 
-Every record that cannot be had is a finding, and reading goes on behind it.
+A record that cannot be read becomes a finding, and reading goes on after it.
 """
 
 import bisect
@@ -12,10 +12,9 @@ from typing import Any
 from input_pipeline.checks.report import Findings, Place
 from input_pipeline.checks.store_files import StoreFiles
 from input_pipeline.store import schema
+from input_pipeline.store.manifest import COPY_AGAIN, REWRITE
 from input_pipeline.store.record_faults import diagnose
 from input_pipeline.store.shard import DAMAGED, open_shard
-
-_COPY_AGAIN = "the file is damaged; copy or write the store again"
 
 
 class ShardRecords:
@@ -86,22 +85,22 @@ class ShardRecords:
       return None  # store_files has said so
     try:
       reader = open_shard(path)
-      found = reader.num_records()
+      count = reader.num_records()
     except DAMAGED as e:
       where = Place("", place.file)
       self._add("D1", where, _first_line(e), None, "a readable shard")
       return None
     wanted = self._files.shards[shard]["records"]
-    if found != wanted:
+    if count != wanted:
       where = Place("", place.file)
-      text = f"{found} records instead of {wanted}"
+      text = f"{count} records instead of {wanted}"
       self._add("D2", where, text, None, "as many as the manifest says")
     return reader
 
   def _add(
     self, case: str, place: Place, found: str, field: str | None, wanted: str
   ):
-    hint = "write the store again" if case == "D4" else _COPY_AGAIN
+    hint = REWRITE if case == "D4" else COPY_AGAIN
     place = dataclasses.replace(place, found=found)
     self._findings.error(case, place, wanted, hint, field=field)
 

@@ -1,4 +1,4 @@
-"""D11 to D17: what belongs together, and how it goes into batches."""
+"""D11 to D17: images and captions of splits, and their batches."""
 
 import collections
 import pathlib
@@ -24,14 +24,14 @@ def check_ids(
   """D12 and D13: ids on one side only.
 
   Args:
-    splits: of the annotations.
-    store_ids: of the store.
-    findings: takes what is found.
-    store: directory, for messages.
-    whole: whether these are all splits: an image of another split is no news.
+    splits: splits of the annotations.
+    store_ids: the ids of the store.
+    findings: findings are added to it.
+    store: directory of the store, for messages.
+    whole: whether these are all splits: only then every image needs captions.
 
   Returns:
-    All captioned images that the store lacks, in the order of the captions.
+    All images with captions that the store lacks, in the captions' order.
   """
   known = set(store_ids)
   missing: dict[str, None] = {}
@@ -76,7 +76,7 @@ def check_ids(
 def check_overlap(
   splits: Sequence[SplitCaptions], findings: Findings, *, texts: bool
 ):
-  """D14: images in two splits, and captions where asked for."""
+  """D14: images that are in two splits; with `texts` captions too."""
   split_of: dict[str, SplitCaptions] = {}
   for split in splits:
     for image_id in split.captions.image_ids:
@@ -114,7 +114,7 @@ def check_batches(
   batch_size: int,
   devices: int | None,
 ):
-  """D15 and D16: whether the examples fill batches, and batches the devices."""
+  """D15 and D16: whether examples fill batches, and devices divide these."""
   if devices and batch_size % devices:
     below = batch_size // devices * devices
     sizes = [size for size in (below, below + devices) if size]
@@ -155,7 +155,7 @@ def check_repeats(
   *,
   store: pathlib.Path,
 ):
-  """D11: images whose features are those of another."""
+  """D11: images with the features of another image."""
   for rows in repeats:
     first, second = store_ids[rows[0]], store_ids[rows[1]]
     found = f"the features of {first!r} again" + _others(len(rows) - 2)
@@ -175,7 +175,7 @@ def check_ties(
   store_ids: Sequence[str],
   findings: Findings,
 ):
-  """D17: what no retrieval model can tell apart, in splits for evaluation."""
+  """D17: texts and images of evaluation that no model can tell apart."""
   group_of = {
     store_ids[row]: number
     for number, rows in enumerate(repeats)

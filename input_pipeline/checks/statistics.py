@@ -1,4 +1,4 @@
-"""What the records of a store are like, in numbers.
+"""Statistics of the records of a store.
 
 Dimensions: R regions, E feature width.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from input_pipeline.store.shard import Statistics
 
 REGION_BINS = (0, 1, 10, 20, 36, 50, 100)
-HEAD = 1280  # numbers that an EfficientNet-Lite0 gives first
+HEAD = 1280  # width of the first part of an EfficientNet-Lite0's features
 
 
 class StoreStatistics:
@@ -35,7 +35,7 @@ class StoreStatistics:
     self._regions[R] += 1
 
   def add_features(self, features_RE: np.ndarray):
-    """Adds up the features of an image; all finite."""
+    """Adds the features of an image, without NaN and infinity."""
     self._features.add({}, features_RE)
     head = features_RE[:, :HEAD]
     self._head_min = min(self._head_min, float(head.min()))
@@ -117,7 +117,7 @@ class Contents:
 def histogram(
   counts: Mapping[int, int], edges: tuple[int, ...]
 ) -> dict[str, int]:
-  """Counts of values up to each edge and above the one before."""
+  """Counts the values up to each edge and above the edge before."""
   bins: dict[str, int] = {}
   for below, edge in zip((-1, *edges), (*edges, None), strict=True):
     inside = sum(

@@ -1,7 +1,7 @@
-"""D1 and D2: whether the files of a store are all there, whole and unchanged.
+"""D1 and D2: whether the files of a store are there, whole and unchanged.
 
-Here a store that `RegionStore` refuses is opened as far as it goes, so that one
-run of the checks names everything that is wrong with it.
+`RegionStore` refuses a store at its first fault. The checks go on as far as
+they can, so that one run names all faults.
 """
 
 import pathlib
@@ -25,11 +25,11 @@ class StoreFiles:
   """A store as far as it can be opened.
 
   Attributes:
-    directory: of the store.
-    manifest: as it is, edited or not.
-    layout: of the records.
+    directory: directory of the store.
+    manifest: the manifest, edited or not.
+    layout: layout of the records.
     shards: entries of the manifest, each with file, records, bytes, sha256.
-    image_ids: of all rows; None where the file does not fit the manifest.
+    image_ids: the id of each row; None where they do not fit the manifest.
   """
 
   directory: pathlib.Path
@@ -42,12 +42,12 @@ class StoreFiles:
 def check_store_files(
   directory: pathlib.Path, findings: Findings, *, checksums: bool = True
 ) -> StoreFiles | None:
-  """Adds what is wrong with the files; None where no manifest says anything.
+  """Adds the faults of the files; None where there is no usable manifest.
 
   Args:
-    directory: of the store.
-    findings: takes what is found.
-    checksums: whether every byte is read and compared.
+    directory: directory of the store.
+    findings: findings are added to it.
+    checksums: whether to read all files and compare their checksums.
 
   Raises:
     DataError: there is no such directory.

@@ -23,11 +23,11 @@ from interbert_jax.contract.json_file import read_json, write_json
 
 @dataclass
 class PartFacts:
-  """What is known of a converted part; lies beside its shard as JSON."""
+  """Facts of a converted part, in a JSON file beside its shard."""
 
   shard: ShardFacts = field(default_factory=ShardFacts)
   counts: BoxCounts = field(default_factory=BoxCounts)
-  # One per record, where the source has captions; else empty.
+  # A caption for each record; empty if the source has no captions.
   captions: list[str | None] = field(default_factory=list)
   skipped: list[str] = field(default_factory=list)  # why, with the place
 
@@ -52,7 +52,7 @@ def read_facts(building: str, index: int) -> PartFacts:
 
 
 def is_converted(plan: Plan, index: int) -> bool:
-  """Whether the part's shard is there, whole; facts are written after it."""
+  """Whether the part's shard is whole; facts are written after the shard."""
   if not facts_path(plan.building, index).is_file():
     return False
   facts = read_facts(plan.building, index)
@@ -62,7 +62,7 @@ def is_converted(plan: Plan, index: int) -> bool:
 
 
 def convert_part(plan: Plan, index: int) -> int:
-  """Reads, checks and writes a part; returns its number of images."""
+  """Reads, checks and writes a part; returns the number of its images."""
   part = Part(*plan.parts[index])
   facts = PartFacts()
   path = shard_path(plan.building, index)
@@ -95,7 +95,7 @@ def convert_part(plan: Plan, index: int) -> int:
 
 
 def images(plan: Plan, part: Part, facts: PartFacts) -> Iterator[ImageRegions]:
-  """The part's images; records that cannot be read are skipped or raised."""
+  """The images of a part; a bad record is skipped, or its error is raised."""
   for image in plan.reader.read(part):
     if isinstance(image, DataError):
       _skip(plan, facts, image)

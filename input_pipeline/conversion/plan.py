@@ -1,4 +1,4 @@
-"""What is to be converted, written down so that it can be resumed."""
+"""The plan of a conversion; written to a file, to resume from."""
 
 import hashlib
 import json
@@ -18,19 +18,19 @@ from interbert_jax.contract.json_file import read_json
 
 @dataclass(frozen=True)
 class Plan:
-  """The whole conversion; plain data, the same in every process."""
+  """All that a process must know to convert a part."""
 
   source: str
   reader: RegionFormat
   parts: tuple[Part, ...]
-  files: dict[str, tuple]  # what shows that one has changed
+  files: dict[str, tuple]  # file -> facts that change if the file changes
   layout: Layout
   settings: ConversionSettings
-  building: str  # where parts are written
+  building: str  # directory where parts are written
   sizes: str | None = None
 
   def to_json(self) -> dict[str, Any]:
-    """Everything that decides the content of the store."""
+    """Everything that the content of the store depends on."""
     content = {
       "source": self.source,
       "format": self.reader.name,
@@ -52,7 +52,7 @@ def make_plan(
   building: pathlib.Path,
   sizes: pathlib.Path | None = None,
 ) -> Plan:
-  """Cuts the source into parts and finds out what its images have."""
+  """Cuts the source into parts and reads which fields its images have."""
   source = source.absolute()
   parts = reader.split(source)
   first = reader.example or next(
@@ -80,7 +80,7 @@ def make_plan(
 
 
 def _stamp(name: str) -> tuple:
-  """Size and time of change; of a directory, those of all files in it."""
+  """Size and time of change of a file, or of all files in a directory."""
   path = pathlib.Path(name)
   if not path.is_dir():
     status = path.stat()
@@ -89,7 +89,7 @@ def _stamp(name: str) -> tuple:
 
 
 def stamp_files(path: pathlib.Path, names: Iterable[str]) -> tuple[int, str]:
-  """How many files, and a hash of the names, sizes and times of change."""
+  """The number of files, and a hash of their names, sizes and times."""
   digest, count = hashlib.blake2b(digest_size=8), 0
   for relative in names:
     try:
@@ -119,7 +119,7 @@ def read_sizes(path: str | None) -> dict[str, tuple[int, int]]:
         str(image["id"]): (image["width"], image["height"])
         for image in content["images"]
       }
-    found = {key: (int(w), int(h)) for key, (w, h) in content.items()}
+    sizes = {key: (int(w), int(h)) for key, (w, h) in content.items()}
   except (ValueError, TypeError, KeyError, OverflowError) as e:
     raise DataError(f"no image sizes: {e}", file=path, hint=hint) from None
-  return found
+  return sizes

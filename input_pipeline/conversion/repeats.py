@@ -1,7 +1,7 @@
-"""Images that a source has more than once.
+"""Finds images that a source has more than once.
 
-Extraction on several machines repeats images, and so do files that have a row
-per query. Equal repeats are dropped and counted; unequal ones are refused.
+Extraction on several machines repeats images, and so do files with a row per
+query. Repeats with the same regions are dropped and counted, others refused.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from interbert_jax.contract.files import file_sha256, sync
 
 @dataclass
 class Repeats:
-  """Rows to leave out of each part, and the captions that go with them."""
+  """The rows to leave out of each part, and their captions."""
 
   rows: dict[int, set[int]] = field(default_factory=dict)
   captions: dict[str, list[str]] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Repeats:
 def find_repeats(
   facts: Callable[[], Iterable[PartFacts]], *, file: object
 ) -> Repeats:
-  """Compares the ids of all parts; holds eight bytes an image.
+  """Compares the ids of all parts, in eight bytes of memory per image.
 
   Raises:
     DataError: two images of one id have different regions.
@@ -51,9 +51,9 @@ def find_repeats(
     np.concatenate([np.zeros(0, np.uint64), *hashes]), return_counts=True
   )
   suspects = set(values[counts > 1].tolist())
-  found = Repeats()
+  repeats = Repeats()
   if not suspects:
-    return found
+    return repeats
   first: dict[str, tuple[str, str]] = {}
   for index, part in enumerate(facts()):
     shard = part.shard
@@ -72,10 +72,10 @@ def find_repeats(
           field="image_id",
           hint="one id is one image; rename or remove one of them",
         )
-      found.rows.setdefault(index, set()).add(row)
+      repeats.rows.setdefault(index, set()).add(row)
       if part.captions and part.captions[row]:
-        found.captions.setdefault(image_id, []).append(part.captions[row])
-  return found
+        repeats.captions.setdefault(image_id, []).append(part.captions[row])
+  return repeats
 
 
 def _hash(image_id: str) -> int:
@@ -92,7 +92,7 @@ def copy_without(
   layout: Layout,
   compression: str,
 ) -> ShardFacts:
-  """Copies a shard but for some rows; returns the facts of the copy."""
+  """Copies a shard without some rows; returns the facts of the copy."""
   from array_record.python import array_record_module
 
   reader = open_shard(source)
@@ -109,7 +109,7 @@ def copy_without(
     statistics.add(record, features)
   writer.close()
   sync(target)
-  # What 8 bits cost was measured before they were written.
+  # The error of 8 bits was measured when the features were still whole.
   share = statistics.values / facts.statistics.values
   statistics.error_squares = facts.statistics.error_squares * share
   return ShardFacts(

@@ -1,8 +1,8 @@
-"""Runs a conversion: parts side by side, then the store out of the parts.
+"""Runs a conversion: first the parts, then the store made of them.
 
-Parts are written into a hidden directory beside the store's place. What is
-there of an interrupted run is kept and not done again. The store itself comes
-into being by one rename, when everything is on the disk.
+Parts are written into a hidden directory beside the place of the store. An
+interrupted conversion goes on with the parts that are there. The store appears
+by one rename, when everything is on the disk.
 """
 
 import contextlib
@@ -52,14 +52,14 @@ def convert(
 
   Args:
     source: file or directory in the reader's format.
-    reader: of registry.py.
-    output: the store's directory; must not exist yet.
-    settings: what changes on the way.
-    workers: processes; 1 works in this one.
-    sizes: file of image sizes, for sources without (plan.read_sizes).
-    extractor: the detector, for the manifest; the format's own if None.
-    restart: throws away what an interrupted run has done.
-    runner: how parts are run; processes of this machine if None.
+    reader: a format of registry.py.
+    output: directory of the store; must not exist yet.
+    settings: what to change on the way.
+    workers: number of processes; 1 works in this process.
+    sizes: a file of image sizes (plan.read_sizes), for sources without sizes.
+    extractor: the detector, for the manifest; None for that of the format.
+    restart: whether to throw away the parts of an interrupted run.
+    runner: converts the parts; None for processes of this machine.
   """
   settings = settings or ConversionSettings()
   output = new_output(output)
@@ -86,7 +86,7 @@ def _todo(plan: Plan) -> list[int]:
 
 @contextlib.contextmanager
 def _locked(building: pathlib.Path) -> Iterator[None]:
-  """Two conversions into one place would mix their parts."""
+  """Locks the directory: two conversions would mix their parts."""
   with (building / "lock").open("w") as lock:
     try:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,7 +100,7 @@ def _locked(building: pathlib.Path) -> Iterator[None]:
 
 
 def _check_resumed(building: pathlib.Path, plan: Plan):
-  """Parts of another source or of other options must not be mixed in."""
+  """Refuses to go on with parts of another source, or of other settings."""
   path = building / PLAN
   content = plan.to_json()
   if not path.is_file():
@@ -119,7 +119,7 @@ def _check_resumed(building: pathlib.Path, plan: Plan):
 
 
 def name_changes(before: dict | None, after: dict | None) -> list[str]:
-  """What differs between two provenances, for people."""
+  """Describes the differences between two provenances."""
   before, after = before or {}, after or {}
   return [
     f"{key} ({before.get(key)}, now {after.get(key)})"
@@ -131,7 +131,7 @@ def name_changes(before: dict | None, after: dict | None) -> list[str]:
 def _finish(
   plan: Plan, output: pathlib.Path, *, extractor: str
 ) -> dict[str, Any]:
-  """Makes the store of the parts; all of it again if it is interrupted."""
+  """Makes the store of the parts; an interrupted try begins anew."""
   store = pathlib.Path(plan.building) / "store"
   shutil.rmtree(store, ignore_errors=True)
   store.mkdir()
@@ -185,7 +185,7 @@ def _finish(
 def _background(plan: Plan) -> int | None:
   if plan.layout.num_classes is None:
     return None
-  # Probabilities made of ids have one, whatever the source has.
+  # Probabilities made of ids have a background, even if the source has none.
   made = plan.settings.classes != "source"
   return 0 if made else plan.reader.background_class
 
@@ -239,8 +239,8 @@ def _write_captions(
   facts: Iterable[parts.PartFacts],
   again: repeats.Repeats,
 ) -> bool:
-  """Captions that came with the regions, one line per image."""
-  path, found = store / CAPTIONS, False
+  """Writes captions that came with the regions; False if there are none."""
+  path, has_captions = store / CAPTIONS, False
   with path.open("w", encoding="utf-8") as file:
     for index, part in enumerate(facts):
       drop = again.rows.get(index, set())
@@ -256,7 +256,7 @@ def _write_captions(
           "captions": list(dict.fromkeys(every)),
         }
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        found = True
-  if not found:
+        has_captions = True
+  if not has_captions:
     path.unlink()
-  return found
+  return has_captions

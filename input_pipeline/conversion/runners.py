@@ -1,6 +1,6 @@
-"""Ways to convert the parts of a plan: here, in processes, or by Apache Beam.
+"""Converts the parts of a plan: here, in processes, or with Apache Beam.
 
-The store is the same to the last byte whichever is taken.
+The store is the same to the last byte in all three ways.
 """
 
 import concurrent.futures
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 from input_pipeline.conversion import part as parts
 from input_pipeline.conversion.plan import Plan
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import DataError, import_optional
 from interbert_jax.contract.progress import Progress
 
 # Called with the plan and the numbers of parts that are not converted yet.
@@ -22,7 +22,7 @@ Runner = Callable[[Plan, list[int]], None]
 
 
 def processes(workers: int) -> Runner:
-  """Parts in this process, or in several; progress on stderr."""
+  """Converts parts in one or several processes; progress goes to stderr."""
 
   def run(plan: Plan, todo: list[int]):
     units = [part.stop - part.start for part in plan.parts]
@@ -39,7 +39,7 @@ def processes(workers: int) -> Runner:
 def _results(
   plan: Plan, todo: list[int], workers: int
 ) -> Iterator[tuple[int, int]]:
-  """Yields (part, its images) as parts are done."""
+  """Yields (part, number of its images) as parts are finished."""
   if workers < 2:
     for index in todo:
       yield index, parts.convert_part(plan, index)
@@ -66,7 +66,7 @@ def _results(
 
 
 def _prepare_worker():
-  """Leaves Ctrl-C to the parent, and ends with it, however that ends.
+  """Leaves Ctrl-C to the parent process, and ends whenever that ends.
 
   A worker that outlived it would write into the parts of the next run.
   """
@@ -89,15 +89,10 @@ def beam_runner(options: str = "") -> Runner:
   other conversion.
 
   Args:
-    options: Beam's, separated by spaces.
+    options: options of Beam, separated by spaces.
   """
-  try:
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-  except ModuleNotFoundError:
-    raise DataError(
-      "Apache Beam is not installed", hint="pip install apache-beam"
-    ) from None
+  beam = import_optional("apache_beam", package="apache-beam")
+  from apache_beam.options.pipeline_options import PipelineOptions
 
   def run(plan: Plan, todo: list[int]):
     if not todo:

@@ -1,4 +1,4 @@
-"""From a reader's image to the record that is stored.
+"""Makes the record to store of the image that a reader gives.
 
 Dimensions: R regions, E feature width, C classes with the background.
 """
@@ -19,8 +19,8 @@ from input_pipeline.store.schema import (
 )
 from interbert_jax.contract.errors import DataError
 
-# For images whose size nobody knows. Positions are relative to the size, so
-# only the one pixel that the official IoU adds depends on it.
+# The size of images whose size nobody knows. The model sees boxes relative to
+# it, so only the one pixel that the official IoU adds depends on it.
 NOMINAL_SIZE = 1000
 XYWH = "this looks like x, y, width, height"
 FEW_BOXES = 100  # below that many, one bad box is no sign
@@ -28,11 +28,11 @@ FEW_BOXES = 100  # below that many, one bad box is no sign
 
 @dataclass
 class BoxCounts:
-  """Boxes seen and mended; sums over images."""
+  """How many boxes, and how many of them were mended; sums over images."""
 
   boxes: int = 0
-  clipped: int = 0  # they left the image by more than a pixel
-  dropped: int = 0  # empty or turned inside out, with their regions
+  clipped: int = 0  # boxes that left the image by more than a pixel
+  dropped: int = 0  # boxes without area, dropped with their regions
   nominal_sizes: int = 0  # images without a size
   no_boxes: int = 0  # images without boxes
 
@@ -42,16 +42,15 @@ class BoxCounts:
 
 
 def layout_of(image: ImageRegions, settings: ConversionSettings) -> Layout:
-  """The layout of a store that begins with this image."""
+  """The layout of a store whose first image is this one."""
   has_ids = image.class_ids is not None
   num_classes, optional = None, []
   if settings.classes in ("background", "uniform", "one_hot"):
     if not has_ids:
-      raise DataError(
+      raise image.refuse(
+        "classes",
         "the source has no class ids",
-        file=image.place,
-        field="classes",
-        hint="use --classes=source or none",
+        "use --classes=source or none",
       )
     num_classes = settings.num_classes
   elif settings.classes == "source":
@@ -63,11 +62,8 @@ def layout_of(image: ImageRegions, settings: ConversionSettings) -> Layout:
   for field in ("box_scores", "attribute_ids", "attribute_scores"):
     optional += [field] if getattr(image, field) is not None else []
   if np.ndim(image.features) != 2:
-    raise DataError(
-      f"found shape {np.shape(image.features)}, wanted [regions, width]",
-      file=image.place,
-      field="features",
-    )
+    problem = f"found shape {np.shape(image.features)}, wanted [regions, width]"
+    raise image.refuse("features", problem)
   return Layout(
     image.features.shape[1], num_classes, settings.features, tuple(optional)
   )
@@ -84,24 +80,21 @@ def to_record(
   """The record to be stored; mended boxes are added to `counts`.
 
   Args:
-    image: in the reader's words.
-    settings: of the conversion.
-    layout: of the store.
-    sizes: image id -> (width, height), for sources that lack them.
-    counts: of this part.
+    image: the image, as the reader gives it.
+    settings: settings of the conversion.
+    layout: layout of the store.
+    sizes: image id -> (width, height), for sources that lack sizes.
+    counts: the counts of this part.
 
   Raises:
-    DataError: the image has no regions, or not the layout of the first one.
+    DataError: the image has no regions, or lacks a field of the first image.
   """
-  record = f"(image id {image.image_id!r})"
   R = len(np.atleast_1d(image.features))
   if R == 0:
-    raise DataError(
+    raise image.refuse(
+      "features",
       "found zero regions, wanted at least one",
-      file=image.place,
-      record=record,
-      field="features",
-      hint="--on_bad_record=skip leaves such images out",
+      "--on_bad_record=skip leaves such images out",
     )
   width, height, boxes = _boxes_in_pixels(image, sizes, counts)
   if settings.box_format == "xywh":
@@ -119,26 +112,22 @@ def to_record(
     )
   for field in layout.arrays:
     if field != "feature_scale" and fields.get(field) is None:
-      raise DataError(
+      raise image.refuse(
+        field,
         "missing, though the first image has it",
-        file=image.place,
-        record=record,
-        field=field,
-        hint="convert sources of different kinds one by one, or --classes=none",
+        "convert sources of different kinds one by one, or --classes=none",
       )
   fields = {field: np.asarray(value) for field, value in fields.items()}
-  # Wrong lengths are reported by the schema, better than by an index here.
+  # If lengths differ, the check of the record says so better than an index.
   if all(np.ndim(v) > 0 and len(v) == R for v in fields.values()):
     keep = _keep(image, fields["boxes"], width, height, settings, counts)
     if not len(keep):
       looks = "; " + XYWH if _fits_as_xywh(boxes, width, height) else ""
-      raise DataError(
+      raise image.refuse(
+        "boxes",
         f"none of its {R} boxes has x1 < x2 and y1 < y2 in the image of "
         f"{width} x {height}{looks}",
-        file=image.place,
-        record=record,
-        field="boxes",
-        hint="--box_format=xywh reads these" if looks else None,
+        "--box_format=xywh reads these" if looks else None,
       )
     if not np.array_equal(keep, np.arange(R)):
       fields = {field: value[keep] for field, value in fields.items()}
@@ -159,18 +148,16 @@ def _boxes_in_pixels(
   sizes: Mapping[str, tuple[int, int]],
   counts: BoxCounts,
 ) -> tuple[int, int, np.ndarray]:
-  """Width, height and boxes, whatever of them the source has."""
+  """Width, height and boxes, whichever of them the source has."""
   width, height, boxes = image.width, image.height, image.boxes
   if width is None and image.image_id in sizes:
     width, height = sizes[image.image_id]
   elif width is None:
     if boxes is not None and not image.relative:
-      raise DataError(
+      raise image.refuse(
+        "width",
         "found boxes in pixels of an image of unknown size",
-        file=image.place,
-        record=f"(image id {image.image_id!r})",
-        field="width",
-        hint="--sizes=FILE gives the sizes of images",
+        "--sizes=FILE gives the sizes of images",
       )
     width = height = NOMINAL_SIZE
     counts.nominal_sizes += 1
@@ -191,10 +178,10 @@ def _keep(
   settings: ConversionSettings,
   counts: BoxCounts,
 ) -> np.ndarray:
-  """Numbers of the regions to store, in their order there."""
+  """The regions to store, in the order of the store."""
   R = len(boxes)
   if boxes.shape != (R, 4) or not np.isfinite(boxes).all():
-    return np.arange(R)  # for the schema to report
+    return np.arange(R)  # the check of the record refuses these
   ordered = are_ordered(_clip(boxes, width, height))
   inside = are_inside(boxes, width=width, height=height)
   counts.boxes += R
@@ -208,7 +195,7 @@ def _keep(
 
 
 def _clip(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
-  """Boxes that leave the image by more than rounding are cut at its edge."""
+  """Cuts boxes at the edge of the image, but for rounding."""
   inside = are_inside(boxes, width=width, height=height)
   if inside.all():
     return boxes
@@ -217,7 +204,7 @@ def _clip(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def scores(image: ImageRegions) -> np.ndarray | None:
-  """[R] of the boxes, else of the best class that is no background, or None."""
+  """[R] scores of the boxes, or else of the best class but background."""
   if image.box_scores is not None:
     return np.asarray(image.box_scores)
   if image.class_probs is not None and np.ndim(image.class_probs) == 2:
@@ -226,16 +213,14 @@ def scores(image: ImageRegions) -> np.ndarray | None:
 
 
 def probs_of_ids(image: ImageRegions, *, rest: str, C: int) -> np.ndarray:
-  """[R, C] out of ids and scores; class k is column k + 1."""
+  """[R, C] probabilities made of ids and scores; class k is column k + 1."""
   ids = np.asarray(image.class_ids)
   if ids.size and not 0 <= ids.min() <= ids.max() < C - 1:
-    raise DataError(
+    raise image.refuse(
+      "class_ids",
       f"found class {ids.max() if ids.max() >= C - 1 else ids.min()}, wanted 0 "
       f"to {C - 2}",
-      file=image.place,
-      record=f"(image id {image.image_id!r})",
-      field="class_ids",
-      hint="--num_classes says how many there are, background included",
+      "--num_classes says how many there are, background included",
     )
   score = np.ones(len(ids), np.float32)
   if rest != "one_hot" and image.class_scores is not None:
@@ -258,7 +243,7 @@ def _fits_as_xywh(boxes: np.ndarray, width: int, height: int) -> bool:
 
 
 def check_boxes(counts: BoxCounts, *, limit: float, file: object):
-  """Refuses sources of which too many boxes had to be mended."""
+  """Refuses a source if too many of its boxes had to be mended."""
   bad = counts.clipped + counts.dropped
   if counts.boxes < FEW_BOXES or bad <= limit * counts.boxes:
     return

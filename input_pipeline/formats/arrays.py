@@ -1,4 +1,4 @@
-"""Numbers out of a foreign file: decoded, and checked before they are used.
+"""Decodes and checks the fields of a record in a file of strangers.
 
 Dimensions: R regions.
 """
@@ -12,11 +12,11 @@ import numpy as np
 
 from interbert_jax.contract.errors import DataError
 
-_MAX_NUMBERS = 1 << 24  # in a list: 100 regions of 160,000
+_MAX_NUMBERS = 1 << 24  # numbers in a list: 100 regions of 160,000
 
 
 def _show(value: Any) -> str:
-  """A value for a message; those of a million digits cannot be printed."""
+  """A value as text; Python refuses to print a million digits."""
   try:
     return f"{value!r:.60}"
   except ValueError:
@@ -24,7 +24,7 @@ def _show(value: Any) -> str:
 
 
 class Row:
-  """The fields of one record, with its place for messages."""
+  """The fields of a record, which knows its place for messages."""
 
   def __init__(
     self, fields: dict[str, Any], *, place: str, image_id: str | None = None
@@ -45,7 +45,7 @@ class Row:
     return self.fields.get(field) is not None
 
   def value(self, field: str) -> Any:
-    """The field as it is.
+    """The value of a field, unchanged.
 
     Raises:
       DataError: it is missing.
@@ -85,7 +85,7 @@ class Row:
     return value
 
   def count(self, field: str) -> int:
-    """A whole number from 0 on, as int or as its digits."""
+    """A whole number from 0 on; its digits as text will do."""
     value = self.value(field)
     if isinstance(value, np.ndarray) and value.size == 1:
       value = value.reshape(())[()]
@@ -104,21 +104,21 @@ class Row:
 
   def size(self, width: str, height: str) -> tuple[int, int]:
     """Width and height in pixels."""
-    found = []
+    sides = []
     for field in (width, height):
       value = self.count(field)
       if value == 0:
         raise self.refuse(field, "found 0, wanted pixels")
-      found.append(value)
-    return found[0], found[1]
+      sides.append(value)
+    return sides[0], sides[1]
 
   def b64(self, field: str, dtype: str, *, rows: int | None) -> np.ndarray:
-    """A base64 array [R] or [R, width], the width found from the rows.
+    """An array [R] or [R, width] in base64; its bytes tell the width.
 
     Args:
-      field: bytes or text of base64; an array passes as it is.
-      dtype: of the numbers, little-endian.
-      rows: R; None for one number a region.
+      field: bytes or text in base64; an array is returned unchanged.
+      dtype: dtype of the numbers, little-endian.
+      rows: R; None for one number per region.
     """
     value = self.value(field)
     if isinstance(value, np.ndarray):
@@ -171,7 +171,7 @@ class Row:
     width: int | None = None,
     ndim: int = 2,
   ) -> np.ndarray:
-    """The array as [R, width] or [R], of numbers; checks what it must be."""
+    """The array, checked: numbers, [R, width] or [R]."""
     array = self._array(field, array)
     if array.dtype.kind not in "fiu":
       raise self.refuse(field, f"found dtype {array.dtype}, wanted numbers")
@@ -187,7 +187,7 @@ class Row:
     return array
 
   def _array(self, field: str, value: Any) -> np.ndarray:
-    """NumPy would follow lists of the same lists of lists without end."""
+    """An array; nested lists that would take much memory are refused."""
     if isinstance(value, list | tuple):
       rows = [row for row in value if isinstance(row, list | tuple)]
       items = itertools.chain(value if not rows else [], *rows)

@@ -1,8 +1,8 @@
 """What a format of region features is, and what its reader yields.
 
-A format says how to recognise it, how to cut a source into parts that processes
-can read side by side, and how to read a part. It yields `ImageRegions` in our
-conventions whatever the source has.
+A format knows how to recognise a source, how to cut it into parts that
+processes read side by side, and how to read a part. Every reader yields
+`ImageRegions`, with the same conventions whatever the source has.
 """
 
 import functools
@@ -35,51 +35,58 @@ class ImageRegions:
   relative: bool = False
   # [R, C] float; background first, unless the format says otherwise.
   class_probs: np.ndarray | None = None
-  # Of the most probable class, from 0 without background: class k is column
-  # k + 1 of class_probs.
+  # The most probable class. Ids start from 0 without background: class k is
+  # column k + 1 of class_probs.
   class_ids: np.ndarray | None = None  # [R] int
   class_scores: np.ndarray | None = None  # [R] float
-  # By which regions are ordered, where class_probs are not the detector's.
+  # Regions are ordered by these where class_probs are not the detector's.
   box_scores: np.ndarray | None = None  # [R] float
   attribute_ids: np.ndarray | None = None  # [R] int
   attribute_scores: np.ndarray | None = None  # [R] float
-  caption: str | None = None  # where the source has one beside the regions
+  caption: str | None = None  # if the source has one beside the regions
+
+  def refuse(
+    self, field: str, problem: str, hint: str | None = None
+  ) -> DataError:
+    record = f"(image id {self.image_id!r})"
+    return DataError(
+      problem, file=self.place, record=record, field=field, hint=hint
+    )
 
 
 class Part(NamedTuple):
-  """A piece of a source for one process; small enough for one shard."""
+  """A piece of a source: for one process, and one shard of the store."""
 
   path: str
-  start: int  # in units of the format: bytes of a file, numbers of records
+  start: int  # in the unit of the format: bytes, or records
   stop: int  # exclusive
 
 
 class RegionFormat(NamedTuple):
-  """A way to write region features; registry.py lists all of them.
+  """A format of region features; registry.py lists all of them.
 
-  Worker processes get it pickled: its functions belong to a module, or are
-  `functools.partial` of such.
+  It is pickled for worker processes: its functions must be functions of a
+  module, or `functools.partial` of such.
 
   Attributes:
-    name: for --format.
-    expects: one line saying what the source looks like.
-    detect: path -> why it is this format, or None. Looks at names and first
-      bytes only, and never raises for a file of another format.
-    split: path -> the parts, in order; each about a thousand images. Raises
-      DataError where the source as a whole cannot be read.
-    read: part -> its images, in order, holding one image in memory. A record
-      that cannot be read is yielded as a DataError with the place, the field,
-      what was found and wanted, so that reading may go on after it; where it
-      cannot go on the error is raised.
-    extractor: of the published files in this format, for the manifest.
-    unit: what parts count, for the progress line.
+    name: the value of --format.
+    expects: what the source looks like, in one line.
+    detect: path -> why it has this format, or None. Reads names and first bytes
+      only, and never raises for a file of another format.
+    split: path -> its parts, in order, of about a thousand images each. Raises
+      DataError if the source as a whole cannot be read.
+    read: part -> its images, in order, one in memory at a time. For a record
+      that cannot be read it yields a DataError, so that reading can go on after
+      it; if that is impossible it raises the error.
+    extractor: the detector of the published files, for the manifest.
+    unit: what start and stop of parts count, for the progress line.
     background_class: the column of class_probs that means no object, if any.
-    provenance: what else decides what is read (settings, weights); goes into
-      the manifest, and an interrupted conversion goes on with the same only.
-    stamp: path of a part -> what shows that its images have changed; where it
-      is None, the size and time of the file, or of all files of the directory.
-    example: an image without regions, with the fields of all images, where they
-      are known before one is read.
+    provenance: what else decides the content (settings, weights). It goes into
+      the manifest; an interrupted conversion is resumed only if it is the same.
+    stamp: path of a part -> facts that change if its images change; None for
+      the size and time of the file, or of all files of the directory.
+    example: an image without regions but with the fields of all images, if
+      these are known before reading one.
   """
 
   name: str
@@ -102,7 +109,7 @@ BOTTOM_UP = "bottom-up attention, ResNet-101"  # the extractor of most formats
 def count_parts(
   path: Path, count: int, *, images_per_part: int = IMAGES_PER_PART
 ) -> list[Part]:
-  """Parts of a source whose records are numbered from 0 to count - 1."""
+  """Cuts records that are numbered from 0 to count - 1 into parts."""
   return [
     Part(str(path), start, min(start + images_per_part, count))
     for start in range(0, count, images_per_part)
@@ -110,7 +117,7 @@ def count_parts(
 
 
 def natural_order(path: Path) -> list[int | str]:
-  """A key for sorting: x.tsv.2 stands before x.tsv.10."""
+  """A key for sorting: x.tsv.2 comes before x.tsv.10."""
   return [
     int(piece) if piece.isdecimal() else piece
     for piece in re.split(r"(\d+)", path.name)
@@ -120,7 +127,7 @@ def natural_order(path: Path) -> list[int | str]:
 def each(
   raws: Iterable[Any], decode: Callable[[Any], ImageRegions]
 ) -> Iterator[ImageRegions | DataError]:
-  """Decodes records one by one; those that cannot be come as errors."""
+  """Decodes records one by one; yields the error of one that is wrong."""
   for raw in raws:
     if isinstance(raw, DataError):
       yield raw
@@ -138,13 +145,13 @@ def archive_format(
   kind: str,
   **about: Any,
 ) -> RegionFormat:
-  """A format of one file that has a member for each image.
+  """A format of a file with a member for each image.
 
   Args:
-    is_archive: by the first bytes of a file; a function of a module, as all.
-    members: path -> the members in order; opens a file once in a process.
+    is_archive: path -> whether the first bytes are right.
+    members: path -> the members, in order; opens a file once in a process.
     decode: (path, member) -> image.
-    kind: what a member is, for messages.
+    kind: what a member is called in messages.
     **about: as of `RegionFormat`.
   """
   return RegionFormat(

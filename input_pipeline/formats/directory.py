@@ -1,4 +1,4 @@
-"""Directories of one file per image, of which there may be a million."""
+"""Directories with a file per image, maybe a million files."""
 
 import functools
 import os
@@ -16,14 +16,14 @@ from input_pipeline.formats.base import (
 from input_pipeline.formats.npz_file import read_dict, read_npz
 from interbert_jax.contract.errors import DataError
 
-INFO = "_info.npy"  # how MMF calls what is known of ID.npy
+INFO = "_info.npy"  # MMF has boxes and sizes of ID.npy in ID_info.npy
 _LOOK_AT = 1000  # entries that `first_file` looks at
 
 
 def first_file(
   path: pathlib.Path, suffix: str, *, without: str | None = None
 ) -> pathlib.Path | None:
-  """Some file of a directory, without listing all of it."""
+  """One file of a directory, which is not listed as a whole."""
   if not path.is_dir():
     return None
   folders = [path]
@@ -44,10 +44,10 @@ def first_file(
 
 
 def walk_files(path: str | os.PathLike[str]) -> Iterator[str]:
-  """Paths below a directory, relative, in a fixed order.
+  """Relative paths of the files below a directory, in a fixed order.
 
-  Links to directories are followed, each directory once; what begins with a
-  dot is left out.
+  Links to directories are followed, each directory is read once; names that
+  begin with a dot are left out.
   """
   seen = set()
   for folder, folders, names in os.walk(path, followlinks=True):
@@ -65,23 +65,23 @@ def walk_files(path: str | os.PathLike[str]) -> Iterator[str]:
 
 @functools.lru_cache(maxsize=2)
 def list_files(path: str, suffix: str, without: str | None) -> tuple[str, ...]:
-  """Paths below a directory, relative and sorted."""
-  found = []
+  """Relative paths of files below a directory, sorted."""
+  paths = []
   for folder, folders, names in os.walk(path):
     folders.sort()
     base = os.path.relpath(folder, path)
-    found += [
+    paths += [
       os.path.normpath(os.path.join(base, name))
       for name in names
       if name.endswith(suffix) and not (without and name.endswith(without))
     ]
-  return tuple(sorted(found))
+  return tuple(sorted(paths))
 
 
 def split_files(
   path: pathlib.Path, suffix: str, *, without: str | None = None
 ) -> list[Part]:
-  """Parts by number of file."""
+  """Cuts the files of a directory into parts."""
   if not path.is_dir():
     raise DataError(f"no directory of {suffix} files", file=path)
   names = list_files(str(path), suffix, without)
@@ -109,11 +109,11 @@ def folder_format(
   """A format with a file per image, below one directory.
 
   Args:
-    suffix: of the files.
+    suffix: end of the files' names.
     decode: (file, directory) -> image; a function of a module.
-    keys: names in the first file, for `detect`; with `without`, nothing but
-      such a file beside it is looked for.
-    without: the end of the names of files that belong to others.
+    keys: names that the first file must have, for `detect`.
+    without: end of the names of files that stand beside others, such as INFO;
+      `detect` then looks for such a file instead of `keys`.
     **about: as of `RegionFormat`.
   """
   return RegionFormat(
@@ -127,7 +127,7 @@ def folder_format(
 def _detect(
   suffix: str, without: str | None, keys: tuple[str, ...], path: pathlib.Path
 ) -> str | None:
-  # MMF's info files are no images, whichever format is asked.
+  # MMF's info files are not images, in no format.
   first = first_file(path, suffix, without=INFO)
   if first is None:
     return None

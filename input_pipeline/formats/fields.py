@@ -1,4 +1,4 @@
-"""From the named fields of a record to an image, the same for every format.
+"""Makes an image of the named fields of a record, for every format.
 
 Dimensions: R regions, C classes with the background in column 0.
 """
@@ -10,18 +10,18 @@ import numpy as np
 from input_pipeline.formats.arrays import Row
 from input_pipeline.formats.base import ImageRegions
 
-ALL_CLASSES = 1601  # of bottom-up attention, with the background
+ALL_CLASSES = 1601  # classes of bottom-up attention, with the background
 _SUM_SLACK = 2e-2  # rounding of 1601 float16 numbers
 
 
 class Fields(NamedTuple):
-  """What a format calls the fields of an image; None for what it lacks.
+  """The names that a format has for the fields of an image; None for none.
 
   Attributes:
-    image_id: where it is missing, the record's own name (key, file) counts.
-    num_boxes: compared with the rows of the features where both are there.
-    base64: arrays are text in base64, of `num_boxes` rows, or arrays.
-    cuts_background: column 0 of class_probs may be left out.
+    image_id: if it is missing, the name of the record (key, file) is the id.
+    num_boxes: must be the number of rows of the features.
+    base64: whether arrays may be text in base64, with `num_boxes` rows.
+    cuts_background: whether column 0 of class_probs may be missing.
   """
 
   width: str | None = None
@@ -44,8 +44,8 @@ def read_image(row: Row, fields: Fields) -> ImageRegions:
   """The image of a record.
 
   Raises:
-    DataError: a field that every image needs is missing, or one that is there
-      does not fit the others.
+    DataError: a field that every image needs is missing, or fields do not fit
+      each other.
   """
 
   def has(field: str | None) -> bool:
@@ -65,7 +65,7 @@ def read_image(row: Row, fields: Fields) -> ImageRegions:
     return row.rows(field, row.value(field), R, width=width)
 
   def column(field: str | None, dtype: str = "<f4") -> np.ndarray | None:
-    """[R], where the record has it."""
+    """[R]; None if the record does not have it."""
     if not has(field):
       return None
     if fields.base64:
@@ -92,25 +92,25 @@ def read_image(row: Row, fields: Fields) -> ImageRegions:
 
 
 def _num_regions(row: Row, fields: Fields) -> int:
-  """R, of the features; text in base64 has no rows, so the record says it."""
+  """R: the rows of the features; for text in base64, num_boxes."""
   features = row.value(fields.features)
   if fields.base64 and not isinstance(features, np.ndarray):
     return row.count(fields.num_boxes)
   R = len(row.rows(fields.features, features, None))
   if fields.num_boxes and fields.num_boxes in row:
-    told = row.count(fields.num_boxes)
-    if told != R:
+    count = row.count(fields.num_boxes)
+    if count != R:
       raise row.refuse(
-        fields.num_boxes, f"found {told} for {R} rows of {fields.features}"
+        fields.num_boxes, f"found {count} for {R} rows of {fields.features}"
       )
   return R
 
 
 def with_background(probs_RC: np.ndarray) -> np.ndarray:
-  """Puts column 0 = 1 - sum back where it was cut off.
+  """Adds column 0, the background, as 1 - sum if it was cut off.
 
-  1600 columns are bottom-up attention's classes without it. Other widths are
-  complete where rows sum up to 1.
+  It was if there are 1600 columns, the classes of bottom-up attention. Other
+  widths are complete if rows sum up to 1.
   """
   rest_R = 1 - probs_RC.sum(axis=1, dtype=np.float64)
   sums_up = np.abs(rest_R).max(initial=0) < _SUM_SLACK

@@ -1,18 +1,25 @@
 """LMDB directories and files: keys in order, values one by one.
 
-Opened read-only and without a lock, so that read-only and shared file systems
-do; a database is mapped, so its size does not matter.
+A database is opened read-only and without a lock, as read-only and shared file
+systems need it. It is mapped, so that its size does not matter.
 """
 
 import functools
 import pathlib
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
-from input_pipeline.formats.base import Part, count_parts, natural_order
+from input_pipeline.formats.base import (
+  ImageRegions,
+  Part,
+  RegionFormat,
+  count_parts,
+  each,
+  natural_order,
+)
 from input_pipeline.formats.msgpack_file import load_msgpack
 from input_pipeline.formats.restricted_pickle import load_pickle
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import DataError, import_optional
 from interbert_jax.contract.json_file import parse_json
 
 MAX_VALUE_BYTES = 256 << 20
@@ -23,15 +30,16 @@ KEY_LISTS = (b"keys", b"__keys__")
 
 
 class Value(NamedTuple):
-  """A record: its key, its bytes, and its place for messages."""
+  """A record: its key and bytes, its database, and its place for messages."""
 
   key: bytes
   data: bytes
+  path: str
   place: str
 
 
 def is_lmdb(path: pathlib.Path) -> bool:
-  """By its magic number, in a directory or a file of its own."""
+  """Whether this file, or data.mdb in it, has the magic number of LMDB."""
   file = path / "data.mdb" if path.is_dir() else path
   try:
     with file.open("rb") as stream:
@@ -42,16 +50,13 @@ def is_lmdb(path: pathlib.Path) -> bool:
 
 
 def open_lmdb(path: str):
-  """The environment; one per process, as LMDB demands."""
+  """The environment; LMDB allows one per process."""
   return _open(str(pathlib.Path(path).resolve()))
 
 
 @functools.lru_cache(maxsize=4)
 def _open(path: str):
-  try:
-    import lmdb
-  except ModuleNotFoundError:
-    raise DataError("lmdb is not installed", hint="pip install lmdb") from None
+  lmdb = import_optional("lmdb")
   folder = pathlib.Path(path).is_dir()
   try:
     return lmdb.open(
@@ -77,7 +82,7 @@ def _damaged(path: str, error: object) -> DataError:
 
 @functools.lru_cache(maxsize=2)
 def read_keys(path: str) -> tuple[bytes, ...]:
-  """The keys of records: as listed in the database, else as stored."""
+  """The keys of records: a list in the database, or else all keys."""
   import lmdb
 
   env = open_lmdb(path)
@@ -95,7 +100,7 @@ def read_keys(path: str) -> tuple[bytes, ...]:
 
 
 def _check_size(path: str, env):
-  """A truncated database would be a bus error, which nobody can catch."""
+  """Refuses a truncated database: reading it would be a bus error."""
   file = pathlib.Path(path)
   file = file / "data.mdb" if file.is_dir() else file
   page = env.stat()["psize"]
@@ -132,20 +137,20 @@ def databases(path: pathlib.Path) -> list[pathlib.Path]:
   """
   if is_lmdb(path) or not path.is_dir():
     return [path] if is_lmdb(path) else []
-  found = [p for p in path.iterdir() if p.suffix == ".lmdb" and is_lmdb(p)]
-  return sorted(found, key=natural_order)
+  paths = [p for p in path.iterdir() if p.suffix == ".lmdb" and is_lmdb(p)]
+  return sorted(paths, key=natural_order)
 
 
 def split_lmdb(path: pathlib.Path) -> list[Part]:
-  """Parts by number of key; refuses databases without records."""
-  found = databases(path)
-  if not found:
+  """Cuts the keys of databases into parts; refuses keys without records."""
+  paths = databases(path)
+  if not paths:
     raise DataError(
       "no LMDB: neither such a file, nor a directory with data.mdb or with "
       "NAME.lmdb",
       file=path,
     )
-  return [part for database in found for part in _split(database)]
+  return [part for database in paths for part in _split(database)]
 
 
 def _split(path: pathlib.Path) -> list[Part]:
@@ -163,7 +168,7 @@ def _split(path: pathlib.Path) -> list[Part]:
 
 
 def _count(path: str) -> int:
-  """Records that the database holds, key lists aside."""
+  """How many records the database has, without lists of keys."""
   import lmdb
 
   env = open_lmdb(path)
@@ -200,16 +205,44 @@ def values(part: Part) -> Iterator[Value | DataError]:
         f"found {size} bytes, the limit is {MAX_VALUE_BYTES}", file=place
       )
     else:
-      yield Value(key, data, place)
+      yield Value(key, data, part.path, place)
 
 
-def first_value(path: pathlib.Path) -> Value | None:
-  """The first record for `detect`, or None."""
+def lmdb_format(
+  look: Callable[[Value], str | None],
+  decode: Callable[[Value], ImageRegions],
+  **about: Any,
+) -> RegionFormat:
+  """A format of databases with a value for each image.
+
+  Args:
+    look: why the first value has this format; None or a DataError if it has
+      not. A function of a module, as is `decode`.
+    decode: value -> image.
+    **about: as of `RegionFormat`.
+  """
+  return RegionFormat(
+    detect=functools.partial(_detect, look),
+    split=split_lmdb,
+    read=functools.partial(_read, decode),
+    **about,
+  )
+
+
+def _detect(
+  look: Callable[[Value], str | None], path: pathlib.Path
+) -> str | None:
   try:
     for database in databases(path)[:1]:
       keys = read_keys(str(database))
       for value in values(Part(str(database), 0, min(1, len(keys)))):
-        return value if isinstance(value, Value) else None
+        return look(value) if isinstance(value, Value) else None
   except DataError:
     return None
   return None
+
+
+def _read(
+  decode: Callable[[Value], ImageRegions], part: Part
+) -> Iterator[ImageRegions | DataError]:
+  return each(values(part), decode)

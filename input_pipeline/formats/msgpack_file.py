@@ -1,4 +1,4 @@
-"""msgpack with NumPy arrays, as msgpack_numpy writes them.
+"""Reads msgpack with NumPy arrays, as msgpack_numpy writes them.
 
 That library unpickles arrays of objects; this reader refuses them.
 """
@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import DataError, import_optional
 from interbert_jax.contract.numpy_files import plain_dtype
 
 MAX_BYTES = 256 << 20
-# A list takes the memory of as many items as it claims; lists of keys are long.
+# A list takes memory for as many items as it claims to have.
 MAX_ITEMS = 1 << 24
 _PLAIN_KINDS = "fiub"
 
@@ -21,14 +21,9 @@ def load_msgpack(data: bytes, *, file: object, record: object = None) -> Any:
   """The plain values and arrays in a msgpack; arrays are views of it.
 
   Raises:
-    DataError: damaged, of objects, or larger than MAX_BYTES.
+    DataError: it is damaged, has arrays of objects, or exceeds MAX_BYTES.
   """
-  try:
-    import msgpack
-  except ModuleNotFoundError:
-    raise DataError(
-      "msgpack is not installed", hint="pip install msgpack"
-    ) from None
+  msgpack = import_optional("msgpack")
   try:
     if len(data) > MAX_BYTES:
       raise ValueError(f"found {len(data)} bytes, the limit is {MAX_BYTES}")

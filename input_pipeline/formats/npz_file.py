@@ -1,4 +1,4 @@
-"""NumPy's own files, whose objects go through the restricted unpickler."""
+"""Reads NumPy's files; objects in them go through the restricted unpickler."""
 
 import functools
 import pathlib
@@ -25,7 +25,7 @@ read_npz = functools.partial(numpy_files.read_npz, objects=_objects)
 
 
 def read_dict(path: pathlib.Path) -> dict[str, Any]:
-  """The one dict that an object array holds."""
+  """The dict in an array with one object."""
   array = read_npy(path, file=path)
   content = array.item() if array.size == 1 else None
   if not isinstance(content, dict):

@@ -1,19 +1,18 @@
-"""LMDB values that are pickled dicts, as most published databases have."""
+"""Databases of pickled dicts, as most published ones are."""
 
 import functools
-import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from input_pipeline.formats import lmdb_file
 from input_pipeline.formats.arrays import Row
-from input_pipeline.formats.base import ImageRegions, Part, RegionFormat, each
+from input_pipeline.formats.base import ImageRegions, RegionFormat
+from input_pipeline.formats.lmdb_file import Value, lmdb_format
 from input_pipeline.formats.restricted_pickle import load_pickle
 from interbert_jax.contract.errors import DataError
 
 
-def pickled_row(value: lmdb_file.Value) -> Row:
-  """The dict of a value."""
+def pickled_row(value: Value) -> Row:
+  """The fields of a value that is a pickled dict."""
   content = load_pickle(value.data, file=value.place)
   if not isinstance(content, dict):
     raise DataError(
@@ -39,39 +38,32 @@ def pickled_lmdb(
   """A format whose values are pickled dicts.
 
   Args:
-    keys: that the first dict must have, for `detect`.
+    keys: keys that the first dict must have, for `detect`.
     decode: row -> image; a function of a module, as is `fits`.
-    looks: what `detect` says.
-    fits: what else must be true of the first dict.
+    looks: what `detect` says of such a database.
+    fits: whether the first dict has this format, if keys do not tell.
     **about: as of `RegionFormat`.
   """
-  return RegionFormat(
-    detect=functools.partial(_detect, keys, fits, looks),
-    split=lmdb_file.split_lmdb,
-    read=functools.partial(_read, decode),
+  return lmdb_format(
+    functools.partial(_look, keys, fits, looks),
+    functools.partial(_decode, decode),
     **about,
   )
 
 
-def _detect(
+def _look(
   keys: tuple[str, ...],
   fits: Callable[[Row], bool] | None,
   looks: str,
-  path: pathlib.Path,
+  value: Value,
 ) -> str | None:
-  value = lmdb_file.first_value(path)
-  if value is None or value.data[:1] not in (b"\x80", b"(", b"c", b"}"):
+  if value.data[:1] not in (b"\x80", b"(", b"c", b"}"):
     return None
-  try:
-    row = pickled_row(value)
-  except DataError:
-    return None
+  row = pickled_row(value)
   if not set(keys) <= set(row.fields) or (fits and not fits(row)):
     return None
   return looks
 
 
-def _read(
-  decode: Callable[[Row], ImageRegions], part: Part
-) -> Iterator[ImageRegions | DataError]:
-  return each(lmdb_file.values(part), lambda value: decode(pickled_row(value)))
+def _decode(decode: Callable[[Row], ImageRegions], value: Value):
+  return decode(pickled_row(value))

@@ -1,4 +1,4 @@
-"""All formats of region features, and which of them a source is."""
+"""All formats of region features, and which of them a source has."""
 
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def find_format(path: Path, name: str = "auto") -> tuple[RegionFormat, str]:
 
 
 def _describe(path: Path) -> str:
-  """What is there, for people."""
+  """Describes a source in a few words."""
   if path.is_dir():
     names = sorted(p.name for p in path.iterdir())
     shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

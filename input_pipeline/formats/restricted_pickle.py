@@ -1,8 +1,8 @@
-"""Pickled records, read without running anything that they name.
+"""Reads pickled records without running anything that they name.
 
 Published features are pickles: dicts of texts, numbers and NumPy arrays. The
-names that these need stand for inert stand-ins (contract/inert.py); arrays are
-made of them when their sizes have been checked.
+names that these need are replaced by inert stand-ins (contract/inert.py), which
+become arrays after their sizes were checked.
 """
 
 import math
@@ -59,7 +59,7 @@ class _Dtype(Inert):
 
 
 class _Array(Inert):
-  """An array that is declared, with the bytes or the list it is made of."""
+  """A declared array, and the bytes or the list of its content."""
 
   __slots__ = ("shape", "dtype", "fortran", "content")
 
@@ -108,10 +108,10 @@ def _frombuffer(content, dtype, shape, order) -> _Array:
 
 
 class _Encoder:
-  """How protocols 0 to 2 spell bytes.
+  """`_codecs.encode`, by which protocols 0 to 2 write bytes.
 
-  Each text is spelled once, so that all of them are no longer than the pickle;
-  one that encodes the same text again and again is refused.
+  All texts together cannot be longer than the pickle, unless it encodes the
+  same text again and again, which is refused.
   """
 
   def __init__(self, left: int):

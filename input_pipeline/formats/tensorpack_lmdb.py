@@ -4,20 +4,12 @@ One file. A value is a list of 8 or 13 items or a dict, in msgpack (tensorpack
 up to 0.9.8) or pickle (from 0.9.9 on). Captions are in the records.
 """
 
-import pathlib
-from collections.abc import Iterator
 from typing import Any
 
-from input_pipeline.formats import lmdb_file
 from input_pipeline.formats.arrays import Row
-from input_pipeline.formats.base import (
-  BOTTOM_UP,
-  ImageRegions,
-  Part,
-  RegionFormat,
-  each,
-)
+from input_pipeline.formats.base import BOTTOM_UP, ImageRegions
 from input_pipeline.formats.fields import Fields, read_image
+from input_pipeline.formats.lmdb_file import Value, lmdb_format
 from input_pipeline.formats.msgpack_file import load_msgpack
 from input_pipeline.formats.restricted_pickle import load_pickle
 from input_pipeline.formats.volta import H5_NAMES
@@ -55,56 +47,39 @@ _FIELDS = Fields(
 
 def _is_pickle(data: bytes) -> bool:
   """0x80 alone would be an empty map of msgpack; pickles go on with 2 to 5."""
-  return data[:1] == b"\x80" and data[1:2] in (
-    b"\x02",
-    b"\x03",
-    b"\x04",
-    b"\x05",
-  )
+  return data[:1] == b"\x80" and b"\x02" <= data[1:2] <= b"\x05"
 
 
-def _detect(path: pathlib.Path) -> str | None:
-  value = lmdb_file.first_value(path)
-  if value is None or not value.key.isdigit() or len(value.key) != 8:
+def _look(value: Value) -> str | None:
+  if not value.key.isdigit() or len(value.key) != 8:
     return None
-  try:
-    _decode(value)
-  except DataError:
-    return None
+  _decode(value)
   kind = "pickle" if _is_pickle(value.data) else "msgpack"
   return f"LMDB with keys of 8 digits and values in {kind}"
 
 
-def _read(part: Part) -> Iterator[ImageRegions | DataError]:
-  return each(lmdb_file.values(part), _decode)
-
-
-def _decode(value: lmdb_file.Value) -> ImageRegions:
+def _decode(value: Value) -> ImageRegions:
   load = load_pickle if _is_pickle(value.data) else load_msgpack
   content: Any = load(value.data, file=value.place)
+  is_list = isinstance(content, list | tuple)
   if isinstance(content, dict):
     fields = {_VOLTA.get(key, key): item for key, item in content.items()}
-    return read_image(Row(fields, place=value.place), _FIELDS)
-  if isinstance(content, list | tuple) and len(content) in ITEMS:
+  elif is_list and len(content) in ITEMS:
     fields = dict(zip(ITEMS[len(content)], content, strict=True))
-    return read_image(Row(fields, place=value.place), _FIELDS)
-  found = (
-    f"a list of {len(content)}"
-    if isinstance(content, list | tuple)
-    else type(content).__name__
-  )
-  raise DataError(
-    f"found {found}, wanted a list of 8 or 13 items or a dict",
-    file=value.place,
-  )
+  else:
+    kind = f"a list of {len(content)}" if is_list else type(content).__name__
+    raise DataError(
+      f"found {kind}, wanted a list of 8 or 13 items or a dict",
+      file=value.place,
+    )
+  return read_image(Row(fields, place=value.place), _FIELDS)
 
 
-FORMAT = RegionFormat(
+FORMAT = lmdb_format(
+  _look,
+  _decode,
   name="tensorpack_lmdb",
   expects="LMDB with keys 00000000, ..., values of 8 or 13 items in msgpack or "
   "pickle (Conceptual Captions of ViLBERT and InterBERT, VOLTA)",
-  detect=_detect,
-  split=lmdb_file.split_lmdb,
-  read=_read,
   extractor=BOTTOM_UP,
 )

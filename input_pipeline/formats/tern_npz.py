@@ -19,12 +19,12 @@ _SUFFIX = ".npz"
 
 
 def _folder(path: pathlib.Path) -> pathlib.Path | None:
-  """NAME_att, of NAME_att itself or of the directory that has it."""
+  """NAME_att: the path itself, or in that directory."""
   if not path.is_dir():
     return None
-  found = [path] if path.name.endswith("_att") else sorted(path.glob("*_att"))
-  found = [folder for folder in found if _boxes_of(folder).is_dir()]
-  return found[0] if found else None
+  folders = [path] if path.name.endswith("_att") else sorted(path.glob("*_att"))
+  folders = [folder for folder in folders if _boxes_of(folder).is_dir()]
+  return folders[0] if folders else None
 
 
 def _boxes_of(folder: pathlib.Path) -> pathlib.Path:

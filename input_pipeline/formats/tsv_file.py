@@ -1,7 +1,7 @@
 """Tab-separated files of one row per image, read in parts side by side.
 
-A part is a range of bytes and owns the rows that begin in it, so that files can
-be cut without being read.
+A part is a range of bytes, with the rows that begin in it, so that a file can
+be cut without reading it.
 """
 
 import functools
@@ -35,16 +35,16 @@ def tsv_files(path: pathlib.Path) -> list[pathlib.Path]:
   """The file itself, or a directory's .tsv, .tsv.0, .tsv.1, ... in order."""
   if not path.is_dir():
     return [path]
-  found = [
+  files = [
     p
     for p in path.iterdir()
     if p.is_file() and re.search(r"\.tsv(\.\d+)?$", p.name)
   ]
-  return sorted(found, key=natural_order)
+  return sorted(files, key=natural_order)
 
 
 def split_tsv(path: pathlib.Path) -> list[Part]:
-  """Byte ranges of all files of a source."""
+  """Cuts the files of a source into ranges of bytes."""
   files = tsv_files(path)
   if not files:
     raise DataError("found no .tsv file", file=path)
@@ -59,8 +59,8 @@ def split_tsv(path: pathlib.Path) -> list[Part]:
 def lines(
   part: Part, *, columns: tuple[int, ...]
 ) -> Iterator[Line | DataError]:
-  """The rows that begin in a part; `columns` are the numbers allowed."""
-  number = 1 if part.start == 0 else None  # of the line, where it is known
+  """The rows that begin in a part; `columns` are the allowed numbers."""
+  number = 1 if part.start == 0 else None  # of the line, if it is known
   for start, raw, complete in _raw_lines(part):
     place = (
       f"{part.path}:{number}" if number else f"{part.path} at byte {start}"
@@ -69,25 +69,25 @@ def lines(
     raw = raw.rstrip(b"\r\n")
     if not raw.strip():
       continue
-    found = raw.split(b"\t")
-    if len(found) not in columns:
+    values = raw.split(b"\t")
+    if len(values) not in columns:
       wanted = " or ".join(map(str, columns))
       rest = "" if complete else "; the file ends within this row: truncated"
       yield DataError(
-        f"found {len(found)} tab-separated columns, wanted {wanted}{rest}",
+        f"found {len(values)} tab-separated columns, wanted {wanted}{rest}",
         file=place,
         hint=None if complete else "extract or copy the file again",
       )
       continue
-    yield Line(place, found)
+    yield Line(place, values)
 
 
 def _raw_lines(part: Part) -> Iterator[tuple[int, bytes, bool]]:
-  """(start, line, whether it has an end) of each line that begins in part."""
+  """(start, line, whether it is complete) of each line that begins in part."""
   with open(part.path, "rb", buffering=_READ_BYTES) as file:
     start = part.start
     if start > 0:
-      # A line that begins before belongs to the part before.
+      # A line that begins earlier belongs to the part before.
       file.seek(start - 1)
       start += len(_read_line(file, part.path, start - 1)) - 1
     while start < part.stop:
@@ -117,7 +117,7 @@ def row(line: Line, names: tuple[str, ...]) -> Row:
 def first_row(
   path: pathlib.Path, names: tuple[str, ...], *, skip: int = 0
 ) -> Row | None:
-  """The first row for `detect`, or None where columns do not fit."""
+  """The first row, for `detect`; None if the columns do not fit."""
   try:
     files = tsv_files(path)
     if not files:
@@ -140,9 +140,9 @@ def tsv_format(
   fewest: int | None = None,
   **about: Any,
 ) -> RegionFormat:
-  """A format with a row per image and no header; `about` as of RegionFormat.
+  """A format with a row per image and no header.
 
-  Files may end after the first `fewest` columns.
+  Rows may end after the first `fewest` columns; `about` is as of RegionFormat.
   """
   counts = tuple(range(fewest or len(columns), len(columns) + 1))
   return RegionFormat(

@@ -1,27 +1,20 @@
 """UNITER's features: a directory of npz, or an LMDB of the same arrays.
 
-Boxes are from 0 to 1, and there are no image sizes. Directories hold 100
-detections an image; nbb_*.json in the directory or beside it says how many of
-them are used. Values of an LMDB are in msgpack, or are npz.
+Boxes are from 0 to 1, and there are no image sizes. Directories have 100
+detections per image; nbb_*.json in or beside the directory says how many of
+them to use. Values of an LMDB are in msgpack, or npz files.
 """
 
 import functools
 import glob
 import pathlib
-from collections.abc import Iterator
 
 import numpy as np
 
-from input_pipeline.formats import lmdb_file
 from input_pipeline.formats.arrays import Row
-from input_pipeline.formats.base import (
-  BOTTOM_UP,
-  ImageRegions,
-  Part,
-  RegionFormat,
-  each,
-)
+from input_pipeline.formats.base import BOTTOM_UP, ImageRegions
 from input_pipeline.formats.directory import folder_format
+from input_pipeline.formats.lmdb_file import Value, lmdb_format
 from input_pipeline.formats.msgpack_file import load_msgpack
 from input_pipeline.formats.npz_file import read_npz
 from interbert_jax.contract.errors import DataError
@@ -33,33 +26,27 @@ def _read_file(file: pathlib.Path, root: pathlib.Path) -> ImageRegions:
   return _read_image(row, read_counts(str(root)).get(file.name))
 
 
-def _detect_lmdb(path: pathlib.Path) -> str | None:
-  value = lmdb_file.first_value(path)
-  if value is None or not value.key.endswith(b".npz"):
+def _look(value: Value) -> str | None:
+  if not value.key.endswith(b".npz"):
     return None
-  try:
-    _read_value(value, {})
-  except DataError:
-    return None
+  _read_image(_row(value), None)
   return "LMDB with keys that end in .npz and values with norm_bb"
 
 
-def _read_lmdb(part: Part) -> Iterator[ImageRegions | DataError]:
-  counts = read_counts(part.path)
-  return each(lmdb_file.values(part), lambda value: _read_value(value, counts))
+def _read_value(value: Value) -> ImageRegions:
+  name = value.key.decode("utf-8", "replace")
+  return _read_image(_row(value), read_counts(value.path).get(name))
 
 
-def _read_value(value: lmdb_file.Value, counts: dict[str, int]) -> ImageRegions:
+def _row(value: Value) -> Row:
   load = read_npz if value.data[:2] == b"PK" else load_msgpack
   content = load(value.data, file=value.place)
   if not isinstance(content, dict):
     raise DataError(
       f"found {type(content).__name__}, wanted a map", file=value.place
     )
-  name = value.key.decode("utf-8", "replace")
-  image_id = name.removesuffix(".npz")
-  row = Row(content, place=value.place, image_id=image_id)
-  return _read_image(row, counts.get(name))
+  image_id = value.key.decode("utf-8", "replace").removesuffix(".npz")
+  return Row(content, place=value.place, image_id=image_id)
 
 
 def _read_image(row: Row, count: int | None) -> ImageRegions:
@@ -89,29 +76,29 @@ def _read_image(row: Row, count: int | None) -> ImageRegions:
 
 @functools.lru_cache(maxsize=2)
 def read_counts(path: str) -> dict[str, int]:
-  """File name -> regions used, of nbb_*.json; empty without."""
+  """File name -> regions to use, of nbb_*.json; empty without that file."""
   folder = pathlib.Path(path)
-  found = sorted(folder.glob("nbb_*.json"))
-  if not found:
+  files = sorted(folder.glob("nbb_*.json"))
+  if not files:
     # feat_RULE and feat_RULE_compressed have nbb_RULE.json beside them.
     kind, _, rule = folder.name.removesuffix("_compressed").partition("_")
     rule = glob.escape(rule) if kind == "feat" else "*"
-    found = sorted(folder.parent.glob(f"nbb_{rule}.json"))
-  if not found:
+    files = sorted(folder.parent.glob(f"nbb_{rule}.json"))
+  if not files:
     return {}
-  if len(found) > 1:
-    names = ", ".join(file.name for file in found)
+  if len(files) > 1:
+    names = ", ".join(file.name for file in files)
     raise DataError(
       f"found several numbers of regions: {names}",
       file=folder,
       hint="leave one of them there",
     )
   hint = 'wanted {"a.npz": 36, ...}'
-  counts = read_json(found[0], kind=dict, hint=hint)
+  counts = read_json(files[0], kind=dict, hint=hint)
   try:
     return {name: int(count) for name, count in counts.items()}
   except (ValueError, TypeError, OverflowError) as e:
-    raise DataError(f"not readable: {e}", file=found[0], hint=hint) from None
+    raise DataError(f"not readable: {e}", file=files[0], hint=hint) from None
 
 
 UNITER_NPZ = folder_format(
@@ -122,12 +109,11 @@ UNITER_NPZ = folder_format(
   decode=_read_file,
   extractor=BOTTOM_UP,
 )
-UNITER_LMDB = RegionFormat(
+UNITER_LMDB = lmdb_format(
+  _look,
+  _read_value,
   name="uniter_lmdb",
   expects="LMDB with keys NAME.npz, values norm_bb, features, conf, "
   "soft_labels in msgpack or npz (UNITER)",
-  detect=_detect_lmdb,
-  split=lmdb_file.split_lmdb,
-  read=_read_lmdb,
   extractor=BOTTOM_UP,
 )

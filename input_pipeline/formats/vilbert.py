@@ -1,12 +1,13 @@
 """ViLBERT's features, and those of its multi-task version (12-in-1).
 
-vilbert_lmdb, which the official InterBERT reads too: each value is the pickled
-row of a bottom-up-attention TSV, all of it text. vilbert_mt_lmdb and
-vilbert_mt_npy are pickled dicts of arrays. Their `num_boxes` counts scores
-above 0 only, and `objects` is wrong by a shifted argmax: neither is read, the
-rows are what counts, as for the original reader.
+vilbert_lmdb, which the official InterBERT reads too, has the rows of a
+bottom-up-attention TSV, pickled, all of them text. vilbert_mt_lmdb and
+vilbert_mt_npy are pickled dicts of arrays. Their `num_boxes` counts only scores
+above 0, and `objects` is wrong by a shifted argmax. As in the original reader
+neither is read: the features have a row for each region.
 """
 
+import functools
 import pathlib
 
 from input_pipeline.formats.arrays import Row
@@ -35,14 +36,6 @@ def _is_vilbert_mt(row: Row) -> bool:
   return "features" in row and not _is_vilbert(row)
 
 
-def _read_vilbert(row: Row) -> ImageRegions:
-  return read_image(row, BUTD_FIELDS)
-
-
-def _read_mt(row: Row) -> ImageRegions:
-  return read_image(row, _MT_LMDB)
-
-
 def _read_mt_file(file: pathlib.Path, root: pathlib.Path) -> ImageRegions:
   row = Row(read_dict(file), place=str(file), image_id=file.stem)
   return read_image(row, _MT_NPY)
@@ -55,7 +48,7 @@ VILBERT_LMDB = pickled_lmdb(
   keys=("image_h", "image_w", "boxes"),
   fits=_is_vilbert,
   looks="LMDB of pickled rows with image_h and base64 features",
-  decode=_read_vilbert,
+  decode=functools.partial(read_image, fields=BUTD_FIELDS),
   extractor=BOTTOM_UP,
 )
 VILBERT_MT_LMDB = pickled_lmdb(
@@ -65,7 +58,7 @@ VILBERT_MT_LMDB = pickled_lmdb(
   keys=("image_h", "image_w", "boxes"),
   fits=_is_vilbert_mt,
   looks="LMDB of pickled dicts with image_h and arrays of features",
-  decode=_read_mt,
+  decode=functools.partial(read_image, fields=_MT_LMDB),
   extractor="ResNeXt-152, fc6",
 )
 VILBERT_MT_NPY = folder_format(

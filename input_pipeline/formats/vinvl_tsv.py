@@ -113,15 +113,15 @@ def _sizes(path: str) -> dict[str, tuple[int, int]]:
   file = pathlib.Path(path)
   if not file.is_file():
     return {}
-  found = {}
+  sizes = {}
   whole = Part(path, 0, file.stat().st_size)
   for line in tsv_file.lines(whole, columns=(2,)):
     if isinstance(line, DataError):
       raise line
     content = parse_json(line.columns[1], file=line.place, kind=dict)
     row = Row({**content, "image_id": line.columns[0]}, place=line.place)
-    found[row.read_id("image_id")] = row.size("image_w", "image_h")
-  return found
+    sizes[row.read_id("image_id")] = row.size("image_w", "image_h")
+  return sizes
 
 
 FORMAT = RegionFormat(

@@ -12,7 +12,7 @@ from input_pipeline.formats.pickled_row import pickled_lmdb
 from input_pipeline.formats.tsv_file import tsv_format
 
 FIELDS = LXMERT_FIELDS._replace(class_probs="cls_prob")
-# What HDF5 files call these.
+# The names in HDF5 files, and those of LXMERT.
 H5_NAMES = {
   "obj_id": "objects_id",
   "obj_conf": "objects_conf",

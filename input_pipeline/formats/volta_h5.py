@@ -12,10 +12,10 @@ from input_pipeline.formats.base import BOTTOM_UP, ImageRegions, archive_format
 from input_pipeline.formats.bottom_up import LXMERT_FIELDS
 from input_pipeline.formats.fields import read_image
 from input_pipeline.formats.volta import H5_NAMES
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import DataError, import_optional
 
 _MAX_BYTES = 256 << 20
-# Nothing else of a group is read.
+# The datasets of a group that are read.
 _READ = ("img_w", "img_h", "features", "boxes", *H5_NAMES)
 _H5_FIELDS = LXMERT_FIELDS._replace(image_id=None, num_boxes=None, base64=False)
 _MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -25,10 +25,7 @@ _AGAIN = "the file is damaged or truncated; copy it again"
 @functools.lru_cache(maxsize=1)
 def _open(path: str):
   """The file and the names of its groups; one per process."""
-  try:
-    import h5py
-  except ModuleNotFoundError:
-    raise DataError("h5py is not installed", hint="pip install h5py") from None
+  h5py = import_optional("h5py")
   try:
     file = h5py.File(path, "r", locking=False)
     return file, tuple(file)
@@ -64,7 +61,7 @@ def _group(path: str, name: str) -> dict[str, object]:
     )
 
   file, _ = _open(path)
-  found = {}
+  arrays = {}
   try:
     _check_link(file, name, refuse)
     group = file[name]
@@ -83,17 +80,17 @@ def _group(path: str, name: str) -> dict[str, object]:
       if data.external or data.is_virtual:
         raise refuse("the data is in another file", field)
       if data.dtype.kind not in "fiubS":
-        # Text of any length is kept elsewhere in the file, often the same.
+        # Texts of any length may all be the same large one in the file.
         raise refuse(f"found {data.dtype}, wanted numbers", field)
       left -= data.nbytes
       if left < 0:
         raise refuse(f"found {data.nbytes} bytes, at most {_MAX_BYTES}", field)
-      found[field] = data[()]
+      arrays[field] = data[()]
   except DataError:
     raise
   except (OSError, RuntimeError, KeyError, ValueError, TypeError) as e:
     raise refuse(f"not readable: {e}") from None
-  return found
+  return arrays
 
 
 def _check_link(group, name: str, refuse):

@@ -2,8 +2,8 @@
 
 Fine-tuning for retrieval takes hard images from the 100 nearest training images
 by Euclidean distance of the mean region feature (ViLBERT and the official
-code). Exact by blocks of a matrix product, or approximate by an inverted file
-(faiss), whose recall against the exact ones is measured on a sample.
+code). They are exact, by a matrix product in blocks, or approximate, by an
+inverted file (faiss) whose recall is measured on a sample.
 
 Dimensions: N images, E feature width, K neighbours, Q queries.
 """
@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.progress import Progress
+from interbert_jax.contract.errors import import_optional
+from interbert_jax.contract.progress import SILENT, Progress
 
 _READ = 256  # images read at a time
 _QUERIES = 1024  # rows of a block of distances
@@ -27,7 +27,7 @@ def mean_features(
   rows: Sequence[int] | np.ndarray,
   path: pathlib.Path,
   *,
-  progress: Progress | None = None,
+  progress: Progress = SILENT,
 ) -> np.ndarray:
   """[N, E] float32 mean region features, in a memory-mapped file."""
   shape = (len(rows), store.feature_dim)
@@ -38,8 +38,7 @@ def mean_features(
     part = rows[start : start + _READ]
     for place, record in enumerate(store.read(part), start):
       means_NE[place] = record["features"].mean(axis=0, dtype=np.float32)
-    if progress is not None:
-      progress.advance(len(part))
+    progress.advance(len(part))
   return means_NE
 
 
@@ -48,12 +47,12 @@ def exact_neighbours(
   queries: np.ndarray,
   count: int,
   *,
-  progress: Progress | None = None,
+  progress: Progress = SILENT,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   """Yields (neighbours [q, K] int32, distances [q, K]), nearest first.
 
-  Memory is one block of distances and the best so far; an image is no neighbour
-  of its own.
+  An image is not among its own neighbours. Memory holds one block of distances
+  and the nearest images so far.
   """
   count = min(count, len(means_NE) - 1)
   norms_N = np.concatenate(
@@ -84,8 +83,7 @@ def exact_neighbours(
     order = np.argsort(best_squares, axis=1, kind="stable")
     best = np.take_along_axis(best, order, axis=1)
     best_squares = np.take_along_axis(best_squares, order, axis=1)
-    if progress is not None:
-      progress.advance(len(rows))
+    progress.advance(len(rows))
     yield best.astype(np.int32), np.sqrt(np.maximum(best_squares, 0))
 
 
@@ -95,16 +93,12 @@ def approximate_neighbours(
   *,
   probes: int = 16,
   seed: int = 0,
-  progress: Progress | None = None,
+  progress: Progress = SILENT,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-  """As `exact_neighbours` of all images, out of the nearest `probes` cells."""
-  try:
-    import faiss
-  except ModuleNotFoundError:
-    raise DataError(
-      "faiss is not installed",
-      hint="pip install faiss-cpu; or leave --approximate out",
-    ) from None
+  """The neighbours of all images, searched in the nearest `probes` cells."""
+  faiss = import_optional(
+    "faiss", package="faiss-cpu", otherwise="leave --approximate out"
+  )
   N, E = means_NE.shape
   count = min(count, N - 1)
   cells = max(1, min(int(4 * N**0.5), N // 40))
@@ -123,15 +117,14 @@ def approximate_neighbours(
     squares, names = index.search(
       np.ascontiguousarray(means_NE[rows]), count + 1
     )
-    # Its own image is among them, mostly in front.
+    # The image itself is among its neighbours, nearly always the first.
     squares[names == rows[:, None]] = np.inf
     names[names == rows[:, None]] = -1
     order = np.argsort(np.where(names < 0, np.inf, squares), 1, kind="stable")
     order = order[:, :count]
     names = np.take_along_axis(names, order, axis=1)
     squares = np.take_along_axis(squares, order, axis=1)
-    if progress is not None:
-      progress.advance(len(rows))
+    progress.advance(len(rows))
     distances = np.sqrt(np.where(names < 0, 0, np.maximum(squares, 0)))
     yield names.astype(np.int32), distances
 
@@ -139,17 +132,17 @@ def approximate_neighbours(
 def recall(
   means_NE: np.ndarray, neighbours_NK: np.ndarray, *, seed: int = 0
 ) -> float:
-  """Share of the exact neighbours that were found, of a sample of images."""
+  """Share of the exact neighbours that a table has, for a sample of images."""
   rng = np.random.default_rng(seed)
   N, K = neighbours_NK.shape
   queries = np.sort(rng.choice(N, min(RECALL_SAMPLE, N), replace=False))
-  found = 0
+  hits = 0
   start = 0
   for exact, _ in exact_neighbours(means_NE, queries, K):
     rows = queries[start : start + len(exact)]
     start += len(exact)
-    found += sum(
+    hits += sum(
       len(np.intersect1d(a, b))
       for a, b in zip(exact, neighbours_NK[rows], strict=True)
     )
-  return found / (len(queries) * min(K, N - 1))
+  return hits / (len(queries) * min(K, N - 1))

@@ -1,4 +1,4 @@
-"""A page of samples, to see whether mined negatives are hard and not true."""
+"""A page of samples, to see whether negatives are hard, and really wrong."""
 
 import pathlib
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from input_pipeline.negatives.table import NegativeTable
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import import_optional
 
 SHOWN = 8  # candidates of an item
 
@@ -49,7 +49,7 @@ _PAGE = """<!doctype html>
 
 
 class Item(NamedTuple):
-  """What is shown of an item: its text, and (score, text) of candidates."""
+  """An item on the page: its text, and (score, text) of its candidates."""
 
   name: str
   candidates: list[tuple[str, str]]
@@ -66,28 +66,23 @@ def write_page(
   """Writes the HTML of some items, drawn at random; texts are escaped.
 
   Args:
-    path: of the page.
+    path: the file to write.
     table: the negatives.
-    names: [N] what to call each item.
-    count: items shown.
-    seed: of the drawing.
+    names: [N] the text to show for each item.
+    count: how many items to show.
+    seed: seed of the choice of items.
   """
-  try:
-    import jinja2
-  except ModuleNotFoundError:
-    raise DataError(
-      "jinja2 is not installed", hint="pip install jinja2"
-    ) from None
+  jinja2 = import_optional("jinja2")
   rng = np.random.default_rng(seed)
   rows = np.sort(
     rng.choice(table.items, min(count, table.items), replace=False)
   )
   items = []
   for row in rows:
-    found = zip(
+    candidates = zip(
       table.candidates[row][:SHOWN], table.scores[row][:SHOWN], strict=True
     )
-    shown = [(f"{s:.2f}", names[c]) for c, s in found if c >= 0]
+    shown = [(f"{s:.2f}", names[c]) for c, s in candidates if c >= 0]
     items.append(Item(names[row], shown))
   facts = {
     key.replace("_", " "): value

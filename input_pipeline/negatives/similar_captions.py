@@ -1,4 +1,4 @@
-"""Captions that say nearly the same of another image: TF-IDF similarity.
+"""Captions of other images that say nearly the same, by TF-IDF similarity.
 
 The paper's later versions use, for a share of the mismatched pairs, the 30
 captions of the highest TF-IDF similarity among those below 0.5: near enough to
@@ -14,14 +14,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.progress import Progress
+from interbert_jax.contract.errors import DataError, import_optional
+from interbert_jax.contract.progress import SILENT, Progress
 from interbert_jax.contract.settings import Settings, setting
 
 PER_CAPTION = 30
 BLOCK = 4096  # captions compared with the pool at a time
-_ROUNDING = 1e-6  # of float32 similarities
-_SPARE = 3  # times K that are looked at first, for those that are left out
+_ROUNDING = 1e-6  # error of float32 similarities
+_SPARE = 3  # times K candidates are compared first: some will be left out
 _WORD = r"(?u)\b\w+\b"
 ANALYZERS = {
   "word": {"analyzer": "word", "token_pattern": _WORD},
@@ -31,7 +31,7 @@ ANALYZERS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SimilarCaptions(Settings):
-  """What counts as similar."""
+  """Which captions count as similar."""
 
   max_similarity: float = setting(
     0.5, "captions as similar as this may be true, and are left out", high=1
@@ -50,7 +50,7 @@ class SimilarCaptions(Settings):
     "captions x pool; all by default",
     low=2,
   )
-  seed: int = setting(0, "of what is drawn at random")
+  seed: int = setting(0, "seed of all random choices")
   threads: int = setting(1, "threads that compare captions", low=1)
 
   def check(self):
@@ -67,18 +67,19 @@ def mine_captions(
   rules: SimilarCaptions,
   *,
   per_caption: int = PER_CAPTION,
-  progress: Progress | None = None,
+  progress: Progress = SILENT,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   """Yields (candidates [n, K] int32, similarities [n, K]) of each block.
 
   Args:
-    texts: [N].
-    image_of_text: [N]; captions of one image are no negatives of each other.
-    rules: what counts as similar.
+    texts: [N] captions.
+    image_of_text: [N] the image of each; an image's own captions are left out.
+    rules: which captions count as similar.
     per_caption: K.
     progress: counts captions.
   """
-  terms_NT, top = _vectorise(texts, rules), _matmul_topn()
+  sparse = import_optional("sparse_dot_topn", package="sparse-dot-topn")
+  terms_NT = _vectorise(texts, rules)
   pool_P = np.arange(len(texts))
   if rules.pool is not None and rules.pool < len(texts):
     rng = np.random.default_rng(rules.seed)
@@ -86,8 +87,8 @@ def mine_captions(
   pool_TP = terms_NT[pool_P].T.tocsr()
 
   def compare(rows, count: int):
-    """The `count` most similar of the pool: indices and scores, padded."""
-    found = top(
+    """The `count` most similar captions of the pool, as a sparse matrix."""
+    similar = sparse.sp_matmul_topn(
       terms_NT[rows],
       pool_TP,
       top_n=count,
@@ -95,7 +96,7 @@ def mine_captions(
       sort=True,
       n_threads=rules.threads,
     )
-    return found.indptr, pool_P[found.indices], found.data
+    return similar.indptr, pool_P[similar.indices], similar.data
 
   for start in range(0, len(texts), BLOCK):
     rows = np.arange(start, min(start + BLOCK, len(texts)))
@@ -110,40 +111,26 @@ def mine_captions(
         keep = values[a:b] < rules.max_similarity - _ROUNDING
         keep &= image_of_text[indices[a:b]] != image_of_text[row]
         kept = np.flatnonzero(keep)[:per_caption]
-        # There may be more behind those that were left out.
+        # Too many were left out: compare again, with more candidates.
         if len(kept) < per_caption and b - a == count < len(pool_P):
           short.append(todo[place])
           continue
         candidates[todo[place], : len(kept)] = indices[a:b][kept]
         scores[todo[place], : len(kept)] = values[a:b][kept]
       todo, count = np.array(short, np.int64), min(4 * count, len(pool_P))
-    if progress is not None:
-      progress.advance(len(rows))
+    progress.advance(len(rows))
     yield candidates, scores
 
 
 def _vectorise(texts: Sequence[str], rules: SimilarCaptions):
   """[N, T] sparse float32; rows of length 1."""
-  try:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-  except ModuleNotFoundError:
-    raise DataError(
-      "scikit-learn is not installed", hint="pip install scikit-learn"
-    ) from None
-  vectoriser = TfidfVectorizer(
+  tfidf = import_optional(
+    "sklearn.feature_extraction.text", package="scikit-learn"
+  )
+  vectoriser = tfidf.TfidfVectorizer(
     dtype=np.float32, lowercase=True, **ANALYZERS[rules.analyzer]
   )
   try:
     return vectoriser.fit_transform(texts).tocsr()
   except ValueError as e:
     raise DataError(f"no terms in the captions: {e}") from None
-
-
-def _matmul_topn():
-  try:
-    from sparse_dot_topn import sp_matmul_topn
-  except ModuleNotFoundError:
-    raise DataError(
-      "sparse-dot-topn is not installed", hint="pip install sparse-dot-topn"
-    ) from None
-  return sp_matmul_topn

@@ -2,7 +2,7 @@
 
 Dimensions: N items (captions or images), K candidates of an item.
 
-  about.json        written last; what the table is of, and checksums
+  about.json        written last: what was mined, and checksums
   candidates.npy    [N, K] int32, best first, -1 where there are fewer
   scores.npy        [N, K] float16: similarity, or distance of images
 """
@@ -25,7 +25,7 @@ VERSION = 1
 KINDS = ("captions", "images")
 _FILES = {"candidates.npy": np.dtype("<i4"), "scores.npy": np.dtype("<f2")}
 _AGAIN = "mine them again with python -m input_pipeline.mine_negatives"
-_BLOCK = 1 << 16  # rows that are checked at a time
+_BLOCK = 1 << 16  # rows checked at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +33,8 @@ class NegativeTable:
   """An opened table.
 
   Attributes:
-    directory: of the table.
-    about: what it is of and how it was made.
+    directory: directory of the table.
+    about: what was mined, and how.
     candidates: [N, K] int32.
     scores: [N, K] float16.
   """
@@ -50,28 +50,28 @@ class NegativeTable:
 
   @property
   def counts(self) -> np.ndarray:
-    """[N] candidates of each item."""
+    """[N] how many candidates each item has."""
     return (self.candidates >= 0).sum(axis=1)
 
   def verify(self):
     """Reads both files and compares their checksums."""
     for name in _FILES:
-      found = zlib.crc32((self.directory / name).read_bytes())
-      if found != self.about["crc32"][name]:
+      crc32 = zlib.crc32((self.directory / name).read_bytes())
+      if crc32 != self.about["crc32"][name]:
         raise DataError(
-          f"found crc32 {found:08x}, {ABOUT} says "
+          f"found crc32 {crc32:08x}, {ABOUT} says "
           f"{self.about['crc32'][name]:08x}",
           file=self.directory / name,
           hint=f"the file is damaged; {_AGAIN}",
         )
 
   def check(self, kind: str, fingerprint: str, group_of: np.ndarray):
-    """Refuses a table of other items, and candidates that are no negatives.
+    """Refuses a table of other items, and candidates of the same image.
 
     Args:
-      kind: of KINDS.
-      fingerprint: of the items that it must be of.
-      group_of: [N]; an item and its candidates are of different groups.
+      kind: one of KINDS.
+      fingerprint: hash of the items that the table must have been mined for.
+      group_of: [N] the image of each item; candidates have another one.
     """
     for field, wanted in (("kind", kind), ("fingerprint", fingerprint)):
       if self.about[field] != wanted:
@@ -112,13 +112,13 @@ def write_table(
 
   Args:
     directory: must not exist.
-    blocks: [n, K] int32 and [n, K] floats, N items in all.
-    kind: of KINDS.
-    fingerprint: of the items.
+    blocks: candidates [n, K] int32 and scores [n, K], for N items in all.
+    kind: one of KINDS.
+    fingerprint: hash of the items.
     items: N.
     per_item: K.
-    about: how they were mined.
-    judge: candidates [N, K] -> what more to say about them.
+    about: how the candidates were mined.
+    judge: candidates [N, K] -> further facts, such as their recall.
   """
   directory = new_output(directory)
   unfinished = f".{directory.name}.unfinished-negatives"
@@ -163,7 +163,7 @@ def write_table(
 
 
 def open_table(directory: str | pathlib.Path) -> NegativeTable:
-  """Opens a table; sizes are checked, checksums are not (`verify`)."""
+  """Opens a table and checks its sizes; `verify` compares checksums."""
   directory = pathlib.Path(directory)
   path = directory / ABOUT
   if not path.is_file():

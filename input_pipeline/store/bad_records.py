@@ -1,7 +1,8 @@
 """Records that cannot be used: the run ends, or goes on without them.
 
-What is left out is counted, said once, and written down. Its place in a batch
-stays, with no regions and weight 0: batches are functions of their step.
+A record that is left out is counted, reported once and written to a file. It
+keeps its place in batches, with no regions and weight 0, because batches are
+functions of their step.
 """
 
 import pathlib
@@ -11,41 +12,36 @@ import threading
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import BadRecord, DataError
 
-POLICIES = ("error", "skip")
-MAX_SHARE = 0.01  # of the images; one may always be left out
+MAX_SHARE = 0.01  # share of the images; one image may always be left out
 
 
 class BadRecords:
-  """The bad records of the images of one data set; thread-safe.
+  """The bad records of one data set; thread-safe.
 
   Args:
-    policy: error, or skip.
-    num_images: of the data set.
+    policy: "error" ends the run at the first one, "skip" leaves them out.
+    num_images: how many images the data set has.
   """
 
   def __init__(self, policy: str, *, num_images: int):
-    if policy not in POLICIES:
-      raise DataError(
-        f"found {policy!r}, wanted {' or '.join(POLICIES)}",
-        field="on_bad_record",
-      )
     self._policy = policy
     self._num_images = num_images
     self._most = max(1, int(MAX_SHARE * num_images))
-    self._met: dict[str, BadRecord] = {}  # by image, of which a copy has one
+    # By image id: a store and its staged copy name the same record differently.
+    self._errors: dict[str, BadRecord] = {}
     self._path: pathlib.Path | None = None
     self._written: set[tuple[str, int]] = set()
     self._lock = threading.Lock()
 
   def __len__(self) -> int:
-    """Images that were left out."""
-    return len(self._met)
+    """How many images were left out."""
+    return len(self._errors)
 
-  def meet(self, error: BadRecord):
+  def add(self, error: BadRecord):
     """Leaves the record out, or raises.
 
     Raises:
-      DataError: by the policy, or because too many have been left out.
+      DataError: the policy is "error", or too many have been left out.
     """
     if self._policy == "error":
       raise DataError(
@@ -54,14 +50,14 @@ class BadRecords:
       ) from None
     with self._lock:
       image_id = error.facts["image_id"]
-      if image_id in self._met:
+      if image_id in self._errors:
         return
-      self._met[image_id] = error
+      self._errors[image_id] = error
       print(f"left out: {error}", file=sys.stderr, flush=True)
       self._write()
-      if len(self._met) > self._most:
+      if len(self._errors) > self._most:
         raise DataError(
-          f"{len(self._met)} of {self._num_images} images cannot be used, "
+          f"{len(self._errors)} of {self._num_images} images cannot be used, "
           f"wanted at most {self._most} ({MAX_SHARE:.0%}); the last one: "
           f"{error}",
           field="on_bad_record",
@@ -69,13 +65,16 @@ class BadRecords:
         )
 
   def refuse(self):
-    """Makes them errors, those met before too, as evaluation must."""
+    """Makes every bad record an error, those left out before too.
+
+    Evaluation needs all images.
+    """
     self._policy = "error"
-    for error in self._met.values():
-      self.meet(error)
+    for error in self._errors.values():
+      self.add(error)
 
   def log_to(self, path: str | pathlib.Path):
-    """Writes down those met so far, and all from now on: a line each, once."""
+    """Writes a line for each bad record: those so far, and all to come."""
     with self._lock:
       self._path = pathlib.Path(path)
       if rows := json_file.read_lines(self._path):
@@ -84,7 +83,7 @@ class BadRecords:
       self._write()
 
   def _write(self):
-    facts = [error.facts for error in self._met.values()]
+    facts = [error.facts for error in self._errors.values()]
     new = [row for row in facts if _key(row) not in self._written]
     if self._path is None or not new:
       return

@@ -1,9 +1,9 @@
-"""Large arrays whose memory is used again.
+"""Reuses the memory of large arrays.
 
-A batch of region features is tens of megabytes. Memory of that size comes fresh
-from the system each time, and its first touch costs more than filling it. A
-pool keeps it: memory returns when no array looks at it any longer, views and
-arrays of other libraries included.
+A batch of region features is tens of megabytes. The system hands out fresh
+memory of that size each time, and touching it first costs more than filling it.
+A pool keeps the memory: it comes back when no array uses it any longer, be it a
+view or an array of another library.
 """
 
 import collections
@@ -12,19 +12,19 @@ import weakref
 
 import numpy as np
 
-ALIGNMENT = 64  # of TensorFlow and JAX, which take aligned arrays as they are
+ALIGNMENT = 64  # TensorFlow and JAX do not copy arrays that are aligned so
 _KEPT = 8  # free blocks per size; the rest goes back to the system
 
 
 class BufferPool:
-  """Gives out arrays; thread-safe."""
+  """Makes arrays; thread-safe."""
 
   def __init__(self):
     self._free: dict[int, list[np.ndarray]] = collections.defaultdict(list)
     self._lock = threading.Lock()
 
   def empty(self, shape: tuple[int, ...], dtype) -> np.ndarray:
-    """An array of any content."""
+    """An array whose content is arbitrary."""
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
     with self._lock:
@@ -45,7 +45,7 @@ class BufferPool:
 
 
 class _Lease:
-  """What arrays hold on to; when it goes, its memory is free."""
+  """Memory that arrays hold; it is free when the last of them is gone."""
 
   def __init__(self, memory: np.ndarray):
     self.__array_interface__ = memory.__array_interface__

@@ -1,8 +1,8 @@
 """tf.train.Example in bytes, without TensorFlow.
 
-Records are written and read by processes that have no other use for TensorFlow,
-or do not have it. Reading gives views into the record: an array's bytes are
-copied once, to where they are wanted.
+Processes that write and read records need TensorFlow for nothing else, or do
+not have it. Arrays are views into the bytes of the record, so that they are
+copied once, to their place in a batch.
 
 An Example holds one map, name -> Feature; a Feature is one list of bytes,
 floats or ints (https://protobuf.dev/programming-guides/encoding).
@@ -15,7 +15,7 @@ _BYTES_LIST, _INT64_LIST = 1, 3
 
 
 def encode_example(fields: Mapping[str, int | bytes]) -> bytes:
-  """One int or one byte string per field, in the order of their names.
+  """Encodes an int or a byte string per field, in the order of the names.
 
   The same fields give the same bytes, which are those of TensorFlow's
   deterministic serialisation.
@@ -38,7 +38,7 @@ def decode_example(record: bytes) -> dict[str, int | memoryview]:
   Byte strings are views into the record.
 
   Raises:
-    ValueError: the record is no Example of single values.
+    ValueError: the record is not an Example of single values.
   """
   view = memoryview(record)
   fields: dict[str, int | memoryview] = {}
@@ -65,7 +65,7 @@ def decode_example(record: bytes) -> dict[str, int | memoryview]:
 
 def _messages(view: memoryview) -> list[tuple[int, memoryview]]:
   """The (number, content) of each length-delimited field of a message."""
-  found = []
+  fields = []
   at, end = 0, len(view)
   while at < end:
     tag, at = _read_varint(view, at)
@@ -74,13 +74,13 @@ def _messages(view: memoryview) -> list[tuple[int, memoryview]]:
     length, at = _read_varint(view, at)
     if at + length > end:
       raise ValueError(f"not a record: {at + length - end} bytes are missing")
-    found.append((tag >> 3, view[at : at + length]))
+    fields.append((tag >> 3, view[at : at + length]))
     at += length
-  return found
+  return fields
 
 
 def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
-  """The number at a place, and the place after it."""
+  """The number at `at`, and the place after it."""
   byte = view[at]
   if byte < 0x80:
     return byte, at + 1

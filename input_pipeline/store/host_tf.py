@@ -1,4 +1,4 @@
-"""TensorFlow as a host library: reads, decodes, and sees no accelerator."""
+"""TensorFlow on the host: it reads data, and sees no accelerator."""
 
 import contextlib
 import functools
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
-  """Sends what C++ writes to stderr away; Python's exceptions still rise."""
+  """Hides what C++ code writes to stderr; Python's exceptions are raised."""
   saved = os.dup(2)
   nowhere = os.open(os.devnull, os.O_WRONLY)
   try:
@@ -22,8 +22,8 @@ def _quiet_stderr() -> Iterator[None]:
 
 @functools.cache
 def host_tensorflow():
-  """Imports TensorFlow with accelerators hidden, so that JAX has them alone."""
-  # The work here is copying; oneDNN has nothing to add but notices.
+  """Imports TensorFlow and hides the accelerators, which JAX uses."""
+  # The work here is copying: oneDNN would only add notices.
   os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
   # TensorFlow describes the CPU when it is imported and again at its first
   # operation, whatever TF_CPP_MIN_LOG_LEVEL says.
@@ -32,7 +32,7 @@ def host_tensorflow():
 
     for kind in ("GPU", "TPU"):
       with contextlib.suppress(RuntimeError):
-        # Someone used TensorFlow before us: the choice is made.
+        # TensorFlow has been used already, which fixes its devices.
         tf.config.set_visible_devices([], kind)
     tf.constant(0)
   return tf

@@ -1,7 +1,7 @@
-"""The manifest of a region store, and what may be wrong with it.
+"""The manifest of a region store, and its faults.
 
-A manifest may come from anybody: names of shards are no paths, and numbers that
-decide how much memory a batch takes are within limits.
+A manifest may come from a stranger: names of shards must not be paths, and
+numbers that decide how much memory a batch takes have limits.
 """
 
 import pathlib
@@ -14,25 +14,26 @@ from interbert_jax.contract.files import facts_sha256
 from interbert_jax.contract.json_file import read_json
 
 MANIFEST = "manifest.json"
-MAX_WIDTH = 1 << 16  # of features and of class probabilities
+MAX_WIDTH = 1 << 16  # most numbers of a region
 MANIFEST_SAYS = "the manifest says"
 REWRITE = "write the store again"
+COPY_AGAIN = "the file is damaged; copy or write the store again"
 
 
 class FileFault(NamedTuple):
-  """What is wrong with a file of a store.
+  """A fault of a file of a store.
 
-  Whoever opens a store raises the first; the checks list all of them.
+  Opening a store raises the first one; the checks list all of them.
 
   Attributes:
-    case: of the checks, such as D2.
-    file: where it is.
+    case: the case of docs/data.md, such as D2.
+    file: the file, or a place in it.
     found: what is there.
-    wanted: what should be.
-    field: of a manifest.
-    image_id: of which image.
-    says: between what was found and wanted.
-    hint: what helps.
+    wanted: what should be there.
+    field: the field of a manifest.
+    image_id: the image that it is about.
+    says: the words between what was found and what was wanted.
+    hint: what to do.
   """
 
   case: str
@@ -68,7 +69,7 @@ def read_manifest(directory: pathlib.Path) -> dict[str, Any]:
 
 
 def load_manifest(directory: pathlib.Path) -> Any:
-  """The JSON of the manifest, whatever it is."""
+  """The JSON of the manifest, unchecked."""
   path = directory / MANIFEST
   if not path.is_file():
     raise FileFault(
@@ -83,7 +84,7 @@ def load_manifest(directory: pathlib.Path) -> Any:
 def manifest_faults(
   directory: pathlib.Path, manifest: Any
 ) -> Iterator[FileFault]:
-  """Every field that is wrong; with one but `fingerprint` nothing is read."""
+  """Yields the wrong fields; only `fingerprint` leaves the store readable."""
   path = directory / MANIFEST
   is_object = isinstance(manifest, dict)
   version = manifest.get("schema_version") if is_object else None
@@ -109,12 +110,12 @@ def manifest_faults(
 
 
 def manifest_fingerprint(manifest: Mapping[str, Any]) -> str:
-  """Hash over everything else in the manifest, shard checksums included."""
+  """A hash of all else in the manifest, checksums of shards included."""
   return facts_sha256({k: v for k, v in manifest.items() if k != "fingerprint"})
 
 
 def broken_fields(manifest: Mapping[str, Any]) -> list[str]:
-  """Fields without which nothing can be read."""
+  """The wrong ones among the fields that reading needs."""
   broken = [
     key
     for key, most in (("num_images", 1 << 40), ("feature_dim", MAX_WIDTH))
@@ -143,7 +144,7 @@ def is_count(value: Any, *, most: int) -> bool:
 
 
 def is_file_name(value: Any) -> bool:
-  """Whether this is the name of a file in a directory, and no path."""
+  """Whether this is the name of a file, without a path."""
   return (
     isinstance(value, str)
     and value not in ("", ".", "..")

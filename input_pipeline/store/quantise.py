@@ -1,4 +1,4 @@
-"""Features in 8 bits: one scale per region.
+"""Features in 8 bits, with a scale per region.
 
 Half the bytes of float16. The step is 1/255 (uint8, features of a ReLU) or
 1/127 (int8) of the region's largest magnitude, so the error of a value is at
@@ -6,6 +6,8 @@ most half of that.
 
 Dimensions: R regions, E feature width.
 """
+
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +35,22 @@ def quantise(
 
 
 def dequantise(features: np.ndarray, scale: np.ndarray) -> np.ndarray:
-  """The features [..., R, E] as float16; training does this on the device."""
+  """Features [..., R, E] as float16; training does this on the device."""
   wide = features.astype(np.float32) * scale[..., None]
   return wide.astype(np.float16)
+
+
+def restore_features(
+  arrays: dict[str, Any], prefix: str = ""
+) -> dict[str, Any]:
+  """Makes 8-bit features float16, in place; their scale is taken out.
+
+  Args:
+    arrays: arrays of a record or a batch; float16 features stay unchanged.
+    prefix: before the names, "region_" in a batch.
+  """
+  scale = arrays.pop(f"{prefix}feature_scale", None)
+  if scale is not None:
+    name = f"{prefix}features"
+    arrays[name] = dequantise(arrays[name], scale)
+  return arrays

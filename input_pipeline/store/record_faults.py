@@ -1,4 +1,4 @@
-"""What is wrong with a record, as (field, found, wanted).
+"""Explains what is wrong with a record, as (field, found, wanted).
 
 Dimensions: R regions, E feature width.
 """
@@ -13,14 +13,14 @@ from input_pipeline.store.example_proto import decode_example
 from input_pipeline.store.schema import Layout
 
 Fault = tuple[str | None, str, str]
-# What batches hold, of the fields that may be no numbers.
+# The fields of a batch that may hold NaN or infinity.
 _FLOATS = ("features", "feature_scale", "boxes", "class_probs")
-# Of the bits of a float16 without and with its sign: infinity, then NaN.
+# The bits of a positive and a negative infinity in float16; NaNs lie above.
 _INFINITY, _MINUS_INFINITY = 0x7C00, 0xFC00
 
 
 def diagnose(raw: bytes, layout: Layout) -> Fault | None:
-  """(field, found, wanted) of bytes that are no record of the layout."""
+  """Why these bytes are not a record of the layout; None if they are one."""
   try:
     fields = decode_example(raw)
   except ValueError as e:
@@ -38,28 +38,28 @@ def diagnose(raw: bytes, layout: Layout) -> Fault | None:
     return "image_id", f"bytes {bytes(fields['image_id']).hex(' ')}", e.reason
   R = fields["num_regions"]
   for field, (width, dtype) in layout.arrays.items():
-    found = fields[field].nbytes
+    size = fields[field].nbytes
     row = (width or 1) * dtype.itemsize
-    if found != R * row:
-      text = f"{found} bytes for {R} regions{_explain(found, R, row, dtype)}"
+    if size != R * row:
+      text = f"{size} bytes for {R} regions{_explain(size, R, row, dtype)}"
       shape = "one" if width is None else str(width)
       return field, text, f"{shape} {dtype} a region"
   return None
 
 
-def _explain(found: int, R: int, row: int, dtype) -> str:
-  """What the number of bytes looks like."""
-  if R and found == 2 * R * row and dtype == "float16":
+def _explain(size: int, R: int, row: int, dtype) -> str:
+  """A guess at why there are so many bytes."""
+  if R and size == 2 * R * row and dtype == "float16":
     return ", which looks like float32"
-  if found % row == 0:
-    return f", which are {found // row} regions"
-  if R and found % (R * dtype.itemsize) == 0:
-    return f", which are {found // (R * dtype.itemsize)} {dtype} a region"
+  if size % row == 0:
+    return f", which are {size // row} regions"
+  if R and size % (R * dtype.itemsize) == 0:
+    return f", which are {size // (R * dtype.itemsize)} {dtype} a region"
   return ""
 
 
 def unusable(record: Mapping[str, Any]) -> Fault | None:
-  """What keeps a parsed record out of a batch, where a 0/0 or NaN would be."""
+  """Why a batch cannot use a record: it would cause 0/0 or NaN."""
   if record["num_regions"] < 1:
     return "num_regions", "zero regions", "at least one region"
   for field in ("width", "height"):

@@ -21,7 +21,7 @@ def image_shapes(
   class_probs: bool = False,
   with_global: bool = False,
 ) -> Shapes:
-  """Name -> (shape, dtype) of what a batch has of one image."""
+  """Name -> (shape, dtype) of the arrays of one image in a batch."""
   spec = image_spec(
     layout.feature_encoding, class_probs=class_probs, with_global=with_global
   )
@@ -37,7 +37,7 @@ def bytes_of(shapes: Shapes) -> int:
 
 
 class Slots(NamedTuple):
-  """Where images go: arrays of a batch, and their places in it."""
+  """Places for images in the arrays of a batch."""
 
   arrays: dict[str, np.ndarray]
   places: np.ndarray
@@ -50,7 +50,7 @@ class Slots(NamedTuple):
     *,
     pool: BufferPool | None = None,
   ) -> "Slots":
-    """Fresh arrays of `image_shapes`, all of whose places are free."""
+    """All places of `count` images in fresh arrays of `image_shapes`."""
     empty = np.empty if pool is None else pool.empty
     arrays = {
       name: empty((count, *shape), dtype)
@@ -72,9 +72,9 @@ class Slots(NamedTuple):
     self.arrays["image_size"][place] = record["width"], record["height"]
 
   def clear(self, number: int | slice = slice(None)):
-    """Leaves no regions at a place, or at all."""
+    """Leaves no regions at one place, or at all of them."""
     for name, array in self.arrays.items():
-      # A size of 0 would be divided by.
+      # Boxes are divided by the size, which must not be 0.
       array[self.places[number]] = 1 if name == "image_size" else 0
 
   def gather(self, arrays: Mapping[str, np.ndarray], rows: np.ndarray):
@@ -82,7 +82,7 @@ class Slots(NamedTuple):
     whole = len(self.places) == len(self.arrays["num_regions"])
     for name, target in self.arrays.items():
       if whole:
-        # "clip" writes into `out` directly; "raise" makes a copy before.
+        # "clip" writes into `out` directly, "raise" would copy first.
         np.take(arrays[name], rows, axis=0, out=target, mode="clip")
         continue
       for place, row in zip(self.places, rows, strict=True):

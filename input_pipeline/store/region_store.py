@@ -1,13 +1,14 @@
-"""The region store: one record per image, written once, read at random.
+"""Reads a region store: one record per image, in any order.
 
-A store is a directory that TFDS opens as it is (`builder_from_directory`),
-with two files of ours beside the shards: manifest.json and image_ids.txt.
-Splits belong to annotations; a store has one TFDS split, named "images".
-Reading needs array_record, not TensorFlow.
+A store is a directory that TFDS can open (`builder_from_directory`), with two
+files of ours beside the shards: manifest.json and image_ids.txt. A store has
+one TFDS split, "images": splits of the data belong to the annotations. Reading
+needs array_record, not TensorFlow.
 
 Dimensions: B images, R region slots, E feature width, C region classes.
 """
 
+import abc
 import bisect
 import functools
 import itertools
@@ -19,9 +20,8 @@ import numpy as np
 
 from input_pipeline.store import record_faults, schema
 from input_pipeline.store.bad_records import BadRecords
-from input_pipeline.store.buffers import BufferPool
-from input_pipeline.store.manifest import read_manifest
-from input_pipeline.store.quantise import dequantise
+from input_pipeline.store.manifest import COPY_AGAIN, REWRITE, read_manifest
+from input_pipeline.store.quantise import restore_features
 from input_pipeline.store.region_arrays import Slots, image_shapes
 from input_pipeline.store.schema import Layout
 from input_pipeline.store.shard import DAMAGED, open_shard
@@ -40,13 +40,13 @@ from interbert_jax.contract.errors import (
 SPLIT = "images"
 
 
-class ImageRows:
-  """What stores have in common: images by their ids.
+class ImageRows(abc.ABC):
+  """What a store and its staged copy share: rows of images, found by id.
 
   Attributes:
-    directory: of the store.
-    layout: of its records.
-    image_ids: of all rows.
+    directory: where the files are.
+    layout: the fields of the records.
+    image_ids: the id of each row.
   """
 
   directory: pathlib.Path
@@ -57,6 +57,10 @@ class ImageRows:
   def feature_dim(self) -> int:
     return self.layout.feature_dim
 
+  @property
+  def num_classes(self) -> int | None:
+    return self.layout.num_classes
+
   def __len__(self) -> int:
     return len(self.image_ids)
 
@@ -65,7 +69,7 @@ class ImageRows:
     return {image_id: row for row, image_id in enumerate(self.image_ids)}
 
   def rows(self, ids: Sequence[str], *, wanted_by: object = None) -> np.ndarray:
-    """The row of each image id, int64; `wanted_by` is a file for messages."""
+    """The row of each image id, int64; `wanted_by` is the file of these ids."""
     missing = [i for i in dict.fromkeys(ids) if i not in self._row_of_id]
     if missing:
       by = "" if wanted_by is None else f" of {wanted_by}"
@@ -80,9 +84,46 @@ class ImageRows:
       )
     return np.array([self._row_of_id[i] for i in ids], np.int64)
 
+  def read_padded(
+    self,
+    rows: np.ndarray,
+    *,
+    max_regions: int,
+    class_probs: bool,
+    into: Slots | None = None,
+    bad: BadRecords | None = None,
+  ) -> dict[str, np.ndarray]:
+    """Images cut and padded to the same number of regions.
+
+    Args:
+      rows: [B] rows of the store.
+      max_regions: R; an image with more regions keeps the first ones.
+      class_probs: whether to read class probabilities too.
+      into: places in the arrays of a larger batch; None for fresh arrays.
+      bad: decides what becomes of bad records, which then have 0 regions; None
+        makes each of them an error.
+
+    Returns:
+      region_features [B, R, E] float16 or as encoded, region_boxes [B, R, 4]
+      float32, num_regions [B] int32, image_size [B, 2] int32; with 8-bit
+      features region_feature_scale [B, R] float32; with class_probs
+      region_class_probs [B, R, C] float16. 0 after num_regions.
+    """
+    if into is None:
+      shapes = image_shapes(
+        self.layout, max_regions=max_regions, class_probs=class_probs
+      )
+      into = Slots.new(shapes, len(rows))
+    self._fill(into, rows, bad)
+    return into.arrays
+
+  @abc.abstractmethod
+  def _fill(self, into: Slots, rows: np.ndarray, bad: BadRecords | None):
+    """Copies the images of these rows into the slots."""
+
 
 class RegionStore(ImageRows):
-  """Opens a store and checks that it is whole."""
+  """A store; opening it checks that all its files are there."""
 
   def __init__(self, directory: str | pathlib.Path):
     self.directory = pathlib.Path(directory)
@@ -105,12 +146,8 @@ class RegionStore(ImageRows):
     self._starts = [0, *ends]
     self._readers: dict[int, Any] = {}
 
-  @property
-  def num_classes(self) -> int | None:
-    return self.layout.num_classes
-
   def check_max_regions(self, max_regions: int):
-    """Refuses batches without regions."""
+    """Refuses batches that have no room for a region."""
     if max_regions < 1:
       raise DataError(
         f"found {max_regions}, wanted at least 1", field="max_regions"
@@ -128,25 +165,25 @@ class RegionStore(ImageRows):
       path = self.directory / self.manifest["shards"][shard]["file"]
       try:
         reader = open_shard(path)
-        found = reader.num_records()
+        count = reader.num_records()
       except DAMAGED as e:
         raise DataError(
           f"not readable: {str(e).splitlines()[0]}",
           file=path,
-          hint="the file is damaged; copy or write the store again",
+          hint=COPY_AGAIN,
         ) from None
       wanted = self.manifest["shards"][shard]["records"]
-      if found != wanted:
+      if count != wanted:
         raise DataError(
-          f"found {found} records, the manifest says {wanted}",
+          f"found {count} records, the manifest says {wanted}",
           file=path,
-          hint="the file is damaged; copy or write the store again",
+          hint=COPY_AGAIN,
         )
       self._readers[shard] = reader
     return self._readers[shard]
 
   def read_raw(self, row: int) -> bytes:
-    """The serialised record of a row."""
+    """The bytes of a record."""
     row = int(row)
     if not 0 <= row < len(self):
       raise DataError(
@@ -160,6 +197,7 @@ class RegionStore(ImageRows):
       raise self._bad(row, f"not readable: {str(e).splitlines()[0]}") from None
 
   def _bad(self, row: int, reason: str, **about: str | None) -> BadRecord:
+    """The error that names a record."""
     shard = bisect.bisect_right(self._starts, row) - 1
     return BadRecord(
       reason,
@@ -170,22 +208,21 @@ class RegionStore(ImageRows):
     )
 
   def record(self, row: int) -> dict[str, Any]:
-    """The record of a row as stored, as views of its bytes.
+    """The record of a row; its arrays are views of the bytes in the file.
 
     Raises:
-      BadRecord: it cannot be read, is another image's, or has no regions, no
-        size or no numbers.
+      BadRecord: it cannot be read, belongs to another image, or has no regions,
+        no size, or NaN or infinity.
     """
     row = int(row)
     raw = self.read_raw(row)
-    again = {"hint": "write the store again"}
     try:
       record = schema.parse(raw, self.layout)
       fault = record_faults.unusable(record)
     except (ValueError, TypeError) as e:
       fault = record_faults.diagnose(raw, self.layout)
       if fault is None:
-        raise self._bad(row, str(e).splitlines()[0], **again) from None
+        raise self._bad(row, str(e).splitlines()[0], hint=REWRITE) from None
     else:
       if record["image_id"] != self.image_ids[row]:
         fault = (
@@ -196,58 +233,21 @@ class RegionStore(ImageRows):
     if fault is not None:
       field, found, wanted = fault
       text = f"found {found}, wanted {wanted}"
-      raise self._bad(row, text, field=field, **again)
+      raise self._bad(row, text, field=field, hint=REWRITE)
     return record
 
   def read(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
-    """The whole records of these rows; 8-bit features come as float16."""
-    records = [self.record(row) for row in rows]
-    for record in records:
-      if "feature_scale" in record:
-        scale = record.pop("feature_scale")
-        record["features"] = dequantise(record["features"], scale)
-    return records
+    """The records of these rows, with 8-bit features made float16."""
+    return [restore_features(self.record(row)) for row in rows]
 
-  def read_padded(
-    self,
-    rows: np.ndarray,
-    *,
-    max_regions: int,
-    class_probs: bool,
-    pool: BufferPool | None = None,
-    into: Slots | None = None,
-    bad: BadRecords | None = None,
-  ) -> dict[str, np.ndarray]:
-    """Records cut and padded to the same number of slots.
-
-    Args:
-      rows: [B].
-      max_regions: R; of images with more the first are kept.
-      class_probs: whether to read these too.
-      pool: gives the memory; NumPy does where there is none.
-      into: places in arrays that are there already.
-      bad: says what is done about bad records, which have 0 regions then;
-        they are errors without.
-
-    Returns:
-      region_features [B, R, E] float16 or as encoded, region_boxes [B, R, 4]
-      float32, num_regions [B] int32, image_size [B, 2] int32; with 8-bit
-      features region_feature_scale [B, R] float32; region_class_probs
-      [B, R, C] float16 where asked for. 0 after num_regions.
-    """
-    if into is None:
-      shapes = image_shapes(
-        self.layout, max_regions=max_regions, class_probs=class_probs
-      )
-      into = Slots.new(shapes, len(rows), pool=pool)
+  def _fill(self, into: Slots, rows: np.ndarray, bad: BadRecords | None):
     for number, row in enumerate(rows):
       try:
         record = self.record(row)
       except BadRecord as error:
         if bad is None:
           raise
-        bad.meet(error)
+        bad.add(error)
         into.clear(number)
       else:
         into.put(number, record)
-    return into.arrays

@@ -1,4 +1,4 @@
-"""The one region record: what every converter gives and every reader gets.
+"""The region record: what every converter writes and every reader returns.
 
 Dimensions: R regions of the image, E feature width, C region classes.
 
@@ -17,12 +17,12 @@ Dimensions: R regions of the image, E feature width, C region classes.
   attribute_ids     [R] int32
   attribute_scores  [R] float32
 
-All from class_probs on are optional; a store has a field in every record or in
-none. With 8-bit features (quantise.py) `features` is uint8 or int8 and a record
-has `feature_scale` [R] float32 too.
+The fields from class_probs on are optional; a store has a field in every record
+or in none. With 8-bit features (quantise.py) `features` is uint8 or int8, and
+there is `feature_scale` [R] float32.
 
-The manifest says in which order the regions are: by descending score, so that
-the first ones can be kept, or as they were stored.
+The manifest says how the regions are ordered: by descending score, so that a
+batch can keep the first ones, or as the source had them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.store.example_proto import decode_example, encode_example
-from input_pipeline.store.quantise import STEPS, dequantise, quantise
+from input_pipeline.store.quantise import STEPS, quantise, restore_features
 from interbert_jax.contract.errors import DataError
 
 SCHEMA_VERSION = 2
@@ -51,12 +51,12 @@ ENCODINGS = ("float16", *STEPS)
 
 @dataclass(frozen=True)
 class Layout:
-  """What the records of a store have; the same for all of them."""
+  """Which fields the records of a store have, and their widths."""
 
   feature_dim: int
-  num_classes: int | None = None  # of class_probs; None without them
+  num_classes: int | None = None  # width of class_probs, if there are any
   feature_encoding: str = "float16"  # or uint8, int8
-  optional: tuple[str, ...] = ()  # of PER_REGION
+  optional: tuple[str, ...] = ()  # keys of PER_REGION
 
   @classmethod
   def from_manifest(cls, manifest: Mapping[str, Any]) -> "Layout":
@@ -65,16 +65,16 @@ class Layout:
 
   @property
   def arrays(self) -> dict[str, tuple[int | None, np.dtype]]:
-    """Field -> (width, dtype) as stored; width None is one value a region."""
-    found = {
+    """Field -> (width, dtype) as stored; the width of one value is None."""
+    arrays = {
       "features": (self.feature_dim, np.dtype(self.feature_encoding)),
       "boxes": (4, np.dtype("float32")),
     }
     if self.feature_encoding != "float16":
-      found["feature_scale"] = None, np.dtype("float32")
+      arrays["feature_scale"] = None, np.dtype("float32")
     if self.num_classes is not None:
-      found["class_probs"] = self.num_classes, np.dtype("float16")
-    return found | {
+      arrays["class_probs"] = self.num_classes, np.dtype("float16")
+    return arrays | {
       field: (None, np.dtype(PER_REGION[field])) for field in self.optional
     }
 
@@ -95,7 +95,7 @@ def tfds_features(layout: Layout):
 
 
 def serialise(record: Mapping[str, Any], layout: Layout) -> bytes:
-  """The bytes of a record that `check_record` gave."""
+  """The bytes of a record from `check_record`."""
   return encode_example(
     {
       "image_id": record["image_id"].encode("utf-8"),
@@ -106,10 +106,10 @@ def serialise(record: Mapping[str, Any], layout: Layout) -> bytes:
 
 
 def parse(raw: bytes, layout: Layout) -> dict[str, Any]:
-  """The record in these bytes; its arrays are views of them, as stored.
+  """The record in these bytes; its arrays are views of them.
 
   Raises:
-    ValueError: a field is missing or has not the bytes of num_regions.
+    ValueError: a field is missing or does not fit num_regions.
   """
   fields = decode_example(raw)
   try:
@@ -139,12 +139,8 @@ def _bytes(fields: Mapping[str, Any], field: str) -> memoryview:
 
 
 def parse_whole(raw: bytes, layout: Layout) -> dict[str, Any]:
-  """`parse` with features in float16, whatever they are stored in."""
-  record = parse(raw, layout)
-  if layout.feature_encoding != "float16":
-    scale = record.pop("feature_scale")
-    record["features"] = dequantise(record["features"], scale)
-  return record
+  """The record in these bytes, with features in float16."""
+  return restore_features(parse(raw, layout))
 
 
 def check_record(
@@ -154,12 +150,12 @@ def check_record(
   file: object = None,
   index: int | None = None,
 ) -> dict[str, Any]:
-  """Returns the record as it is stored: checked, cast, num_regions added.
+  """The record as it is stored: checked, cast, num_regions added.
 
   Args:
-    record: the fields of the schema, without num_regions; float arrays may
-      have any float dtype, boxes may be integers.
-    layout: of the store.
+    record: the fields of the schema but for num_regions; float arrays may have
+      any float dtype, boxes may be integers.
+    layout: layout of the store.
     file: where the record comes from, for messages.
     index: number of the record in that file, for messages.
 
@@ -172,12 +168,12 @@ def check_record(
     label += f"(image id {record.get('image_id')!r})"
     return DataError(problem, file=file, record=label, field=field, hint=hint)
 
-  given = {k: v for k, v in layout.arrays.items() if k != "feature_scale"}
-  for fault in _faults(record, given):
+  fields = {k: v for k, v in layout.arrays.items() if k != "feature_scale"}
+  for fault in _faults(record, fields):
     raise refuse(*fault)
   arrays = {
     field: np.asarray(record[field]).astype(dtype, copy=False)
-    for field, (_, dtype) in given.items()
+    for field, (_, dtype) in fields.items()
     if field != "features"
   }
   features = np.asarray(record["features"])
@@ -202,9 +198,9 @@ def check_record(
 def _faults(
   record: Mapping[str, Any], arrays: Mapping[str, tuple[int | None, np.dtype]]
 ) -> Iterator[tuple[str, ...]]:
-  """(field, problem, hint) of what is wrong; the first is the one to believe.
+  """Yields (field, problem, hint) of what is wrong; hints may be left out.
 
-  A check may rely on those before it.
+  Only the first is certain: a check may rely on those before it.
   """
   wanted = ["image_id", "width", "height", *arrays]
   known = f"a record has {', '.join(wanted)}"
@@ -296,11 +292,29 @@ def _box_faults(
 
 
 def are_ordered(boxes_R4: np.ndarray) -> np.ndarray:
-  """Which boxes have x1 < x2 and y1 < y2, [R]."""
+  """[R] bool: which boxes have x1 < x2 and y1 < y2."""
   return (boxes_R4[:, 2:] > boxes_R4[:, :2]).all(1)
 
 
 def are_inside(boxes_R4: np.ndarray, *, width: int, height: int) -> np.ndarray:
-  """Which boxes lie in the image, but for rounding, [R]."""
+  """[R] bool: which boxes lie in the image, but for rounding."""
   limits = np.array([width, height, width, height]) + BOX_SLACK
   return ((boxes_R4 >= -BOX_SLACK) & (boxes_R4 <= limits)).all(1)
+
+
+def best_classes(
+  record: Mapping[str, Any], *, background_class: int | None
+) -> tuple[np.ndarray, np.ndarray | None] | None:
+  """The best class of each region [R], without background, and its confidence.
+
+  The confidences [R] are None where nobody knows them; all of it is None for a
+  record without classes.
+  """
+  if "class_ids" in record:
+    return record["class_ids"], record.get("class_scores")
+  if "class_probs" not in record:
+    return None
+  probs_RC = record["class_probs"].astype(np.float32)
+  if background_class is not None:
+    probs_RC = np.delete(probs_RC, background_class, axis=1)
+  return probs_RC.argmax(axis=1), probs_RC.max(axis=1)

@@ -1,8 +1,8 @@
-"""One shard of a region store: its file, and what is known about it.
+"""A shard of a region store: its file, and facts about it.
 
-A shard is written whole or not at all: beside its place, then renamed. Its
-facts (counts, checksum, ids, statistics) lie in a JSON file that is written
-after it, so a shard with facts is complete.
+A shard is written beside its place and then renamed, so it is whole or not
+there. A conversion writes its facts (counts, checksum, ids, statistics) after
+it to a JSON file, so a shard with facts is complete.
 """
 
 import hashlib
@@ -17,13 +17,14 @@ from input_pipeline.store import schema
 from input_pipeline.store.schema import Layout
 from interbert_jax.contract.files import file_sha256, whole
 
-DAMAGED = (RuntimeError, ValueError, IndexError)  # as array_record says it
+# What array_record raises for a damaged file.
+DAMAGED = (RuntimeError, ValueError, IndexError)
 COMPRESSION = {"none": "uncompressed", "zstd": "zstd:3"}
 
 
 @dataclass
 class Statistics:
-  """Sums over features and boxes, to be added up over shards."""
+  """Sums over the features of images, which can be added up over shards."""
 
   images: int = 0
   regions: int = 0
@@ -35,10 +36,10 @@ class Statistics:
   squares: float = 0.0
   min: float | None = None
   max: float | None = None
-  error_squares: float = 0.0  # of 8-bit features: how far values moved
+  error_squares: float = 0.0  # sum of the squared errors of 8-bit features
 
   def add(self, record: Mapping[str, Any], features_RE: np.ndarray):
-    """Counts a record as it is stored, and its features before that."""
+    """Adds a record as it is stored, and its features as they were before."""
     wide = features_RE.astype(np.float32, copy=False).ravel()
     moved = 0.0
     if "feature_scale" in record:
@@ -74,13 +75,13 @@ class Statistics:
       setattr(self, name, value)
 
   def summary(self) -> dict[str, Any]:
-    """What the manifest says of them."""
+    """The statistics that the manifest has."""
     mean = self.total / self.values
     variance = max(self.squares / self.values - mean**2, 0.0)
     moved = (self.error_squares / self.values) ** 0.5
     rms = (self.squares / self.values) ** 0.5
     return {
-      # Root mean square, as a share of that of the features.
+      # Root mean square of the errors, divided by that of the features.
       "quantisation_error": moved / rms if rms else 0.0,
       "feature_statistics": {
         "mean": mean,
@@ -99,13 +100,13 @@ class Statistics:
 
 @dataclass
 class ShardFacts:
-  """What is known about a shard; one entry per record in each list."""
+  """The facts of a shard; each list has an entry per record."""
 
   bytes: int = 0
   sha256: str = ""
   ids: list[str] = field(default_factory=list)
-  places: list[str] = field(default_factory=list)  # in the source
-  digests: list[str] = field(default_factory=list)  # of the stored bytes
+  places: list[str] = field(default_factory=list)  # where in the source
+  digests: list[str] = field(default_factory=list)  # hashes of the bytes
   statistics: Statistics = field(default_factory=Statistics)
 
   @property
@@ -114,7 +115,7 @@ class ShardFacts:
 
 
 class ShardWriter:
-  """Writes records to a file that appears when the `with` block ends well."""
+  """Writes a file that appears if the `with` block ends without an error."""
 
   def __init__(self, path: pathlib.Path, layout: Layout, *, compression: str):
     self.path = path
@@ -143,7 +144,7 @@ class ShardWriter:
     index: int | None = None,
   ):
     """Checks and appends a record; file and index are for messages."""
-    given = record
+    source = record
     record = schema.check_record(
       record, layout=self._layout, file=file, index=index
     )
@@ -153,7 +154,7 @@ class ShardWriter:
     facts.ids.append(record["image_id"])
     facts.places.append(place)
     facts.digests.append(hashlib.blake2b(raw, digest_size=8).hexdigest())
-    facts.statistics.add(record, np.asarray(given["features"]))
+    facts.statistics.add(record, np.asarray(source["features"]))
 
   def __exit__(self, *error):
     self._writer.close()
@@ -174,5 +175,5 @@ def open_shard(path: pathlib.Path) -> Any:
   return array_record_module.ArrayRecordReader(
     str(path),
     "readahead_buffer_size:0,max_parallelism:0",
-    file_reader_buffer_size=1 << 16,  # for the index of the file
+    file_reader_buffer_size=1 << 16,  # enough for the index of the file
   )

@@ -1,12 +1,12 @@
 """A local copy of a region store for reading at the speed of memory.
 
-Every image takes the same number of bytes, so a batch is a few copies out of
-memory-mapped arrays: no parsing, and nothing but NumPy. The copy is made once,
-on a local disk or in /dev/shm, and belongs to one state of the store.
+Every image takes the same number of bytes, so a batch is copied out of
+memory-mapped arrays, with NumPy alone and without parsing. The copy is made
+once, on a local disk or in /dev/shm, of one state of the store.
 
 Dimensions: N images of a shard, R region slots, E feature width, C classes.
 
-  staged.json                      written last; what the copy is of
+  staged.json                      written last: which store was copied
   image_ids.txt                    one per row
   region_features-00000.npy        [N, R, E]; one file per array and shard
   region_boxes-00000.npy ...       as in a batch (region_arrays.py)
@@ -16,14 +16,14 @@ import functools
 import pathlib
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from input_pipeline.store.bad_records import BadRecords
-from input_pipeline.store.buffers import BufferPool
 from input_pipeline.store.manifest import broken_fields, is_count, is_file_name
-from input_pipeline.store.region_arrays import Slots, image_shapes
+from input_pipeline.store.region_arrays import Slots
 from input_pipeline.store.region_store import ImageRows, RegionStore
 from input_pipeline.store.schema import Layout
 from input_pipeline.store.store_files import read_image_ids
@@ -38,13 +38,15 @@ _SMALL = ("num_regions", "image_size")
 
 
 class StagedStore(ImageRows):
-  """Opens a copy; a stand-in for the RegionStore it was made of."""
+  """A copy, read as the RegionStore that it was made of."""
 
   def __init__(self, directory: str | pathlib.Path):
     self.directory = pathlib.Path(directory)
     self._staged = read_staged(self.directory)
     self.manifest: dict[str, Any] = self._staged["manifest"]
     self.layout = Layout.from_manifest(self.manifest)
+    if "region_class_probs" not in self._staged["arrays"]:
+      self.layout = replace(self.layout, num_classes=None)
     self.fingerprint: str = self.manifest["fingerprint"]
     self.max_regions: int = self._staged["max_regions"]
     self.image_ids = read_image_ids(self.directory, self._staged["num_images"])
@@ -60,13 +62,8 @@ class StagedStore(ImageRows):
     self._shards: dict[str, list[np.ndarray]] = {}
     self._per_shard = self._staged["images_per_shard"]
 
-  @property
-  def num_classes(self) -> int | None:
-    has = "region_class_probs" in self._staged["arrays"]
-    return self.layout.num_classes if has else None
-
   def check_max_regions(self, max_regions: int):
-    """Refuses none, and more regions than the copy has."""
+    """Refuses 0, and more regions than the copy has slots for."""
     if not 1 <= max_regions <= self.max_regions:
       raise DataError(
         f"found {max_regions}, wanted 1 to the {self.max_regions} staged",
@@ -77,7 +74,7 @@ class StagedStore(ImageRows):
 
   @functools.cached_property
   def _small(self) -> dict[str, np.ndarray]:
-    """Arrays of a few bytes an image, in memory."""
+    """The arrays with a few bytes per image, in memory."""
     return {name: np.concatenate(self._arrays(name)) for name in _SMALL}
 
   def _arrays(self, name: str) -> list[np.ndarray]:
@@ -100,20 +97,9 @@ class StagedStore(ImageRows):
       )
     return array
 
-  def read_padded(
-    self,
-    rows: np.ndarray,
-    *,
-    max_regions: int,
-    class_probs: bool,
-    pool: BufferPool | None = None,
-    into: Slots | None = None,
-    bad: BadRecords | None = None,
-  ) -> dict[str, np.ndarray]:
-    """As `RegionStore.read_padded`; each byte is copied once.
-
-    Records were looked at as the copy was made; bad ones have no regions.
-    """
+  def _fill(self, into: Slots, rows: np.ndarray, bad: BadRecords | None):
+    """Copies each byte once; the records were checked as the copy was made."""
+    max_regions = into.arrays["region_boxes"].shape[1]
     self.check_max_regions(max_regions)
     if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
       raise DataError(
@@ -125,12 +111,7 @@ class StagedStore(ImageRows):
       error = self._bad(int(row))
       if bad is None:
         raise error
-      bad.meet(error)
-    if into is None:
-      shapes = image_shapes(
-        self.layout, max_regions=max_regions, class_probs=class_probs
-      )
-      into = Slots.new(shapes, len(rows), pool=pool)
+      bad.add(error)
     shards, inside = np.divmod(rows, self._per_shard)
     where = list(
       zip(into.places.tolist(), shards.tolist(), inside.tolist(), strict=True)
@@ -148,7 +129,6 @@ class StagedStore(ImageRows):
           array[place] = sources[shard][row, :max_regions]
     counts = into.arrays["num_regions"]
     counts[into.places] = np.minimum(counts[into.places], max_regions)
-    return into.arrays
 
   def _bad(self, row: int) -> BadRecord:
     shard, inside = divmod(row, self._per_shard)
@@ -165,10 +145,10 @@ class StagedStore(ImageRows):
   def verify(self):
     """Reads every file and compares its checksum."""
     for name, entry in self._staged["files"].items():
-      found = file_crc32(self.directory / name)
-      if found != entry["crc32"]:
+      crc32 = file_crc32(self.directory / name)
+      if crc32 != entry["crc32"]:
         raise DataError(
-          f"found crc32 {found:08x}, {STAGED} says {entry['crc32']:08x}",
+          f"found crc32 {crc32:08x}, {STAGED} says {entry['crc32']:08x}",
           file=self.directory / name,
           hint=f"the copy is damaged; {_AGAIN}",
         )
@@ -192,8 +172,8 @@ def read_staged(directory: pathlib.Path) -> dict[str, Any]:
       hint=_AGAIN,
     )
   staged = read_json(path, kind=dict, hint=_AGAIN)
-  of = staged.get("of")
-  version = of.get("version") if isinstance(of, dict) else None
+  source = staged.get("of")
+  version = source.get("version") if isinstance(source, dict) else None
   if version != VERSION:
     raise DataError(
       f"found {version}, wanted {VERSION}",
@@ -212,7 +192,7 @@ def read_staged(directory: pathlib.Path) -> dict[str, Any]:
 
 
 def _broken_fields(staged: Mapping[str, Any]) -> str | None:
-  """A field without which nothing can be read; names are no paths."""
+  """A wrong one among the fields that reading needs, or None."""
   for key in ("num_images", "max_regions", "images_per_shard"):
     if not is_count(staged.get(key), most=1 << 40):
       return key

@@ -2,11 +2,13 @@
 
 import contextlib
 import fcntl
+import functools
 import io
 import pathlib
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -28,10 +30,10 @@ from interbert_jax.contract.batch import Shapes
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import sync, whole
 from interbert_jax.contract.json_file import write_json
-from interbert_jax.contract.progress import Progress
+from interbert_jax.contract.progress import SILENT, Progress
 
 IMAGES_PER_SHARD = 4096
-_CHUNK = 64  # images in memory while the copy is made
+_CHUNK = 64  # images that are read at a time
 
 
 def stage(
@@ -41,34 +43,63 @@ def stage(
   max_regions: int,
   class_probs: bool = True,
   rows: np.ndarray | None = None,
-  progress: Progress | None = None,
+  progress: Progress = SILENT,
   bad: BadRecords | None = None,
 ) -> StagedStore:
   """Copies a store, or opens the copy that is there.
 
   Args:
-    store: to copy.
-    directory: of the copy; a copy of another state of the store is refused.
-    max_regions: slots of an image; of images with more the first are kept.
-    class_probs: whether they are copied too, where there are some.
-    rows: of the images to copy, this host's share; None for all.
+    store: the store to copy.
+    directory: where the copy is; one of another state of the store is refused.
+    max_regions: slots of an image; an image with more keeps the first ones.
+    class_probs: whether to copy class probabilities, where there are any.
+    rows: rows of the images to copy, such as a host's share; None for all.
     progress: counts images.
-    bad: as of `RegionStore.read_padded`.
+    bad: as of `ImageRows.read_padded`.
   """
   directory = pathlib.Path(directory).absolute()
   directory.parent.mkdir(parents=True, exist_ok=True)
+  rows = np.arange(len(store)) if rows is None else np.unique(rows)
+  cut = {
+    "max_regions": max_regions,
+    "class_probs": class_probs and store.num_classes is not None,
+  }
+  source = {
+    "version": VERSION,
+    "store": store.fingerprint,
+    **cut,
+    "num_images": len(rows),
+    "rows_crc32": zlib.crc32(rows.astype("<i8").tobytes()),
+  }
   # Processes of one host stage once: the others wait, and open the copy.
   with (directory.parent / f".{directory.name}.lock").open("w") as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
-    return _stage(
-      store,
-      directory,
-      max_regions=max_regions,
-      class_probs=class_probs and store.num_classes is not None,
-      rows=np.arange(len(store)) if rows is None else np.unique(rows),
-      progress=progress,
-      bad=bad,
-    )
+    if (directory / STAGED).exists():
+      _check_source(directory, source)
+    else:
+      shapes = image_shapes(store.layout, **cut)
+      _check_space(directory, len(rows) * bytes_of(shapes))
+      read = functools.partial(store.read_padded, **cut, bad=bad)
+      unfinished = f".{directory.name}.unfinished-stage"
+      with whole(directory, building=unfinished) as building:
+        building.mkdir()
+        files = _write_arrays(building, rows, read, shapes, progress)
+        ids = "".join(f"{store.image_ids[row]}\n" for row in rows)
+        (building / IMAGE_IDS).write_bytes(ids.encode("utf-8"))
+        write_json(
+          building / STAGED,
+          {
+            "of": source,
+            "num_images": len(rows),
+            "max_regions": max_regions,
+            "images_per_shard": IMAGES_PER_SHARD,
+            "arrays": list(shapes),
+            "files": files,
+            "manifest": store.manifest,
+          },
+          indent=1,
+        )
+    return StagedStore(directory)
 
 
 def stage_share(
@@ -85,14 +116,14 @@ def stage_share(
   """A copy of what a host reads, and where the images are in it.
 
   Args:
-    store: to copy, or a copy already.
-    directory: of the copy.
-    rows: [images] of the store.
+    store: the store to copy, or a copy of it.
+    directory: where the copy is.
+    rows: [images] rows of the store.
     max_regions: as of `stage`.
     class_probs: as of `stage`.
-    shares: into which the images are dealt out (order.SharedOrder).
-    host: index and number of the hosts; with several shares only this host's
-      are copied.
+    shares: how many shares the images are dealt out into (order.SharedOrder).
+    host: index of this host, and number of hosts; with several shares only
+      this host's images are copied.
     bad: as of `stage`.
 
   Returns:
@@ -114,43 +145,24 @@ def stage_share(
         progress=progress,
         bad=bad,
       )
-  found = np.full(len(rows), -1)
-  found[mine] = store.rows(ids)
-  return store, found
+  row_in_copy = np.full(len(rows), -1)
+  row_in_copy[mine] = store.rows(ids)
+  return store, row_in_copy
 
 
-def _stage(
-  store: RegionStore,
-  directory: pathlib.Path,
-  *,
-  max_regions: int,
-  class_probs: bool,
-  rows: np.ndarray,
-  progress: Progress | None,
-  bad: BadRecords | None,
-) -> StagedStore:
-  wanted = {
-    "version": VERSION,
-    "store": store.fingerprint,
-    "max_regions": max_regions,
-    "class_probs": class_probs,
-    "num_images": len(rows),
-    "rows_crc32": zlib.crc32(rows.astype("<i8").tobytes()),
-  }
-  if (directory / STAGED).exists():
-    found = read_staged(directory)["of"]
-    changed = [key for key in wanted if found.get(key) != wanted[key]]
-    if changed:
-      raise DataError(
-        f"a copy with another {', '.join(changed)}",
-        file=directory,
-        hint="remove the directory, or stage elsewhere",
-      )
-    return StagedStore(directory)
-  shapes = image_shapes(
-    store.layout, max_regions=max_regions, class_probs=class_probs
-  )
-  needed = len(rows) * bytes_of(shapes)
+def _check_source(directory: pathlib.Path, source: dict[str, Any]):
+  """Refuses a copy that was made of something else."""
+  before = read_staged(directory)["of"]
+  changed = [key for key in source if before.get(key) != source[key]]
+  if changed:
+    raise DataError(
+      f"a copy with another {', '.join(changed)}",
+      file=directory,
+      hint="remove the directory, or stage elsewhere",
+    )
+
+
+def _check_space(directory: pathlib.Path, needed: int):
   free = shutil.disk_usage(directory.parent).free
   if needed > free:
     raise DataError(
@@ -158,83 +170,45 @@ def _stage(
       file=directory.parent,
       hint="stage elsewhere, fewer max_regions, or 8-bit features",
     )
-  files = {}
-  unfinished = f".{directory.name}.unfinished-stage"
-  with whole(directory, building=unfinished) as building:
-    building.mkdir()
-    for shard, part in enumerate(_split(rows, IMAGES_PER_SHARD)):
-      files |= _write_shard(
-        store,
-        part,
-        {name: building / f"{name}-{shard:05d}.npy" for name in shapes},
-        shapes=shapes,
-        max_regions=max_regions,
-        class_probs=class_probs,
-        progress=progress,
-        bad=bad,
-      )
-    ids = "".join(f"{store.image_ids[row]}\n" for row in rows)
-    (building / IMAGE_IDS).write_bytes(ids.encode("utf-8"))
-    write_json(
-      building / STAGED,
-      {
-        "of": wanted,
-        "num_images": len(rows),
-        "max_regions": max_regions,
-        "images_per_shard": IMAGES_PER_SHARD,
-        "arrays": list(shapes),
-        "files": files,
-        "manifest": store.manifest,
-      },
-      indent=1,
-    )
-  return StagedStore(directory)
+
+
+def _write_arrays(
+  building: pathlib.Path,
+  rows: np.ndarray,
+  read: Callable[[np.ndarray], dict[str, np.ndarray]],
+  shapes: Shapes,
+  progress: Progress,
+) -> dict[str, dict[str, int]]:
+  """Writes the arrays shard by shard; returns the facts of each file."""
+  facts = {}
+  for shard, part in enumerate(_split(rows, IMAGES_PER_SHARD)):
+    crcs, paths = {}, {n: building / f"{n}-{shard:05d}.npy" for n in shapes}
+    with contextlib.ExitStack() as stack:
+      files = {n: stack.enter_context(p.open("wb")) for n, p in paths.items()}
+      for name, (shape, dtype) in shapes.items():
+        header = _npy_header((len(part), *shape), dtype)
+        files[name].write(header)
+        crcs[name] = zlib.crc32(header)
+      for chunk in _split(part, _CHUNK):
+        for name, array in read(chunk).items():
+          files[name].write(array.data)
+          crcs[name] = zlib.crc32(array.data, crcs[name])
+        progress.advance(len(chunk), images=len(chunk))
+    for name, path in paths.items():
+      sync(path)
+      if file_crc32(path) != crcs[name]:
+        raise DataError(
+          "what was read back is not what was written",
+          file=path,
+          hint="the disk may be failing; stage elsewhere",
+        )
+      facts[path.name] = {"bytes": path.stat().st_size, "crc32": crcs[name]}
+  return facts
 
 
 def _split(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
   for start in range(0, len(rows), size):
     yield rows[start : start + size]
-
-
-def _write_shard(
-  store: RegionStore,
-  rows: np.ndarray,
-  paths: dict[str, pathlib.Path],
-  *,
-  shapes: Shapes,
-  max_regions: int,
-  class_probs: bool,
-  progress: Progress | None,
-  bad: BadRecords | None,
-) -> dict[str, dict[str, int]]:
-  """Writes the arrays of some rows; returns the facts of each file."""
-  crcs = {}
-  with contextlib.ExitStack() as stack:
-    files = {n: stack.enter_context(p.open("wb")) for n, p in paths.items()}
-    for name, (shape, dtype) in shapes.items():
-      header = _npy_header((len(rows), *shape), dtype)
-      files[name].write(header)
-      crcs[name] = zlib.crc32(header)
-    for part in _split(rows, _CHUNK):
-      arrays = store.read_padded(
-        part, max_regions=max_regions, class_probs=class_probs, bad=bad
-      )
-      for name, array in arrays.items():
-        files[name].write(array.data)
-        crcs[name] = zlib.crc32(array.data, crcs[name])
-      if progress is not None:
-        progress.advance(len(part), images=len(part))
-  facts = {}
-  for name, path in paths.items():
-    sync(path)
-    if file_crc32(path) != crcs[name]:
-      raise DataError(
-        "what was read back is not what was written",
-        file=path,
-        hint="the disk may be failing; stage elsewhere",
-      )
-    facts[path.name] = {"bytes": path.stat().st_size, "crc32": crcs[name]}
-  return facts
 
 
 def _npy_header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:

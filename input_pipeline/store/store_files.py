@@ -1,10 +1,11 @@
-"""The files of a region store: whether they are all there, and its ids."""
+"""The files of a region store: whether all are there, and the image ids."""
 
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from input_pipeline.store.manifest import (
+  COPY_AGAIN,
   MANIFEST,
   MANIFEST_SAYS,
   REWRITE,
@@ -21,7 +22,7 @@ _COPY = "the copy is incomplete; copy or write the store again"
 def file_faults(
   directory: pathlib.Path, manifest: Mapping[str, Any]
 ) -> Iterator[FileFault]:
-  """Files that are missing, too many, or of another size."""
+  """Yields files that are missing, unknown, or of another size."""
   for name in (IMAGE_IDS, *TFDS_FILES):
     if not (directory / name).is_file():
       wanted = "all files of a store"
@@ -70,7 +71,7 @@ def checksum_fault(
     f"sha256 {digest[:12]}",
     shard["sha256"][:12],
     says=MANIFEST_SAYS,
-    hint="the file is damaged; copy or write the store again",
+    hint=COPY_AGAIN,
   )
 
 
@@ -89,7 +90,7 @@ def load_image_ids(directory: pathlib.Path) -> tuple[str, ...]:
 def id_faults(
   directory: pathlib.Path, ids: Sequence[str], count: int
 ) -> Iterator[FileFault]:
-  """Another number of ids than of images; ids that come twice."""
+  """Yields a wrong number of ids, and ids that come twice."""
   path = directory / IMAGE_IDS
   if len(ids) != count:
     found, wanted = f"{len(ids)} ids", f"{count}, one for each record"

@@ -41,19 +41,19 @@ def write_store(
 ) -> dict[str, Any]:
   """Writes the records, in their order, and returns the manifest.
 
-  The store is built in a hidden directory beside its place and renamed at the
-  very end, so that no unfinished store ever stands at `directory`.
+  The store is built in a hidden directory beside its place, which gets its name
+  at the very end: there is never an unfinished store at `directory`.
 
   Args:
     directory: must not exist yet.
-    records: see schema.py; regions in descending order of score.
+    records: records of schema.py, with regions in descending order of score.
     feature_dim: E.
-    num_classes: C where records have class_probs.
+    num_classes: C if records have class_probs, else None.
     feature_encoding: float16, or 8 bits: uint8, int8.
-    optional: which optional fields of the schema records have.
-    source: format and file the records come from.
+    optional: the optional fields that records have.
+    source: format and file that the records come from.
     extractor: the detector that made the features.
-    background_class: the class that means no object, where there is one.
+    background_class: the class that means no object, if there is one.
     records_per_shard: 1024 records of 36 regions are about 150 MB.
     compression: none (fast) or zstd (smaller where there are many zeros).
   """
@@ -127,14 +127,14 @@ def finish_store(
   layout: Layout,
   about: Mapping[str, Any],
 ) -> dict[str, Any]:
-  """Names the shards and writes all else; the manifest last.
+  """Renames the shards and writes all other files, the manifest last.
 
   Args:
-    building: holds the shards, and becomes the store.
-    shards: path and facts of each, in order, none empty; read once.
-    num_shards: how many there are.
-    layout: of their records.
-    about: what else the manifest says.
+    building: the directory of the shards, which becomes the store.
+    shards: path and facts of each shard, in order, none of them empty.
+    num_shards: how many shards there are.
+    layout: layout of the records.
+    about: further fields of the manifest.
 
   Returns:
     The manifest.
@@ -159,7 +159,7 @@ def finish_store(
       }
     )
   ids.close()
-  # TFDS can open the directory from here on, when all shards are complete.
+  # From here on TFDS can open the directory: all shards are complete.
   _write_tfds_metadata(building, entries, layout=layout, source=about["source"])
   manifest = {
     "schema_version": schema.SCHEMA_VERSION,
@@ -172,7 +172,7 @@ def finish_store(
     **statistics.summary(),
   }
   manifest["fingerprint"] = manifest_fingerprint(manifest)
-  # Nothing of the store may reach the disk after its manifest.
+  # Everything else must reach the disk before the manifest does.
   for path in building.iterdir():
     sync(path)
   write_json(building / MANIFEST, manifest, indent=1)

@@ -1,10 +1,10 @@
-"""One split of captions over one region store: pretraining and retrieval.
+"""One split of captions and the images of a store: pretraining and retrieval.
 
-Texts and images are numbered from 0, an image's texts in a row. Arrays of
-batches are asked for by these numbers.
+Texts and images are numbered from 0; the texts of an image have consecutive
+numbers.
 
-Dimensions: n texts or images asked for, L text slots, R region slots, E feature
-width, C region classes.
+Dimensions: n texts or images, L text slots, R region slots, E feature width, C
+region classes.
 """
 
 import dataclasses
@@ -15,10 +15,7 @@ import numpy as np
 
 from input_pipeline.annotations.captions import Captions
 from input_pipeline.annotations.load import load_captions
-from input_pipeline.batches.order import (
-  check_hosts_divide_shares,
-  check_shares_have_images,
-)
+from input_pipeline.batches.order import check_hosts_divide_shares
 from input_pipeline.batches.reader import BatchReader
 from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.store.buffers import BufferPool
@@ -26,7 +23,7 @@ from input_pipeline.store.region_arrays import Slots, bytes_of, image_shapes
 from input_pipeline.store.region_store import RegionStore
 from input_pipeline.store.staged_store import StagedStore, open_store
 from input_pipeline.tasks.settings import CaptionInput
-from input_pipeline.text.tokenizer import Tokenizer, pack_word_starts
+from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.contract.errors import DataError
 
 
@@ -34,14 +31,14 @@ class CaptionData(BatchReader):
   """The images of a split with their texts; an example is a text.
 
   Args:
-    settings: of the task.
-    split: of the annotations.
-    seed: of the order and of all draws.
-    class_probs: whether region_class_probs is read from the store.
-    words: how texts say where words begin, for whole-word masking
-      (words.SEGMENTERS); empty where they do not.
-    host: index and number of the hosts; with as many shares, or a multiple,
-      only this host's are staged.
+    settings: section `input` of the configuration.
+    split: a split of the annotations.
+    seed: seed of the order of examples and of all random choices.
+    class_probs: whether to read class probabilities from the store.
+    words: how to find where words begin, for whole-word masking: a key of
+      words.SEGMENTERS; empty where nobody needs to know.
+    host: index of this host, and number of hosts; with several shares only this
+      host's shares are staged.
     engine: as of `BatchReader`.
   """
 
@@ -72,11 +69,15 @@ class CaptionData(BatchReader):
     self.bad_records = BadRecords(
       settings.on_bad_record, num_images=self.num_images
     )
-    # Evaluation reads every image once, on any host: neither shares nor a copy
-    # gain anything.
+    # Evaluation reads every image once, on any host, and gains nothing by
+    # shares or by a staged copy.
     self.is_training = split == settings.train_split
     self.shares = settings.shares if self.is_training else 1
-    check_shares_have_images(self.shares, self.num_images)
+    if self.shares > self.num_images:
+      raise DataError(
+        f"found {self.shares}, wanted 1 to the {self.num_images} images",
+        field="shares",
+      )
     check_hosts_divide_shares(self.shares, host[1])
     self._rows = self._store.rows(
       self.captions.image_ids, wanted_by=settings.annotations
@@ -116,7 +117,7 @@ class CaptionData(BatchReader):
 
   @property
   def image_of_text(self) -> np.ndarray:
-    """[texts] ascending."""
+    """[texts] the number of each text's image, ascending."""
     return self.captions.image_of_text
 
   @property
@@ -147,24 +148,18 @@ class CaptionData(BatchReader):
     return {"num_truncated_texts": cut}
 
   def texts(self, index: np.ndarray) -> dict[str, np.ndarray]:
-    """text_ids [n, L], text_length [n] and, with words, text_word_start."""
+    """text_ids [n, L] and text_length [n]; with words, text_word_start too."""
     length = self.settings.max_text_length
-    ids, lengths = self.tokenizer.pack(self._texts, index, max_length=length)
-    arrays = {"text_ids": ids, "text_length": lengths}
-    if self._words:
-      arrays["text_word_start"] = pack_word_starts(
-        self._texts, index, max_length=length
-      )
-    return arrays
+    return self.tokenizer.pack(self._texts, index, max_length=length)
 
   def images(
     self, index: np.ndarray, into: Slots | None = None
   ) -> dict[str, np.ndarray]:
-    """Arrays of `image_shapes` [n, ...], each byte copied once.
+    """The arrays of `image_shapes`, [n, ...]; each byte is copied once.
 
     Args:
-      index: [n] images.
-      into: their places in arrays of a larger batch; fresh arrays without.
+      index: [n] numbers of images.
+      into: places in the arrays of a larger batch; None for fresh arrays.
     """
     if into is None:
       into = Slots.new(self.image_shapes, len(index), pool=self._pool)
@@ -178,7 +173,7 @@ class CaptionData(BatchReader):
 def read_captions(
   settings: CaptionInput, split: str
 ) -> tuple[RegionStore | StagedStore, Captions]:
-  """The store, and the captions of a split that are about its images."""
+  """The store, and the captions of a split for its images."""
   store = open_store(settings.store)
   store.check_max_regions(settings.max_regions)
   captions = load_captions(

@@ -1,6 +1,6 @@
 """Regions of images from one store, or from two: detected and ground truth.
 
-Dimensions: n images asked for, R region slots, E feature width.
+Dimensions: n images, R region slots, E feature width.
 """
 
 import pathlib
@@ -27,12 +27,12 @@ class MergedRegions:
   """The regions of some images, cut and padded, and their global feature.
 
   Args:
-    settings: of the task; its store has the detected regions.
-    names: of each image what it may be called in the stores.
-    ground_truth: store of the regions of the annotated objects; empty for none.
-      They get their places first, detected regions what is left, the first
-      ones of their store.
-    wanted_by: file of the images' names, for messages.
+    settings: section `input` of the configuration; its store has the detected
+      regions.
+    names: the names that each image may have in the stores.
+    ground_truth: store of the regions of annotated objects; empty for none.
+      These get their slots first, the first detected regions get the rest.
+    wanted_by: the file that the names come from, for messages.
     rules: how names may differ (image_ids.py).
   """
 
@@ -53,10 +53,10 @@ class MergedRegions:
     self._max_regions = settings.max_regions
     for other in self._stores[1:]:
       for field in ("feature_dim", "feature_encoding"):
-        found, wanted = (getattr(s.layout, field) for s in (other, first))
-        if found != wanted:
+        own, wanted = (getattr(s.layout, field) for s in (other, first))
+        if own != wanted:
           raise DataError(
-            f"found {found}, but {first.directory} has {wanted}",
+            f"found {own}, but {first.directory} has {wanted}",
             file=other.directory,
             field=field,
             hint="both must come from one extractor and conversion",
@@ -80,7 +80,7 @@ class MergedRegions:
 
   @property
   def facts(self) -> dict[str, Any]:
-    """What the arrays depend on."""
+    """What decides the content of the arrays."""
     return {
       "num_images": len(self.image_ids),
       "feature_dim": self.layout.feature_dim,
@@ -91,7 +91,7 @@ class MergedRegions:
     }
 
   def images(self, index: np.ndarray) -> dict[str, np.ndarray]:
-    """What batches have of these images [n], global_features [n, E] as well."""
+    """The arrays of images [n] in a batch, with global_features [n, E]."""
     into = Slots.new(self._shapes, len(index), pool=self._pool)
     if self._cache is not None:
       into.gather(self._cache, index)
@@ -100,7 +100,7 @@ class MergedRegions:
       try:
         records = self._records(rows)
       except BadRecord as error:
-        self.bad_records.meet(error)
+        self.bad_records.add(error)
         into.clear(number)
         continue
       into.put(number, _join(records, self._max_regions))
@@ -108,24 +108,24 @@ class MergedRegions:
     return into.arrays
 
   def records_of(self, image: int) -> list[dict[str, Any]]:
-    """The whole records of an image: detected, ground truth."""
+    """The records of an image: detected regions, then ground truth."""
     return self._records(self._rows[image])
 
   def _records(self, rows: np.ndarray) -> list[dict[str, Any]]:
-    found = [
+    records = [
       store.record(row) for store, row in zip(self._stores, rows, strict=True)
     ]
-    sizes = [(record["width"], record["height"]) for record in found]
+    sizes = [(record["width"], record["height"]) for record in records]
     if len(set(sizes)) > 1:
       raise DataError(
         f"found an image of {sizes[1][0]} x {sizes[1][1]}, but "
         f"{self._stores[0].directory} has it as {sizes[0][0]} x {sizes[0][1]}",
         file=self._stores[1].directory,
-        record=f"image id {found[1]['image_id']!r}",
+        record=f"image id {records[1]['image_id']!r}",
         field="width",
         hint="extract both from the same pictures",
       )
-    return found
+    return records
 
 
 def _find(
@@ -135,7 +135,7 @@ def _find(
   wanted_by: object,
   rules: Mapping[str, Callable[[str], str]],
 ) -> list[str]:
-  """The id in the store of each image."""
+  """The id that each image has in the store."""
   match = match_image_ids(names, store.image_ids, rules=rules)
   missing = [n[0] for n, i in zip(names, match.ids, strict=True) if i is None]
   if missing:
@@ -160,7 +160,7 @@ def _find(
 def _join(
   records: Sequence[Mapping[str, Any]], max_regions: int
 ) -> dict[str, Any]:
-  """One record: detected regions as far as there is room, ground truth."""
+  """One record of the ground truth and as many detected regions as fit."""
   detected, *others = records
   if not others:
     return dict(detected)
@@ -181,10 +181,10 @@ def _join(
 
 
 def global_feature(records: Sequence[Mapping[str, Any]]) -> np.ndarray:
-  """[E] float32: the mean of all regions of a store, those cut included.
+  """[E] float32: the mean of all regions, those that a batch leaves out too.
 
-  Of two stores the official average, in which each counts by its regions and
-  its own global one: (g n + g' n') / (n + n') with n, n' one more than regions.
+  For two stores it is the official average (g n + g' n') / (n + n'), where n
+  and n' are one more than the regions of each.
   """
   means, counts = [], []
   for record in records:

@@ -1,8 +1,7 @@
-"""Several corpora in one run: pairs of several stores, and text alone.
+"""Several corpora in one run: image-text pairs of several stores, and texts.
 
-Every batch holds of each corpus its share, and each corpus goes through epochs
-of its own, every example once. As in pretrain.py a batch is a function of its
-step, whatever the number of hosts and however often a run was resumed.
+Each corpus has its share of every batch, and its own epochs, in which every
+example comes once. As in pretrain.py, a batch is a function of its step.
 
 Dimensions: n rows of a batch, L text slots.
 """
@@ -22,12 +21,12 @@ from input_pipeline.store.buffers import BufferPool
 from input_pipeline.store.region_arrays import Slots
 from input_pipeline.tasks.pretrain import PretrainData
 from input_pipeline.tasks.settings import CorpusSettings, PretrainInput
-from input_pipeline.text.tokenizer import Tokenizer, pack_word_starts
+from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.contract.batch import array_shapes
 from interbert_jax.contract.errors import DataError
 
-_WEIGHT_STEPS = 1 << 20  # to which weights are rounded
-# Corpora may differ in these; all else they must agree in.
+_WEIGHT_STEPS = 1 << 20  # weights are rounded to shares of this
+# Facts in which corpora may differ.
 _OWN = (
   "num_examples",
   "num_images",
@@ -43,11 +42,11 @@ _OWN = (
 class Mixture(BatchReader):
   """The corpora of a configuration, in proportion to their weights.
 
-  Example ids count through all corpora: those with images come first.
+  Example ids count through all corpora, those with images first.
 
   Args:
-    settings: of pretraining; what is not of a corpus is the same for all.
-    seed: of the run.
+    settings: section `input` of the configuration.
+    seed: seed of the run.
     engine: as of `BatchReader`.
     reading: further keywords of `PretrainData`.
   """
@@ -96,7 +95,7 @@ class Mixture(BatchReader):
     }
     self._interleaving = Interleaving(_whole(self._weights, sizes))
     self._orders = [
-      # Seeds of their own: corpora of one size have orders of their own.
+      # Corpora of the same size get different seeds, hence different orders.
       ExampleOrder(size, seed=seed * len(sizes) + number)
       for number, size in enumerate(sizes.values())
     ]
@@ -106,7 +105,7 @@ class Mixture(BatchReader):
     super().__init__(num_examples=sum(sizes.values()), seed=seed, engine=engine)
 
   def _check_alike(self):
-    """Stores must be of one kind, captions cut in one way."""
+    """Refuses stores whose batches cannot be joined."""
     (first, wanted), *others = self._infos.items()
     for name, info in others:
       for key in wanted.keys() - set(_OWN):
@@ -120,7 +119,7 @@ class Mixture(BatchReader):
 
   @property
   def facts(self) -> dict[str, Any]:
-    """As of `PretrainData`; counts are those of all corpora together."""
+    """The facts of `PretrainData`, with the counts of all corpora together."""
     first = next(iter(self._infos.values()))
     return {
       **{key: first[key] for key in first if key not in _OWN},
@@ -137,15 +136,15 @@ class Mixture(BatchReader):
 
   @property
   def corpora(self) -> tuple[PretrainData, ...]:
-    """Those with images."""
+    """The corpora with images."""
     return tuple(self._pairs.values())
 
   def _number_of(self, examples: np.ndarray) -> np.ndarray:
-    """[n] the corpus that an example is of."""
+    """[n] the number of the corpus of each example."""
     return np.searchsorted(self._starts, examples, side="right") - 1
 
   def corpus_of(self, example_id: int) -> tuple[str, int]:
-    """(name of the corpus, example in it) of an example_id of a batch."""
+    """The name of an example's corpus, and the example's number in it."""
     if not 0 <= example_id < self.num_examples:
       raise DataError(
         f"found {example_id}, wanted 0 to {self.num_examples - 1}",
@@ -215,9 +214,9 @@ def _settings_of(
 
 
 def _whole(weights: Mapping[str, float], sizes: Mapping[str, int]) -> list[int]:
-  """Whole numbers in proportion to the weights; the sizes where there are none.
+  """Whole numbers in proportion to the weights, or to the sizes without them.
 
-  In proportion to sizes every example is seen as often as any other.
+  With the sizes all examples are seen equally often.
   """
   if not weights:
     return list(sizes.values())
@@ -228,11 +227,11 @@ def _whole(weights: Mapping[str, float], sizes: Mapping[str, int]) -> list[int]:
 
 
 class TextCorpus:
-  """Examples that have a text and no regions: matching leaves them out.
+  """Examples with a text and no regions; the matching loss leaves them out.
 
   Args:
-    path: a text file of one example a line, UTF-8; blank lines are left out.
-    tokenizer: of the run.
+    path: a UTF-8 file with an example a line; blank lines are left out.
+    tokenizer: tokenizer of the run.
     max_text_length: L, special tokens included.
     words: as of `CaptionData`.
   """
@@ -249,12 +248,11 @@ class TextCorpus:
     self._tokenizer = tokenizer
     self._texts = tokenizer.encode(texts, words=words)
     self._length = max_text_length
-    self._words = words
     self.num_examples = len(texts)
 
   @property
   def facts(self) -> dict[str, Any]:
-    """What the arrays depend on."""
+    """What decides the content of the arrays."""
     pieces = self._texts.ids.tobytes() + self._texts.offsets.tobytes()
     return {
       "num_examples": self.num_examples,
@@ -264,26 +262,17 @@ class TextCorpus:
   def arrays(
     self, examples: np.ndarray, position: np.ndarray, *, into: Slots
   ) -> dict[str, np.ndarray]:
-    """As of `PretrainData`; their places for regions are emptied."""
+    """The arrays of `PretrainData`; the places `into` get no regions."""
     del position  # nothing is drawn
     into.clear()
-    ids, length = self._tokenizer.pack(
-      self._texts, examples, max_length=self._length
-    )
-    arrays = {
-      "text_ids": ids,
-      "text_length": length,
-      "is_match": np.ones(len(ids), np.int32),
+    return {
+      **self._tokenizer.pack(self._texts, examples, max_length=self._length),
+      "is_match": np.ones(len(examples), np.int32),
     }
-    if self._words:
-      arrays["text_word_start"] = pack_word_starts(
-        self._texts, examples, max_length=self._length
-      )
-    return arrays
 
 
 def read_lines(path: pathlib.Path) -> list[str]:
-  """The lines that are not blank; they end at "\\n" only."""
+  """The lines that are not blank; only "\\n" ends a line."""
   texts = [line.strip() for _, line in AnnotationFile(path).lines()]
   if not texts:
     raise DataError("found no text, wanted one example a line", file=path)

@@ -1,6 +1,7 @@
-"""Image-text pairs for pretraining: captions over a region store -> batches.
+"""Image-text pairs for pretraining.
 
-An example is a caption of the split, with its image.
+An example is a caption of the split with its image. For a share of the
+positions the caption is replaced by one of another image.
 
 Dimensions: n examples, R region slots.
 """
@@ -10,10 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.batches.order import (
-  SharedOrder,
-  pair_captions,
-)
+from input_pipeline.batches.order import SharedOrder, pair_captions
 from input_pipeline.store.region_arrays import Slots
 from input_pipeline.tasks.captions import CaptionData
 from input_pipeline.tasks.settings import PretrainInput
@@ -22,11 +20,12 @@ from interbert_jax.contract.errors import DataError
 
 
 class PretrainData(CaptionData):
-  """One split of captions over one store.
+  """One split of captions with the images of one store.
 
   Args:
-    settings: of pretraining; `corpora` are not looked at (mixture.py).
-    class_probs: whether region classes are read; without, region_class_probs
+    settings: section `input` of the configuration, without its `corpora`, which
+      mixture.py reads.
+    class_probs: whether to read class probabilities; if not, region_class_probs
       is one column of zeros.
     whole_words: whether batches say where words begin.
     reading: further keywords of `CaptionData`.
@@ -52,7 +51,8 @@ class PretrainData(CaptionData):
         hint="set mismatch_prob=0 or add images",
       )
     self._negatives = None
-    if settings.negatives and self.is_training:  # of which they were mined
+    # Hard negatives were mined for the captions of the training split.
+    if settings.negatives and self.is_training:
       from input_pipeline.negatives.table import open_table
 
       self._negatives = open_table(settings.negatives)
@@ -84,12 +84,14 @@ class PretrainData(CaptionData):
     *,
     into: Slots | None = None,
   ) -> dict[str, np.ndarray]:
-    """As of `BatchReader`; regions go into slots where there are some.
+    """The arrays of some examples.
 
     Args:
-      examples: [n].
-      position: [n] of the run; keys mismatches and masks.
-      into: places for the regions in arrays of a larger batch.
+      examples: [n] numbers of examples.
+      position: [n] their positions in the run, which decide who gets the
+        caption of another image.
+      into: places for the regions in the arrays of a larger batch; None for
+        fresh arrays.
     """
     caption, is_match = pair_captions(
       position,

@@ -1,6 +1,6 @@
-"""Texts about images, each with an answer: what VQA, VCR and statements share.
+"""What VQA, VCR and statements share: texts about images, with answers.
 
-Dimensions: N texts, I images of each, n examples asked for.
+Dimensions: N texts, I images of each text, n examples.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,18 +17,19 @@ from interbert_jax.contract.batch import ArraySpec, encoded_spec
 
 
 class QuestionData(BatchReader):
-  """The texts of a split, with their images.
+  """The texts of a split with their images.
 
   Args:
-    settings: of the task.
-    split: as its files call it.
-    seed: of the order.
+    settings: section `input` of the configuration.
+    split: the split, as its files call it.
+    seed: seed of the order of examples.
     engine: as of `BatchReader`.
     texts: N questions or statements.
-    images: of each its images: what an image may be called in the store.
-    contract: what a batch holds, with features in 16 bits.
-    targets: what of it is neither text nor image, of each example.
-    examples_of_each: examples of a text, one after the other.
+    images: the images of each text; an image is the names that it may have in
+      the store.
+    contract: the arrays of a batch, with features in 16 bits.
+    targets: the arrays of all examples that are neither text nor image.
+    examples_of_each: how many consecutive examples a text has.
     regions: further keywords of `MergedRegions`.
   """
 
@@ -72,7 +73,7 @@ class QuestionData(BatchReader):
 
   @property
   def captions(self) -> Captions:
-    """Texts by their first image, as the checks of the data see texts."""
+    """The texts as captions of their first images, for the checks."""
     order = np.argsort(self._images[:, 0], kind="stable")
     first, owners = np.unique(self._images[order, 0], return_inverse=True)
     return Captions(
@@ -107,7 +108,4 @@ class QuestionData(BatchReader):
 
   def texts(self, examples: np.ndarray) -> dict[str, np.ndarray]:
     """text_ids and text_length of examples [n]."""
-    ids, length = self.tokenizer.pack(
-      self._table, examples, max_length=self.dims["L"]
-    )
-    return {"text_ids": ids, "text_length": length}
+    return self.tokenizer.pack(self._table, examples, max_length=self.dims["L"])

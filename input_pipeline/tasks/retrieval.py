@@ -1,9 +1,9 @@
-"""Captions with other texts and other images to be told from: retrieval.
+"""Retrieval: captions and images, with others that they are told apart from.
 
-An example is a caption of the split. With it come its image, further texts,
-which do not belong to that image, and further images, which do not belong to
-that caption; a caption that several images share is kept from all of them. All
-candidates are functions of the position in the run.
+An example is a caption of the split and its image, with further texts that do
+not belong to that image, and further images that do not belong to that caption.
+A caption that several images share counts as belonging to all of them. The
+candidates depend on the seed and the position in the run alone.
 
 Dimensions: B examples, T texts and I images of an example (its own first), L
 text slots, R region slots, E feature width.
@@ -17,25 +17,25 @@ import numpy as np
 
 from input_pipeline.annotations.captions import Captions
 from input_pipeline.batches.order import position_hash
-from input_pipeline.store.quantise import dequantise
+from input_pipeline.store.quantise import restore_features
 from input_pipeline.tasks.captions import CaptionData, read_captions
 from input_pipeline.tasks.settings import CaptionInput, RetrievalInput
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.contract.batch import CANDIDATES, encoded_spec
 from interbert_jax.contract.errors import DataError
 
-# Streams of the position hash; those of further draws follow one by one.
+# Streams of the position hash; the k-th draw of a kind adds k to its stream.
 _TEXT, _IMAGE = 0x8EBC6AF09C88C6E3, 0x589965CC75374CC3
 _NEAR, _OF_NEAR = 0x1D8E4E27C47D124F, 0xEB44ACCAB455D165
-_REDRAWS = 32  # of a candidate that belongs, before all others are looked at
-_KIND = "images"  # of the table of near images
+_REDRAWS = 32  # attempts to draw a candidate before all others are listed
+_KIND = "images"  # what the table of near images is about
 
 
 class CandidateData(CaptionData):
   """One split of captions, each with candidates that do not belong to it.
 
   Args:
-    settings: of fine-tuning for retrieval.
+    settings: section `input` of the configuration.
     reading: further keywords of `CaptionData`.
   """
 
@@ -48,7 +48,7 @@ class CandidateData(CaptionData):
       )
     self._random_texts = settings.random_texts
     self._random_images = settings.random_images
-    # Near images are mined of the training split.
+    # Near images were mined for the training split.
     self._hard_texts = settings.hard_texts if self.is_training else 0
     texts = 1 + self._random_texts + self._hard_texts
     self.spec = encoded_spec(CANDIDATES, self.layout.feature_encoding)
@@ -96,7 +96,7 @@ class CandidateData(CaptionData):
   def choose(
     self, position: np.ndarray, own: np.ndarray
   ) -> tuple[np.ndarray, np.ndarray]:
-    """Texts [n, T] and images [n, I] of the examples `own` at positions."""
+    """Texts [n, T] and images [n, I] for the captions `own` [n]."""
     texts, images = self._draw_candidates(position, own, 0)
     if self._shared.any:
       self._keep_apart(position, texts, images)
@@ -105,7 +105,7 @@ class CandidateData(CaptionData):
   def _keep_apart(
     self, position: np.ndarray, texts: np.ndarray, images: np.ndarray
   ):
-    """Draws those that belong again, in place."""
+    """Draws candidates that belong together once more, in place."""
     own, image = texts[:, :1], images[:, :1]
     for attempt in range(1, _REDRAWS):
       wrong_texts = self._shared.belongs(texts[:, 1:], image)
@@ -115,7 +115,7 @@ class CandidateData(CaptionData):
       again = self._draw_candidates(position, own[:, 0], attempt << 32)
       np.copyto(texts[:, 1:], again[0][:, 1:], where=wrong_texts)
       np.copyto(images[:, 1:], again[1][:, 1:], where=wrong_images)
-    # Captions of nearly all images: take one of those that are left.
+    # A caption of nearly all images: choose among the few that are left.
     all_texts = np.arange(self.num_examples)
     for row, column in np.argwhere(self._shared.belongs(texts, image)):
       if column:
@@ -135,14 +135,14 @@ class CandidateData(CaptionData):
   def _draw_candidates(
     self, position: np.ndarray, own: np.ndarray, shift: int
   ) -> tuple[np.ndarray, np.ndarray]:
-    """Candidates of other images than their own, by streams of a shift."""
+    """Candidates that are not the own ones; `shift` moves all the streams."""
     image_of_text = self.image_of_text
     image = image_of_text[own]
     starts = np.searchsorted(image_of_text, np.arange(self.num_images + 1))
     first, block = starts[image], starts[image + 1] - starts[image]
     texts, images = [own], [image]
     for k in range(self._random_texts):
-      # Among the others, then over the image's own block: no rejection.
+      # Draw among the others, then step over the image's own block.
       others = self.num_examples - block
       draw = self._draw(position, _TEXT + k + shift, others)
       texts.append(draw + np.where(draw >= first, block, 0))
@@ -160,13 +160,13 @@ class CandidateData(CaptionData):
     return np.stack(texts, 1), np.stack(images, 1)
 
   def _draw(self, position, stream: int, count: np.ndarray) -> np.ndarray:
-    """[n] below `count` [n], all with the same probability."""
+    """[n] random numbers from 0 to `count` [n] - 1, all equally likely."""
     draw = position_hash(position, self.seed, stream % 2**64)
     return (draw % count.astype(np.uint64)).astype(np.int64)
 
 
 class SharedCaptions:
-  """Tells whether an image has a caption, in its own words or a copy."""
+  """Knows which images have a caption, or another with the same words."""
 
   def __init__(self, captions: Captions):
     self._texts, self._image_ids = captions.texts, captions.image_ids
@@ -178,7 +178,7 @@ class SharedCaptions:
     groups, images = np.divmod(self._pairs, self._num_images)
     self._images_of_group = np.bincount(groups)
     self.any = bool(np.any(self._images_of_group > 1))
-    # Of each image: its captions, and copies of them elsewhere.
+    # How many texts belong to each image: its captions, and copies of them.
     copies = np.bincount(self._group_N)[groups]
     self._texts_of_image = np.bincount(images, weights=copies)
 
@@ -186,8 +186,8 @@ class SharedCaptions:
     """Refuses captions that leave an example no text, or no image, to draw.
 
     Args:
-      texts, images: which of them are drawn.
-      file: of the captions.
+      texts, images: whether further texts, or images, are drawn.
+      file: the file of captions, for messages.
     """
     if images and np.any(self._images_of_group == self._num_images):
       group = int(np.argmax(self._images_of_group))
@@ -208,7 +208,7 @@ class SharedCaptions:
       )
 
   def belongs(self, texts: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Whether each of these images has the caption beside it."""
+    """Whether each image has the caption at the same place in `texts`."""
     wanted = self._group_N[texts] * self._num_images + images
     place = np.searchsorted(self._pairs, wanted)
     place = np.minimum(place, len(self._pairs) - 1)
@@ -223,7 +223,7 @@ def _key(text: str) -> int:
 
 @dataclass(frozen=True)
 class RetrievalSet:
-  """The two sides to match; text n belongs to image image_of_text[n].
+  """The texts and images to match; text n belongs to image_of_text[n].
 
   Dimensions: I images, N texts.
   """
@@ -237,15 +237,15 @@ class RetrievalSet:
   text_ids: np.ndarray  # [N, L] int32
   text_length: np.ndarray  # [N] int32
   image_of_text: np.ndarray  # [N] int32
-  num_truncated_texts: int  # longer than L
+  num_truncated_texts: int  # texts that were longer than L
   vocab_sha256: str
-  fingerprint: str  # of images and captions
+  fingerprint: str  # changes with the images and the captions
 
 
 def retrieval_set(
   settings: CaptionInput, split: str, *, max_images: int | None = None
 ) -> RetrievalSet:
-  """Loads a split, or its first max_images with their captions, to memory."""
+  """Reads a split, or its first max_images and their captions, into memory."""
   if max_images is not None and max_images < 1:
     raise DataError(
       f"found {max_images}, wanted at least 1 or None", field="max_images"
@@ -256,26 +256,18 @@ def retrieval_set(
   tokenizer = Tokenizer(settings.vocab)
   table = tokenizer.encode(captions.texts)
   length = settings.max_text_length
-  text_ids, text_length = tokenizer.pack(
-    table, np.arange(len(captions.texts)), max_length=length
-  )
   images = store.read_padded(
     rows, max_regions=settings.max_regions, class_probs=False
   )
-  if "region_feature_scale" in images:
-    images["region_features"] = dequantise(
-      images["region_features"], images.pop("region_feature_scale")
-    )
   return RetrievalSet(
     image_ids=captions.image_ids,
     texts=captions.texts,
-    text_ids=text_ids,
-    text_length=text_length,
+    **tokenizer.pack(table, np.arange(len(captions.texts)), max_length=length),
     image_of_text=captions.image_of_text,
     num_truncated_texts=table.num_truncated(length),
     vocab_sha256=tokenizer.sha256,
     fingerprint=hashlib.sha256(
       f"{store.fingerprint} {captions.sha256}".encode()
     ).hexdigest(),
-    **images,
+    **restore_features(images, "region_"),
   )

@@ -1,24 +1,20 @@
 """The settings of every task's data: the section `input` of a configuration.
 
-A class that has more keys than another derives from it. Imports nothing but
-the contract, so that a configuration is read at once.
+A class that has more keys than another derives from it. The imports are few
+and small, so that a configuration is read at once.
 """
 
 import dataclasses
 from collections.abc import Iterator
 from typing import ClassVar
 
+from input_pipeline.annotations.readers import READERS
 from interbert_jax.contract.settings import Settings, setting
 from interbert_jax.contract.vcr import ANSWER, OBJECTIVES, RATIONALE
 
 POLICIES = ("error", "skip")
-# Those of annotations/readers.py and annotations/sentence_formats.py, named
-# here so that no reader is imported for a list of names.
-CAPTION_FORMATS = (
-  *("auto", "jsonl", "official_jsonline", "chinese_clip", "karpathy"),
-  *("coco_captions", "caption_dict", "url_tsv", "scan_caps", "kdd_queries"),
-  *("ner_titles", "title_tsv"),
-)
+# The formats of annotations/sentence_formats.py, which pretraining need not
+# import.
 TEXT_TASKS = (
   *("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"),
   *("tnews", "afqmc", "own"),
@@ -95,7 +91,9 @@ class CaptionSettings(Settings):
   section = "input.captions"
 
   format: str = setting(
-    "auto", "format of the file, where auto is wrong", choices=CAPTION_FORMATS
+    "auto",
+    "format of the file, where auto is wrong",
+    choices=("auto", *READERS),
   )
   on_missing: str = setting(
     "error", "images that the store lacks: error or skip", choices=POLICIES
@@ -271,10 +269,10 @@ class VcrInput(ImageInput):
 
   def check(self) -> Iterator[str]:
     yield from super().check()
-    asked = self.objectives
-    if not asked or len({*asked}) < len(asked) or {*asked} - {*OBJECTIVES}:
+    names = self.objectives
+    if not names or len({*names}) < len(names) or {*names} - {*OBJECTIVES}:
       yield (
-        f"input.objectives: found {', '.join(asked) or 'none'}, wanted some of "
+        f"input.objectives: found {', '.join(names) or 'none'}, wanted some of "
         f"{', '.join(OBJECTIVES)}, each once"
       )
 

@@ -16,9 +16,9 @@ class StatementData(QuestionData):
   """The statements of a split.
 
   Args:
-    settings: of the task.
-    format: of the files, a name of FORMATS.
-    split: as the files call it.
+    settings: section `input` of the configuration.
+    format: format of the files, a key of FORMATS.
+    split: the split, as the files call it.
     reading: further keywords of `QuestionData`.
   """
 

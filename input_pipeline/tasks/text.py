@@ -25,14 +25,14 @@ class SentenceData(BatchReader):
   """One split of a task.
 
   Args:
-    settings: of the task.
-    split: train, val, test or a further one of the format.
-    seed: of the order.
+    settings: section `input` of the configuration.
+    split: train, val, test or another split of the format.
+    seed: seed of the order of examples.
     engine: as of `BatchReader`.
   """
 
   unit = "texts"
-  corpora = ()  # every row is looked at as it is read
+  corpora = ()  # no images; every row is checked as it is read
 
   def __init__(
     self, settings: TextInput, *, split: str, seed: int, engine: str = "auto"
@@ -75,7 +75,7 @@ class SentenceData(BatchReader):
 
   @property
   def num_truncated_texts(self) -> int:
-    """Examples that lose pieces."""
+    """How many examples lose pieces."""
     return num_truncated([t.lengths for t in self._tables], self._length)
 
   @property
@@ -91,7 +91,7 @@ class SentenceData(BatchReader):
   @property
   def counts(self) -> dict[str, Any]:
     return {
-      # No image, so the data asks for no width of the model's image side.
+      # There are no images, so the model's image side may have any width.
       "feature_dim": None,
       "num_classes": None,
       "num_images": None,
@@ -124,7 +124,7 @@ def write_predictions(
   each row. Numbers keep to the task's bounds.
 
   Args:
-    folder: where the file goes, under the name that the server asks for.
+    folder: folder of the file, whose name is the one that the server expects.
     data: the split.
     answers: [N] classes or numbers.
   """

@@ -4,7 +4,7 @@ An example is one choice among four texts: answers of a question (Q->A), or
 rationales of a question and one of its answers (QA->R).
 
 Dimensions: N questions, K objectives, T = 4 texts of an example, L text slots,
-n examples asked for.
+n examples.
 """
 
 import hashlib
@@ -48,9 +48,9 @@ class VcrData(QuestionData):
   Example e is objective e % K of question e // K.
 
   Args:
-    settings: of VCR.
+    settings: section `input` of the configuration.
     split: train, val or test.
-    seed: of the order and of the names of people.
+    seed: seed of the order of examples and of the names of people.
     reading: further keywords of `QuestionData`.
   """
 
@@ -80,12 +80,14 @@ class VcrData(QuestionData):
           for label in (question.answer_label, question.rationale_label)
         ]
       )
-      called = object_names(
+      object_words = object_names(
         question.objects, image_id=question.image_id, seed=seed, names=people
       )
-      questions.append(_text(question.question, called))
-      answers += [_text(words, called) for words in question.answers]
-      rationales += [_text(words, called) for words in question.rationales]
+      questions.append(_text(question.question, object_words))
+      answers += [_text(words, object_words) for words in question.answers]
+      rationales += [
+        _text(words, object_words) for words in question.rationales
+      ]
     if not ids:
       raise DataError("found no questions", file=self._file)
     self.annotation_ids = tuple(ids)
@@ -136,32 +138,32 @@ class VcrData(QuestionData):
       )
 
   def _right(self, objective: str) -> np.ndarray:
-    """[N] the right text of each question; 0 where none is."""
+    """[N] the number of each question's right text; 0 where none is right."""
     answers, rationales = np.maximum(self.labels, 0).T
     if objective == ANSWER:
       return answers
     if objective == RATIONALE:
       return rationales
     # Only the right answer has a right rationale.
-    given = RATIONALES_OF.index(objective)
-    return np.where(self.labels[:, 0] == given, rationales, 0)
+    answer = RATIONALES_OF.index(objective)
+    return np.where(self.labels[:, 0] == answer, rationales, 0)
 
   def _tables(
     self, answers: Sequence[str], rationales: Sequence[str]
   ) -> Iterator[tuple[TokenTable, TokenTable, int]]:
-    """Of each objective what is asked [N], what is chosen [N T], and slots."""
+    """(first texts [N], choices [N T], slots for tokens) of each objective."""
     encode = self.tokenizer.encode
-    encoded, chosen = encode(answers), encode(rationales)
+    answer_table, rationale_table = encode(answers), encode(rationales)
     for name in self.objectives:
       if name == ANSWER:
-        yield self._table, encoded, self.settings.max_answer_length
+        yield self._table, answer_table, self.settings.max_answer_length
         continue
-      given = (
+      answer = (
         self.labels[:, 0] if name == RATIONALE else RATIONALES_OF.index(name)
       )
-      rows = np.arange(self.num_questions) * CHOICES + given
-      asked = join_texts(self.tokenizer, self._table, encoded, rows)
-      yield asked, chosen, self.settings.max_text_length
+      rows = np.arange(self.num_questions) * CHOICES + answer
+      questions = join_texts(self.tokenizer, self._table, answer_table, rows)
+      yield questions, rationale_table, self.settings.max_text_length
 
   @property
   def facts(self) -> dict[str, Any]:
@@ -178,8 +180,8 @@ class VcrData(QuestionData):
     return {
       "num_questions": self.num_questions,
       "num_truncated_texts": sum(
-        num_truncated([asked.lengths.repeat(CHOICES), chosen.lengths], length)
-        for asked, chosen, length in self._choices
+        num_truncated([first.lengths.repeat(CHOICES), second.lengths], length)
+        for first, second, length in self._choices
       ),
     }
 
@@ -194,12 +196,12 @@ class VcrData(QuestionData):
     }
     for number in np.unique(objective):
       here = objective == number
-      asked, chosen, length = self._choices[number]
+      questions, chosen, length = self._choices[number]
       first = question[here].repeat(CHOICES)
       second = (question[here, None] * CHOICES + np.arange(CHOICES)).ravel()
       packed = pack_texts(
         self.tokenizer,
-        (asked, chosen),
+        (questions, chosen),
         (first, second),
         max_length=length,
         slots=L,
@@ -226,7 +228,7 @@ class VcrData(QuestionData):
       try:
         detected, *exact = self._regions.records_of(image)
       except BadRecord as error:
-        self.bad_records.meet(error)
+        self.bad_records.add(error)
         continue
       size = detected["width"], detected["height"]
       if size != (metadata.width, metadata.height):
@@ -247,12 +249,12 @@ class VcrData(QuestionData):
         )
 
 
-def _text(words: Words, called: Sequence[str]) -> str:
-  """Words and the names of objects, which stand side by side."""
+def _text(words: Words, object_words: Sequence[str]) -> str:
+  """A text: its words, with the name of each object in place of its number."""
   parts: list[str] = []
   for word in words:
     if isinstance(word, str):
       parts.append(word)
     else:
-      parts += [called[i] for i in word]
+      parts += [object_words[i] for i in word]
   return " ".join(parts)

@@ -22,7 +22,8 @@ class VqaData(QuestionData):
   """The questions of a split.
 
   Args:
-    settings: of VQA; the answers of its train_split make the vocabulary.
+    settings: section `input` of the configuration; the answers to its
+      train_split are the vocabulary.
     split: train, val, test ...; "train+val" for both.
     reading: further keywords of `QuestionData`.
   """
@@ -52,7 +53,7 @@ class VqaData(QuestionData):
     )
 
   def _vote(self, questions: Sequence[VqaQuestion]):
-    """Scores of the answers that the vocabulary has, of each question."""
+    """Scores each question's answers that are in the vocabulary."""
     number = {answer: i for i, answer in enumerate(self.answers)}
     shape = len(questions), MAX_ANSWERS
     self.answer_ids = np.zeros(shape, np.int32)
@@ -79,7 +80,7 @@ class VqaData(QuestionData):
 
   @property
   def image_of_question(self) -> np.ndarray:
-    """[N]."""
+    """[N] the number of each question's image."""
     return self._images[:, 0]
 
   @property
@@ -100,7 +101,7 @@ class VqaData(QuestionData):
 def _vocabulary(
   settings: VqaInput, questions: Sequence[VqaQuestion], split: str
 ) -> list[str]:
-  """The answers to choose from: of a file, or of the training split."""
+  """The answers to choose from: in a file, or in the training split."""
   if settings.answers:
     return vqa_answers.read_vocabulary(settings.answers)
   if split != settings.train_split:

@@ -14,11 +14,11 @@ from interbert_jax.contract.errors import DataError
 def kept_lengths(
   lengths: Sequence[np.ndarray], max_length: int
 ) -> list[np.ndarray]:
-  """Pieces [N] that each text keeps in max_length slots.
+  """The number of pieces [N] that each text keeps in max_length slots.
 
-  Of two texts the longer one loses its last piece, again and again, the second
-  one where they are as long (BERT, run_classifier.py): in the end each keeps
-  half of the room, or the shorter one all of its own.
+  Of two texts the longer one loses its last piece until both fit; if they are
+  equally long the second one does (BERT, run_classifier.py). In the end each
+  keeps half of the room, or the shorter one is whole.
   """
   room = max_length - 1 - len(lengths)
   if len(lengths) == 1:
@@ -32,13 +32,13 @@ def kept_lengths(
 
 
 def num_truncated(lengths: Sequence[np.ndarray], max_length: int) -> int:
-  """Rows that lose pieces."""
+  """How many rows lose pieces."""
   kept = kept_lengths(lengths, max_length)
   return int((np.sum(kept, 0) < np.sum(lengths, 0)).sum())
 
 
 def check_room(texts: int, max_length: int) -> None:
-  """Refuses lengths that leave no piece of each text."""
+  """Refuses lengths that have no room for a piece of each text."""
   if max_length < 1 + 2 * texts:
     raise DataError(
       f"found {max_length}, wanted at least {1 + 2 * texts}: [CLS], then a "
@@ -58,15 +58,15 @@ def pack_texts(
   """Cuts and pads the texts of each row.
 
   Args:
-    tokenizer: has the special tokens.
-    tables: pieces of the first texts, and of the second where there are some.
-    rows: [N] which text of each table.
+    tokenizer: knows the special tokens.
+    tables: pieces of the first texts; for pairs, of the second texts too.
+    rows: [N] for each table: the number of the text in each row.
     max_length: slots that a row may fill.
-    slots: L, max_length by default.
+    slots: L; max_length by default.
 
   Returns:
-    text_ids and text_types [N, L], text_length [N], second_start [N] (of the
-    last text), all int32.
+    text_ids and text_types [N, L], text_length [N], and second_start [N], where
+    the last text begins; all int32.
   """
   starts = [t.offsets[r] for t, r in zip(tables, rows, strict=True)]
   kept = kept_lengths(
@@ -101,7 +101,7 @@ def join_texts(
   second: TokenTable,
   rows: np.ndarray,
 ) -> TokenTable:
-  """Each text of the first table, [SEP], and a text [N] of the second."""
+  """Joins text n of the first table, [SEP] and text rows[n] of the second."""
   sep = np.array([tokenizer.sep_id], np.int32)
   parts = [
     part

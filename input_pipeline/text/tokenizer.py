@@ -1,4 +1,4 @@
-"""WordPiece from a vocabulary file; tokens as one array with offsets.
+"""WordPiece with a vocabulary file; all tokens are one array with offsets.
 
 Dimensions: N texts, L text slots ([CLS] and [SEP] included).
 """
@@ -17,8 +17,9 @@ from interbert_jax.contract.files import decode
 
 _UNKNOWN = "[UNK]"
 SPECIAL = ("[PAD]", _UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
-MAX_UNKNOWN_SHARE = 0.05  # of pieces; a fitting vocabulary has below 1 %
-CHUNK = 10_000  # texts per call: bounds the memory of the encodings
+# More unknown pieces mean a wrong vocabulary: the right one has below 1 %.
+MAX_UNKNOWN_SHARE = 0.05
+CHUNK = 10_000  # texts tokenised at a time, to bound the memory
 
 
 class TokenTable(NamedTuple):
@@ -26,7 +27,8 @@ class TokenTable(NamedTuple):
 
   ids: np.ndarray  # [total pieces] int32
   offsets: np.ndarray  # [N + 1] int64
-  word_starts: np.ndarray | None = None  # [total pieces] bool, where asked for
+  # [total pieces] bool: whether a word begins; None where nobody needs it.
+  word_starts: np.ndarray | None = None
 
   @property
   def lengths(self) -> np.ndarray:
@@ -37,12 +39,12 @@ class TokenTable(NamedTuple):
     return self.ids[self.offsets[number] : self.offsets[number + 1]]
 
   def num_truncated(self, max_length: int) -> int:
-    """Texts that lose pieces when packed into max_length slots."""
+    """How many texts lose pieces when they are packed into max_length slots."""
     return int((self.lengths > max_length - 2).sum())
 
 
 class Tokenizer:
-  """Lower-casing BERT WordPiece that splits CJK characters."""
+  """BERT's WordPiece: text is lower-cased, each CJK character is a word."""
 
   def __init__(self, path: str | pathlib.Path):
     path = pathlib.Path(path)
@@ -73,8 +75,8 @@ class Tokenizer:
     self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
       vocab[token] for token in SPECIAL
     )
-    # The parts of BertWordPieceTokenizer without its special tokens: a caption
-    # that says "[MASK]" is text, and gets no special id.
+    # The parts of BertWordPieceTokenizer but for its special tokens: "[MASK]"
+    # in a caption is text, and must not get the id of the special token.
     self._tokenizer = tokenizers.Tokenizer(
       tokenizers.models.WordPiece(vocab, unk_token=_UNKNOWN)
     )
@@ -87,17 +89,17 @@ class Tokenizer:
     """Splits each text into pieces, without special tokens, uncut.
 
     Args:
-      texts: as they are.
+      texts: unchanged.
       words: how to find where words begin, a key of words.SEGMENTERS; empty
-        to leave that out.
+        where nobody needs to know.
     """
     starts_of = None
     if words:
-      from input_pipeline.text.words import find_segmenter
+      from input_pipeline.text.words import SEGMENTERS
 
-      starts_of = find_segmenter(words)
+      starts_of = SEGMENTERS[words]()
     chunks, lengths, starts = [np.zeros(0, np.int32)], [], [np.zeros(0, bool)]
-    # Places in the text are found only where somebody asks for them.
+    # encode_batch_fast leaves out the places in the text, which words need.
     encode = (
       self._tokenizer.encode_batch
       if words
@@ -122,55 +124,44 @@ class Tokenizer:
 
   def pack(
     self, table: TokenTable, texts: np.ndarray, *, max_length: int
-  ) -> tuple[np.ndarray, np.ndarray]:
+  ) -> dict[str, np.ndarray]:
     """Cuts and pads texts to [CLS] pieces [SEP] 0 ...
 
     Args:
-      table: the pieces.
-      texts: [N] which texts of the table.
-      max_length: L.
+      table: the pieces of all texts.
+      texts: [N] numbers of texts of the table.
+      max_length: L, 3 or more.
 
     Returns:
-      text_ids [N, L] int32 and text_length [N] int32, special tokens included.
+      text_ids [N, L] int32 and text_length [N] int32, special tokens included;
+      with word starts in the table also text_word_start [N, L] bool, True where
+      a word begins.
     """
-    check_max_length(max_length)
-    text_ids, length = _place(table, table.ids, texts, max_length)
+    start = table.offsets[texts]
+    length = np.minimum(table.offsets[texts + 1] - start, max_length - 2)
+    slots = np.arange(max_length - 2)
+    is_piece = slots < length[:, None]
+    piece = (start[:, None] + slots)[is_piece]
+
+    def place(values: np.ndarray) -> np.ndarray:
+      placed = np.zeros((len(texts), max_length), values.dtype)
+      placed[:, 1:-1][is_piece] = values[piece]
+      return placed
+
+    text_ids = place(table.ids)
     text_ids[:, 0] = self.cls_id
     text_ids[np.arange(len(texts)), length + 1] = self.sep_id
-    return text_ids, (length + 2).astype(np.int32)
-
-
-def pack_word_starts(
-  table: TokenTable, texts: np.ndarray, *, max_length: int
-) -> np.ndarray:
-  """[N, L] bool, where a word begins; as `Tokenizer.pack` places the pieces."""
-  return _place(table, table.word_starts, texts, max_length)[0]
-
-
-def _place(
-  table: TokenTable, values: np.ndarray, texts: np.ndarray, max_length: int
-) -> tuple[np.ndarray, np.ndarray]:
-  """A value per piece into [N, L], from slot 1 on; and pieces kept, [N]."""
-  start = table.offsets[texts]
-  length = np.minimum(table.offsets[texts + 1] - start, max_length - 2)
-  slots = np.arange(max_length - 2)
-  real = slots < length[:, None]
-  placed = np.zeros((len(texts), max_length), values.dtype)
-  placed[:, 1:-1][real] = values[(start[:, None] + slots)[real]]
-  return placed, length
-
-
-def check_max_length(max_length: int):
-  """Refuses lengths that leave no room for text."""
-  if max_length < 3:
-    raise DataError(
-      f"found {max_length}, wanted at least 3: [CLS], a piece, [SEP]",
-      field="max_text_length",
-    )
+    arrays = {
+      "text_ids": text_ids,
+      "text_length": (length + 2).astype(np.int32),
+    }
+    if table.word_starts is not None:
+      arrays["text_word_start"] = place(table.word_starts)
+    return arrays
 
 
 def read_vocab(raw: bytes, *, file: object) -> dict[str, int]:
-  """Token -> line number from 0; lines end at "\\n" only.
+  """Token -> its line, counted from 0; lines end at "\\n" only.
 
   Real vocabularies hold U+2028 and U+0085 as tokens, at which
   `str.splitlines` would break and shift every later id.

@@ -5,14 +5,14 @@ from collections.abc import Callable
 import numpy as np
 import tokenizers
 
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import import_optional
 
 # (text, its pieces) -> [pieces] bool, true where a word begins.
 Segmenter = Callable[[str, tokenizers.Encoding], np.ndarray]
 
 
 def _by_pieces() -> Segmenter:
-  """BERT's words: pieces that begin with ## go on; a CJK character is one."""
+  """BERT's words: a piece with ## continues one, a CJK character is one."""
 
   def starts(text: str, encoded: tokenizers.Encoding) -> np.ndarray:
     del text
@@ -24,27 +24,20 @@ def _by_pieces() -> Segmenter:
 
 def _by_jieba() -> Segmenter:
   """Chinese words: BERT's, joined where jieba sees one word."""
-  try:
-    import jieba
-  except ModuleNotFoundError:
-    raise DataError(
-      "jieba is not installed",
-      field="word_boundaries",
-      hint="pip install jieba; or word_boundaries=pieces",
-    ) from None
+  jieba = import_optional("jieba", otherwise="word_boundaries=pieces")
   jieba.setLogLevel("WARNING")
   by_pieces = _by_pieces()
 
   def starts(text: str, encoded: tokenizers.Encoding) -> np.ndarray:
-    begins = np.zeros(len(text) + 1, bool)
+    begins = np.zeros(len(text) + 1, bool)  # at each character
     place = 0
     for word in jieba.cut(text):
       begins[place] = True
       place += len(word)
     places = np.array([begin for begin, _ in encoded.offsets], np.int64)
-    found = by_pieces(text, encoded) & begins[places]
-    found[:1] = True
-    return found
+    is_start = by_pieces(text, encoded) & begins[places]
+    is_start[:1] = True
+    return is_start
 
   return starts
 
@@ -53,12 +46,3 @@ SEGMENTERS: dict[str, Callable[[], Segmenter]] = {
   "pieces": _by_pieces,
   "jieba": _by_jieba,
 }
-
-
-def find_segmenter(name: str) -> Segmenter:
-  if name not in SEGMENTERS:
-    raise DataError(
-      f"found {name!r}, wanted {' or '.join(SEGMENTERS)}",
-      field="word_boundaries",
-    )
-  return SEGMENTERS[name]()

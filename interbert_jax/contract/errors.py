@@ -1,5 +1,6 @@
 """Errors that a user can cause: one clear message, no traceback needed."""
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ class DataError(UserError):
     field: str | None = None,
     hint: str | None = None,
   ):
+    self.problem, self.hint = problem, hint
+    self.file, self.record, self.field = file, record, field
     where = [
       f"{name} {value}"
       for name, value in (("record", record), ("field", field))
@@ -78,3 +81,21 @@ class MissingImages(DataError):
   def __init__(self, problem: str, *, ids: Sequence[str], **about: Any):
     super().__init__(problem, **about)
     self.ids = tuple(ids)
+
+
+def import_optional(
+  module: str, *, package: str = "", otherwise: str = ""
+) -> Any:
+  """A module that only some uses need, or an error that says how to get it.
+
+  Args:
+    module: its name, with dots.
+    package: what pip calls it, where that is another name.
+    otherwise: how to do without it.
+  """
+  try:
+    return importlib.import_module(module)
+  except ModuleNotFoundError:
+    package = package or module
+    hint = "; or ".join(filter(None, (f"pip install {package}", otherwise)))
+    raise DataError(f"{package} is not installed", hint=hint) from None

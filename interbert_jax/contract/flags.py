@@ -1,15 +1,13 @@
 """Flags of a command line, made of a settings class.
 
-  parser = argparse.ArgumentParser(...)
-  add_flags(parser, Options)
-  options = read_flags(parser, Options, parser.parse_args(arguments))
+  (options,) = parse_flags(arguments, Options, description="...")
 
 A field without a default is a flag that must be given.
 """
 
 import argparse
 import dataclasses
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.contract.settings import Settings, types_of
@@ -55,3 +53,20 @@ def read_flags(
   except ConfigError as error:
     lines = str(error).splitlines()
     parser.error("\n".join(f"--{line}" for line in lines))
+
+
+def parse_flags(
+  arguments: list[str] | None, *classes: type[Settings], **about: str
+) -> list[Any]:
+  """The settings on a command line, one of each class.
+
+  Args:
+    arguments: the flags; None for those of this process.
+    classes: all of them share the command line.
+    about: prog and description, for --help.
+  """
+  parser = argparse.ArgumentParser(**about)
+  for cls in classes:
+    add_flags(parser, cls)
+  flags = parser.parse_args(arguments)
+  return [read_flags(parser, cls, flags) for cls in classes]

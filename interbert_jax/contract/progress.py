@@ -79,3 +79,7 @@ class Progress:
 
   def __exit__(self, *_):
     self._bar.close()
+
+
+# Counts for nobody.
+SILENT = Progress(total=None, unit="", what="", silent=True)

@@ -23,7 +23,7 @@ from PIL import Image
 from safetensors.numpy import save
 
 from input_pipeline.annotations.annotation_file import AnnotationFile
-from input_pipeline.annotations.readers import READERS
+from input_pipeline.annotations.readers import READERS, read_with
 from input_pipeline.annotations.vcr import read_vcr
 from input_pipeline.formats.msgpack_file import load_msgpack
 from input_pipeline.formats.npz_file import read_npy, read_npz
@@ -79,7 +79,7 @@ def _as_format(name: str, file: str = "file"):
 
 
 def _annotations(path: pathlib.Path):
-  for reader in READERS.values():
+  for reader in map(read_with, READERS):
     try:
       if reader.detect(AnnotationFile(path)):
         list(reader.read(AnnotationFile(path)))

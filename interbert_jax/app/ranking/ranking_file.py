@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from input_pipeline.annotations.annotation_file import AnnotationFile
-from input_pipeline.annotations.reader import id_of
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import write_text
@@ -67,7 +66,7 @@ def read_ranking(path: str | pathlib.Path) -> list[RankedTopic]:
     DataError: a topic stands twice, or an item twice in a topic's list.
   """
   path = pathlib.Path(path)
-  AnnotationFile(path).check()
+  AnnotationFile(path)  # refuses what is not a file
   try:
     topics = _from_csv(path) if path.suffix == ".csv" else _from_lines(path)
   except (UnicodeDecodeError, csv.Error) as error:
@@ -89,8 +88,8 @@ def _check(items: Sequence[str], *, place: object, topic_id: str) -> None:
 
 def _from_lines(path: pathlib.Path) -> list[RankedTopic]:
   found: dict[str, RankedTopic] = {}
-  for place, line in AnnotationFile(path).objects():
-    topic_id = id_of(line, "topic_id", place=place)
+  for line in AnnotationFile(path).entries():
+    topic_id, place = line.id("topic_id"), line.place
     if topic_id in found:
       raise DataError(
         f"found {topic_id!r} again, wanted a line per topic",
@@ -99,7 +98,7 @@ def _from_lines(path: pathlib.Path) -> list[RankedTopic]:
       )
     lists = []
     for key in ("item_ids", "excluded"):
-      ids = line.get(key, [] if key == "excluded" else None)
+      ids = line.fields.get(key, [] if key == "excluded" else None)
       if not isinstance(ids, list):
         raise DataError(
           f"found {ids!r:.60}, wanted a list of item ids", file=place, field=key
@@ -110,9 +109,9 @@ def _from_lines(path: pathlib.Path) -> list[RankedTopic]:
     _check(lists[0], place=place, topic_id=topic_id)
     found[topic_id] = RankedTopic(
       topic_id,
-      str(line.get("text", "")),
+      str(line.fields.get("text", "")),
       tuple(lists[0]),
-      tuple(line.get("scores", ())),
+      tuple(line.fields.get("scores", ())),
       tuple(lists[1]),
     )
   return list(found.values())

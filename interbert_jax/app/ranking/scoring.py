@@ -50,10 +50,9 @@ class Texts:
     run.check_vocabulary(self.tokenizer.sha256, section.vocab)
     table = self.tokenizer.encode(list(texts))
     length = section.max_text_length
-    ids, lengths = self.tokenizer.pack(
+    self.arrays = self.tokenizer.pack(
       table, np.arange(len(texts)), max_length=length
     )
-    self.arrays = {"text_ids": ids, "text_length": lengths}
     self.num_truncated = table.num_truncated(length)
 
   def __len__(self) -> int:

@@ -349,9 +349,9 @@ FAULTS = [
   (
     flickr,
     {"sentences": ["a"]},
-    "images 1: field sentences: found 'a', wanted",
+    "images 1, sentences 0: found 'a', wanted",
   ),
-  (flickr, {"sentences": [{}]}, "images 1: field raw: missing"),
+  (flickr, {"sentences": [{}]}, "images 1, sentences 0: field raw: missing"),
   (flickr, {"split": None}, "images 1: field split: found None, wanted a non"),
   (flickr, {"filename": "1000.jpg"}, "found in splits 'train' and 'test'"),
   (coco, {"cocoid": True}, "images 1: field cocoid: found True"),

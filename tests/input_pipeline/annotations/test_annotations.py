@@ -6,7 +6,7 @@ import pytest
 
 from input_pipeline.annotations import annotation_file
 from input_pipeline.annotations.load import list_splits, load_captions
-from input_pipeline.annotations.readers import READERS
+from input_pipeline.annotations.readers import READERS, read_with
 from interbert_jax.contract.errors import DataError
 from tests.support.tiny_data import write_lines
 
@@ -106,10 +106,8 @@ def test_missing_file_and_unknown_format(tmp_path):
   path.write_text("<xml>")
   with pytest.raises(DataError, match="found '<xml>', wanted one of") as e:
     load_captions(path, "train")
-  for reader in READERS.values():
+  for reader in map(read_with, READERS):
     assert f"{reader.name}: {reader.expects}" in str(e.value)
-  with pytest.raises(DataError, match="found 'xml', wanted auto or one of"):
-    load_captions(path, "train", format="xml")
   with pytest.raises(
     DataError, match="found '<xml>', wanted a JSON object|inv"
   ):
@@ -129,8 +127,6 @@ def test_policies_for_bad_captions(tmp_path):
   assert captions.texts == ("one", "two")
   assert captions.image_ids == ("a",)
   assert captions.num_bad == 3
-  with pytest.raises(DataError, match="found 'drop', wanted error or skip"):
-    load_captions(path, "train", on_bad_caption="drop")
   with pytest.raises(DataError, match="on_bad_caption=skip leaves"):
     load_captions(path, "train")
 
@@ -143,9 +139,6 @@ def test_captions_per_image(tmp_path):
   captions = load_captions(path, "train", captions_per_image=5)
   assert captions.texts == tuple("abcdeg")
   assert captions.image_of_text.tolist() == [0] * 5 + [1]
-  for wrong in (0, -1):
-    with pytest.raises(DataError, match=f"found {wrong}, wanted at least 1"):
-      load_captions(path, "train", captions_per_image=wrong)
 
 
 def test_several_splits(tmp_path):
@@ -203,7 +196,7 @@ def test_lines_and_files_are_bounded(tmp_path, monkeypatch):
   path.write_text('{"a": 1}\n{"a": "' + "x" * 100 + '"}\n')
   monkeypatch.setattr(annotation_file, "MAX_LINE_BYTES", 50)
   with pytest.raises(DataError, match=r"jsonl:2: found a line of more than 50"):
-    list(annotation_file.AnnotationFile(path).objects())
+    list(annotation_file.AnnotationFile(path).entries())
   monkeypatch.setattr(annotation_file, "MAX_FILE_BYTES", 90)
   with pytest.raises(DataError, match="found 119 bytes, the limit is 90"):
     annotation_file.AnnotationFile(path).content  # noqa: B018

@@ -200,7 +200,6 @@ def test_files_of_another_task_are_refused(tmp_path):
 @pytest.mark.parametrize(
   ("task", "labels", "message"),
   [
-    ("mprc", (), r"input.task: found 'mprc'.*did you mean mrpc"),
     ("mrpc", ("a", "b"), r"input.labels.*mrpc has labels of its own"),
     ("own", ("a", "a"), r"input.labels.*two or more different"),
     ("own", ("a",), r"input.labels.*two or more different"),

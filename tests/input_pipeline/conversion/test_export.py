@@ -9,9 +9,10 @@ import pytest
 
 from input_pipeline.conversion.run import convert
 from input_pipeline.conversion.settings import ConversionSettings
-from input_pipeline.export import EXPORTERS, best_classes, export, main
+from input_pipeline.export import EXPORTERS, export, main
 from input_pipeline.formats.registry import FORMATS, find_format
 from input_pipeline.store.region_store import RegionStore
+from input_pipeline.store.schema import best_classes
 from interbert_jax.contract.errors import DataError
 from tests.support import format_writers as write
 from tests.support.corpus import make_corpus
@@ -88,8 +89,8 @@ def test_classes_of_probabilities_are_without_the_background():
   np.testing.assert_allclose(scores, [0.06, 0.7], rtol=1e-3)
   ids, _ = best_classes({"class_probs": probs}, background_class=None)
   assert ids.tolist() == [0, 1]
-  ids, scores = best_classes({"class_ids": [4, 5]}, background_class=None)
-  assert (ids, scores.tolist()) == ([4, 5], [1, 1])
+  classes = best_classes({"class_ids": [4, 5]}, background_class=None)
+  assert classes == ([4, 5], None)
 
 
 def test_what_cannot_be_exported_says_so(tmp_path, capsys):

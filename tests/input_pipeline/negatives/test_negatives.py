@@ -342,11 +342,11 @@ def test_the_command_and_training_with_what_it_found(paths, tmp_path, capsys):
     texts = [data.captions.texts[row] for row in rows if row >= 0]
     if texts:
       table_of = data.tokenizer.encode(texts)
-      known, lengths = data.tokenizer.pack(
+      packed = data.tokenizer.pack(
         table_of, np.arange(len(texts)), max_length=8
       )
       assert pieces in {
-        tuple(row[1 : n - 1]) for row, n in zip(known, lengths, strict=True)
+        tuple(row[1 : n - 1]) for row, n in zip(*packed.values(), strict=True)
       }
 
 

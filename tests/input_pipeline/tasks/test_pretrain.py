@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 
-from input_pipeline.annotations.readers import READERS
 from input_pipeline.annotations.sentence_formats import FORMATS, OWN
 from input_pipeline.tasks import settings
 from input_pipeline.text.words import SEGMENTERS
@@ -296,7 +295,6 @@ def test_retrieval_set_holds_each_image_and_text_once(paths, max_images):
 
 
 def test_settings_name_what_the_readers_know():
-  assert settings.CAPTION_FORMATS == ("auto", *READERS)
   assert settings.TEXT_TASKS == (*FORMATS, OWN)
   field = settings.PretrainInput.__dataclass_fields__["word_boundaries"]
   assert field.metadata["choices"] == tuple(SEGMENTERS)

@@ -140,8 +140,9 @@ def test_mixed_titles(text, tokenizer, vocab):
 
 def test_long_titles_are_cut_between_special_tokens(tokenizer):
   table = tokenizer.encode(["超" * 600])
-  ids, length = tokenizer.pack(table, np.array([0]), max_length=36)
-  assert length == 36
+  packed = tokenizer.pack(table, np.array([0]), max_length=36)
+  ids = packed["text_ids"]
+  assert packed["text_length"] == 36
   assert (ids[0, 0], ids[0, -1]) == (tokenizer.cls_id, tokenizer.sep_id)
   assert len(set(ids[0, 1:-1].tolist())) == 1
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from input_pipeline.text.tokenizer import Tokenizer, pack_word_starts
-from interbert_jax.contract.errors import DataError
+from input_pipeline.text.tokenizer import Tokenizer
 from tests.support.tiny_data import (
   VOCAB,
   build,
@@ -62,17 +61,12 @@ def test_full_width_text_keeps_its_places(tokenizer):
 
 def test_words_are_packed_as_pieces_are(tokenizer):
   table = tokenizer.encode(["the doggy runs", "a dog"], words="pieces")
-  texts = np.array([1, 0])
-  ids, length = tokenizer.pack(table, texts, max_length=5)
-  found = pack_word_starts(table, texts, max_length=5)
-  assert found.astype(int).tolist() == [[0, 1, 1, 0, 0], [0, 1, 1, 0, 0]]
-  assert length.tolist() == [4, 5]  # the second one was cut after doggy
-  assert ids[1, 3] == table.ids[2]
-
-
-def test_unknown_segmenters_are_refused(tokenizer):
-  with pytest.raises(DataError, match="found 'spacy', wanted pieces or jieba"):
-    tokenizer.encode(["a"], words="spacy")
+  packed = tokenizer.pack(table, np.array([1, 0]), max_length=5)
+  starts = packed["text_word_start"]
+  assert starts.astype(int).tolist() == [[0, 1, 1, 0, 0], [0, 1, 1, 0, 0]]
+  # The second one was cut after doggy.
+  assert packed["text_length"].tolist() == [4, 5]
+  assert packed["text_ids"][1, 3] == table.ids[2]
 
 
 @pytest.mark.parametrize("engine", ["tf.data", "threads"])

@@ -83,7 +83,7 @@ def dense(run, parallel):
   """Scores of some texts with some images, all at once from the evaluator."""
   catalogue = catalogue_of(run)
   tokenizer = scoring.Texts(run, TEXTS).tokenizer
-  ids, length = tokenizer.pack(
+  packed = tokenizer.pack(
     tokenizer.encode(TEXTS), np.arange(len(TEXTS)), max_length=L
   )
   evaluator = RetrievalEvaluator(
@@ -92,8 +92,7 @@ def dense(run, parallel):
     parallel=parallel,
     images=catalogue.read(np.arange(IMAGES)),
     texts={
-      "text_ids": ids,
-      "text_length": length,
+      **packed,
       "image_of_text": np.zeros(len(TEXTS), int),
     },
     pairs_per_step=16,

@@ -79,10 +79,11 @@ def test_minilm_gives_its_published_numbers(minilm):
     **WIDTHS,
   )
   tokenizer = Tokenizer(minilm / "vocab.txt")
-  ids, length = tokenizer.pack(
+  packed = tokenizer.pack(
     tokenizer.encode(SENTENCES), np.arange(3), max_length=12
   )
-  mask = np.arange(12) < length[:, None]
+  ids = packed["text_ids"]
+  mask = np.arange(12) < packed["text_length"][:, None]
   hidden, report = text_outputs(
     minilm, config, TextInput(ids, mask), vocab_sha256=tokenizer.sha256
   )
