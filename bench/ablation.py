@@ -1,7 +1,7 @@
 """What each part of pretraining is worth, at the size of the quick start.
 
-  python bench/ablation.py --seeds=1 --steps=300      8 minutes on 2 cores
-  python bench/ablation.py --output=docs      half an hour: docs/results.md
+  python -m bench.ablation --seeds=1 --steps=300      8 minutes on 2 cores
+  python -m bench.ablation --output=docs      half an hour: docs/results.md
 
 Every row is pretrained, measured without further training, then fine-tuned for
 retrieval and on sentences alone, everything with the same steps and data. What
@@ -16,9 +16,6 @@ import functools
 import json
 import pathlib
 import statistics
-import sys
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from bench import ablation_stages
 from bench.ablation_stages import VARIANTS

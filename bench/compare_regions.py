@@ -1,6 +1,6 @@
 """How far extraction agrees with stored regions of the same photos.
 
-  python bench/compare_regions.py --images=DIR --stored=regions36.npz \\
+  python -m bench.compare_regions --images=DIR --stored=regions36.npz \\
     --output=docs/extract_agreement.json --picture=docs/images/extracted.png
 
 The stored regions come from the same networks, but from the photos in their
@@ -12,12 +12,9 @@ Dimensions: R regions.
 """
 
 import pathlib
-import sys
 
 import numpy as np
 from PIL import Image
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from bench.measuring import make_parser, write_result
 from input_pipeline.checks.drawing import draw_regions

@@ -1,6 +1,6 @@
 """Damages every file of a checkpoint in every way, and restores it.
 
-  python bench/damage.py
+  python -m bench.reliability --only=damage
 
 Beside it, what Orbax alone makes of the same damages.
 """
@@ -8,17 +8,12 @@ Beside it, what Orbax alone makes of the same damages.
 import logging
 import pathlib
 import shutil
-import sys
-import tempfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-
-from bench.measuring import make_parser, write_result
 from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.training.steps import TrainState
@@ -175,13 +170,3 @@ def damage_matrix(folder: pathlib.Path, kinds=KINDS) -> dict[str, dict]:
       shutil.rmtree(copy)
     found[reader] = {"damages": len(cases), "files": len(files), **counts}
   return found
-
-
-def main():
-  make_parser(__doc__).parse_args()
-  with tempfile.TemporaryDirectory() as folder:
-    write_result(damage_matrix(pathlib.Path(folder)), None)
-
-
-if __name__ == "__main__":
-  main()

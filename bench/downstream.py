@@ -1,7 +1,7 @@
 """What the quick start's pretraining is worth in every task it is made for.
 
   ./run.sh
-  python bench/downstream.py --page
+  python -m bench.downstream --page
 
 Each task is fine-tuned from the quick start's checkpoint and from random
 parameters, with the same data, steps and settings, and measured on scenes that
@@ -14,9 +14,6 @@ import importlib
 import json
 import pathlib
 import statistics
-import sys
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from bench.core_jobs import (
   add_start_flags,

@@ -1,8 +1,8 @@
 """Fuzzes the readers of foreign files for as long as one likes.
 
   pip install atheris
-  python bench/fuzz.py --seconds=120           # every reader in turn
-  python bench/fuzz.py --target=pickle --seconds=600
+  python -m bench.fuzz --seconds=120           # every reader in turn
+  python -m bench.fuzz --target=pickle --seconds=600
 
 The suite does a little of the same (tests/runs/test_fuzz.py, whose targets
 these are). A finding is printed with its bytes in base64, and ends the program

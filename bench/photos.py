@@ -1,7 +1,7 @@
 """Retrieval on real photographs: fine-tuned models against ridge regression.
 
   ./run.sh && ./run.sh -m tools.fetch_bert
-  python bench/photos.py --page
+  python -m bench.photos --page
 
 104 photographs of COCO with five captions each, their regions from the stored
 file of $INTERBERT_SHARED/data/coco_dev (research use; nothing of them is kept
@@ -13,9 +13,6 @@ mean and deviation of the other folds.
 import json
 import os
 import pathlib
-import sys
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
