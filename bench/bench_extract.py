@@ -62,12 +62,12 @@ def measure_stages(folder: str) -> dict:
         )
         for name in names[start : start + settings.batch_size]
       ]
-      found = stages.time("detect", extractor.find_boxes, photos)
+      boxes = stages.time("detect", extractor.find_boxes, photos)
       crops = [
         stages.time(
-          "crop", cut_crops, photo, each.boxes_R4, side=settings.crop_size
+          "crop", cut_crops, photo, own.boxes_R4, side=settings.crop_size
         )
-        for photo, each in zip(photos, found, strict=True)
+        for photo, own in zip(photos, boxes, strict=True)
       ]
       stages.time("encode", extractor.encode, np.concatenate(crops))
 

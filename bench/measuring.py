@@ -114,7 +114,10 @@ def anonymous_mb(process: int | str = "self") -> float:
 
 
 def markdown_table(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
-  lines = ["| " + " | ".join(map(str, row)) + " |" for row in (head, *rows)]
+  lines = [
+    "".join(f"| {cell} " if cell != "" else "| " for cell in row) + "|"
+    for row in (head, *rows)
+  ]
   return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
 
 

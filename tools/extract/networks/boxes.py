@@ -19,11 +19,13 @@ class Boxes(NamedTuple):
     boxes_R4: float32 pixels of the picture, inside it.
     class_ids_R: int32; -1 in cells of the grid.
     scores_R: float32; 0 in cells of the grid.
+    class_probs_RC: the detector's; None where the encoder's are stored.
   """
 
   boxes_R4: np.ndarray
   class_ids_R: np.ndarray
   scores_R: np.ndarray
+  class_probs_RC: np.ndarray | None = None
 
 
 def choose_boxes(
@@ -91,12 +93,12 @@ def iou(a_P4: np.ndarray, b_R4: np.ndarray) -> np.ndarray:
 
 
 def fill_up(
-  found: Boxes, *, width: int, height: int, min_regions: int
+  boxes: Boxes, *, width: int, height: int, min_regions: int
 ) -> Boxes:
   """Adds cells of grids of 1 x 1, 2 x 2, 3 x 3, ... up to min_regions."""
-  missing = min_regions - len(found.boxes_R4)
+  missing = min_regions - len(boxes.boxes_R4)
   if missing <= 0:
-    return found
+    return boxes
   cells: list[tuple[float, ...]] = []
   side = 0
   while len(cells) < missing:
@@ -109,7 +111,7 @@ def fill_up(
   size_4 = np.array([width, height, width, height], np.float64)
   grid_R4 = (np.array(cells[:missing]) * size_4).astype(np.float32)
   return Boxes(
-    np.concatenate([found.boxes_R4, grid_R4]),
-    np.concatenate([found.class_ids_R, np.full(missing, -1, np.int32)]),
-    np.concatenate([found.scores_R, np.zeros(missing, np.float32)]),
+    np.concatenate([boxes.boxes_R4, grid_R4]),
+    np.concatenate([boxes.class_ids_R, np.full(missing, -1, np.int32)]),
+    np.concatenate([boxes.scores_R, np.zeros(missing, np.float32)]),
   )
