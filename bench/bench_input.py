@@ -222,13 +222,15 @@ def start_late(root: pathlib.Path) -> dict[str, float]:
 def memory_over_steps(root: pathlib.Path, steps: int) -> dict[str, float]:
   """Megabytes resident after so many steps of the staged pipeline."""
   data = open_data(root, "staged")
-  found = {}
+  measured = {}
   began = time.perf_counter()
   for step, _ in enumerate(data.train_batches(0, steps, batch_size=BATCH), 1):
     if step in (100, 1000, steps):
-      found[str(step)] = anonymous_mb()
-  found["examples_per_second"] = steps * BATCH / (time.perf_counter() - began)
-  return found
+      measured[str(step)] = anonymous_mb()
+  measured["examples_per_second"] = (
+    steps * BATCH / (time.perf_counter() - began)
+  )
+  return measured
 
 
 def draw(result: dict, path: pathlib.Path):

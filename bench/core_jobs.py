@@ -117,7 +117,7 @@ def run_jobs(
 
 
 def _own_core(cores: multiprocessing.Queue, compiled: pathlib.Path) -> None:
-  """Of a process that has just begun."""
+  """Prepares a process that has just begun."""
   core = cores.get()
   if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {core})

@@ -62,12 +62,12 @@ def _write(folder: pathlib.Path) -> None:
       checkpoints.save(_state(step), step=step, meta={"model": {}})
 
 
-def _equal(found, step: int) -> bool:
+def _equal(state: TrainState, step: int) -> bool:
   wanted = _state(step)
   return all(
     np.array_equal(a, b)
     for a, b in zip(
-      jax.tree.leaves((found.params, found.opt_state, found.step)),
+      jax.tree.leaves((state.params, state.opt_state, state.step)),
       jax.tree.leaves((wanted.params, wanted.opt_state, wanted.step)),
       strict=True,
     )
@@ -93,13 +93,12 @@ def _ours(folder: pathlib.Path, name: str) -> dict[str, bool]:
   logger.propagate = False
   try:
     with Checkpoints(folder, KEEP) as checkpoints:
-      found = checkpoints.restore(_state(0))
+      state, meta = checkpoints.restore(_state(0))
   except Exception as error:
     return {"error": True, "named": name in str(error)}
   finally:
     logger.removeHandler(lines)
     logger.propagate = True
-  state, meta = found
   whole = _equal(state, meta["step"])
   said = f"{folder}/20" in lines.text and name in lines.text
   return {
@@ -151,7 +150,7 @@ def damage_matrix(folder: pathlib.Path, kinds=KINDS) -> dict[str, dict]:
     if path.is_file()
   )
   cases = [(name, kind) for name in files for kind in kinds]
-  found = {}
+  outcomes = {}
   for reader, restore in (("this code", _ours), ("Orbax alone", _orbax)):
     counts = dict.fromkeys(
       ("silent", "recovered", "harmless", "error", "named"), 0
@@ -168,5 +167,5 @@ def damage_matrix(folder: pathlib.Path, kinds=KINDS) -> dict[str, dict]:
       else:  # an empty file that was made empty
         counts["harmless"] += 1
       shutil.rmtree(copy)
-    found[reader] = {"damages": len(cases), "files": len(files), **counts}
-  return found
+    outcomes[reader] = {"damages": len(cases), "files": len(files), **counts}
+  return outcomes

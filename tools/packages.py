@@ -64,7 +64,7 @@ class Package:
 
   @property
   def folder(self) -> str:
-    """Of its files in the cache."""
+    """The name of its folder in the cache."""
     return f"{self.name.lstrip('@').replace('/', '-')}-{self.version}"
 
 

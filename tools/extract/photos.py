@@ -54,8 +54,8 @@ def list_photos(folder: str) -> Listing:
     DataError: there is no folder, it has no images, or two have one id.
   """
   if not os.path.isdir(folder):
-    found = "a file" if os.path.exists(folder) else "nothing"
-    raise DataError(f"found {found}, wanted a folder of images", file=folder)
+    kind = "a file" if os.path.exists(folder) else "nothing"
+    raise DataError(f"found {kind}, wanted a folder of images", file=folder)
   files = list(walk_files(folder))
   names = sorted(n for n in files if n.lower().endswith(EXTENSIONS))
   if not names:
@@ -117,9 +117,9 @@ def _check_size(image: Image.Image, path: pathlib.Path) -> None:
     raise DataError("found an image without pixels", file=path)
 
 
-def _too_large(found: str, path: pathlib.Path) -> DataError:
+def _too_large(size: str, path: pathlib.Path) -> DataError:
   return DataError(
-    f"found {found} pixels, wanted at most {MAX_PIXELS:,}",
+    f"found {size} pixels, wanted at most {MAX_PIXELS:,}",
     file=path,
     hint="shrink it, or --on_bad_record=skip",
   )
