@@ -13,14 +13,23 @@ that count for nothing, as hardly any is in an evaluation of thousands.
 
 import functools
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 from bench.measuring import in_turns, make_parser, write_result
+from interbert_jax.model.config import make_config
+from interbert_jax.model.inputs import TextInput, region_input
+from interbert_jax.model.interbert import InterBert
+from interbert_jax.parallel import make_parallel
+from interbert_jax.ranking import pair_scorer
+from interbert_jax.tasks.retrieval import SCORES, pair_score
+from interbert_jax.weights.official_names import official_heads
 
 TEXT_SLOTS, REGION_SLOTS = 30, 101  # with the global region 102
 
 
 def make_sides(options):
-  import numpy as np
-
   rng = np.random.default_rng(0)
   I, T = options.images, options.texts
   if options.adaptive:
@@ -49,16 +58,6 @@ def make_sides(options):
 
 def plain_scorer(params, images, texts, pairs: int):
   """Scores [T, I] as the official evaluation computes them."""
-  import jax
-  import jax.numpy as jnp
-  import numpy as np
-
-  from interbert_jax.model.config import make_config
-  from interbert_jax.model.inputs import TextInput, region_input
-  from interbert_jax.model.interbert import InterBert
-  from interbert_jax.tasks.retrieval import pair_score
-  from interbert_jax.weights.official_names import official_heads
-
   config = make_config("base")
   model = InterBert(config, official_heads(config))
 
@@ -96,17 +95,6 @@ def main():
   parser = make_parser(__doc__, texts=24, images=16, pairs=16, repeats=2)
   parser.add_argument("--adaptive", action="store_true")
   options = parser.parse_args()
-  import jax
-  import numpy as np
-
-  from interbert_jax.model.config import make_config
-  from interbert_jax.model.inputs import TextInput, region_input
-  from interbert_jax.model.interbert import InterBert
-  from interbert_jax.parallel import make_parallel
-  from interbert_jax.ranking import pair_scorer
-  from interbert_jax.tasks.retrieval import SCORES
-  from interbert_jax.weights.official_names import official_heads
-
   # As many shapes as a whole evaluation would have.
   pair_scorer._PAIRS_PER_SHAPE = 1
   images, texts = make_sides(options)

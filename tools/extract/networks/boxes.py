@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-MIN_SIDE = 8.0  # pixels of the picture
+MIN_SIDE = 8.0  # pixels of the picture; narrower or lower boxes go
 SAME_CLASS_OVERLAP = 0.6
 ANY_CLASS_OVERLAP = 0.9
 
@@ -36,14 +36,12 @@ def choose_boxes(
   width: int,
   height: int,
   max_regions: int,
-  min_side: float = MIN_SIDE,
   same_class_overlap: float = SAME_CLASS_OVERLAP,
-  any_class_overlap: float = ANY_CLASS_OVERLAP,
 ) -> Boxes:
   """Cuts boxes at the picture's edge and drops small ones and doubles.
 
   A box goes if it overlaps a better one that stays, by more than
-  `same_class_overlap` (IoU) if both have one class, `any_class_overlap` if not.
+  `same_class_overlap` (IoU) if both have one class, ANY_CLASS_OVERLAP if not.
 
   Args:
     boxes_P4: in pixels of the picture; they may leave it.
@@ -52,13 +50,11 @@ def choose_boxes(
     width: of the picture.
     height: of the picture.
     max_regions: most that stay.
-    min_side: pixels; boxes narrower or lower than that go.
     same_class_overlap: see above.
-    any_class_overlap: see above.
   """
   limits_4 = np.array([width, height, width, height], np.float32)
   boxes_P4 = np.clip(np.asarray(boxes_P4, np.float32), 0, limits_4)
-  large_P = ((boxes_P4[:, 2:] - boxes_P4[:, :2]) >= min_side).all(1)
+  large_P = ((boxes_P4[:, 2:] - boxes_P4[:, :2]) >= MIN_SIDE).all(1)
   # Of images with few peaks, the last ones are none.
   usable = np.flatnonzero(large_P & (np.asarray(scores_P) > 0))
   overlap_PP = iou(boxes_P4, boxes_P4)
@@ -69,7 +65,7 @@ def choose_boxes(
     limits = np.where(
       class_ids_P[kept] == class_ids_P[index],
       same_class_overlap,
-      any_class_overlap,
+      ANY_CLASS_OVERLAP,
     )
     if (overlap_PP[index, kept] <= limits).all():
       kept.append(index)
