@@ -148,9 +148,10 @@ def _write_objects(
           f"{folder / 'regions'}: the first regions of {scene.scene_id!r} are "
           "not its objects; build the sample data anew with --overwrite"
         )
-      of_regions = ("features", "boxes", "class_probs")
-      cut = {key: record[key][:count] for key in of_regions}
-      yield {**record, **cut}
+      del record["num_regions"]  # the writer counts them
+      for key in ("features", "boxes", "class_probs"):
+        record[key] = record[key][:count]
+      yield record
 
   write_store(
     output,
