@@ -1,6 +1,7 @@
 """Programs that measure; what they write, docs quote.
 
-Each is started by its path (`python bench/NAME.py --help`) and says at its top
-what it measures and how long that takes. measuring.py has what they share,
-core_jobs.py small trainings side by side. Nothing imports this package.
+Each is a command, such as `python -m bench.downstream --help`, and says at its
+top what it measures. measuring.py has what they share, random_data.py data to
+measure on, core_jobs.py small trainings side by side, reliability.py what a run
+survives. Nothing imports this package.
 """

@@ -1,7 +1,7 @@
 """What each part of pretraining is worth, at the size of the quick start.
 
-  python bench/ablation.py --seeds=1 --steps=300      8 minutes on 2 cores
-  python bench/ablation.py --output=docs      half an hour: docs/results.md
+  python -m bench.ablation --seeds=1 --steps=300      8 minutes on 2 cores
+  python -m bench.ablation --output=docs      half an hour: docs/results.md
 
 Every row is pretrained, measured without further training, then fine-tuned for
 retrieval and on sentences alone, everything with the same steps and data. What
@@ -16,9 +16,6 @@ import functools
 import json
 import pathlib
 import statistics
-import sys
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from bench import ablation_stages
 from bench.ablation_stages import VARIANTS
@@ -41,16 +38,17 @@ METRICS = {
 
 
 def parse_arguments():
-  parser = make_parser(__doc__)
+  parser = make_parser(
+    __doc__,
+    output=False,
+    seeds=3,
+    steps=1500,
+    finetune_steps=300,
+    text_steps=300,
+  )
   parser.add_argument(
     "--data", choices=("openmoji", "shapes"), default="openmoji"
   )
-  parser.add_argument("--seeds", type=int, default=3)
-  parser.add_argument("--steps", type=int, default=1500, help="pretraining")
-  parser.add_argument(
-    "--finetune_steps", type=int, default=300, help="of retrieval"
-  )
-  parser.add_argument("--text_steps", type=int, default=300)
   parser.add_argument(
     "--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS)
   )
@@ -70,7 +68,7 @@ def parse_arguments():
 def run_row(options, variant: str, seed: int) -> str:
   """Does what is not done yet of a variant and a seed; says what came out."""
   folder = options.workdir / f"{variant}_{seed}"
-  found = {
+  measured = {
     stage: once(
       folder / f"{stage}.json",
       functools.partial(measure, options, variant, seed, folder),
@@ -79,60 +77,61 @@ def run_row(options, variant: str, seed: int) -> str:
     if ablation_stages.has_stage(variant, stage)
   }
   return f"{variant}_{seed}: " + ", ".join(
-    f"{title} {100 * found[stage][key]:.1f}"
+    f"{title} {100 * measured[stage][key]:.1f}"
     for title, (stage, key) in METRICS.items()
-    if key in found.get(stage, {})
+    if key in measured.get(stage, {})
   )
 
 
 def collect(options, rows: list[tuple[str, int]]) -> dict:
   """variant -> stage -> metric -> its value for each seed that is done."""
-  found: dict = {}
+  results: dict = {}
   for variant, seed in rows:
     for stage in ablation_stages.STAGES:
       metrics = once(options.workdir / f"{variant}_{seed}" / f"{stage}.json")
       for key, value in metrics.items():
-        row = found.setdefault(variant, {}).setdefault(stage, {})
+        row = results.setdefault(variant, {}).setdefault(stage, {})
         row.setdefault(key, []).append(value)
-  return found
+  return results
 
 
-def table(found: dict) -> str:
+def table(results: dict) -> str:
   """Rows of variants in Markdown."""
   used = {
     title: where
     for title, where in METRICS.items()
-    if any(where[1] in row.get(where[0], {}) for row in found.values())
+    if any(where[1] in row.get(where[0], {}) for row in results.values())
   }
   rows = [
     [
       title,
       *(
-        mean_and_deviation(found[variant].get(stage, {}).get(key))
+        mean_and_deviation(results[variant].get(stage, {}).get(key))
         for stage, key in used.values()
       ),
     ]
     for variant, (title, _) in VARIANTS.items()
-    if variant in found
+    if variant in results
   ]
   return markdown_table(("pretraining", *used), rows)
 
 
-def plot(found: dict, path: pathlib.Path):
+def plot(results: dict, path: pathlib.Path):
   """Every seed a point, the means as bars."""
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
 
   shown = ("zero-shot R@10", "fine-tuned R@10", "sentence pairs")
-  shown = [t for t in shown if any(METRICS[t][0] in r for r in found.values())]
-  names = [variant for variant in VARIANTS if variant in found]
+  measured = {stage for row in results.values() for stage in row}
+  shown = [title for title in shown if METRICS[title][0] in measured]
+  names = [variant for variant in VARIANTS if variant in results]
   figure = Figure(figsize=(4 * len(shown), 4), layout="constrained")
   FigureCanvasAgg(figure)
   for i, title in enumerate(shown):
     stage, key = METRICS[title]
     axes = figure.add_subplot(1, len(shown), i + 1)
     for y, name in enumerate(names):
-      values = [100 * v for v in found[name].get(stage, {}).get(key, [])]
+      values = [100 * v for v in results[name].get(stage, {}).get(key, [])]
       if values:
         axes.barh(y, statistics.mean(values), color="#9db8d8")
         axes.plot(values, [y] * len(values), "o", color="#27496d", ms=4)
@@ -158,17 +157,17 @@ def main():
       jobs=options.jobs,
       compiled=options.workdir / "compiled",
     )
-  found = collect(options, rows)
-  print(table(found))
+  results = collect(options, rows)
+  print(table(results))
   if options.output:
-    plot(found, options.output / "images/ablation.png")
+    plot(results, options.output / "images/ablation.png")
     settings = {
       key: getattr(options, key)
       for key in ("data", "seeds", "steps", "finetune_steps", "text_steps")
     }
-    put_block("ablation", table(found), options.output / "results.md")
+    put_block("ablation", table(results), options.output / "results.md")
     (options.output / "ablation.json").write_text(
-      json.dumps({"settings": settings, "rows": found}, indent=2) + "\n"
+      json.dumps({"settings": settings, "rows": results}, indent=2) + "\n"
     )
 
 

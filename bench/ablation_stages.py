@@ -2,8 +2,10 @@
 
 import json
 import pathlib
+from collections.abc import Mapping
 
 from bench.core_jobs import held_out_metrics
+from interbert_jax.app.settings.overrides import change_config
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CAPTIONS_PER_IMAGE = 2  # of the test split, to be scored with every image
@@ -80,77 +82,66 @@ def prepare(options) -> pathlib.Path:
   return data
 
 
-def change(config, changes):
-  with config.unlocked():
-    for key, value in changes.items():
-      *sections, name = key.split(".")
-      section = config
-      for part in sections:
-        section = section[part]
-      section[name] = value
-  return config
-
-
-def common_changes(options, variant: str, seed: int) -> dict:
-  changes = dict(VARIANTS[variant][1] or {})
-  model = {k: v for k, v in changes.items() if k.startswith("model.")}
-  return {
+def train(
+  options, variant: str, seed: int, config, workdir: pathlib.Path, changes: dict
+) -> dict[str, float]:
+  """Trains what the variant asks for; returns the held-out metrics."""
+  own = VARIANTS[variant][1] or {}
+  changes = {
     "seed": seed,
-    "input.vocab": str(options.workdir / "vocab.txt"),
+    "input.vocab": options.workdir / "vocab.txt",
     "evals.every": 0,
-    **model,
+    "train.log_every": 100,
+    **{key: own[key] for key in own if key.startswith("model.")},
+    **changes,
   }
+  changes["checkpoint.save_every"] = changes["train.steps"]
+  config = change_config(config, as_typed(changes))
+  metrics = held_out_metrics(config, workdir)
+  return {key.removeprefix("val/"): value for key, value in metrics.items()}
+
+
+def as_typed(changes: Mapping) -> list[str]:
+  """Settings and their values as one types them after --set."""
+  return [f"{key}={value}" for key, value in changes.items()]
 
 
 def pretrain(options, variant: str, seed: int, folder: pathlib.Path) -> dict:
   from configs import quickstart
 
-  changes = dict(VARIANTS[variant][1])
+  changes = {
+    "train.steps": options.steps,
+    "task.text_masking.rule": "segment",
+    "task.text_masking.rate": 0.1,
+    "task.mlm_rows": 3.0,
+    "evals.retrieval_images": 0,
+    **VARIANTS[variant][1],
+  }
   if "input.negatives" in changes:
-    changes["input.negatives"] = str(
-      options.workdir / changes["input.negatives"]
-    )
-  config = change(
-    quickstart.get_config(options.data),
-    {
-      **common_changes(options, variant, seed),
-      "train.steps": options.steps,
-      "train.log_every": 100,
-      "checkpoint.save_every": options.steps,
-      "task.text_masking.rule": "segment",
-      "task.text_masking.rate": 0.1,
-      "task.mlm_rows": 3.0,
-      "evals.retrieval_images": 0,
-      **changes,
-    },
-  )
-  held_out = held_out_metrics(config, folder / "pretrain")
+    changes["input.negatives"] = options.workdir / changes["input.negatives"]
+  config = quickstart.get_config(options.data)
+  workdir = folder / "pretrain"
   return {
-    **{key.removeprefix("val/"): value for key, value in held_out.items()},
-    **retrieval(folder / "pretrain"),
-    **text_only(folder / "pretrain"),
+    **train(options, variant, seed, config, workdir, changes),
+    **retrieval(workdir),
+    **text_only(workdir),
   }
 
 
 def finetune(options, variant: str, seed: int, folder: pathlib.Path) -> dict:
   from configs import quickstart_retrieval
 
-  config = change(
-    quickstart_retrieval.get_config(options.data),
-    {
-      **common_changes(options, variant, seed),
-      "init_from": start(options, variant, folder),
-      "train.steps": options.finetune_steps,
-      "train.log_every": 100,
-      "checkpoint.save_every": options.finetune_steps,
-      "input.random_texts": 1,
-      "input.hard_texts": 1,
-      "input.near_images": str(options.workdir / "near_images"),
-      "evals.retrieval_images": 20,
-      "evals.pairs_per_step": 500,
-    },
-  )
-  held_out_metrics(config, folder / "finetune")
+  config = quickstart_retrieval.get_config(options.data)
+  changes = {
+    "init_from": start(options, variant, folder),
+    "train.steps": options.finetune_steps,
+    "input.random_texts": 1,
+    "input.hard_texts": 1,
+    "input.near_images": options.workdir / "near_images",
+    "evals.retrieval_images": 20,
+    "evals.pairs_per_step": 500,
+  }
+  train(options, variant, seed, config, folder / "finetune", changes)
   return retrieval(folder / "finetune")
 
 
@@ -158,19 +149,12 @@ def sentences(options, variant: str, seed: int, folder: pathlib.Path) -> dict:
   """Do two captions describe the same scene? Half of the pairs do."""
   from configs import quickstart_text
 
-  config = change(
-    quickstart_text.get_config(f"pairs,{options.data}"),
-    {
-      **common_changes(options, variant, seed),
-      "init_from": start(options, variant, folder),
-      "train.steps": options.text_steps,
-      "train.epochs": None,
-      "train.log_every": 100,
-      "checkpoint.save_every": options.text_steps,
-    },
-  )
-  held_out = held_out_metrics(config, folder / "text")
-  return {key.removeprefix("val/"): value for key, value in held_out.items()}
+  config = quickstart_text.get_config(f"pairs,{options.data}")
+  changes = {
+    "init_from": start(options, variant, folder),
+    "train.steps": options.text_steps,
+  }
+  return train(options, variant, seed, config, folder / "text", changes)
 
 
 def start(options, variant: str, folder: pathlib.Path) -> str:
@@ -181,25 +165,20 @@ def start(options, variant: str, folder: pathlib.Path) -> str:
 
 def retrieval(workdir: pathlib.Path) -> dict:
   """Recalls over the test scenes, with some captions of each."""
-  from interbert_jax.app import build as experiment
-  from interbert_jax.app.settings.validate import read_experiment
+  from interbert_jax.app import build
   from interbert_jax.app.trained_run import TrainedRun
   from interbert_jax.parallel import make_parallel
   from interbert_jax.tasks.retrieval import SCORES
 
-  run = TrainedRun(str(workdir), checkpoint="latest", changes=[])
+  fewer = {"input.captions.captions_per_image": CAPTIONS_PER_IMAGE}
+  run = TrainedRun(str(workdir), checkpoint="latest", changes=as_typed(fewer))
   parallel = make_parallel()
-  settings = read_experiment(
-    change(
-      run.config, {"input.captions.captions_per_image": CAPTIONS_PER_IMAGE}
-    )
-  )
-  evaluator, _ = experiment.retrieval_evaluator(
-    settings,
+  evaluator, _ = build.retrieval_evaluator(
+    run.settings,
     "test",
     model=run.model,
     parallel=parallel,
-    score=SCORES[getattr(settings.task, "loss", "match")],
+    score=SCORES[getattr(run.settings.task, "loss", "match")],
   )
   return evaluator.run(run.placed_params(parallel))
 
@@ -208,22 +187,17 @@ def text_only(workdir: pathlib.Path) -> dict:
   """How many masked words of test captions are found without their picture."""
   import numpy as np
 
-  from interbert_jax.app.settings.validate import read_experiment
   from interbert_jax.app.tasks import pretrain as parts
   from interbert_jax.app.trained_run import TrainedRun
   from interbert_jax.evaluation.evaluators import LossEvaluator
   from interbert_jax.parallel import make_parallel
 
-  run = TrainedRun(str(workdir), checkpoint="latest", changes=[])
+  # The same masks for every row: single words, as BERT hides them.
+  changes = {**TOKENS, "input.mismatch_prob": 0.0, "input.negatives": ""}
+  run = TrainedRun(str(workdir), checkpoint="latest", changes=as_typed(changes))
   if not run.config["task"]["mlm_weight"]:
     return {}
-  # The same masks for every row: single words, as BERT hides them.
-  settings = read_experiment(
-    change(
-      run.config, {**TOKENS, "input.mismatch_prob": 0.0, "input.negatives": ""}
-    )
-  )
-  data = parts.data(settings, "test")
+  data = parts.data(run.settings, "test")
   parallel = make_parallel()
 
   def batches():
@@ -231,12 +205,12 @@ def text_only(workdir: pathlib.Path) -> dict:
       yield {**batch, "num_regions": np.zeros_like(batch["num_regions"])}
 
   evaluator = LossEvaluator(
-    task=parts.task(settings, data.info, model=run.model),
+    task=parts.task(run.settings, data.info, model=run.model),
     parallel=parallel,
     batches=batches,
   )
-  found = evaluator.run(run.placed_params(parallel))
-  return {f"text_only_{k}": found[k] for k in ("mlm_acc", "mlm_loss")}
+  metrics = evaluator.run(run.placed_params(parallel))
+  return {f"text_only_{key}": metrics[key] for key in ("mlm_acc", "mlm_loss")}
 
 
 STAGES = {"zeroshot": pretrain, "finetuned": finetune, "text": sentences}

@@ -1,6 +1,6 @@
 """Memory and speed of converting 20,000 images, and what 8 bits cost.
 
-  python bench/bench_convert.py --output=docs/convert_speed.json
+  python -m bench.bench_convert --output=docs/convert_speed.json
 
 The source is LXMERT's TSV with 36 regions of 2048 features (7.9 GB, written
 first, into --folder). Memory is the largest anonymous resident set of the
@@ -20,12 +20,8 @@ import time
 
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-
 from bench.measuring import ROOT, anonymous_mb, make_parser, write_result
-
-REGIONS, WIDTH = 36, 2048
-VARIANTS = 64  # different feature blocks; writing more would only take longer
+from bench.random_data import REGIONS, random_images
 
 
 def write_source(path: pathlib.Path, count: int):
@@ -34,21 +30,13 @@ def write_source(path: pathlib.Path, count: int):
   def b64(array, dtype) -> bytes:
     return base64.b64encode(np.ascontiguousarray(array, dtype))
 
-  blocks = [
-    b64(np.maximum(rng.normal(0.4, 1, (REGIONS, WIDTH)), 0), "<f4")
-    for _ in range(VARIANTS)
-  ]
-  corners = rng.integers(0, 300, (REGIONS, 2))
-  sides = rng.integers(20, 150, (REGIONS, 2))
-  boxes = b64(np.concatenate([corners, corners + sides], 1), "<f4")
   ids = b64(rng.integers(0, 400, REGIONS), "<i8")
   scores = b64(rng.uniform(0.2, 0.9, REGIONS), "<f4")
   with path.open("wb") as file:
-    for index in range(count):
-      size = [b"480", b"640"]
-      classes = [ids, scores, ids, scores]
-      row = [b"COCO_train2014_%012d" % index, *size, *classes]
-      row += [b"%d" % REGIONS, boxes, blocks[index % VARIANTS]]
+    for index, image in enumerate(random_images(count)):
+      row = [b"COCO_train2014_%012d" % index, b"480", b"640"]
+      row += [ids, scores, ids, scores, b"%d" % REGIONS]
+      row += [b64(image[key], "<f4") for key in ("boxes", "features")]
       file.write(b"\t".join(row) + b"\n")
 
 
@@ -62,15 +50,16 @@ def children(process: int) -> list[int]:
 
 
 CONVERT = """
-import json, resource, sys, threading, time
+import pathlib, sys
 from input_pipeline.formats import registry
 from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.conversion import run
-reader, _ = registry.find_format(__import__("pathlib").Path(sys.argv[1]))
+source = pathlib.Path(sys.argv[1])
+reader, _ = registry.find_format(source)
 print("ready", flush=True)
 sys.stdin.readline()
 run.convert(
-  __import__("pathlib").Path(sys.argv[1]), reader, sys.argv[2],
+  source, reader, sys.argv[2],
   settings=ConversionSettings(features=sys.argv[3]), workers=int(sys.argv[4]),
 )
 """
@@ -129,24 +118,18 @@ def convert(source, output, *, features: str, workers: int) -> dict:
 
 
 def main():
-  parser = make_parser(__doc__)
-  parser.add_argument("--images", type=int, default=20_000)
+  parser = make_parser(__doc__, images=20_000)
   parser.add_argument("--folder", type=pathlib.Path, help="for 15 GB of files")
-  parser.add_argument("--output", type=pathlib.Path)
   options = parser.parse_args()
-  folder = pathlib.Path(tempfile.mkdtemp(dir=options.folder))
   rows = []
-  try:
-    source = folder / "train.tsv"
+  with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+    source = pathlib.Path(folder) / "train.tsv"
     write_source(source, options.images)
     for features, workers in (("float16", 1), ("float16", 2), ("uint8", 1)):
-      rows.append(
-        convert(source, folder / "store", features=features, workers=workers)
-      )
+      store = source.with_name("store")
+      rows.append(convert(source, store, features=features, workers=workers))
       print(f"{features}, {workers} workers: done", flush=True)
-      shutil.rmtree(folder / "store")
-  finally:
-    shutil.rmtree(folder)
+      shutil.rmtree(store)
   write_result({"cores": os.cpu_count(), "runs": rows}, options.output)
 
 

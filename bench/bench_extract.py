@@ -1,23 +1,20 @@
 """Where extraction spends its time, and how it grows with workers.
 
-  python bench/bench_extract.py --images=DIR --output=docs/extract_speed.json
+  python -m bench.bench_extract --images=DIR --output=docs/extract_speed.json
 
-Stages are timed in this process on one core; whole runs are processes of their
-own, start and compilation included. Memory is the largest resident set of any
-process of a run.
+Stages are timed in this process on one core; whole runs, of the folder --copies
+times, are processes of their own, start and compilation included. Memory is the
+largest resident set of any process of a run.
 """
 
 import json
 import os
 import pathlib
 import shutil
-import sys
 import tempfile
 import time
 
 import numpy as np
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from bench.measuring import make_parser, run_python, write_result
 
@@ -65,12 +62,12 @@ def measure_stages(folder: str) -> dict:
         )
         for name in names[start : start + settings.batch_size]
       ]
-      found = stages.time("detect", extractor.find_boxes, photos)
+      boxes = stages.time("detect", extractor.find_boxes, photos)
       crops = [
         stages.time(
-          "crop", cut_crops, photo, each.boxes_R4, side=settings.crop_size
+          "crop", cut_crops, photo, own.boxes_R4, side=settings.crop_size
         )
-        for photo, each in zip(photos, found, strict=True)
+        for photo, own in zip(photos, boxes, strict=True)
       ]
       stages.time("encode", extractor.encode, np.concatenate(crops))
 
@@ -109,13 +106,9 @@ def measure_run(folder: pathlib.Path, images: int, workers: int) -> dict:
 
 
 def main():
-  parser = make_parser(__doc__)
+  parser = make_parser(__doc__, copies=1)
   parser.add_argument("--images", type=pathlib.Path, required=True)
-  parser.add_argument(
-    "--copies", type=int, default=1, help="of the folder, for the whole runs"
-  )
   parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
-  parser.add_argument("--output", type=pathlib.Path)
   options = parser.parse_args()
   from tools.extract.__main__ import use_one_core
 

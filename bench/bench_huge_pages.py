@@ -1,6 +1,6 @@
 """What huge pages for the C library's memory are worth on a CPU, in one run.
 
-  python bench/bench_huge_pages.py --output=docs/huge_pages_speed.json
+  python -m bench.bench_huge_pages --output=docs/huge_pages_speed.json
 
 The quick start, without evaluation, in turns with and without the setting that
 run.sh makes. XLA takes fresh memory for every step: in pages of 4 KB the
@@ -10,10 +10,7 @@ quick start's 100 MB are 26,000 faults a step, in pages of 2 MB hardly any.
 import os
 import pathlib
 import statistics
-import sys
 import tempfile
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from bench.measuring import make_parser, run_python, write_result
 from interbert_jax.contract import json_file
@@ -41,26 +38,23 @@ def train(config: str, steps: int, setting: str) -> dict[str, float]:
 
 
 def main():
-  parser = make_parser(__doc__)
+  parser = make_parser(__doc__, steps=300, repeats=3)
   parser.add_argument("--config", default="configs/quickstart.py")
-  parser.add_argument("--steps", type=int, default=300)
-  parser.add_argument("--repeats", type=int, default=3)
-  parser.add_argument("--output", type=pathlib.Path)
   options = parser.parse_args()
-  found: dict[str, list] = {"small pages": [], "huge pages": []}
+  measured: dict[str, list] = {"small pages": [], "huge pages": []}
   for _ in range(options.repeats):
-    for name, setting in zip(found, ("", SETTING), strict=True):
-      found[name].append(train(options.config, options.steps, setting))
+    for name, setting in zip(measured, ("", SETTING), strict=True):
+      measured[name].append(train(options.config, options.steps, setting))
   speed = {
     name: statistics.median(run["examples_per_sec"] for run in runs)
-    for name, runs in found.items()
+    for name, runs in measured.items()
   }
   result = {
     "config": options.config,
     "steps": options.steps,
     "cores": len(os.sched_getaffinity(0)),
     "ratio": speed["huge pages"] / speed["small pages"],
-    "runs": found,
+    "runs": measured,
   }
   write_result(result, options.output)
 

@@ -1,6 +1,6 @@
 """Input speed: CPU time from a stored record to a row of a batch.
 
-  python bench/bench_input.py --output=docs/input_speed.json
+  python -m bench.bench_input --output=docs/input_speed.json
 
 Everything is measured in one process, alternating, with the files in the page
 cache: 36 regions of 2048 features, batches of 256, as in pretraining. The
@@ -10,37 +10,25 @@ limit is a copy of the same number of bytes out of a memory-mapped file.
 """
 
 import base64
-import json
 import os
 import pathlib
 import pickle  # nosec B403 # measures what the official reader does
 import statistics
-import sys
 import tempfile
 import time
 
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from bench.measuring import anonymous_mb, in_turns, make_parser, write_result
+from bench.random_data import (
+  REGIONS,
+  WIDTH,
+  random_images,
+  write_captions,
+  write_images,
+)
 
-from bench.measuring import anonymous_mb, make_parser
-
-REGIONS, WIDTH, BATCH = 36, 2048, 256
-WORDS = 2000
-
-
-def make_image(index: int) -> dict:
-  rng = np.random.default_rng(index)
-  x = rng.integers(0, 300, (REGIONS, 2))
-  boxes = np.concatenate([x, x + rng.integers(20, 150, (REGIONS, 2))], 1)
-  features = np.maximum(rng.normal(0.4, 1, (REGIONS, WIDTH)), 0)
-  return {
-    "image_id": str(index),
-    "width": 640,
-    "height": 480,
-    "features": features.astype(np.float32),
-    "boxes": boxes.astype(np.float32),
-  }
+BATCH = 256
 
 
 def write_official(path: pathlib.Path, count: int):
@@ -48,9 +36,7 @@ def write_official(path: pathlib.Path, count: int):
   import lmdb
 
   env = lmdb.open(str(path), map_size=1 << 40)
-  keys = []
-  for index in range(count):
-    image = make_image(index)
+  for image in random_images(count):
     row = {
       "image_id": image["image_id"],
       "image_w": str(image["width"]),
@@ -59,9 +45,8 @@ def write_official(path: pathlib.Path, count: int):
       "boxes": base64.b64encode(image["boxes"].tobytes()),
       "features": base64.b64encode(image["features"].tobytes()),
     }
-    keys.append(image["image_id"].encode())
     with env.begin(write=True) as transaction:
-      transaction.put(keys[-1], pickle.dumps(row))
+      transaction.put(image["image_id"].encode(), pickle.dumps(row))
   env.close()
 
 
@@ -96,21 +81,9 @@ def read_official(env, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_texts(root: pathlib.Path, count: int):
-  rng = np.random.default_rng(0)
-  words = [f"word{i}" for i in range(WORDS)]
+  words = write_captions(root / "captions.jsonl", count)
   special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
   (root / "vocab.txt").write_text("\n".join([*special, *words]) + "\n")
-  with (root / "captions.jsonl").open("w") as file:
-    for index in range(count):
-      captions = [
-        " ".join(rng.choice(words, rng.integers(6, 18))) for _ in range(5)
-      ]
-      line = {
-        "image_id": str(index),
-        "split": "train",
-        "captions": captions,
-      }
-      file.write(json.dumps(line) + "\n")
 
 
 def open_data(root: pathlib.Path, store: str, *, engine: str = "auto"):
@@ -138,16 +111,9 @@ def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
   from input_pipeline.store.region_arrays import Slots, image_shapes
   from input_pipeline.store.region_store import RegionStore
   from input_pipeline.store.staged_writer import stage
-  from input_pipeline.store.store_writer import write_store
 
   write_official(root / "official.lmdb", images)
-  write_store(
-    root / "store",
-    map(make_image, range(images)),
-    feature_dim=WIDTH,
-    source="random",
-    extractor="none",
-  )
+  write_images(root / "store", images)
   write_texts(root, images)
   store = RegionStore(root / "store")
   staged = stage(store, root / "staged", max_regions=REGIONS)
@@ -159,7 +125,6 @@ def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
   pool = BufferPool()
   cut = {"max_regions": REGIONS, "class_probs": False}
   shapes = image_shapes(store.layout, **cut)
-  bytes_in_row = REGIONS * WIDTH * 2
   source = np.load(root / "staged/region_features-00000.npy", mmap_mode="r")
   target = np.empty((BATCH, REGIONS, WIDTH), np.float16)
 
@@ -175,13 +140,20 @@ def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
 
   def pipeline(path: str, engine: str):
     data = open_data(root, path, engine=engine)
-    found = data.train_batches(0, 1 << 20, batch_size=BATCH)
+    rows = data.train_batches(0, 1 << 20, batch_size=BATCH)
 
     def run():
       for _ in batches:
-        next(found)
+        next(rows)
 
     return run
+
+  def settled(run):
+    def way():
+      run()
+      time.sleep(0.1)  # what a pipeline reads ahead is its own work
+
+    return way
 
   paths = {
     "official path": lambda: [read_official(env, b) for b in batches],
@@ -192,18 +164,12 @@ def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
     "whole pipeline, staged, NumPy": pipeline("staged", "threads"),
     "memcpy": copy_memory,
   }
-  for run in paths.values():
-    run()  # fills caches, starts threads
-  cpu = {name: [] for name in paths}
   examples = len(batches) * BATCH
-  for _ in range(repeats):
-    for name, run in paths.items():
-      time.sleep(0.1)
-      started = time.process_time()
-      run()
-      if "pipeline" in name:
-        time.sleep(0.1)  # what they read ahead is theirs
-      cpu[name].append((time.process_time() - started) / examples)
+  ways = {name: settled(run) for name, run in paths.items()}
+  cpu = {
+    name: [seconds / examples for seconds in rounds]
+    for name, rounds in in_turns(ways, repeats).items()
+  }
   rates = {name: throughput(run, examples) for name, run in paths.items()}
   rows = {}
   limit = statistics.median(cpu["memcpy"])
@@ -225,7 +191,7 @@ def measure(root: pathlib.Path, *, images: int, repeats: int) -> dict:
     "batch": BATCH,
     "images": images,
     "repeats": repeats,
-    "bytes_per_example": bytes_in_row,
+    "bytes_per_example": REGIONS * WIDTH * 2,
     "cores": os.cpu_count(),
     "paths": rows,
     "start_at_step_1000000_s": start_late(root),
@@ -263,13 +229,15 @@ def start_late(root: pathlib.Path) -> dict[str, float]:
 def memory_over_steps(root: pathlib.Path, steps: int) -> dict[str, float]:
   """Megabytes resident after so many steps of the staged pipeline."""
   data = open_data(root, "staged")
-  found = {}
+  measured = {}
   began = time.perf_counter()
   for step, _ in enumerate(data.train_batches(0, steps, batch_size=BATCH), 1):
     if step in (100, 1000, steps):
-      found[str(step)] = anonymous_mb()
-  found["examples_per_second"] = steps * BATCH / (time.perf_counter() - began)
-  return found
+      measured[str(step)] = anonymous_mb()
+  measured["examples_per_second"] = (
+    steps * BATCH / (time.perf_counter() - began)
+  )
+  return measured
 
 
 def draw(result: dict, path: pathlib.Path):
@@ -296,11 +264,7 @@ def draw(result: dict, path: pathlib.Path):
 
 
 def main():
-  parser = make_parser(__doc__)
-  parser.add_argument("--images", type=int, default=2048)
-  parser.add_argument("--repeats", type=int, default=7)
-  parser.add_argument("--steps", type=int, default=10_000)
-  parser.add_argument("--output", type=pathlib.Path)
+  parser = make_parser(__doc__, images=2048, repeats=7, steps=10_000)
   parser.add_argument("--plot", type=pathlib.Path)
   options = parser.parse_args()
   with tempfile.TemporaryDirectory() as folder:
@@ -308,17 +272,7 @@ def main():
     result = measure(root, images=options.images, repeats=options.repeats)
     if options.steps:
       result["memory"] = memory_over_steps(root, options.steps)
-  print(f"{'':30} {'CPU µs':>8} {'ex/s':>9} {'vs official':>12} {'memcpy':>8}")
-  for name, row in result["paths"].items():
-    print(
-      f"{name:30} {row['cpu_us_per_example']:8.1f} "
-      f"{row['examples_per_second']:9,.0f} "
-      f"{row['less_cpu_than_official']:11.1f}x {row['times_memcpy']:7.2f}x"
-    )
-  print("start at step 1,000,000:", result["start_at_step_1000000_s"])
-  print("memory, MB:", result["memory"])
-  if options.output:
-    options.output.write_text(json.dumps(result, indent=2) + "\n")
+  write_result(result, options.output)
   if options.plot:
     draw(result, options.plot)
 

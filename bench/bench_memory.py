@@ -1,6 +1,6 @@
 """Memory of a compiled training step: recomputation and accumulation.
 
-  PYTHONPATH=. python bench/bench_memory.py
+  python -m bench.bench_memory
 
 Nothing is run: the compiler says how much temporary memory a step takes. One
 device; pretraining with dropout, 36 regions and 36 tokens. Measured on a CPU,
@@ -13,6 +13,7 @@ import time
 
 import jax
 
+from bench.measuring import make_parser
 from interbert_jax.contract.batch import dummy_batch
 from interbert_jax.model.config import make_config
 from interbert_jax.tasks.pretrain import PretrainTask
@@ -52,6 +53,7 @@ def compiled(remat: str, parts: int):
 
 
 def main():
+  make_parser(__doc__, output=False).parse_args()
   print(jax.devices()[0].device_kind)
   print("remat  parts  temporary MB  compile s")
   for remat, parts in SETTINGS:

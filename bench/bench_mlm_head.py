@@ -1,6 +1,6 @@
 """Side by side: where the code differs from the plain way for speed's sake.
 
-  PYTHONPATH=. python bench/bench_mlm_head.py
+  python -m bench.bench_mlm_head
 
 Each row is computed at the quick start's sizes, plainly and as the code has it,
 in turns; the ratio of the medians is what comments in heads.py and losses.py
@@ -13,28 +13,25 @@ import time
 import jax
 import jax.numpy as jnp
 
+from bench.measuring import in_turns, make_parser
 from interbert_jax.tasks.losses import accuracy, cross_entropy
 
 N, D, V = 160, 64, 30522
 
 
-def timed(fn, *args) -> float:
-  began = time.perf_counter()
-  jax.block_until_ready(fn(*args))
-  return time.perf_counter() - began
-
-
 def compare(name, plain, ours, *args, repeats: int = 30) -> None:
-  fns = [jax.jit(fn) for fn in (plain, ours)]
-  for fn in fns:
-    timed(fn, *args)
-  # In turns, so that a noisy neighbour disturbs both alike.
-  rounds = [[timed(fn, *args) for fn in fns] for _ in range(repeats)]
-  a, b = (1000 * statistics.median(r[i] for r in rounds) for i in (0, 1))
+  def run(fn):
+    compiled = jax.jit(fn)
+    return lambda: jax.block_until_ready(compiled(*args))
+
+  ways = {"plain": run(plain), "ours": run(ours)}
+  seconds = in_turns(ways, repeats, time.perf_counter)
+  a, b = (1000 * statistics.median(seconds[way]) for way in ways)
   print(f"{name:36s} plain {a:6.1f} ms   ours {b:6.1f} ms   ratio {a / b:.2f}")
 
 
 def main() -> None:
+  make_parser(__doc__, output=False).parse_args()
   keys = jax.random.split(jax.random.key(0), 3)
   hidden = jax.random.normal(keys[0], (1, N, D))
   words = jax.random.normal(keys[1], (V, D))

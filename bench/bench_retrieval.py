@@ -1,31 +1,35 @@
 """CPU time of scoring all pairs: the plain way against ours, in one run.
 
-  python bench/bench_retrieval.py --output=docs/retrieval_speed.json
+  python -m bench.bench_retrieval --output=docs/retrieval_speed.json
 
 InterBERT-base with random weights; captions as long as those of Flickr30K
-(about 14 word pieces), images of 36 regions, or of 10 to 100 (--adaptive). The
-plain way is the official one: each pair padded to 30 text and 102 region slots
-through the whole model with all of its heads.
+(about 14 word pieces), images of 36 regions, or of 10 to 100 (--adaptive);
+--pairs are scored at once. The plain way is the official one: each pair padded
+to 30 text and 102 region slots through the whole model with all of its heads.
 
 One text meets all images in a step, so that no step is filled up with texts
 that count for nothing, as hardly any is in an evaluation of thousands.
 """
 
 import functools
-import pathlib
-import sys
-import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import jax
+import jax.numpy as jnp
+import numpy as np
 
-from bench.measuring import make_parser, write_result
+from bench.measuring import in_turns, make_parser, write_result
+from interbert_jax.model.config import make_config
+from interbert_jax.model.inputs import TextInput, region_input
+from interbert_jax.model.interbert import InterBert
+from interbert_jax.parallel import make_parallel
+from interbert_jax.ranking import pair_scorer
+from interbert_jax.tasks.retrieval import SCORES, pair_score
+from interbert_jax.weights.official_names import official_heads
 
 TEXT_SLOTS, REGION_SLOTS = 30, 101  # with the global region 102
 
 
 def make_sides(options):
-  import numpy as np
-
   rng = np.random.default_rng(0)
   I, T = options.images, options.texts
   if options.adaptive:
@@ -54,29 +58,19 @@ def make_sides(options):
 
 def plain_scorer(params, images, texts, pairs: int):
   """Scores [T, I] as the official evaluation computes them."""
-  import jax
-  import jax.numpy as jnp
-  import numpy as np
-
-  from interbert_jax.model.config import make_config
-  from interbert_jax.model.inputs import TextInput, region_input
-  from interbert_jax.model.interbert import InterBert
-  from interbert_jax.tasks.retrieval import pair_score
-  from interbert_jax.weights.official_names import official_heads
-
   config = make_config("base")
   model = InterBert(config, official_heads(config))
 
   @jax.jit
   def score(params, ids, length, features, boxes, size, count):
     mask = jnp.arange(ids.shape[1]) < length[:, None]
-    found = model.apply(
+    heads = model.apply(
       {"params": params},
       TextInput(ids, mask),
       region_input(features, boxes, size, count),
     )
     # All heads are returned, so that none is optimised away.
-    return pair_score({"match_head": found["match_head"]}), found
+    return pair_score({"match_head": heads["match_head"]}), heads
 
   def run():
     T, I = len(texts["text_length"]), len(images["num_regions"])
@@ -98,25 +92,9 @@ def plain_scorer(params, images, texts, pairs: int):
 
 
 def main():
-  parser = make_parser(__doc__)
-  parser.add_argument("--texts", type=int, default=24)
-  parser.add_argument("--images", type=int, default=16)
-  parser.add_argument("--pairs", type=int, default=16, help="at once")
-  parser.add_argument("--repeats", type=int, default=2)
+  parser = make_parser(__doc__, texts=24, images=16, pairs=16, repeats=2)
   parser.add_argument("--adaptive", action="store_true")
-  parser.add_argument("--output", type=pathlib.Path)
   options = parser.parse_args()
-  import jax
-  import numpy as np
-
-  from interbert_jax.model.config import make_config
-  from interbert_jax.model.inputs import TextInput, region_input
-  from interbert_jax.model.interbert import InterBert
-  from interbert_jax.parallel import make_parallel
-  from interbert_jax.ranking import pair_scorer
-  from interbert_jax.tasks.retrieval import SCORES
-  from interbert_jax.weights.official_names import official_heads
-
   # As many shapes as a whole evaluation would have.
   pair_scorer._PAIRS_PER_SHAPE = 1
   images, texts = make_sides(options)
@@ -138,20 +116,15 @@ def main():
     "plain": plain_scorer(params, images, texts, options.pairs),
     "ours": lambda: scorer.scores(params, images),
   }
-  found = {name: way() for name, way in ways.items()}  # compiles
-  times: dict[str, list[float]] = {name: [] for name in ways}
-  for _ in range(options.repeats):
-    for name, way in ways.items():
-      began = time.process_time()
-      way()
-      times[name].append(time.process_time() - began)
+  scores = {name: way() for name, way in ways.items()}
+  times = in_turns(ways, options.repeats)
   result = {
-    "pairs": found["plain"].size,
+    "pairs": scores["plain"].size,
     "regions": "10 to 100" if options.adaptive else "36",
     "cpu_seconds": times,
     "ratio": min(times["plain"]) / min(times["ours"]),
-    "largest_difference": float(np.abs(found["plain"] - found["ours"]).max()),
-    "spread_of_scores": float(np.ptp(found["plain"])),
+    "largest_difference": float(np.abs(scores["plain"] - scores["ours"]).max()),
+    "spread_of_scores": float(np.ptp(scores["plain"])),
   }
   write_result(result, options.output)
 

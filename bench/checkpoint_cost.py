@@ -1,31 +1,26 @@
 """What checkpoints and their checksums cost, at the size of the base model.
 
-  python bench/checkpoint_cost.py
+  python -m bench.reliability --only=cost
 
 A training state of as many numbers as InterBERT's base model with AdamW has
 (three times 157 million, 1.9 GB) is saved and restored.
 """
 
-import json
+import concurrent.futures
+import multiprocessing
 import pathlib
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 
 import jax
 import jax.numpy as jnp
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-
-from bench.measuring import ROOT, make_parser
+from bench.damage import KEEP
+from bench.measuring import ROOT
 from interbert_jax.checkpoints import manifest
 from interbert_jax.checkpoints.checkpoints import Checkpoints
-from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.training.steps import TrainState
-
-KEEP = CheckpointSettings(keep_latest=9, best_metric="")
 
 BASE = 157_021_565  # parameters
 _ROWS = 4096
@@ -60,19 +55,19 @@ def _peak() -> float:
 def save(folder: pathlib.Path, numbers: int) -> dict[str, float]:
   state = jax.block_until_ready(_state(numbers))
   size = sum(x.nbytes for x in jax.tree.leaves(state))
-  found = {"state_gb": round(size / 1e9, 3), "peak_gb_without": _peak()}
+  costs = {"state_gb": round(size / 1e9, 3), "peak_gb_without": _peak()}
   with Checkpoints(folder, KEEP) as checkpoints:
     checkpoints.save(state, step=1, meta={})  # compiles the check of numbers
     checkpoints.wait()
     began = time.monotonic()
     checkpoints.save(state, step=2, meta={})
-    found["blocking_seconds"] = time.monotonic() - began
+    costs["blocking_seconds"] = time.monotonic() - began
     checkpoints.wait()
-    found["seconds_to_disk"] = time.monotonic() - began
+    costs["seconds_to_disk"] = time.monotonic() - began
   began = time.monotonic()
-  found["gb_on_disk"] = manifest.write_manifest(folder / "2") / 1e9
-  found["checksum_seconds"] = time.monotonic() - began
-  return found
+  costs["gb_on_disk"] = manifest.write_manifest(folder / "2") / 1e9
+  costs["checksum_seconds"] = time.monotonic() - began
+  return costs
 
 
 def restore(folder: pathlib.Path, numbers: int) -> dict[str, float]:
@@ -81,50 +76,29 @@ def restore(folder: pathlib.Path, numbers: int) -> dict[str, float]:
   template = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes
   )
-  found = {}
   began = time.monotonic()
-  if found_damage := manifest.damage(folder / "2"):
-    raise RuntimeError(found_damage)
-  found["verify_seconds"] = time.monotonic() - began
-  began = time.monotonic()
+  if damaged := manifest.damage(folder / "2"):
+    raise RuntimeError(damaged)
+  verified = time.monotonic()
   with Checkpoints(folder, KEEP) as checkpoints:
     state, _ = checkpoints.restore(template)
     jax.block_until_ready(state)
-  found["restore_seconds"] = time.monotonic() - began
-  found["restore_peak_gb"] = _peak()
-  return found
+  return {
+    "verify_seconds": verified - began,
+    "restore_seconds": time.monotonic() - verified,
+    "restore_peak_gb": _peak(),
+  }
 
 
 def cost(numbers: int = BASE) -> dict[str, float]:
   """Seconds and GB of a save and a restore, each in a process of its own."""
-  found = {}
-  with tempfile.TemporaryDirectory(dir=ROOT) as folder:
-    for part in ("save", "restore"):
-      done = subprocess.run(  # nosec B603 # our own script
-        (sys.executable, __file__, "--part", part, "--folder", folder)
-        + ("--numbers", str(numbers)),
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-      )
-      found |= json.loads(done.stdout.splitlines()[-1])
-  return {name: round(value, 3) for name, value in found.items()}
-
-
-def main():
-  parser = make_parser(__doc__)
-  parser.add_argument("--part", choices=("save", "restore"))
-  parser.add_argument("--folder", type=pathlib.Path)
-  parser.add_argument("--numbers", type=int, default=BASE)
-  args = parser.parse_args()
-  if args.part:
-    found = {"save": save, "restore": restore}[args.part](
-      args.folder, args.numbers
-    )
-  else:
-    found = cost(args.numbers)
-  print(json.dumps(found, indent=None if args.part else 2))
-
-
-if __name__ == "__main__":
-  main()
+  costs = {}
+  with (
+    tempfile.TemporaryDirectory(dir=ROOT) as folder,
+    concurrent.futures.ProcessPoolExecutor(
+      1, multiprocessing.get_context("spawn"), max_tasks_per_child=1
+    ) as pool,
+  ):
+    for part in (save, restore):
+      costs |= pool.submit(part, pathlib.Path(folder), numbers).result()
+  return {name: round(value, 3) for name, value in costs.items()}

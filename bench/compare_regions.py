@@ -1,6 +1,6 @@
 """How far extraction agrees with stored regions of the same photos.
 
-  python bench/compare_regions.py --images=DIR --stored=regions36.npz \\
+  python -m bench.compare_regions --images=DIR --stored=regions36.npz \\
     --output=docs/extract_agreement.json --picture=docs/images/extracted.png
 
 The stored regions come from the same networks, but from the photos in their
@@ -11,13 +11,11 @@ boxes play no part. --draw=FOLDER draws both on the photos, to look at.
 Dimensions: R regions.
 """
 
+import collections
 import pathlib
-import sys
 
 import numpy as np
 from PIL import Image
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from bench.measuring import make_parser, write_result
 from input_pipeline.checks.drawing import draw_regions
@@ -38,36 +36,26 @@ _CLASSES = (
 
 def compare(folder: pathlib.Path, stored) -> tuple[dict, list]:
   """Returns the numbers, and of each photo what is drawn."""
-  from tools.extract.models import find_weights
-  from tools.extract.networks import boxes, centernet
-  from tools.extract.networks.efficientnet import load_encoder
+  from tools.extract.models import load_extractor
+  from tools.extract.networks.boxes import iou
   from tools.extract.photos import open_photo
-  from tools.extract.regions import cut_crops, resize_square
+  from tools.extract.regions import cut_crops
+  from tools.extract.settings import RegionSettings
 
-  files = find_weights()
-  detect = centernet.load_detector(files["detector"])
-  encode = load_encoder(files["encoder"], batch_size=41)
-  rows = {name: [] for name in ("iou", "score", "same", "cosine", "head")}
-  rows |= {name: [] for name in ("top1", "side", "count")}
+  settings = RegionSettings(min_regions=1)
+  extractor = load_extractor(settings)
+  rows = collections.defaultdict(list)
   pictures = []
   for number, image_id in enumerate(stored["image_id"].tolist()):
-    photo = open_photo(str(folder), f"{image_id:012d}.jpg", max_side=1280)
+    name = f"{image_id:012d}.jpg"
+    photo = open_photo(str(folder), name, max_side=settings.max_side)
     height, width = stored["hw"][number].tolist()
     photo = photo._replace(width=width, height=height)
-    peaks = detect(resize_square(photo.image, centernet.INPUT_SIZE)[None])
-    ours = boxes.choose_boxes(
-      peaks.boxes_NP4[0]
-      * (np.array([width, height] * 2) / centernet.INPUT_SIZE),
-      peaks.class_ids_NP[0],
-      peaks.scores_NP[0],
-      width=width,
-      height=height,
-      max_regions=36,
-    )
+    (ours,) = extractor.find_boxes([photo])
     R = int(stored["num_det"][number])
     theirs_R4 = stored["boxes"][number, :R]
     scores_RC = stored["det80"][number, :R].astype(np.float32)
-    overlap = boxes.iou(theirs_R4, ours.boxes_R4)
+    overlap = iou(theirs_R4, ours.boxes_R4)
     rows["iou"] += overlap.max(1).tolist()
     rows["score"] += scores_RC.max(1).tolist()
     # Objects of several classes may lie in one place, in any order.
@@ -75,17 +63,16 @@ def compare(folder: pathlib.Path, stored) -> tuple[dict, list]:
     rows["same"] += (same & (overlap > 0.5)).any(1).tolist()
     rows["count"].append(len(ours.boxes_R4) - R)
     every_R4 = stored["boxes"][number]
-    features, probs = encode(cut_crops(photo, every_R4, side=96))
+    features, probs = extractor.encode(
+      cut_crops(photo, every_R4, side=settings.crop_size)
+    )
     wanted = stored["features"][number].astype(np.float32)
     rows["cosine"] += _cosine(features, wanted).tolist()
     rows["head"] += _cosine(features[:, :1280], wanted[:, :1280]).tolist()
-    rows["top1"] += (
-      probs.argmax(1) == stored["cls1000"][number].argmax(1)
-    ).tolist()
-    share = photo.image.width / width
-    rows["side"] += (
-      (every_R4[:, 2:] - every_R4[:, :2]).min(1) * share
-    ).tolist()
+    top1 = stored["cls1000"][number].argmax(1)
+    rows["top1"] += (probs.argmax(1) == top1).tolist()
+    sides = (every_R4[:, 2:] - every_R4[:, :2]).min(1)
+    rows["side"] += (sides * photo.image.width / width).tolist()
     pictures.append((photo, theirs_R4, scores_RC, ours))
   return _summarise({k: np.array(v) for k, v in rows.items()}), pictures
 
@@ -97,13 +84,14 @@ def _cosine(a, b):
 
 
 def _summarise(rows: dict[str, np.ndarray]) -> dict:
+  iou, score, side = rows["iou"], rows["score"], rows["side"]
+
   def of_boxes(chosen):
-    iou = rows["iou"][chosen]
     return {
       "stored_boxes": int(chosen.sum()),
-      "median_iou": float(np.median(iou)),
-      "share_iou_above_0.5": float((iou > 0.5).mean()),
-      "share_iou_above_0.9": float((iou > 0.9).mean()),
+      "median_iou": float(np.median(iou[chosen])),
+      "share_iou_above_0.5": float((iou[chosen] > 0.5).mean()),
+      "share_iou_above_0.9": float((iou[chosen] > 0.9).mean()),
       "share_same_class_and_iou_above_0.5": float(rows["same"][chosen].mean()),
     }
 
@@ -116,24 +104,21 @@ def _summarise(rows: dict[str, np.ndarray]) -> dict:
       "same_top1": float(rows["top1"][chosen].mean()),
     }
 
-  every = np.ones(len(rows["iou"]), bool)
   return {
     "photos": len(rows["count"]),
     "photos_with_as_many_boxes": int((rows["count"] == 0).sum()),
     "mean_difference_in_boxes": float(np.abs(rows["count"]).mean()),
     "boxes": {
-      "all": of_boxes(every),
-      "score_above_0.1": of_boxes(rows["score"] > 0.1),
-      "score_above_0.3": of_boxes(rows["score"] > 0.3),
+      "all": of_boxes(score > -np.inf),
+      "score_above_0.1": of_boxes(score > 0.1),
+      "score_above_0.3": of_boxes(score > 0.3),
     },
     "features": {
-      "all": of_features(np.ones(len(rows["cosine"]), bool)),
-      "side_under_32": of_features(rows["side"] < 32),
-      "side_32_to_96": of_features((rows["side"] >= 32) & (rows["side"] < 96)),
-      "side_96_to_200": of_features(
-        (rows["side"] >= 96) & (rows["side"] < 200)
-      ),
-      "side_above_200": of_features(rows["side"] >= 200),
+      "all": of_features(side > -np.inf),
+      "side_under_32": of_features(side < 32),
+      "side_32_to_96": of_features((side >= 32) & (side < 96)),
+      "side_96_to_200": of_features((side >= 96) & (side < 200)),
+      "side_above_200": of_features(side >= 200),
     },
   }
 
@@ -152,7 +137,7 @@ def draw(picture, *, background: bool) -> Image.Image:
   sides = []
   for title, boxes_R4, class_ids_R, scores_R in (
     ("stored", theirs_R4, scores_RC.argmax(1), scores_RC.max(1)),
-    ("python -m tools.extract", *ours),
+    ("python -m tools.extract", *ours[:3]),
   ):
     order = np.argsort(-scores_R, kind="stable")
     labels = [
@@ -175,7 +160,6 @@ def main():
   parser = make_parser(__doc__)
   parser.add_argument("--images", type=pathlib.Path, required=True)
   parser.add_argument("--stored", type=pathlib.Path, required=True)
-  parser.add_argument("--output", type=pathlib.Path)
   parser.add_argument(
     "--draw", type=pathlib.Path, help="folder for photos with both boxes"
   )

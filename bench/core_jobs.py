@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from bench.measuring import ROOT
+from bench.measuring import ROOT, put_block
 
 
 def _cores() -> list[int]:
@@ -41,16 +41,36 @@ def add_job_flags(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def add_start_flags(parser: argparse.ArgumentParser, name: str) -> None:
-  """Those, and the flags of scripts that start from the quick start."""
+  """Flags of what measure_all needs, for starts from the quick start."""
   parser.add_argument(
     "--checkpoint",
     type=lambda path: pathlib.Path(path).absolute(),
     default=ROOT / "runs/quickstart_openmoji/checkpoints/1700",
   )
   add_job_flags(parser, name)
+  parser.set_defaults(name=name)  # of the block in the page
   parser.add_argument(
     "--page", action="store_true", help="puts the table into docs/results.md"
   )
+
+
+def measure_all(
+  options,
+  job: Callable[..., str],
+  calls: Iterable[tuple],
+  table: Callable[[argparse.Namespace], str],
+) -> None:
+  """Runs jobs of the options, prints their table, and with --page keeps it."""
+  run_jobs(
+    job,
+    [(options, *call) for call in calls],
+    jobs=options.jobs,
+    compiled=options.workdir / "compiled",
+  )
+  text = table(options)
+  print(text)
+  if options.page:
+    put_block(options.name, text)
 
 
 def once(
@@ -97,7 +117,7 @@ def run_jobs(
 
 
 def _own_core(cores: multiprocessing.Queue, compiled: pathlib.Path) -> None:
-  """Of a process that has just begun."""
+  """Prepares a process that has just begun."""
   core = cores.get()
   if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {core})
@@ -113,8 +133,8 @@ def held_out_metrics(config, workdir: pathlib.Path) -> dict[str, float]:
   from interbert_jax.app.train import run_training
 
   with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-    found = run_training(config, workdir)
-    if not found:  # killed between its last step and whoever wrote that down
+    metrics = run_training(config, workdir)
+    if not metrics:  # killed between its last step and whoever wrote that down
       shutil.rmtree(workdir)
-      found = run_training(config, workdir)
-  return found
+      metrics = run_training(config, workdir)
+  return metrics

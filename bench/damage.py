@@ -1,6 +1,6 @@
 """Damages every file of a checkpoint in every way, and restores it.
 
-  python bench/damage.py
+  python -m bench.reliability --only=damage
 
 Beside it, what Orbax alone makes of the same damages.
 """
@@ -8,17 +8,12 @@ Beside it, what Orbax alone makes of the same damages.
 import logging
 import pathlib
 import shutil
-import sys
-import tempfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-
-from bench.measuring import make_parser, write_result
 from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.training.steps import TrainState
@@ -67,12 +62,12 @@ def _write(folder: pathlib.Path) -> None:
       checkpoints.save(_state(step), step=step, meta={"model": {}})
 
 
-def _equal(found, step: int) -> bool:
+def _equal(state: TrainState, step: int) -> bool:
   wanted = _state(step)
   return all(
     np.array_equal(a, b)
     for a, b in zip(
-      jax.tree.leaves((found.params, found.opt_state, found.step)),
+      jax.tree.leaves((state.params, state.opt_state, state.step)),
       jax.tree.leaves((wanted.params, wanted.opt_state, wanted.step)),
       strict=True,
     )
@@ -98,13 +93,12 @@ def _ours(folder: pathlib.Path, name: str) -> dict[str, bool]:
   logger.propagate = False
   try:
     with Checkpoints(folder, KEEP) as checkpoints:
-      found = checkpoints.restore(_state(0))
+      state, meta = checkpoints.restore(_state(0))
   except Exception as error:
     return {"error": True, "named": name in str(error)}
   finally:
     logger.removeHandler(lines)
     logger.propagate = True
-  state, meta = found
   whole = _equal(state, meta["step"])
   said = f"{folder}/20" in lines.text and name in lines.text
   return {
@@ -156,7 +150,7 @@ def damage_matrix(folder: pathlib.Path, kinds=KINDS) -> dict[str, dict]:
     if path.is_file()
   )
   cases = [(name, kind) for name in files for kind in kinds]
-  found = {}
+  outcomes = {}
   for reader, restore in (("this code", _ours), ("Orbax alone", _orbax)):
     counts = dict.fromkeys(
       ("silent", "recovered", "harmless", "error", "named"), 0
@@ -173,15 +167,5 @@ def damage_matrix(folder: pathlib.Path, kinds=KINDS) -> dict[str, dict]:
       else:  # an empty file that was made empty
         counts["harmless"] += 1
       shutil.rmtree(copy)
-    found[reader] = {"damages": len(cases), "files": len(files), **counts}
-  return found
-
-
-def main():
-  make_parser(__doc__).parse_args()
-  with tempfile.TemporaryDirectory() as folder:
-    write_result(damage_matrix(pathlib.Path(folder)), None)
-
-
-if __name__ == "__main__":
-  main()
+    outcomes[reader] = {"damages": len(cases), "files": len(files), **counts}
+  return outcomes

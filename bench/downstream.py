@@ -1,7 +1,7 @@
 """What the quick start's pretraining is worth in every task it is made for.
 
   ./run.sh
-  python bench/downstream.py --page
+  python -m bench.downstream --page
 
 Each task is fine-tuned from the quick start's checkpoint and from random
 parameters, with the same data, steps and settings, and measured on scenes that
@@ -11,25 +11,18 @@ neither has seen. What is done stands in --workdir and is not done again.
 import collections
 import csv
 import importlib
+import itertools
 import json
 import pathlib
 import statistics
-import sys
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from bench.core_jobs import (
   add_start_flags,
   held_out_metrics,
+  measure_all,
   once,
-  run_jobs,
 )
-from bench.measuring import (
-  make_parser,
-  markdown_table,
-  mean_and_deviation,
-  put_block,
-)
+from bench.measuring import make_parser, markdown_table, mean_and_deviation
 from configs import common
 
 SAMPLE = pathlib.Path(common.cache_dir("sample_openmoji"))
@@ -40,20 +33,14 @@ def lot_among_images() -> float:
   return 1 / sum(json.loads(line)["split"] == "val" for line in lines)
 
 
-def most_frequent(train: list[str], held_out: list[str]) -> float:
-  """Always the answer that is most frequent in training."""
-  ((best, _),) = collections.Counter(train).most_common(1)
-  return statistics.mean(label == best for label in held_out)
-
-
 def most_frequent_answers() -> float:
-  """Of each type of question (is there, how many, ...), official accuracy."""
-  of_type, held_out = (
+  """Official accuracy of the most frequent answer to each type of question."""
+  train, held_out = (
     json.loads((SAMPLE / f"vqa/v2_scenes_{split}_annotations.json").read_text())
     for split in ("train", "val")
   )
   counts: dict = {}
-  for row in of_type["annotations"]:
+  for row in train["annotations"]:
     counter = counts.setdefault(row["question_type"], collections.Counter())
     counter[row["multiple_choice_answer"]] += 1
   values = []
@@ -68,12 +55,15 @@ def most_frequent_answers() -> float:
 
 
 def most_frequent_class(folder: str, column: str) -> float:
+  """Accuracy of always giving the label that is most frequent in training."""
   labels = []
   for name in ("train.tsv", "dev.tsv"):
     lines = (SAMPLE / "text" / folder / name).read_text("utf-8").splitlines()
     rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     labels.append([row[column] for row in rows])
-  return most_frequent(*labels)
+  train, held_out = labels
+  ((best, _),) = collections.Counter(train).most_common(1)
+  return statistics.mean(label == best for label in held_out)
 
 
 # Name -> configuration, its argument, and what is shown of the held-out
@@ -125,13 +115,13 @@ TASKS = {
 STARTS = ("random", "pretrained")
 
 
-def path_of(options, name: str, start: str, seed: int) -> pathlib.Path:
+def path_of(options, seed: int, name: str, start: str) -> pathlib.Path:
   return options.workdir / f"{name}_{start}_{seed}" / "downstream.json"
 
 
-def run(options, name: str, start: str, seed: int) -> str:
+def run(options, seed: int, name: str, start: str) -> str:
   """Trains what is not trained yet; says what came out."""
-  path = path_of(options, name, start, seed)
+  path = path_of(options, seed, name, start)
   module, argument, shown = TASKS[name]
 
   def measure() -> dict[str, float]:
@@ -154,7 +144,7 @@ def table(options) -> str:
       cells = [title, f"{100 * blind():.1f}"]
       for start in STARTS:
         values = [
-          once(path_of(options, name, start, seed))[key]
+          once(path_of(options, seed, name, start))[key]
           for seed in range(options.seeds)
         ]
         cells.append(mean_and_deviation(values))
@@ -164,27 +154,14 @@ def table(options) -> str:
 
 
 def main():
-  parser = make_parser(__doc__)
-  parser.add_argument("--seeds", type=int, default=3)
+  parser = make_parser(__doc__, output=False, seeds=3)
   parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
   add_start_flags(parser, "downstream")
   options = parser.parse_args()
   if not options.checkpoint.is_dir():
     parser.error(f"{options.checkpoint}: not found; ./run.sh makes it")
-  run_jobs(
-    run,
-    [
-      (options, name, start, seed)
-      for seed in range(options.seeds)
-      for name in options.tasks
-      for start in STARTS
-    ],
-    jobs=options.jobs,
-    compiled=options.workdir / "compiled",
-  )
-  print(table(options))
-  if options.page:
-    put_block("downstream", table(options))
+  calls = itertools.product(range(options.seeds), options.tasks, STARTS)
+  measure_all(options, run, calls, table)
 
 
 if __name__ == "__main__":

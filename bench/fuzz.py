@@ -1,8 +1,8 @@
 """Fuzzes the readers of foreign files for as long as one likes.
 
   pip install atheris
-  python bench/fuzz.py --seconds=120           # every reader in turn
-  python bench/fuzz.py --target=pickle --seconds=600
+  python -m bench.fuzz --seconds=120           # every reader in turn
+  python -m bench.fuzz --target=pickle --seconds=600
 
 The suite does a little of the same (tests/runs/test_fuzz.py, whose targets
 these are). A finding is printed with its bytes in base64, and ends the program
@@ -11,7 +11,6 @@ through our own modules; the address space is limited, so that a reader that
 asks for more memory than ROOM is a finding too.
 """
 
-import argparse
 import base64
 import pathlib
 import resource
@@ -20,8 +19,8 @@ import sys
 import tempfile
 import traceback
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from bench.measuring import ROOT, make_parser
+
 ROOM = 4 << 30  # bytes of address space beyond what the imports take
 
 
@@ -68,9 +67,8 @@ def fuzz_one(name: str, seconds: int):
 
 
 def main() -> int:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser = make_parser(__doc__, output=False, seconds=60)
   parser.add_argument("--target", default="", help="a reader; all without")
-  parser.add_argument("--seconds", type=int, default=60, help="of all readers")
   args = parser.parse_args()
   try:
     import atheris  # noqa: F401
@@ -86,7 +84,9 @@ def main() -> int:
   for name in names:
     share = max(1, args.seconds // len(names))
     done = subprocess.run(  # nosec B603 # this script
-      [sys.executable, __file__, f"--target={name}", f"--seconds={share}"],
+      [sys.executable, "-m", "bench.fuzz"]
+      + [f"--target={name}", f"--seconds={share}"],
+      cwd=ROOT,
       capture_output=True,
       text=True,
     )

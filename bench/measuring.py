@@ -8,21 +8,38 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "results.md"
 
 
-def make_parser(doc: str) -> argparse.ArgumentParser:
-  """A parser whose help is the docstring of a script."""
-  return argparse.ArgumentParser(
+def make_parser(
+  doc: str, *, output: bool = True, **numbers: int
+) -> argparse.ArgumentParser:
+  """A parser whose help is the docstring of a script.
+
+  Args:
+    doc: the docstring.
+    output: adds --output, a path for `write_result`.
+    **numbers: flags of whole numbers, with their defaults.
+  """
+  parser = argparse.ArgumentParser(
     description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
   )
+  for name, default in numbers.items():
+    parser.add_argument(
+      f"--{name}", type=int, default=default, help="default: %(default)s"
+    )
+  if output:
+    parser.add_argument("--output", type=pathlib.Path)
+  return parser
 
 
-def write_result(result: Mapping[str, Any], path: pathlib.Path | None) -> None:
+def write_result(
+  result: Mapping[str, Any], path: pathlib.Path | None = None
+) -> None:
   """Prints what was measured, and writes it where a path is given."""
   text = json.dumps(result, indent=2)
   print(text)
@@ -71,6 +88,24 @@ def run_python(*arguments: object, **environment: str) -> Used:
   )
 
 
+def in_turns(
+  ways: Mapping[str, Callable[[], Any]],
+  repeats: int,
+  clock: Callable[[], float] = time.process_time,
+) -> dict[str, list[float]]:
+  """Seconds of each way in each round; the first round is not counted.
+
+  They take turns, so that a noisy neighbour disturbs all alike.
+  """
+  seconds: dict[str, list[float]] = {name: [] for name in ways}
+  for _ in range(repeats + 1):
+    for name, way in ways.items():
+      began = clock()
+      way()
+      seconds[name].append(clock() - began)
+  return {name: rounds[1:] for name, rounds in seconds.items()}
+
+
 def anonymous_mb(process: int | str = "self") -> float:
   """Memory that is no mapped file: those are the page cache's."""
   status = pathlib.Path(f"/proc/{process}/status").read_text()
@@ -79,7 +114,10 @@ def anonymous_mb(process: int | str = "self") -> float:
 
 
 def markdown_table(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
-  lines = ["| " + " | ".join(map(str, row)) + " |" for row in (head, *rows)]
+  lines = [
+    "".join(f"| {cell} " if cell != "" else "| " for cell in row) + "|"
+    for row in (head, *rows)
+  ]
   return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
 
 
@@ -101,8 +139,8 @@ def put_block(name: str, text: str, page: pathlib.Path = PAGE) -> None:
   """
   begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
   old = page.read_text("utf-8")
-  before, found, rest = old.partition(begin)
+  before, opened, rest = old.partition(begin)
   _, closed, after = rest.partition(end)
-  if not (found and closed):
+  if not (opened and closed):
     raise ValueError(f"{page}: no {begin} ... {end} to put the table between")
   page.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", "utf-8")

@@ -1,7 +1,7 @@
 """Retrieval on real photographs: fine-tuned models against ridge regression.
 
   ./run.sh && ./run.sh -m tools.fetch_bert
-  python bench/photos.py --page
+  python -m bench.photos --page
 
 104 photographs of COCO with five captions each, their regions from the stored
 file of $INTERBERT_SHARED/data/coco_dev (research use; nothing of them is kept
@@ -10,29 +10,27 @@ fold, by models that have not seen the fold. Features are standardised with the
 mean and deviation of the other folds.
 """
 
+import itertools
 import json
 import os
 import pathlib
-import sys
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
 from bench.core_jobs import (
   add_start_flags,
   held_out_metrics,
+  measure_all,
   once,
-  run_jobs,
 )
 from bench.measuring import (
   ROOT,
   make_parser,
   markdown_table,
   mean_and_deviation,
-  put_block,
 )
 from configs import common
+from interbert_jax.contract import json_file
 
 SHOWN = {
   "text to image R@1": "image_retrieval_recall@1",
@@ -121,14 +119,15 @@ def write_data(arrays, captions, test: np.ndarray, folder):
     source="regions36.npz",
     extractor="EfficientNet-Lite0, standardised",
   )
-  with (folder / "captions.jsonl").open("w", encoding="utf-8") as file:
-    for i, texts in enumerate(captions):
-      row = {
-        "image_id": str(arrays["image_id"][i]),
-        "split": "test" if i in held_out else "train",
-        "captions": texts,
-      }
-      file.write(json.dumps(row) + "\n")
+  rows = [
+    {
+      "image_id": str(arrays["image_id"][i]),
+      "split": "test" if i in held_out else "train",
+      "captions": texts,
+    }
+    for i, texts in enumerate(captions)
+  ]
+  json_file.write_lines(folder / "captions.jsonl", rows)
 
 
 def configuration(options, arm: str, seed: int, data: pathlib.Path):
@@ -165,28 +164,24 @@ def path_of(options, arm: str, fold: int) -> pathlib.Path:
 
 def run(options, arm: str, fold: int) -> str:
   """Measures what is not measured yet; says what came out."""
+  path = path_of(options, arm, fold)
 
   def measure() -> dict[str, float]:
     arrays, captions = read_photos(options)
     test = folds(options, len(captions))[fold]
     if arm == "ridge":
       return ridge(arrays, captions, test)
-    return finetuned(options, arm, fold, arrays, captions, test)
+    if not (path.parent / "regions").exists():
+      write_data(arrays, captions, test, path.parent)
+    config = configuration(options, arm, fold, path.parent)
+    # Over all pairs of the fold, after the last step.
+    metrics = held_out_metrics(config, path.parent / "run")
+    return {key.split("/", 1)[1]: value for key, value in metrics.items()}
 
-  found = once(path_of(options, arm, fold), measure)
+  metrics = once(path, measure)
   return f"{arm} {fold}: " + ", ".join(
-    f"{title} {100 * found[key]:.1f}" for title, key in SHOWN.items()
+    f"{title} {100 * metrics[key]:.1f}" for title, key in SHOWN.items()
   )
-
-
-def finetuned(options, arm, fold, arrays, captions, test) -> dict[str, float]:
-  """Metrics over all pairs of the fold, after the last step."""
-  folder = path_of(options, arm, fold).parent
-  if not (folder / "regions").exists():
-    write_data(arrays, captions, test, folder)
-  config = configuration(options, arm, fold, folder)
-  found = held_out_metrics(config, folder / "run")
-  return {key.split("/", 1)[1]: value for key, value in found.items()}
 
 
 def table(options) -> str:
@@ -199,16 +194,15 @@ def table(options) -> str:
 
 
 def main():
-  parser = make_parser(__doc__)
+  parser = make_parser(
+    __doc__, output=False, folds=4, steps=600, minilm_steps=300
+  )
   parser.add_argument(
     "--shared",
     type=lambda path: pathlib.Path(path).absolute(),
     default=os.environ.get("INTERBERT_SHARED", ROOT.parent / "shared"),
   )
-  parser.add_argument("--folds", type=int, default=4)
   parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-  parser.add_argument("--steps", type=int, default=600)
-  parser.add_argument("--minilm_steps", type=int, default=300)
   add_start_flags(parser, "photos")
   options = parser.parse_args()
   needed = [options.shared / "data" / "coco_dev"]
@@ -221,15 +215,8 @@ def main():
   for path in needed:
     if not path.is_dir():
       parser.error(f"{path}: not found; see the commands at the top of --help")
-  calls = [
-    (options, arm, fold)
-    for arm in options.arms
-    for fold in range(options.folds)
-  ]
-  run_jobs(run, calls, jobs=options.jobs, compiled=options.workdir / "compiled")
-  print(table(options))
-  if options.page:
-    put_block("photos", table(options))
+  calls = itertools.product(options.arms, range(options.folds))
+  measure_all(options, run, calls, table)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The whole matrix of what a run survives: a JSON and the tables of the page.
 
-  python bench/reliability.py --output=docs/reliability.json --write_page
+  python -m bench.reliability --output=docs/reliability.json --write_page
 
 About 20 minutes on two cores, most of them for 50 kills (bench/survive.py);
 --only=damage,elastic measures some parts, and --from=FILE takes the others from
@@ -18,14 +18,11 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-
 from bench.checkpoint_cost import cost
 from bench.damage import damage_matrix
 from bench.measuring import ROOT, make_parser, put_block, run_python
 from bench.reliability_page import PAGE, tables
-from bench.survive import Start, quick_start, survive
-from interbert_jax.contract import json_file
+from bench.survive import Start, last_step, quick_start, survive
 from interbert_jax.run.environment import environment
 
 
@@ -36,12 +33,12 @@ def kills(folder: pathlib.Path) -> dict:
 
 def preemption(folder: pathlib.Path) -> dict:
   """SIGTERM to the quick start as it trains and as it evaluates."""
-  found = {}
+  stops = {}
   # Step 150 is in the middle of steps, step 200 is evaluated.
   for name, step in (("training", 150), ("evaluation", 199)):
     workdir = folder / name
     start = Start(quick_start(400, folder / "compiled")(workdir), workdir)
-    while _last(workdir) < step:
+    while last_step(workdir) < step:
       time.sleep(0.02)
     if name == "evaluation":
       time.sleep(0.3)
@@ -49,18 +46,13 @@ def preemption(folder: pathlib.Path) -> dict:
     began = time.monotonic()
     code = start.process.wait()
     said = re.search(r"preempted at step (\d+), saved ([\d.]+) s", start.said())
-    found[name] = {
+    stops[name] = {
       "exit_code": code,
       "step": int(said[1]),
       "seconds_to_saved": float(said[2]),
       "seconds_to_exit": round(time.monotonic() - began, 2),
     }
-  return found
-
-
-def _last(workdir: pathlib.Path) -> int:
-  rows = json_file.read_lines(workdir / "examples.jsonl")
-  return rows[-1]["step"] if rows else 0
+  return stops
 
 
 def pod(folder: pathlib.Path) -> dict:
@@ -74,7 +66,7 @@ def pod(folder: pathlib.Path) -> dict:
   began = time.monotonic()
   codes, said = pod.ends(processes)
   steps = [int(out.split()[-1]) for out, _ in said]
-  found = {
+  ends = {
     "exit_codes": codes,
     "steps": steps,
     "seconds_to_exit": round(time.monotonic() - began, 2),
@@ -86,22 +78,22 @@ def pod(folder: pathlib.Path) -> dict:
     processes[killed].kill()
     began = time.monotonic()
     codes, _ = pod.ends(processes, timeout=60)
-    found[f"death_of_{killed}"] = {
+    ends[f"death_of_{killed}"] = {
       "exit_code_of_the_other": codes[1 - killed],
       "seconds": round(time.monotonic() - began, 1),
     }
-  return found
+  return ends
 
 
 def elastic(folder: pathlib.Path) -> dict:
   """The run of tests/support/elastic_run.py."""
-  found = json.loads(
+  run = json.loads(
     _last_line("-m", "tests.support.elastic_run", folder / "run", devices=16)
   )
-  ids = [i for _, step in found["ids"] for i in step]
+  ids = [i for _, step in run["ids"] for i in step]
   return {
-    "resumes": len(found["differences"]),
-    "max_difference": max(found["differences"]),
+    "resumes": len(run["differences"]),
+    "max_difference": max(run["differences"]),
     "examples": len(ids),
     "examples_twice": len(ids) - len(set(ids)),
     "in_order": ids == sorted(ids),
@@ -127,7 +119,9 @@ def bad_input(folder: pathlib.Path) -> dict:
   """Mistakes of configurations, commands and data, and what is said of them."""
   if "EIGHT_DEVICES" not in os.environ:  # which some mistakes are about
     flags = {"JAX_PLATFORMS": "cpu", "EIGHT_DEVICES": "1"}
-    line = _last_line(__file__, "--only=bad_input", devices=8, **flags)
+    line = _last_line(
+      *("-m", "bench.reliability", "--only=bad_input"), devices=8, **flags
+    )
     return json.loads(line.partition(": ")[2])
   from tests.support import bad_input as faults
   from tests.support.error_catalogue import CATALOGUE
@@ -140,10 +134,10 @@ def bad_input(folder: pathlib.Path) -> dict:
     own = folder / f"row{number}"
     own.mkdir()
     place = Place(own, sound)
-    found = row.provoke(place)
-    named += not found.is_traceback and row.is_named_in(found.message, place)
-    lines.append(found.lines)
-    seconds.append(found.seconds)
+    told = row.provoke(place)
+    named += not told.is_traceback and row.is_named_in(told.message, place)
+    lines.append(told.lines)
+    seconds.append(told.seconds)
   data = faults.count_named(folder / "data")
   return {
     "cases": len(rows) + data["cases"],
@@ -157,11 +151,11 @@ def hostile(folder: pathlib.Path) -> dict:
   """Files that want to run, write or fill something."""
   from tests.support.hostile_matrix import run_matrix
 
-  found = run_matrix(folder)
+  matrix = run_matrix(folder)
   return {
-    "payloads": found.payloads,
-    "refused": found.refused,
-    "side_effects": found.side_effects,
+    "payloads": matrix.payloads,
+    "refused": matrix.refused,
+    "side_effects": matrix.side_effects,
   }
 
 
@@ -181,22 +175,21 @@ def main():
   parser = make_parser(__doc__)
   parser.add_argument("--only", default=",".join(PARTS))
   parser.add_argument("--from", dest="earlier", type=pathlib.Path)
-  parser.add_argument("--output", type=pathlib.Path)
   parser.add_argument("--write_page", action="store_true")
   args = parser.parse_args()
   run_python("-m", "tools.sample_data", "--mode=shapes")
-  found = json.loads(args.earlier.read_text()) if args.earlier else {}
+  parts = json.loads(args.earlier.read_text()) if args.earlier else {}
   for name in filter(None, args.only.split(",")):
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-      found[name] = PARTS[name](pathlib.Path(folder))
-    found[name]["minutes"] = round((time.monotonic() - began) / 60, 1)
-    print(f"{name}: {json.dumps(found[name])}", flush=True)
-  found["environment"] = environment()
+      parts[name] = PARTS[name](pathlib.Path(folder))
+    parts[name]["minutes"] = round((time.monotonic() - began) / 60, 1)
+    print(f"{name}: {json.dumps(parts[name])}", flush=True)
+  parts["environment"] = environment()
   if args.output:
-    args.output.write_text(json.dumps(found, indent=2) + "\n")
+    args.output.write_text(json.dumps(parts, indent=2) + "\n")
   if args.write_page:
-    for name, text in tables(found).items():
+    for name, text in tables(parts).items():
       put_block(name, text, PAGE)
 
 

@@ -9,7 +9,7 @@ PAGE = ROOT / "docs" / "reliability.md"
 _READERS = ("this code", "Orbax alone")
 
 
-def tables(found: Mapping[str, Any]) -> dict[str, str]:
+def tables(parts: Mapping[str, Any]) -> dict[str, str]:
   """Markdown by the name of its block, of the parts that were measured."""
   makers = {
     "kills": _kills,
@@ -21,20 +21,20 @@ def tables(found: Mapping[str, Any]) -> dict[str, str]:
   }
   needs = {"stops": ("preemption", "pod"), "input": ("bad_input", "hostile")}
   return {
-    name: make(found)
+    name: make(parts)
     for name, make in makers.items()
-    if all(part in found for part in needs.get(name, (name,)))
+    if all(key in parts for key in needs.get(name, (name,)))
   }
 
 
 def _share_of_saves(seconds: Mapping[str, float]) -> float:
-  """Of the time that training takes, in percent."""
+  """How much of its time training takes to save, in percent."""
   training = sum(seconds[name] for name in ("data", "step", "save"))
   return 100 * seconds["save"] / training
 
 
-def _kills(found) -> str:
-  run = found["kills"]
+def _kills(parts) -> str:
+  run = parts["kills"]
   share = _share_of_saves(run["straight_by_activity"])
   return markdown_table(
     ("", f"{run['kills']} kills in a run of {run['steps']:,} steps"),
@@ -72,11 +72,11 @@ def _kills(found) -> str:
   )
 
 
-def _damage(found) -> str:
+def _damage(parts) -> str:
   return markdown_table(
     ("", "this code", "Orbax alone"),
     [
-      (text, *(found["damage"][reader][key] for reader in _READERS))
+      (text, *(parts["damage"][reader][key] for reader in _READERS))
       for text, key in (
         ("damages, each of one file of the newest of two steps", "damages"),
         ("silently wrong numbers", "silent"),
@@ -89,17 +89,17 @@ def _damage(found) -> str:
   )
 
 
-def _stops(found) -> str:
+def _stops(parts) -> str:
   rows = [
     (
       f"SIGTERM to one process, during {name}",
       f"saved after {run['seconds_to_saved']:.1f} s, ended after "
       f"{run['seconds_to_exit']:.1f} s with status {run['exit_code']}",
     )
-    for name, run in found["preemption"].items()
+    for name, run in parts["preemption"].items()
     if name != "minutes"
   ]
-  pod = found["pod"]
+  pod = parts["pod"]
   rows.append(
     (
       "SIGTERM to one of two processes",
@@ -120,8 +120,8 @@ def _stops(found) -> str:
   return markdown_table(("what happens", "what follows"), rows)
 
 
-def _elastic(found) -> str:
-  run = found["elastic"]
+def _elastic(parts) -> str:
+  run = parts["elastic"]
   return markdown_table(
     ("", "8, 4, 1, 16, 8 devices"),
     [
@@ -138,8 +138,8 @@ def _elastic(found) -> str:
   )
 
 
-def _cost(found) -> str:
-  run = found["cost"]
+def _cost(parts) -> str:
+  run = parts["cost"]
   return markdown_table(
     ("", f"a state of {run['state_gb']:.2f} GB (base model, AdamW)"),
     [
@@ -156,8 +156,8 @@ def _cost(found) -> str:
   )
 
 
-def _input(found) -> str:
-  bad, hostile = found["bad_input"], found["hostile"]
+def _input(parts) -> str:
+  bad, hostile = parts["bad_input"], parts["hostile"]
   return markdown_table(
     ("", ""),
     [

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.measuring import markdown_table
 from interbert_jax.contract import files, json_file
 from interbert_jax.contract.command import run_command
 from interbert_jax.contract.errors import ConfigError
@@ -75,9 +76,8 @@ def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple]:
 
 def _settings(result: Result) -> dict[str, Any]:
   """What must be equal in all runs of a task."""
-  found = dict(_leaves(result["config"]))
   keys = ("step", "n_examples", "vocab_sha256")
-  return found | {key: result[key] for key in keys}
+  return dict(_leaves(result["config"])) | {key: result[key] for key in keys}
 
 
 def check_settings(runs: Sequence[Runs]) -> None:
@@ -87,11 +87,11 @@ def check_settings(runs: Sequence[Runs]) -> None:
     for task, of_seed in results.items():
       for result in of_seed.values():
         wanted = _settings(first.setdefault(task, result))
-        found = _settings(result)
+        own = _settings(result)
         changed = [
-          f"{key}: {wanted.get(key)!r} and {found.get(key)!r}"
-          for key in sorted({*wanted, *found})
-          if wanted.get(key) != found.get(key)
+          f"{key}: {wanted.get(key)!r} and {own.get(key)!r}"
+          for key in sorted({*wanted, *own})
+          if wanted.get(key) != own.get(key)
         ]
         if changed:
           raise ConfigError(
@@ -122,7 +122,6 @@ def _difference(bert: Mapping[str, Any], ours: Mapping[str, Any]) -> dict:
   Runs of one seed see the same examples in the same order, so the same seeds
   on both sides make pairs; otherwise the two sets vary independently (Welch).
   """
-  found: dict[str, Any] = {"mean": ours["mean"] - bert["mean"]}
   paired = bert["seeds"] == ours["seeds"]
   if paired:
     pairs = zip(bert["scores"], ours["scores"], strict=True)
@@ -134,7 +133,11 @@ def _difference(bert: Mapping[str, Any], ours: Mapping[str, Any]) -> dict:
     )
   else:
     error = None
-  return {**found, "standard_error": error, "paired": paired}
+  return {
+    "mean": ours["mean"] - bert["mean"],
+    "standard_error": error,
+    "paired": paired,
+  }
 
 
 def compare(bert: Runs, ours: Runs) -> dict[str, Any]:
@@ -154,7 +157,7 @@ def compare(bert: Runs, ours: Runs) -> dict[str, Any]:
     "task": "retention",
     "tasks": tasks,
     "average": {
-      side: statistics.fmean(found[side]["mean"] for found in tasks.values())
+      side: statistics.fmean(row[side]["mean"] for row in tasks.values())
       for side in ("bert", "ours", "difference")
     },
     "only_in_bert": [task for task in bert if task not in ours],
@@ -171,34 +174,27 @@ def _percent(mean: float, spread: float | None, *, sign: str = "") -> str:
 
 
 def to_markdown(
-  found: Mapping[str, Any], names: tuple[str, str] = ("BERT", "InterBERT")
+  compared: Mapping[str, Any], names: tuple[str, str] = ("BERT", "InterBERT")
 ) -> str:
   """The table; scores in percent with standard deviations."""
-  lines = [
-    f"| task | seeds | from {names[0]} | from {names[1]} | difference |",
-    "|---|---|---|---|---|",
-  ]
-  for task, row in found["tasks"].items():
+  rows = []
+  for task, row in compared["tasks"].items():
     bert, ours, change = row["bert"], row["ours"], row["difference"]
     counts = {str(len(side["seeds"])) for side in (bert, ours)}
-    lines.append(
-      f"| {task} | {' and '.join(sorted(counts))} "
-      f"| {_percent(bert['mean'], bert['sd'])} "
-      f"| {_percent(ours['mean'], ours['sd'])} "
-      f"| {_percent(change['mean'], change['standard_error'], sign='+')} |"
-    )
-  average = found["average"]
-  lines.append(
-    f"| average | | {_percent(average['bert'], None)} "
-    f"| {_percent(average['ours'], None)} "
-    f"| {_percent(average['difference'], None, sign='+')} |"
+    scores = [_percent(side["mean"], side["sd"]) for side in (bert, ours)]
+    change = _percent(change["mean"], change["standard_error"], sign="+")
+    rows.append((task, " and ".join(sorted(counts)), *scores, change))
+  means = compared["average"]
+  scores = [_percent(means[side], None) for side in ("bert", "ours")]
+  change = _percent(means["difference"], None, sign="+")
+  rows.append(("average", "", *scores, change))
+  starts = [f"from {name}" for name in names]
+  return (
+    markdown_table(("task", "seeds", *starts, "difference"), rows)
+    + "\n\nEach score is the mean of the task's official metrics, times 100; ± "
+    "is the standard deviation over seeds, of a difference its standard error."
+    "\n"
   )
-  lines += [
-    "",
-    "Each score is the mean of the task's official metrics, times 100; ± is "
-    "the standard deviation over seeds, of a difference its standard error.",
-  ]
-  return "\n".join(lines) + "\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

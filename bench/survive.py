@@ -1,6 +1,6 @@
 """Kills a run at random times, again and again, and looks what is lost.
 
-  python bench/survive.py --kills=50 --output=docs/survive.json
+  python -m bench.survive --kills=50 --output=docs/survive.json
 
 The quick start on coloured shapes, with a checkpoint every 20 steps. Three
 kills in ten come while it starts, the others while it trains: in steps, in
@@ -22,9 +22,8 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 
+import jax
 import numpy as np
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from bench.measuring import ROOT, make_parser, run_python, write_result
 from interbert_jax.checkpoints.params import load_params
@@ -55,7 +54,7 @@ class Start:
     if self.process.poll() is not None:
       return True
     starts = read_starts(self._workdir)
-    return len(starts) > self._before and _last_step(self._workdir) > int(
+    return len(starts) > self._before and last_step(self._workdir) > int(
       starts[-1]["step"]
     )
 
@@ -89,7 +88,7 @@ def _examples(workdir: pathlib.Path) -> list[dict]:
   return json_file.read_lines(workdir / "examples.jsonl")
 
 
-def _last_step(workdir: pathlib.Path) -> int:
+def last_step(workdir: pathlib.Path) -> int:
   rows = _examples(workdir)
   return int(rows[-1]["step"]) if rows else 0
 
@@ -133,7 +132,7 @@ def survive(
     if start.process.poll() is not None:
       start.end()
       break  # it came to its end before all kills
-    reached = _last_step(killed)
+    reached = last_step(killed)
     start.kill()
     done += 1
     steps = _saved_steps(killed)
@@ -166,14 +165,14 @@ def _saved_steps(workdir: pathlib.Path) -> list[int]:
 
 
 def _seconds(workdir: pathlib.Path, wall: float) -> dict[str, float]:
-  """Of the wall time: what a checkpoint knows of, by activity, and the rest.
+  """The wall time by activity, as the last checkpoint has it, and the rest.
 
   The rest are imports, reading of data, and the work that kills undid.
   """
   last = workdir / "checkpoints" / str(_saved_steps(workdir)[-1])
   seconds = load_params(last)[1]["seconds"]
-  found = {name: round(value, 1) for name, value in seconds.items()}
-  return {**found, "rest": round(wall - sum(found.values()), 1)}
+  known = {name: round(value, 1) for name, value in seconds.items()}
+  return {**known, "rest": round(wall - sum(known.values()), 1)}
 
 
 def compare(straight: pathlib.Path, killed: pathlib.Path) -> dict:
@@ -183,9 +182,9 @@ def compare(straight: pathlib.Path, killed: pathlib.Path) -> dict:
     load_params(workdir / "checkpoints" / str(step))[0]
     for workdir in (straight, killed)
   ]
-  difference = 0.0
-  for one, other in zip(*map(_leaves, trees), strict=True):
-    difference = max(difference, float(np.abs(one - other).max(initial=0.0)))
+  differences = jax.tree.map(
+    lambda one, other: float(np.abs(one - other).max(initial=0.0)), *trees
+  )
   rows = [
     {row["step"]: row["example_ids"] for row in _examples(workdir)}
     for workdir in (straight, killed)
@@ -200,7 +199,7 @@ def compare(straight: pathlib.Path, killed: pathlib.Path) -> dict:
   ]
   return {
     "steps": step,
-    "parameters_max_difference": difference,
+    "parameters_max_difference": max(jax.tree.leaves(differences)),
     "steps_with_other_ids": sum(
       rows[1].get(step) != ids for step, ids in rows[0].items()
     ),
@@ -211,12 +210,6 @@ def compare(straight: pathlib.Path, killed: pathlib.Path) -> dict:
     )
     + abs(len(metrics[0]) - len(metrics[1])),
   }
-
-
-def _leaves(tree) -> list[np.ndarray]:
-  if isinstance(tree, dict):
-    return [leaf for key in sorted(tree) for leaf in _leaves(tree[key])]
-  return [np.asarray(tree, np.float64)]
 
 
 def quick_start(steps: int, compiled: pathlib.Path) -> Command:
@@ -241,19 +234,14 @@ def quick_start(steps: int, compiled: pathlib.Path) -> Command:
 
 
 def main():
-  parser = make_parser(__doc__)
-  parser.add_argument("--kills", type=int, default=50)
-  parser.add_argument("--steps", type=int, default=2000)
-  parser.add_argument("--seed", type=int, default=0)
-  parser.add_argument("--output", type=pathlib.Path)
-  args = parser.parse_args()
+  args = make_parser(__doc__, kills=50, steps=2000, seed=0).parse_args()
   run_python("-m", "tools.sample_data", "--mode=shapes")
   with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
     command = quick_start(args.steps, folder / "compiled")
-    found = survive(command, folder, kills=args.kills, seed=args.seed)
-  found["environment"] = environment()
-  write_result(found, args.output)
+    result = survive(command, folder, kills=args.kills, seed=args.seed)
+  result["environment"] = environment()
+  write_result(result, args.output)
 
 
 if __name__ == "__main__":

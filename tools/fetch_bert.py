@@ -18,7 +18,7 @@ PARSER = fetch_parser(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-  return fetch_command((BERT,), PARSER.parse_args(arguments).packages)
+  return fetch_command(PARSER, (BERT,), arguments)
 
 
 if __name__ == "__main__":

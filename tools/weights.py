@@ -94,13 +94,13 @@ def fetch_parser(command: str, about: str) -> argparse.ArgumentParser:
   return parser
 
 
-def fetch_command(packages: Sequence[Package], brought: pathlib.Path | None):
-  """Fetches packages and prints their folders; returns the exit status.
-
-  Args:
-    packages: what is wanted.
-    brought: a folder that has the packages; None downloads them.
-  """
+def fetch_command(
+  parser: argparse.ArgumentParser,
+  packages: Sequence[Package],
+  arguments: Sequence[str] | None,
+) -> int:
+  """Fetches packages and prints their folders; returns the exit status."""
+  brought = parser.parse_args(arguments).packages
 
   def run() -> None:
     files = fetch_packages(

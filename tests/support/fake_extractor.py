@@ -5,7 +5,8 @@ import os
 import numpy as np
 
 from tools.extract.models import FEATURE_DIM, Models
-from tools.extract.regions import Extractor, Found
+from tools.extract.networks.boxes import Boxes
+from tools.extract.regions import Extractor
 
 NUM_CLASSES = 10
 
@@ -21,7 +22,7 @@ def describe(settings):
 
 def find_boxes(photos):
   """The left half, the whole and the right half; the whole is the best."""
-  found = []
+  halves = []
   for photo in photos:
     if os.path.exists(photo.place + ".kill"):
       raise KeyboardInterrupt
@@ -32,8 +33,8 @@ def find_boxes(photos):
       [width / 2, 0, width, height],
     ]
     scores = np.array([0.5, 0.9, 0.25], np.float32)
-    found.append(Found(np.array(boxes, np.float32), scores))
-  return found
+    halves.append(Boxes(np.array(boxes, np.float32), np.arange(3), scores))
+  return halves
 
 
 def encode(crops):

@@ -72,20 +72,18 @@ def match_captions(
   return lines, notes
 
 
-def write_captions(path: pathlib.Path, lines: list[str]) -> bool:
-  """Writes them whole; returns False where the same are there already.
+def write_captions(path: pathlib.Path, lines: list[str]) -> None:
+  """Writes them whole, unless they are there already.
 
   Raises:
     DataError: others are there.
   """
   text = "".join(f"{line}\n" for line in lines)
-  if path.exists():
-    if path.read_text("utf-8") == text:
-      return False
+  if not path.exists():
+    write_text(path, text)
+  elif path.read_text("utf-8") != text:
     raise DataError(
       "exists already, with other captions",
       file=path,
       hint="remove it or choose another --output",
     )
-  write_text(path, text)
-  return True

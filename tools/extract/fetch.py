@@ -18,8 +18,7 @@ _ABOUT = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-  options = fetch_parser(COMMAND, _ABOUT).parse_args(arguments)
-  return fetch_command(PACKAGES, options.packages)
+  return fetch_command(fetch_parser(COMMAND, _ABOUT), PACKAGES, arguments)
 
 
 if __name__ == "__main__":

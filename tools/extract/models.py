@@ -3,16 +3,22 @@
 Dimensions: R regions of an image.
 """
 
-import hashlib
 import pathlib
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.files import file_sha256
 from tools.extract.fetch import COMMAND, PACKAGES
+from tools.extract.networks.boxes import Boxes
 from tools.extract.photos import Photo
-from tools.extract.regions import Extractor, Found, resize_square
+from tools.extract.regions import (
+  Extractor,
+  FindBoxes,
+  choose_regions,
+  resize_square,
+)
 from tools.extract.settings import RegionSettings
 from tools.packages import PackageError, cached_files, find_missing
 from tools.weights import DETECTOR, ENCODER
@@ -48,50 +54,48 @@ def describe_models(settings: RegionSettings) -> Models:
     PackageError: they are not in the cache.
     ConfigError: torchvision is not installed, or its weights are not there.
   """
-  crops = f"{_ENCODER}, {settings.crop_size} pixel crops"
-  encoder = {
-    "encoder": "EfficientNet-Lite0, Apache-2.0",
-    "encoder_sha256": ENCODER.members[0].sha256,
-    "feature": "means of the maps of the head and of stages 7 to 2",
-  }
   if settings.detector == "centernet":
     find_weights((DETECTOR, ENCODER))
-    return Models(
-      extractor=f"boxes: CenterNet, MobileNetV3, COCO; features: {crops}",
-      num_classes=_IMAGENET_CLASSES,
-      background_class=None,
-      provenance={
-        "detector": f"CenterNet, {DETECTOR.name} {DETECTOR.version}, MIT",
-        "detector_sha256": DETECTOR.members[1].sha256,
-        "box_scores": "CenterNet's for the class of the box, a sigmoid; 0 for "
-        "cells of the grid that fills up",
-        "class_probs": "the encoder's softmax over ImageNet's 1000 classes",
-        **encoder,
-      },
-    )
-  find_weights((ENCODER,))
-  from tools.extract import torchvision_detector
+    name = "CenterNet, MobileNetV3, COCO"
+    num_classes, background_class = _IMAGENET_CLASSES, None
+    detector = {
+      "detector": f"CenterNet, {DETECTOR.name} {DETECTOR.version}, MIT",
+      "detector_sha256": DETECTOR.members[1].sha256,
+      "box_scores": "CenterNet's for the class of the box, a sigmoid; 0 for "
+      "cells of the grid that fills up",
+      "class_probs": "the encoder's softmax over ImageNet's 1000 classes",
+    }
+  else:
+    find_weights((ENCODER,))
+    from tools.extract import torchvision_detector
 
-  torchvision_detector.check_installed()
-  return Models(
-    extractor=f"boxes: {torchvision_detector.NAME}; features: {crops}",
-    num_classes=torchvision_detector.NUM_CLASSES,
-    background_class=0,
-    provenance={
-      "detector": torchvision_detector.NAME,
+    torchvision_detector.check_installed()
+    name = torchvision_detector.NAME
+    num_classes, background_class = torchvision_detector.NUM_CLASSES, 0
+    detector = {
+      "detector": name,
       "detector_sha256": _sha256(settings.weights),
       "box_scores": "the detector's for the class of the box; 0 for cells of "
       "the grid that fills up",
       "class_probs": "the detector's softmax for the box, background first",
-      **encoder,
+    }
+  return Models(
+    extractor=f"boxes: {name}; features: {_ENCODER}, {settings.crop_size} "
+    "pixel crops",
+    num_classes=num_classes,
+    background_class=background_class,
+    provenance={
+      **detector,
+      "encoder": "EfficientNet-Lite0, Apache-2.0",
+      "encoder_sha256": ENCODER.members[0].sha256,
+      "feature": "means of the maps of the head and of stages 7 to 2",
     },
   )
 
 
 def _sha256(path: str | None) -> str:
   try:
-    with pathlib.Path(path or "").open("rb") as file:
-      return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path or "")
   except OSError as error:
     raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -129,32 +133,26 @@ def load_extractor(settings: RegionSettings) -> Extractor:
   )
 
 
-def load_centernet(settings: RegionSettings):
-  """Returns CenterNet as a FindBoxes."""
-  from tools.extract.networks import boxes, centernet
+def load_centernet(settings: RegionSettings) -> FindBoxes:
+  """CenterNet, of which every image is seen as one square."""
+  from tools.extract.networks import centernet
 
   detect = centernet.load_detector(find_weights((DETECTOR,))["detector"])
+  side = centernet.INPUT_SIZE
 
-  def find_boxes(photos: list[Photo]) -> list[Found]:
-    side = centernet.INPUT_SIZE
-    peaks = detect(
-      np.stack([resize_square(photo.image, side) for photo in photos])
-    )
-    found = []
-    for photo, boxes_P4, class_ids_P, scores_P in zip(
-      photos, *peaks, strict=True
-    ):
-      size = {"width": photo.width, "height": photo.height}
-      scale_4 = np.array([photo.width, photo.height] * 2) / side
-      best = boxes.choose_boxes(
-        boxes_P4 * scale_4,
+  def find_boxes(photos: list[Photo]) -> list[Boxes]:
+    squares = [resize_square(photo.image, side) for photo in photos]
+    return [
+      choose_regions(
+        photo,
+        settings,
+        boxes_P4 * (np.array([photo.width, photo.height] * 2) / side),
         class_ids_P,
         scores_P,
-        max_regions=settings.max_regions,
-        **size,
       )
-      filled = boxes.fill_up(best, min_regions=settings.fewest_regions, **size)
-      found.append(Found(filled.boxes_R4, filled.scores_R))
-    return found
+      for photo, boxes_P4, class_ids_P, scores_P in zip(
+        photos, *detect(np.stack(squares)), strict=True
+      )
+    ]
 
   return find_boxes

@@ -54,19 +54,13 @@ def list_photos(folder: str) -> Listing:
     DataError: there is no folder, it has no images, or two have one id.
   """
   if not os.path.isdir(folder):
-    found = "a file" if os.path.exists(folder) else "nothing"
-    raise DataError(f"found {found}, wanted a folder of images", file=folder)
-  others = 0
-  names = []
-  for name in walk_files(folder):
-    if name.lower().endswith(EXTENSIONS):
-      names.append(name)
-    else:
-      others += 1
-  names.sort()
+    kind = "a file" if os.path.exists(folder) else "nothing"
+    raise DataError(f"found {kind}, wanted a folder of images", file=folder)
+  files = list(walk_files(folder))
+  names = sorted(n for n in files if n.lower().endswith(EXTENSIONS))
   if not names:
     raise DataError(
-      f"found no images and {others} other files, wanted files ending in "
+      f"found no images and {len(files)} other files, wanted files ending in "
       f"{', '.join(EXTENSIONS)}, in the folder or below it",
       file=folder,
     )
@@ -80,9 +74,8 @@ def list_photos(folder: str) -> Listing:
         record=f"(image id {image_id_of(name)!r})",
         hint="rename or move one of them",
       )
-  digest = hashlib.sha256()
-  for name in names:
-    digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+  joined = "".join(f"{name}\0" for name in names)
+  digest = hashlib.sha256(joined.encode("utf-8", "surrogateescape"))
   return Listing(tuple(names), digest.hexdigest())
 
 
@@ -100,25 +93,20 @@ def open_photo(folder: str, name: str, *, max_side: int) -> Photo:
       with Image.open(path) as image:
         _check_size(image, path)
         return _decode(image, path, name, max_side)
-    except DataError:
-      raise
     except Image.DecompressionBombError:
       raise _too_large("far more", path) from None
-    except MemoryError:
+    except (DataError, MemoryError):
       raise
     except Exception as error:  # Pillow raises anything for damaged files
       text = " ".join(str(error).split()) or type(error).__name__
       if isinstance(error, Image.UnidentifiedImageError):
-        text = f"no image that Pillow knows, {_size(path)}"
+        size = path.stat().st_size
+        text = f"no image that Pillow knows, {size} bytes"
       raise DataError(
         f"cannot be decoded: {text}",
         file=path,
         hint="--on_bad_record=skip leaves such images out",
       ) from None
-
-
-def _size(path: pathlib.Path) -> str:
-  return f"{path.stat().st_size} bytes"
 
 
 def _check_size(image: Image.Image, path: pathlib.Path) -> None:
@@ -129,9 +117,9 @@ def _check_size(image: Image.Image, path: pathlib.Path) -> None:
     raise DataError("found an image without pixels", file=path)
 
 
-def _too_large(found: str, path: pathlib.Path) -> DataError:
+def _too_large(size: str, path: pathlib.Path) -> DataError:
   return DataError(
-    f"found {found} pixels, wanted at most {MAX_PIXELS:,}",
+    f"found {size} pixels, wanted at most {MAX_PIXELS:,}",
     file=path,
     hint="shrink it, or --on_bad_record=skip",
   )

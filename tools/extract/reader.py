@@ -63,13 +63,18 @@ def make_format(
     ),
     extractor=models.extractor,
     background_class=models.background_class,
-    provenance={
-      **chosen,
-      **models.provenance,
-      "names_sha256": listing.sha256,
-    },
+    provenance=chosen | models.provenance | {"names_sha256": listing.sha256},
     stamp=_stamp,
-    example=_example(models),
+    example=ImageRegions(
+      place="",
+      image_id="",
+      features=np.zeros((0, FEATURE_DIM)),
+      boxes=np.zeros((0, 4)),
+      width=1,
+      height=1,
+      class_probs=np.zeros((0, models.num_classes)),
+      box_scores=np.zeros(0),
+    ),
   )
 
 
@@ -77,21 +82,8 @@ def _detect(path: Path) -> str | None:
   return None  # never guessed: this source has a command of its own
 
 
-def _example(models: Models) -> ImageRegions:
-  return ImageRegions(
-    place="",
-    image_id="",
-    features=np.zeros((0, FEATURE_DIM)),
-    boxes=np.zeros((0, 4)),
-    width=1,
-    height=1,
-    class_probs=np.zeros((0, models.num_classes)),
-    box_scores=np.zeros(0),
-  )
-
-
 def _stamp(folder: str) -> tuple[int, str]:
-  """Of the images alone: other files may come and go."""
+  """What shows that images have changed; other files may come and go."""
   return stamp_files(Path(folder), list_photos(folder).names)
 
 

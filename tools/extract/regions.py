@@ -4,35 +4,37 @@ Dimensions: R regions of an image, S side of a crop, E feature width, C classes.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from input_pipeline.formats.base import ImageRegions
+from tools.extract.networks.boxes import Boxes, choose_boxes, fill_up
 from tools.extract.photos import Photo
+from tools.extract.settings import RegionSettings
 
 _RESAMPLING = Image.Resampling.BILINEAR
 
 
-class Found(NamedTuple):
-  """Boxes of an image, best first.
-
-  Attributes:
-    boxes_R4: x1, y1, x2, y2 in pixels of the original image.
-    scores_R: of the detector; 0 where it found nothing.
-    class_probs_RC: the detector's; None where the encoder's are stored.
-  """
-
-  boxes_R4: np.ndarray
-  scores_R: np.ndarray
-  class_probs_RC: np.ndarray | None = None
-
-
-# Images -> their boxes.
-FindBoxes = Callable[[list[Photo]], list[Found]]
+# Images -> their boxes, in pixels of the original images.
+FindBoxes = Callable[[list[Photo]], list[Boxes]]
 # [N, S, S, 3] uint8 -> features [N, E], class probabilities [N, C]
 Encode = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def choose_regions(
+  photo: Photo,
+  settings: RegionSettings,
+  boxes_P4: np.ndarray,
+  class_ids_P: np.ndarray,
+  scores_P: np.ndarray,
+) -> Boxes:
+  """The best of a detector's boxes, and cells of a grid where they are few."""
+  size = {"width": photo.width, "height": photo.height}
+  best = choose_boxes(
+    boxes_P4, class_ids_P, scores_P, max_regions=settings.max_regions, **size
+  )
+  return fill_up(best, min_regions=settings.fewest_regions, **size)
 
 
 def resize_square(image: Image.Image, side: int) -> np.ndarray:
@@ -67,31 +69,29 @@ class Extractor:
     """The regions of each image, in the words of the conversion."""
     if not photos:
       return []
-    found = self.find_boxes(photos)
-    crops = np.concatenate(
-      [
-        cut_crops(photo, each.boxes_R4, side=self.crop_size)
-        for photo, each in zip(photos, found, strict=True)
-      ]
-    )
-    features_NE, probs_NC = self.encode(crops)
-    stops = np.cumsum([len(each.boxes_R4) for each in found])[:-1]
+    boxes = self.find_boxes(photos)
+    crops = [
+      cut_crops(photo, own.boxes_R4, side=self.crop_size)
+      for photo, own in zip(photos, boxes, strict=True)
+    ]
+    features_NE, probs_NC = self.encode(np.concatenate(crops))
+    stops = np.cumsum([len(own.boxes_R4) for own in boxes])[:-1]
     return [
       ImageRegions(
         place=photo.place,
         image_id=photo.image_id,
         features=features_RE,
-        boxes=each.boxes_R4,
+        boxes=own.boxes_R4,
         width=photo.width,
         height=photo.height,
         class_probs=(
-          probs_RC if each.class_probs_RC is None else each.class_probs_RC
+          probs_RC if own.class_probs_RC is None else own.class_probs_RC
         ),
-        box_scores=each.scores_R,
+        box_scores=own.scores_R,
       )
-      for photo, each, features_RE, probs_RC in zip(
+      for photo, own, features_RE, probs_RC in zip(
         photos,
-        found,
+        boxes,
         np.split(features_NE, stops),
         np.split(probs_NC, stops),
         strict=True,

@@ -1,5 +1,6 @@
 """A folder of images, and their captions, into a folder to train from."""
 
+import collections
 import json
 import pathlib
 from collections.abc import Callable
@@ -120,18 +121,15 @@ def _add_captions(
   if options.captions is None:
     return []
   # Images that could not be read are no longer there.
-  found, notes = match_captions(
+  lines, notes = match_captions(
     options.captions,
     RegionStore(store).image_ids,
     format=options.captions_format,
     on_missing="skip",
     store=store,
   )
-  write_captions(path, found)
-  splits: dict[str, int] = {}
-  for line in found:
-    split = json.loads(line)["split"]
-    splits[split] = splits.get(split, 0) + 1
+  write_captions(path, lines)
+  splits = collections.Counter(json.loads(line)["split"] for line in lines)
   listed = ", ".join(f"{count} {split}" for split, count in splits.items())
   return [f"{path}: captions of {listed} images", *(f"  {n}" for n in notes)]
 

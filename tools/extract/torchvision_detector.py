@@ -12,8 +12,9 @@ import os
 import numpy as np
 
 from interbert_jax.contract.errors import ConfigError
+from tools.extract.networks.boxes import Boxes
 from tools.extract.photos import Photo
-from tools.extract.regions import FindBoxes, Found
+from tools.extract.regions import FindBoxes, choose_regions
 from tools.extract.settings import RegionSettings
 
 NAME = "Faster R-CNN, ResNet-50 FPN, COCO (torchvision)"
@@ -43,35 +44,31 @@ def load_torchvision(settings: RegionSettings) -> FindBoxes:
   check_installed()
   import torch
 
-  from tools.extract.networks import boxes
-
   model = _load_model(settings.weights)
 
   @torch.inference_mode()
-  def find(photo: Photo) -> Found:
+  def find(photo: Photo) -> Boxes:
     pixels = torch.from_numpy(np.array(photo.image)).permute(2, 0, 1) / 255.0
     images, _ = model.transform([pixels])
     maps = model.backbone(images.tensors)
     proposals, _ = model.rpn(images, maps)
-    (found,), _ = model.roi_heads(maps, proposals, images.image_sizes)
+    (detections,), _ = model.roi_heads(maps, proposals, images.image_sizes)
     height, width = images.image_sizes[0]  # as the network sees it
     scale_4 = np.array([photo.width / width, photo.height / height] * 2)
-    size = {"width": photo.width, "height": photo.height}
-    best = boxes.choose_boxes(
-      found["boxes"].numpy() * scale_4,
-      found["labels"].numpy(),
-      found["scores"].numpy(),
-      max_regions=settings.max_regions,
-      **size,
+    boxes = choose_regions(
+      photo,
+      settings,
+      detections["boxes"].numpy() * scale_4,
+      detections["labels"].numpy(),
+      detections["scores"].numpy(),
     )
-    filled = boxes.fill_up(best, min_regions=settings.fewest_regions, **size)
     # Every box gets its distribution, those of the grid as well.
-    corners_R4 = torch.from_numpy((filled.boxes_R4 / scale_4).astype("f4"))
+    corners_R4 = torch.from_numpy((boxes.boxes_R4 / scale_4).astype("f4"))
     heads = model.roi_heads
     pooled = heads.box_roi_pool(maps, [corners_R4], images.image_sizes)
     logits_RC, _ = heads.box_predictor(heads.box_head(pooled))
     probs_RC = torch.softmax(logits_RC, -1).numpy()
-    return Found(filled.boxes_R4, filled.scores_R, probs_RC)
+    return boxes._replace(class_probs_RC=probs_RC)
 
   return lambda photos: [find(photo) for photo in photos]
 

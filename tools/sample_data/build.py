@@ -1,13 +1,12 @@
 """Builds a folder of sample data: whole, or not at all."""
 
-import contextlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from input_pipeline.checks.drawing import draw_regions
+from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import whole
 from interbert_jax.contract.progress import Progress
@@ -33,16 +32,16 @@ def is_built(output: Path, wanted: Mapping[str, object]) -> bool:
   """
   if not output.exists() or (output.is_dir() and not any(output.iterdir())):
     return False
-  found = read_mark(output)
-  if found is None:
+  mark = read_mark(output)
+  if mark is None:
     raise DataError(
       f"{output} is there and is no sample data (it has no {MARK}); choose"
       " another --output"
     )
   different = [
-    f"{key} is {found.get(key)!r}, wanted {wanted.get(key)!r}"
-    for key in sorted({*found, *wanted})
-    if found.get(key) != wanted.get(key)
+    f"{key} is {mark.get(key)!r}, wanted {wanted.get(key)!r}"
+    for key in sorted({*mark, *wanted})
+    if mark.get(key) != wanted.get(key)
   ]
   if different:
     raise DataError(
@@ -55,19 +54,14 @@ def is_built(output: Path, wanted: Mapping[str, object]) -> bool:
 def read_mark(output: Path) -> dict | None:
   """Returns the parameters of a finished folder, None where there is none."""
   try:
-    mark = json.loads((output / MARK).read_text(encoding="utf-8"))
-  except (OSError, ValueError):
+    mark = json_file.read_object(output / MARK)
+  except DataError:
     return None
-  return (
-    mark if isinstance(mark, dict) and "generator_version" in mark else None
-  )
+  return mark if "generator_version" in mark else None
 
 
 def build_sample(
-  output: Path,
-  source: Source,
-  *,
-  mark: Mapping[str, object],
+  output: Path, source: Source, *, mark: Mapping[str, object]
 ) -> None:
   """Writes the folder; one that is there must be sample data, and goes.
 
@@ -81,9 +75,9 @@ def build_sample(
   shutil.rmtree(old, ignore_errors=True)
   with whole(output) as building:
     building.mkdir()
-    _write(building, source, mark=mark)
+    _write(building, source, mark)
     add_missing(building, mark, lambda: source)
-    _write_json(building / MARK, mark)
+    json_file.write_json(building / MARK, mark, indent=1)
     if output.exists():
       os.rename(output, old)
   shutil.rmtree(old, ignore_errors=True)
@@ -112,44 +106,30 @@ def add_missing(
   return added
 
 
-def _write_json(path: Path, value: object) -> None:
-  text = json.dumps(value, ensure_ascii=False, indent=1)
-  path.write_text(text + "\n", encoding="utf-8")
-
-
-def _write(
-  folder: Path,
-  source: Source,
-  *,
-  mark: Mapping[str, object],
-) -> None:
+def _write(folder: Path, source: Source, mark: Mapping[str, object]) -> None:
   # Imports TensorFlow, which takes seconds.
   from input_pipeline.store.store_writer import write_store
 
   source.copy_vocabs(folder)
-  _write_json(folder / "classes.json", source.classes)
+  json_file.write_json(folder / "classes.json", source.classes, indent=1)
   (folder / "ATTRIBUTION.txt").write_text(source.notice, encoding="utf-8")
   (folder / "images").mkdir()
-  with contextlib.ExitStack() as stack:
-    files = {
-      language: stack.enter_context(
-        (folder / f"captions_{language}.jsonl").open("w", encoding="utf-8")
-      )
-      for language in _PURPOSES
-    }
-    scenes = _draw_scenes(source, mark)
-    write_store(
-      folder / "regions",
-      make_records(
-        _save_scenes(scenes, folder / "images", files, source, mark["seed"]),
-        source.encode,
-      ),
-      feature_dim=2048,
-      num_classes=source.num_classes,
-      background_class=source.background_class,
-      source=f"tools.sample_data {mark['mode']}, seed {mark['seed']}",
-      extractor=source.extractor,
-    )
+  captions: dict[str, list] = {language: [] for language in _PURPOSES}
+  scenes = _draw_scenes(source, mark)
+  write_store(
+    folder / "regions",
+    make_records(
+      _save_scenes(scenes, folder / "images", captions, source, mark["seed"]),
+      source.encode,
+    ),
+    feature_dim=2048,
+    num_classes=source.num_classes,
+    background_class=source.background_class,
+    source=f"tools.sample_data {mark['mode']}, seed {mark['seed']}",
+    extractor=source.extractor,
+  )
+  for language, rows in captions.items():
+    json_file.write_lines(folder / f"captions_{language}.jsonl", rows)
 
 
 def _draw_scenes(
@@ -172,36 +152,28 @@ def _draw_scenes(
 def _save_scenes(
   scenes: Iterator[tuple[int, Scene]],
   images: Path,
-  files: Mapping[str, object],
+  captions: Mapping[str, list],
   source: Source,
   seed: int,
 ) -> Iterator[Scene]:
-  """Passes scenes on, saving picture and captions of each."""
+  """Passes scenes on, saves the picture of each and adds its captions."""
   shown = False
   for index, scene in scenes:
     # Little compression: the disk is not what is short here.
     scene.image.save(images / f"{scene.scene_id}.png", compress_level=1)
     for language, purpose in _PURPOSES.items():
       rng = scene_rng(seed, scene.split, index, purpose)
-      entry = {
-        "image_id": scene.scene_id,
-        "split": scene.split,
-        "captions": write_captions(
-          language, scene.facts, source.artist.nouns, rng
-        ),
-      }
-      print(json.dumps(entry, ensure_ascii=False), file=files[language])
-      if language == "en" and len(scene.objects) > 2 and not shown:
-        _draw_example(images.parent / EXAMPLE, scene, source, entry["captions"])
-        shown = True
+      texts = write_captions(language, scene.facts, source.artist.nouns, rng)
+      entry = {"image_id": scene.scene_id, "split": scene.split}
+      captions[language].append({**entry, "captions": texts})
+    if len(scene.objects) > 2 and not shown:
+      text = captions["en"][-1]["captions"][0]
+      names = [thing.class_index for thing in scene.objects]
+      names = [source.artist.nouns[index].en[0][0] for index in names]
+      # What the data is: objects have names, other regions are grey.
+      example = draw_regions(
+        scene.image, scene.boxes, labels=names, caption=text
+      )
+      example.save(images.parent / EXAMPLE)
+      shown = True
     yield scene
-
-
-def _draw_example(
-  path: Path, scene: Scene, source: Source, captions: list[str]
-) -> None:
-  """A picture of what the data is: objects named, other regions grey."""
-  names = [source.artist.nouns[o.class_index].en[0][0] for o in scene.objects]
-  draw_regions(
-    scene.image, scene.boxes, labels=names, caption=captions[0]
-  ).save(path)

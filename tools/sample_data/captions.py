@@ -1,7 +1,13 @@
-"""Captions of a scene in two languages: several grammars, all of them true."""
+"""Captions of a scene in two languages: several grammars, all of them true.
+
+A sentence is a template. What it names in braces is filled in from left to
+right: strings as they are, all else drawn anew wherever it is named. `{a:be}`
+asks the language for another word than the name of the group `a`. The order of
+templates, and of the words in them, decides what a seed gives.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -57,26 +63,36 @@ def choose(rng: np.random.Generator, options: Sequence[T]) -> T:
   return options[int(rng.integers(len(options)))]
 
 
+class _Drawn(NamedTuple):
+  """Words that are drawn anew by each template that names them."""
+
+  draw: Callable[[str], str]
+
+  def __format__(self, spec: str) -> str:
+    return self.draw(spec)
+
+
 class Frames:
   """Five grammars; each returns one caption, or None where none is true.
 
   Every caption names every group with its count, so that a caption belongs to
-  one combination of objects. A language says each sentence in some ways; the
-  order in which its words are drawn decides what a seed gives.
+  one combination of objects. A language has the templates.
   """
 
   relations: Mapping[str, tuple[str, ...]]
   places: Mapping[tuple[str, str], tuple[str, ...]]
   commas: tuple[str, str]  # between the things of a list; before the last one
-  phrase: Callable[[Group], str]  # with its count
-  rest: Callable[[Sequence[Group]], str]  # ends a sentence with what is left
-  # The ways to say a sentence.
-  listings: Callable[[Group, str, str, str], Sequence[str]]
-  presences: Callable[[str], Sequence[str]]
-  relate: Callable[[Group, str, Group, str], Sequence[str]]
-  locate: Callable[[Group, str, str, str], Sequence[str]]
-  locate_two: Callable[[Group, str, Sequence[Group], Sequence[str]], str]
-  compare: Callable[[Group, Sequence[Group], bool], Sequence[str]]
+  also: tuple[str, ...] = ()  # words before groups that were not named yet
+  ends: tuple[str, ...]  # of a sentence that leaves `groups`; `a` is the first
+  listings: tuple[str, ...]  # `all`, or `first` and `rest`; `a` is the first
+  presences: tuple[str, ...]  # `all`
+  relatings: tuple[str, ...]  # `a` is `where` as seen from `b`; `end`
+  placings: tuple[str, ...]  # `a`, as the `phrase`, is `where`; `end`
+  two_places: str  # `a` is `where`, `b` is `there`; `end`
+  # A group with its count, or what the spec of a template asks for.
+  words: Callable[..., str]
+  # A group is the biggest or the smallest, and the rest is there too.
+  compare: Callable[[Group, list[Group], bool], str]
 
   def __init__(
     self, facts: Facts, nouns: Sequence[Noun], rng: np.random.Generator
@@ -88,44 +104,68 @@ class Frames:
   def choose(self, options: Sequence[T]) -> T:
     return choose(self.rng, options)
 
+  def say(self, templates: Sequence[str], **things: object) -> str:
+    """Fills in all the templates, and returns one of them."""
+    filled = {
+      name: thing if isinstance(thing, str) else _Drawn(self._drawer(thing))
+      for name, thing in things.items()
+    }
+    return self.choose([text.format(**filled) for text in templates])
+
+  def _drawer(self, thing: object) -> Callable[[str], str]:
+    if isinstance(thing, Group):
+      return lambda spec: self.words(thing, spec)
+    if isinstance(thing, tuple):  # ways to say it
+      return lambda _: self.choose(thing)
+    if isinstance(thing, list):  # of groups
+      return lambda _: self.join(thing)
+    return lambda _: thing()
+
   def groups(self) -> list[Group]:
     """The groups in random order."""
     order = self.rng.permutation(len(self.facts.groups))
     return [self.facts.groups[i] for i in order]
 
-  def join(self, groups: Sequence[Group]) -> str:
-    *phrases, last = [self.phrase(group) for group in groups]
+  def join(self, groups: list[Group]) -> str:
+    *phrases, last = [self.words(group) for group in groups]
     comma, before_last = self.commas
     return comma.join(phrases) + before_last + last if phrases else last
 
+  def end(self, groups: list[Group]) -> str:
+    """Ends a sentence with what it has not named."""
+    if not groups:
+      return ""
+    return self.say(self.ends, groups=groups, a=groups[0], also=self.also)
+
   def listing(self) -> str:
-    groups = self.groups()
-    listed = self.join(groups)
-    first, rest = self.phrase(groups[0]), self.join(groups[1:])
-    return self.choose(self.listings(groups[0], listed, first, rest))
+    a, *rest = groups = self.groups()
+    every, first, others = self.join(groups), self.words(a), self.join(rest)
+    return self.say(self.listings, all=every, first=first, rest=others, a=a)
 
   def presence(self) -> str:
-    return self.choose(self.presences(self.join(self.groups())))
+    return self.say(self.presences, all=self.join(self.groups()))
 
   def relation(self) -> str | None:
-    group, other, *rest = self.groups()
-    direction = facts_lib.relation(group, other)
+    a, b, *rest = self.groups()
+    direction = facts_lib.relation(a, b)
     if direction is None:
       return None
-    words = self.choose(self.relations[direction])
-    return self.choose(self.relate(group, words, other, self.rest(rest)))
+    where = self.choose(self.relations[direction])
+    return self.say(self.relatings, a=a, b=b, where=where, end=self.end(rest))
 
   def position(self) -> str | None:
-    group, *rest = self.groups()
-    cell = facts_lib.place(group, self.facts)
+    a, b, *rest = self.groups()
+    cell, other_cell = (facts_lib.place(g, self.facts) for g in (a, b))
     if cell is None:
       return None
     where = self.choose(self.places[cell])
-    second = facts_lib.place(rest[0], self.facts)
-    if second not in (None, cell) and self.rng.random() < 0.4:
-      return self.locate_two(group, where, rest, self.places[second])
-    phrase, tail = self.phrase(group), self.rest(rest)
-    return self.choose(self.locate(group, phrase, where, tail))
+    if other_cell not in (None, cell) and self.rng.random() < 0.4:
+      there, end = self.places[other_cell], lambda: self.end(rest)
+      return self.say(
+        (self.two_places,), a=a, b=b, where=where, there=there, end=end
+      )
+    phrase, end = self.words(a), self.end([b, *rest])
+    return self.say(self.placings, a=a, phrase=phrase, where=where, end=end)
 
   def size(self) -> str | None:
     biggest = bool(self.rng.random() < 0.7)
@@ -133,20 +173,15 @@ class Frames:
     if group is None:
       return None
     rest = [g for g in self.groups() if g.class_index != group.class_index]
-    return self.choose(self.compare(group, rest, biggest))
+    return self.compare(group, rest, biggest)
 
   def captions(self) -> list[str]:
     """Five distinct ones, one of each grammar where it is possible.
 
     What a grammar cannot say of the scene is made up from the first three.
     """
-    grammars = (
-      self.listing,
-      self.presence,
-      self.relation,
-      self.position,
-      self.size,
-    )
+    grammars = [self.listing, self.presence, self.relation]
+    grammars += [self.position, self.size]
     captions: dict[str, None] = {}
     for grammar in grammars:
       for _ in range(_ATTEMPTS):
@@ -163,152 +198,107 @@ class Frames:
 
 class EnglishFrames(Frames):
   relations, places, commas = RELATIONS_EN, PLACES_EN, (", ", " and ")
+  ends = (
+    ", with {groups}",
+    ", along with {groups}",
+    ", and there {a:be} also {groups}",
+  )
+  listings = (
+    "{all}",
+    "{all}",
+    "there {a:be} {all}",
+    "{first} with {rest}",
+    "{first} together with {rest}",
+    "{first}, and also {rest}",
+  )
+  presences = (
+    "a picture of {all}",
+    "an image of {all}",
+    "a drawing with {all}",
+    "this picture shows {all}",
+    "you can see {all}",
+    "{all} can be seen in the picture",
+  )
+  relatings = (
+    "{a} {where} {b}{end}",
+    "{a} {a:be} {where} {b}{end}",
+    "{a:the} {a:be} {where} {b:the}{end}",
+    "there {a:be} {a} {where} {b}{end}",
+  )
+  placings = (
+    "{phrase} {where}{end}",
+    "{phrase} {a:be} {where} of the picture{end}",
+    "{where} there {a:be} {phrase}{end}",
+  )
+  two_places = "{a} {where} and {b} {there}{end}"
 
-  def _names(self, group: Group) -> tuple[str, str]:
-    return self.choose(self.nouns[group.class_index].en)
-
-  def phrase(self, group):
-    return count_en(self._names(group), group.count)
-
-  def _definite(self, group: Group) -> str:
-    singular, plural = self._names(group)
-    if group.count == 1:
-      return f"the {singular}"
-    return "the " + count_en((singular, plural), group.count)
-
-  def rest(self, groups):
-    if not groups:
-      return ""
-    return self.choose(
-      (
-        f", with {self.join(groups)}",
-        f", along with {self.join(groups)}",
-        f", and there {_be(groups[0])} also {self.join(groups)}",
-      )
-    )
-
-  def listings(self, group, listed, first, rest):
-    return (
-      listed,
-      listed,
-      f"there {_be(group)} {listed}",
-      f"{first} with {rest}",
-      f"{first} together with {rest}",
-      f"{first}, and also {rest}",
-    )
-
-  def presences(self, listed):
-    return (
-      f"a picture of {listed}",
-      f"an image of {listed}",
-      f"a drawing with {listed}",
-      f"this picture shows {listed}",
-      f"you can see {listed}",
-      f"{listed} can be seen in the picture",
-    )
-
-  def relate(self, group, words, other, tail):
-    be, phrase, definite = _be(group), self.phrase, self._definite
-    return (
-      f"{phrase(group)} {words} {phrase(other)}{tail}",
-      f"{phrase(group)} {be} {words} {phrase(other)}{tail}",
-      f"{definite(group)} {be} {words} {definite(other)}{tail}",
-      f"there {be} {phrase(group)} {words} {phrase(other)}{tail}",
-    )
-
-  def locate(self, group, phrase, where, tail):
-    return (
-      f"{phrase} {where}{tail}",
-      f"{phrase} {_be(group)} {where} of the picture{tail}",
-      f"{where} there {_be(group)} {phrase}{tail}",
-    )
-
-  def locate_two(self, group, where, rest, others):
-    return (
-      f"{self.phrase(group)} {where} and {self.phrase(rest[0])} "
-      f"{self.choose(others)}{self.rest(rest[1:])}"
-    )
+  def words(self, group, spec=""):
+    if spec == "be":
+      return "is" if group.count == 1 else "are"
+    names = self.choose(self.nouns[group.class_index].en)
+    one = group.count == 1
+    if spec == "the":
+      return "the " + (names[0] if one else count_en(names, group.count))
+    return count_en(names, group.count)
 
   def compare(self, group, rest, biggest):
-    word = "biggest" if biggest else "smallest"
-    phrase, tail = self.phrase(group), self.rest(rest)
+    size = "biggest" if biggest else "smallest"
+    phrase, end = self.words(group), self.end(rest)
     if biggest and self.rng.random() < 0.4:
-      word = "largest"
-    compared = "bigger" if biggest else "smaller"
-    return (
-      f"the {word} thing is {phrase}{tail}",
-      f"{phrase} is the {word} thing here{tail}",
-      f"{phrase} that is {compared} than {self.join(rest)}",
+      size = "largest"
+    sentences = (
+      f"the {size} thing is {phrase}{end}",
+      f"{phrase} is the {size} thing here{end}",
+      f"{phrase} that is {'bigger' if biggest else 'smaller'} than {{rest}}",
     )
-
-
-def _be(group: Group) -> str:
-  return "is" if group.count == 1 else "are"
+    return self.say(sentences, rest=rest)
 
 
 class ChineseFrames(Frames):
   """A bare noun is one object that is known already."""
 
   relations, places, commas = RELATIONS_ZH, PLACES_ZH, ("、", "和")
+  also = ("还有", "图中还有", "另外还有")
+  ends = ("，{also}{groups}",)
+  listings = ("{all}", "{all}", "有{all}", "{first}，还有{rest}")
+  presences = (
+    "图中有{all}",
+    "图片里有{all}",
+    "画面上有{all}",
+    "这张图上画着{all}",
+    "一张画着{all}的图片",
+    "可以看到{all}",
+  )
+  relatings = (
+    "{b:known}的{where}有{a}{end}",
+    "{b:known}{where}是{a}{end}",
+    "{a}在{b:known}的{where}{end}",
+    "{a:known}在{b:known}的{where}{end}",
+  )
+  placings = (
+    "{where}有{phrase}{end}",
+    "图片{where}是{phrase}{end}",
+    "{phrase}在图片的{where}{end}",
+  )
+  two_places = "{where}有{a}，{there}有{b}{end}"
 
-  def phrase(self, group):
+  def words(self, group, spec=""):
     noun = self.nouns[group.class_index]
-    return count_zh(self.choose(noun.zh), noun.measure, group.count)
-
-  def _known(self, group: Group) -> str:
-    if group.count > 1:
-      return self.phrase(group)
-    return self.choose(self.nouns[group.class_index].zh)
-
-  def rest(self, groups):
-    if not groups:
-      return ""
-    words = self.choose(("还有", "图中还有", "另外还有"))
-    return f"，{words}{self.join(groups)}"
-
-  def listings(self, group, listed, first, rest):
-    return (listed, listed, f"有{listed}", f"{first}，还有{rest}")
-
-  def presences(self, listed):
-    return (
-      f"图中有{listed}",
-      f"图片里有{listed}",
-      f"画面上有{listed}",
-      f"这张图上画着{listed}",
-      f"一张画着{listed}的图片",
-      f"可以看到{listed}",
-    )
-
-  def relate(self, group, words, other, tail):
-    phrase, known = self.phrase, self._known
-    return (
-      f"{known(other)}的{words}有{phrase(group)}{tail}",
-      f"{known(other)}{words}是{phrase(group)}{tail}",
-      f"{phrase(group)}在{known(other)}的{words}{tail}",
-      f"{known(group)}在{known(other)}的{words}{tail}",
-    )
-
-  def locate(self, group, phrase, where, tail):
-    return (
-      f"{where}有{phrase}{tail}",
-      f"图片{where}是{phrase}{tail}",
-      f"{phrase}在图片的{where}{tail}",
-    )
-
-  def locate_two(self, group, where, rest, others):
-    return (
-      f"{where}有{self.phrase(group)}，"
-      f"{self.choose(others)}有{self.phrase(rest[0])}{self.rest(rest[1:])}"
-    )
+    name = self.choose(noun.zh)
+    if spec == "known" and group.count == 1:
+      return name
+    return count_zh(name, noun.measure, group.count)
 
   def compare(self, group, rest, biggest):
-    word = "大" if biggest else "小"
-    return (
-      f"最{word}的是{self.phrase(group)}{self.rest(rest)}",
-      f"图中最{word}的是{self.phrase(group)}，还有{self.join(rest)}",
-      f"{self.phrase(group)}，比{self.join(rest)}都{word}"
-      if len(rest) > 1 or rest[0].count > 1
-      else f"{self.phrase(group)}，比{self.phrase(rest[0])}{word}",
+    size = "大" if biggest else "小"
+    several = len(rest) > 1 or rest[0].count > 1
+    sentences = (
+      "最{size}的是{a}{end}",
+      "图中最{size}的是{a}，还有{rest}",
+      "{a}，比{rest}都{size}" if several else "{a}，比{rest}{size}",
+    )
+    return self.say(
+      sentences, size=size, a=group, rest=rest, end=lambda: self.end(rest)
     )
 
 

@@ -49,19 +49,19 @@ def _direction(box: np.ndarray, other: np.ndarray) -> str | None:
 
 def relation(group: Group, other: Group) -> str | None:
   """Returns where `group` is, seen from `other`; None where members differ."""
-  found = {_direction(a, b) for a in group.boxes for b in other.boxes}
-  return found.pop() if len(found) == 1 else None
+  seen = {_direction(a, b) for a in group.boxes for b in other.boxes}
+  return seen.pop() if len(seen) == 1 else None
 
 
 def place(group: Group, facts: Facts) -> tuple[str, str] | None:
   """Returns (row, column) of the ninth of the picture that holds the group."""
-  found = set()
+  cells = set()
   for box in group.boxes:
     x, y = _centre(box)
     row = ROWS[min(int(3 * y / facts.height), 2)]
     column = COLUMNS[min(int(3 * x / facts.width), 2)]
-    found.add((row, column))
-  return found.pop() if len(found) == 1 else None
+    cells.add((row, column))
+  return cells.pop() if len(cells) == 1 else None
 
 
 def _sizes(box: np.ndarray) -> tuple[float, float]:

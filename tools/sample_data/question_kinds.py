@@ -5,6 +5,7 @@ are of the same form as right ones, so that reading without looking does not
 help.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -47,22 +48,29 @@ class Asker:
   def _name(self, class_index: int) -> str:
     return self._nouns[class_index].en[0][0]
 
-  def _related(self) -> Iterator[tuple[Group, Group, str]]:
-    """Two things, and where the first is seen from the second."""
+  def _related(
+    self, *, alone: bool = True
+  ) -> Iterator[tuple[Group, Group, str]]:
+    """Two things, and where the first is seen from the second.
+
+    By default nothing else stands in this direction of the second.
+    """
     for group in self._shuffled(self._single):
       for other in self._shuffled(self._single):
         where = facts_lib.relation(group, other)
-        if group is not other and where is not None:
+        if group is other or where is None:
+          continue
+        if not alone or where not in self._directions(group, other):
           yield group, other, where
 
-  def _alone(self, group: Group, other: Group, where: str) -> bool:
-    """Whether nothing else stands in this direction of the other."""
-    return not any(
-      facts_lib.relation(Group(g.class_index, box[None]), other) == where
+  def _directions(self, group: Group, other: Group) -> set[str | None]:
+    """Where all but these two stand, seen from the other."""
+    return {
+      facts_lib.relation(Group(g.class_index, box[None]), other)
       for g in self.facts.groups
       for box in g.boxes
       if g.class_index not in (group.class_index, other.class_index)
-    )
+    }
 
 
 class VcrAsker(Asker):
@@ -73,38 +81,22 @@ class VcrAsker(Asker):
 
   def _absent(self, count: int) -> list[Words]:
     """Things that are not there, by their names."""
-    names = {self._name(index) for index in self._classes}
-    found = []
-    for index in self.rng.permutation(len(self._nouns)).tolist():
-      name = self._name(index)
-      if name not in names:
-        names.add(name)
-        found.append(["the", *name.split()])
-      if len(found) == count:
-        break
-    return found
+    here = {self._name(index) for index in self._classes}
+    names = map(self._name, self.rng.permutation(len(self._nouns)).tolist())
+    absent = (name for name in dict.fromkeys(names) if name not in here)
+    return [["the", *name.split()] for name in itertools.islice(absent, count)]
 
   def _wrong_things(self, *right: Group) -> list[Words]:
     """Three things that are not the right one: at most two of the picture."""
-    rest = [
-      g
-      for g in self._single
-      if g.class_index not in [r.class_index for r in right]
-    ]
-    found = [self._the(g) for g in self._shuffled(rest)[:2]]
-    return found + self._absent(VCR_CHOICES - 1 - len(found))
+    rest = [g for g in self._single if all(g is not r for r in right)]
+    things = [self._the(g) for g in self._shuffled(rest)[:2]]
+    return things + self._absent(VCR_CHOICES - 1 - len(things))
 
   def relation(self):
     for group, other, where in self._related():
-      if not self._alone(group, other, where):
-        continue
-      words = RELATIONS_EN[where][0].split()
-      asked = ["What", "is", *words, *self._the(other)]
+      asked = ["What", "is", *_direction(where), *self._the(other)]
       things = [self._the(group), *self._wrong_things(group, other)]
-      places = (
-        facts_lib.place(group, self.facts),
-        facts_lib.place(other, self.facts),
-      )
+      places = tuple(facts_lib.place(g, self.facts) for g in (group, other))
       rationales = [
         [*self._the(group), "is", *_place(first), "and", *self._the(other)]
         + ["is", *_place(second)]
@@ -119,7 +111,7 @@ class VcrAsker(Asker):
     return self._shuffled(pairs)[: VCR_CHOICES - 1]
 
   def where(self):
-    for group, other, direction in self._related():
+    for group, other, direction in self._related(alone=False):
       cell = facts_lib.place(group, self.facts)
       others = self._shuffled([c for c in PLACES_EN if c != cell])
       wrong = [d for d in RELATIONS_EN if d != direction]
@@ -127,8 +119,7 @@ class VcrAsker(Asker):
         ["Where", "is", *self._the(group)],
         [["It", "is", *_place(c)] for c in [cell, *others[: VCR_CHOICES - 1]]],
         [
-          [*self._the(group), "is", *RELATIONS_EN[d][0].split()]
-          + self._the(other)
+          [*self._the(group), "is", *_direction(d), *self._the(other)]
           for d in [direction, *self._shuffled(wrong)]
         ],
       )
@@ -157,10 +148,8 @@ class VcrAsker(Asker):
     rest = [g for g in self._single if g is not group]
     if group is None or not rest:
       return None
-    smaller = [
-      self._the(self._shuffled(rest)[0]),
-      *self._absent(VCR_CHOICES - 1),
-    ]
+    there = self._the(self._shuffled(rest)[0])
+    smaller = [there, *self._absent(VCR_CHOICES - 1)]
     return (
       ["Which", "thing", "is", "the", "biggest"],
       [self._the(group), *self._wrong_things(group)],
@@ -172,11 +161,15 @@ def _place(cell: tuple[str, str]) -> list[str]:
   return PLACES_EN[cell][0].split()
 
 
+def _direction(where: str) -> list[str]:
+  return RELATIONS_EN[where][0].split()
+
+
 def _listed(things: Sequence[Words]) -> Words:
-  found: Words = list(things[0])
+  words: Words = list(things[0])
   for number, thing in enumerate(things[1:], start=2):
-    found += ["and" if number == len(things) else ",", *thing]
-  return found
+    words += ["and" if number == len(things) else ",", *thing]
+  return words
 
 
 def _sentence(words: Words, end: str) -> Words:
@@ -189,13 +182,8 @@ def vcr_questions(
 ) -> list[dict]:
   """The fields of VCR's questions that are of the scene."""
   asker = VcrAsker(scene, nouns, rng)
-  kinds = (
-    asker.relation,
-    asker.where,
-    asker.how_many,
-    asker.which_is_biggest,
-  )
-  found = []
+  kinds = [asker.relation, asker.where, asker.how_many, asker.which_is_biggest]
+  questions = []
   for number in rng.permutation(len(kinds)):
     asked = kinds[number]()
     if asked is None:
@@ -209,10 +197,10 @@ def vcr_questions(
       order = rng.permutation(VCR_CHOICES)
       entry[f"{name}_choices"] = [_sentence(choices[i], ".") for i in order]
       entry[f"{name}_label"] = int(np.argmin(order))
-    found.append(entry)
-    if len(found) == VCR_QUESTIONS:
+    questions.append(entry)
+    if len(questions) == VCR_QUESTIONS:
       break
-  return found
+  return questions
 
 
 class VqaAsker(Asker):
@@ -223,8 +211,6 @@ class VqaAsker(Asker):
 
   def what(self):
     for group, other, where in self._related():
-      if not self._alone(group, other, where):
-        continue
       name = self._name(group.class_index)
       synonyms = [n for n, _ in self._nouns[group.class_index].en[1:]]
       words = choose(self.rng, RELATIONS_EN[where])
@@ -257,10 +243,8 @@ class VqaAsker(Asker):
       return None
     group = choose(self.rng, self._single)
     row, column = facts_lib.place(group, self.facts)
-    if row == "middle":
-      answer = column
-    else:
-      answer = row if column == "middle" else f"{row} {column}"
+    parts = [part for part in (row, column) if part != "middle"]
+    answer = " ".join(parts) or "middle"
     return (
       f"Where is the {self._name(group.class_index)}?",
       "where is",
@@ -291,7 +275,7 @@ def vqa_questions(
 ) -> list[tuple[dict, dict]]:
   """(question, its annotation), without ids, in the fields of VQA v2."""
   asker = VqaAsker(scene, nouns, rng)
-  found, texts = [], set()
+  questions, texts = [], set()
   kinds = (asker.what, asker.how_many, asker.where, asker.is_there)
   for kind in kinds * _VQA_TIMES:
     asked = kind()
@@ -312,5 +296,5 @@ def vqa_questions(
         for number, word in enumerate(said, start=1)
       ],
     }
-    found.append(({"question": text}, annotation))
-  return found
+    questions.append(({"question": text}, annotation))
+  return questions

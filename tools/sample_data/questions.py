@@ -11,13 +11,13 @@ that a folder from before gets them too.
 """
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import whole
 from tools.sample_data.question_kinds import vcr_questions, vqa_questions
@@ -34,10 +34,9 @@ _VCR, _VQA = 11, 12
 def has_questions(folder: Path) -> bool:
   """Whether the questions of this version are there, whole."""
   try:
-    mark = json.loads((folder / MARK).read_text(encoding="utf-8"))
-  except (OSError, ValueError):
+    return json_file.read_object(folder / MARK) == {"version": VERSION}
+  except DataError:
     return False
-  return mark == {"version": VERSION}
 
 
 def add_questions(
@@ -60,43 +59,38 @@ def add_questions(
     vqa.mkdir()
     scenes = []
     for split in SPLITS:
-      found = list(make_scenes(source.artist, split, numbers[split], seed=seed))
-      _write_vcr(vcr, split, found, source, seed)
-      _write_vqa(vqa, split, found, source, seed)
-      for scene in found:
-        _write_json(
-          folder / "images" / f"{scene.scene_id}.json",
-          _metadata(scene, source),
-        )
-      scenes += found
+      here = list(make_scenes(source.artist, split, numbers[split], seed=seed))
+      _write_vcr(vcr, split, here, source, seed)
+      _write_vqa(vqa, split, here, source, seed)
+      for scene in here:
+        path = folder / "images" / f"{scene.scene_id}.json"
+        _write_json(path, _metadata(scene, source))
+      scenes += here
     _write_objects(folder / "regions_objects", folder, scenes, mark)
   _write_json(folder / MARK, {"version": VERSION})
 
 
 def _write_json(path: Path, value: object) -> None:
-  path.write_text(json.dumps(value) + "\n", encoding="utf-8")
+  path.write_text(json_file.dumps(value) + "\n", encoding="utf-8")
 
 
 def _write_vcr(
   folder: Path, split: str, scenes: list[Scene], source: Source, seed: int
 ) -> None:
-  number = 0
-  with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
-    for index, scene in enumerate(scenes):
-      rng = scene_rng(seed, split, index, _VCR)
-      for question in vcr_questions(scene, source.artist.nouns, rng):
-        if split == _UNLABELLED:
-          del question["answer_label"], question["rationale_label"]
-        entry = {
-          "movie": "scenes",
-          **question,
-          "img_fn": f"{scene.scene_id}.png",
-          "metadata_fn": f"{scene.scene_id}.json",
-          "img_id": f"{split}-{index}",
-          "annot_id": f"{split}-{number}",
-        }
-        print(json.dumps(entry), file=file)
-        number += 1
+  rows: list[dict] = []
+  for index, scene in enumerate(scenes):
+    rng = scene_rng(seed, split, index, _VCR)
+    for question in vcr_questions(scene, source.artist.nouns, rng):
+      if split == _UNLABELLED:
+        del question["answer_label"], question["rationale_label"]
+      ids = {
+        "img_fn": f"{scene.scene_id}.png",
+        "metadata_fn": f"{scene.scene_id}.json",
+        "img_id": f"{split}-{index}",
+        "annot_id": f"{split}-{len(rows)}",
+      }
+      rows.append({"movie": "scenes", **question, **ids})
+  json_file.write_lines(folder / f"{split}.jsonl", rows)
 
 
 def _metadata(scene: Scene, source: Source) -> dict:
@@ -133,10 +127,7 @@ def _write_vqa(
 
 
 def _write_objects(
-  output: Path,
-  folder: Path,
-  scenes: list[Scene],
-  mark: Mapping[str, object],
+  output: Path, folder: Path, scenes: list[Scene], mark: Mapping[str, object]
 ) -> None:
   """A region store of the objects: the first regions of the other store."""
   from input_pipeline.store.region_store import RegionStore
@@ -157,13 +148,10 @@ def _write_objects(
           f"{folder / 'regions'}: the first regions of {scene.scene_id!r} are "
           "not its objects; build the sample data anew with --overwrite"
         )
-      yield {
-        **{key: record[key] for key in ("image_id", "width", "height")},
-        **{
-          key: record[key][:count]
-          for key in ("features", "boxes", "class_probs")
-        },
-      }
+      del record["num_regions"]  # the writer counts them
+      for key in ("features", "boxes", "class_probs"):
+        record[key] = record[key][:count]
+      yield record
 
   write_store(
     output,

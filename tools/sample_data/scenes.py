@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from interbert_jax.contract.errors import DataError
+from tools.extract.networks.boxes import iou
 from tools.sample_data.facts import Facts, Group
 from tools.sample_data.nouns import Noun
 
@@ -191,13 +192,8 @@ def _make_scene(
   objects = []
   for index, sprite, (x, y) in zip(classes, sprites, corners, strict=True):
     canvas.paste(sprite, (x, y), sprite)
-    box = (
-      float(x),
-      float(y),
-      float(x + sprite.width),
-      float(y + sprite.height),
-    )
-    objects.append(SceneObject(index, box))
+    box = (x, y, x + sprite.width, y + sprite.height)
+    objects.append(SceneObject(index, tuple(map(float, box))))
   boxes, scores, owners = _make_regions(
     np.asarray([thing.box for thing in objects], np.float64), rng
   )
@@ -256,13 +252,6 @@ def _place(
       return [box[:2] for box in placed]
 
 
-def _iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-  wide = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-  common = np.prod(np.maximum(wide, 0), axis=1)
-  areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-  return common / (np.prod(box[2:] - box[:2]) + areas - common)
-
-
 def _clip(box: np.ndarray) -> np.ndarray:
   """Returns the box inside the canvas, with sides that are not too short."""
   low = np.clip(box[:2], 0, np.array([WIDTH, HEIGHT]) - _MIN_SIDE)
@@ -276,8 +265,7 @@ def _draw_background(exact: np.ndarray, rng: np.random.Generator) -> np.ndarray:
   sides = rng.uniform(24, size / 2, (2 * MAX_REGIONS, 2))
   corners = rng.uniform(0, size - sides)
   boxes = np.concatenate([corners, corners + sides], axis=1)
-  best = np.max([_iou(box, boxes) for box in exact], axis=0)
-  return boxes[best < _MAX_BACKGROUND_IOU]
+  return boxes[iou(exact, boxes).max(0) < _MAX_BACKGROUND_IOU]
 
 
 def _make_regions(
@@ -290,7 +278,8 @@ def _make_regions(
     for _ in range(_JITTERED_BOXES):
       shift = np.clip(rng.normal(0.0, _JITTER, 4), -2 * _JITTER, 2 * _JITTER)
       shifted = _clip(box + shift * sides)
-      regions.append((float(_iou(box, shifted[None])[0]), owner, shifted))
+      ((score,),) = iou(box[None], shifted[None])
+      regions.append((float(score), owner, shifted))
   wanted = int(rng.integers(MIN_REGIONS, MAX_REGIONS + 1))
   while len(regions) < wanted:
     for box in _draw_background(exact, rng)[: wanted - len(regions)]:
@@ -298,8 +287,5 @@ def _make_regions(
   # The sort is stable, so exact boxes keep the order of the objects.
   regions.sort(key=lambda region: -region[0])
   scores, owners, boxes = zip(*regions, strict=True)
-  return (
-    np.asarray(boxes, np.float32),
-    np.asarray(scores, np.float32),
-    np.asarray(owners, np.int32),
-  )
+  owners_R = np.asarray(owners, np.int32)
+  return np.asarray(boxes, np.float32), np.asarray(scores, np.float32), owners_R

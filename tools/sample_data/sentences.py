@@ -10,15 +10,15 @@ All of it is a function of the captions that are there already and the seed, so
 that an older folder of sample data gets the same files.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.files import whole
+from interbert_jax.contract.files import whole, write_text
 from tools.sample_data.nouns import Noun
 from tools.sample_data.scenes import SPLITS, scene_rng
 
@@ -68,13 +68,11 @@ def add_sentences(output: Path, mark: Mapping[str, Any]) -> bool:
     return False
   with whole(output / FOLDER) as building:
     building.mkdir()
-    write_sentences(output, building, mark)
+    _write_tasks(output, building, mark)
   return True
 
 
-def write_sentences(
-  source: Path, output: Path, mark: Mapping[str, Any]
-) -> None:
+def _write_tasks(source: Path, output: Path, mark: Mapping[str, Any]) -> None:
   """Makes the tasks of the captions in `source`."""
   scenes = read_scenes(source, _nouns(mark))
   for split in SPLITS:
@@ -98,16 +96,13 @@ def _nouns(mark: Mapping[str, Any]) -> Sequence[Noun]:
 
 def read_scenes(folder: Path, nouns: Sequence[Noun]) -> list[Scene]:
   """The scenes of a folder, in order, with what their captions say."""
-  lines = {
-    language: (folder / f"captions_{language}.jsonl")
-    .read_text(encoding="utf-8")
-    .splitlines()
+  rows = (
+    json_file.read_lines(folder / f"captions_{language}.jsonl")
     for language in ("en", "zh")
-  }
+  )
   finder = KindFinder(nouns)
   scenes, counts = [], dict.fromkeys(SPLITS, 0)
-  for line in zip(lines["en"], lines["zh"], strict=True):
-    en, zh = map(json.loads, line)
+  for en, zh in zip(*rows, strict=True):
     split = en["split"]
     kinds = {finder.find(caption) for caption in en["captions"]}
     if len(kinds) != 1 or en["image_id"] != zh["image_id"]:
@@ -133,17 +128,17 @@ class KindFinder:
   def find(self, caption: str) -> frozenset[int]:
     """The classes of the things."""
     words = caption.replace(",", " ").split()
-    found, at = set(), 0
+    kinds, at = set(), 0
     while at < len(words):
       for length in range(self._longest, 0, -1):
         name = tuple(words[at : at + length])
         if name in self._classes:
-          found.add(self._classes[name])
+          kinds.add(self._classes[name])
           at += len(name)
           break
       else:
         at += 1
-    return frozenset(found)
+    return frozenset(kinds)
 
 
 def _common(first: Scene, second: Scene) -> float:
@@ -152,7 +147,7 @@ def _common(first: Scene, second: Scene) -> float:
 
 
 def draw_pairs(scenes: Sequence[Scene], *, seed: int) -> list[Pair]:
-  """Of every scene two pairs of its own captions, and two with other scenes.
+  """Two pairs of captions of each scene itself, and two with other scenes.
 
   One of the others is as much like it as any, the other is any.
   """
@@ -177,13 +172,8 @@ def draw_pairs(scenes: Sequence[Scene], *, seed: int) -> list[Pair]:
 def _write_tsv(
   folder: Path, split: str, header: Sequence[str], rows: Iterable[Sequence]
 ) -> None:
-  lines = ["\t".join(map(str, row)) for row in (header, *rows)]
-  _write_lines(folder / f"{_FILES[split]}.tsv", lines)
-
-
-def _write_lines(path: Path, lines: Iterable[str]) -> None:
-  path.parent.mkdir(exist_ok=True)
-  path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+  lines = ("\t".join(map(str, row)) + "\n" for row in (header, *rows))
+  write_text(folder / f"{_FILES[split]}.tsv", "".join(lines))
 
 
 def _write_pairs_en(folder: Path, split: str, pairs: Sequence[Pair]) -> None:
@@ -202,16 +192,15 @@ def _write_pairs_en(folder: Path, split: str, pairs: Sequence[Pair]) -> None:
 
 
 def _write_pairs_zh(folder: Path, split: str, pairs: Sequence[Pair]) -> None:
-  lines = []
+  rows = []
   for index, pair in enumerate(pairs):
     first, second = pair.texts("zh")
     row = {"sentence1": first, "sentence2": second}
     if split == "test":
-      row = {"id": index, **row}
+      rows.append({"id": index, **row})
     else:
-      row["label"] = str(int(pair.is_same))
-    lines.append(json.dumps(row, ensure_ascii=False))
-  _write_lines(folder / f"{_FILES[split]}.json", lines)
+      rows.append({**row, "label": str(int(pair.is_same))})
+  json_file.write_lines(folder / f"{_FILES[split]}.json", rows)
 
 
 def _write_kinds(folder: Path, split: str, scenes: Sequence[Scene]) -> None:

@@ -103,37 +103,32 @@ class ShapesArtist:
     return sprite
 
 
-def _outline(name: str) -> list[tuple[float, float]]:
-  """Returns the corners of a shape, in any units."""
-  if name == "square":
-    return [(-1, -1), (1, -1), (1, 1), (-1, 1)]
-  if name == "triangle":
-    return [(0, -1), (1.1, 0.9), (-1.1, 0.9)]
-  if name == "diamond":
-    return [(0, -1), (0.75, 0), (0, 1), (-0.75, 0)]
-  if name == "cross":
-    a, b = 0.36, 1.0
-    return [
-      *((-a, -b), (a, -b), (a, -a), (b, -a), (b, a), (a, a)),
-      *((a, b), (-a, b), (-a, a), (-b, a), (-b, -a), (-a, -a)),
-    ]
-  if name == "star":
-    return [
-      (r * math.sin(k * math.pi / 5), -r * math.cos(k * math.pi / 5))
-      for k, r in zip(range(10), (1.0, 0.42) * 5, strict=True)
-    ]
-  if name == "heart":
-    return [
-      (
-        16 * math.sin(t) ** 3,
-        5 * math.cos(2 * t)
-        + 2 * math.cos(3 * t)
-        + math.cos(4 * t)
-        - 13 * math.cos(t),
-      )
-      for t in (2 * math.pi * k / 90 for k in range(90))
-    ]
-  raise ValueError(f"no outline for shape {name!r}")
+_A = 0.36  # half the width of the bars of a cross
+_TURNS = [2 * math.pi * k / 90 for k in range(90)]
+# The corners of shapes, y down, in any units.
+_OUTLINES = {
+  "square": [(-1, -1), (1, -1), (1, 1), (-1, 1)],
+  "triangle": [(0, -1), (1.1, 0.9), (-1.1, 0.9)],
+  "diamond": [(0, -1), (0.75, 0), (0, 1), (-0.75, 0)],
+  "cross": [
+    *((-_A, -1.0), (_A, -1.0), (_A, -_A), (1.0, -_A), (1.0, _A), (_A, _A)),
+    *((_A, 1.0), (-_A, 1.0), (-_A, _A), (-1.0, _A), (-1.0, -_A), (-_A, -_A)),
+  ],
+  "star": [
+    (r * math.sin(k * math.pi / 5), -r * math.cos(k * math.pi / 5))
+    for k, r in zip(range(10), (1.0, 0.42) * 5, strict=True)
+  ],
+  "heart": [
+    (
+      16 * math.sin(t) ** 3,
+      5 * math.cos(2 * t)
+      + 2 * math.cos(3 * t)
+      + math.cos(4 * t)
+      - 13 * math.cos(t),
+    )
+    for t in _TURNS
+  ],
+}
 
 
 def _draw_mask(name: str, long_side: int) -> Image.Image:
@@ -147,7 +142,7 @@ def _draw_mask(name: str, long_side: int) -> Image.Image:
       hole = round(0.27 * large)
       pen.ellipse((hole, hole, large - 1 - hole, large - 1 - hole), fill=0)
     return mask.reduce(_OVERSAMPLING)
-  corners = _outline(name)
+  corners = _OUTLINES[name]
   left, top = (min(c[i] for c in corners) for i in (0, 1))
   wide, high = (max(c[i] for c in corners) - (left, top)[i] for i in (0, 1))
   scale = large / max(wide, high)

@@ -11,13 +11,13 @@ what a scene shows is a function of the sample's parameters.
 import collections
 import dataclasses
 import itertools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from interbert_jax.contract.files import whole
+from interbert_jax.contract import json_file
+from interbert_jax.contract.files import whole, write_text
 from tools.sample_data.nouns import count_en, count_zh
 from tools.sample_data.scenes import SPLITS, scene_counts, scene_id
 
@@ -84,7 +84,7 @@ def choose_topics(
   order = np.random.default_rng([_SEED, seed]).permutation(len(pairs))
   chosen = [(thing,) for thing in sorted(kept)]
   chosen += [pairs[i] for i in sorted(order[:_NUM_PAIRS])]
-  return {f"t{number:03d}": found for number, found in enumerate(chosen)}
+  return {f"t{number:03d}": things for number, things in enumerate(chosen)}
 
 
 def relevance(
@@ -113,15 +113,9 @@ def topic_lines(
   for topic, classes in topics.items():
     text = join.join(things.phrase(thing, language) for thing in classes)
     examples = [
-      scene for scene, found in shown["train"].items() if {*classes} <= found
-    ]
-    lines.append(
-      {
-        "topic_id": topic,
-        "text": text,
-        "examples": examples[:_NUM_EXAMPLES],
-      }
-    )
+      scene for scene, seen in shown["train"].items() if {*classes} <= seen
+    ][:_NUM_EXAMPLES]
+    lines.append({"topic_id": topic, "text": text, "examples": examples})
   return lines
 
 
@@ -156,9 +150,7 @@ def clicks(
 
 
 def pair_lines(
-  things: Things,
-  shown: Mapping[str, Mapping[str, set[int]]],
-  language: str,
+  things: Things, shown: Mapping[str, Mapping[str, set[int]]], language: str
 ) -> list[dict]:
   """Captions to fine-tune on: each scene with the phrases of its things."""
   return [
@@ -178,11 +170,11 @@ def query_lines(
   """Queries as Chinese-CLIP has them: captions, then things in many scenes."""
   queries = [(captions[scene], [scene]) for scene in scenes]
   for thing in sorted(set().union(*scenes.values())):
-    found = [scene for scene, classes in scenes.items() if thing in classes]
-    queries.append((things.phrase(thing, "zh"), found))
+    right = [scene for scene, classes in scenes.items() if thing in classes]
+    queries.append((things.phrase(thing, "zh"), right))
   return [
-    {"text_id": number, "text": text, "image_ids": found}
-    for number, (text, found) in enumerate(queries)
+    {"text_id": number, "text": text, "image_ids": right}
+    for number, (text, right) in enumerate(queries)
   ]
 
 
@@ -200,8 +192,7 @@ def add_ranking_files(folder: Path, mark: Mapping[str, object]) -> list[str]:
   missing = [name for name in writers if not (folder / name).exists()]
   if not missing:
     return []
-  classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
-  things = Things(classes)
+  things = Things(json_file.read_json(folder / "classes.json", kind=list))
   shown = contents(things, mark["scenes"], mark["seed"])
   for name in missing:
     with whole(folder / name) as building:
@@ -210,14 +201,10 @@ def add_ranking_files(folder: Path, mark: Mapping[str, object]) -> list[str]:
   return missing
 
 
-def _lines(path: Path, lines: Iterable[object]) -> None:
-  text = "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines)
-  path.write_text(text, encoding="utf-8")
-
-
-def _table(path: Path, header: tuple, rows: Iterable[tuple]) -> None:
-  lines = ("\t".join(map(str, row)) + "\n" for row in (header, *rows))
-  path.write_text("".join(lines), encoding="utf-8")
+def _table(folder: Path, name: str, rows: Iterable[tuple]) -> None:
+  rows = (("topic_id", "item_id", name), *rows)
+  lines = ("\t".join(map(str, row)) + "\n" for row in rows)
+  write_text(folder / f"{name}.tsv", "".join(lines))
 
 
 def _write_recommendation(into: Path, folder: Path, things, shown, seed):
@@ -226,47 +213,28 @@ def _write_recommendation(into: Path, folder: Path, things, shown, seed):
   topics = choose_topics(shown, seed)
   right = relevance(topics, items)
   for language in LANGUAGES:
-    _lines(
-      into / f"topics_{language}.jsonl",
-      topic_lines(things, topics, shown, language),
-    )
-    _lines(
-      into / f"items_{language}.jsonl",
-      item_lines(things, items, seed, language),
-    )
-    _lines(
-      into / f"pairs_{language}.jsonl",
-      pair_lines(things, shown, language),
-    )
-  _table(
-    into / "relevance.tsv",
-    ("topic_id", "item_id", "relevance"),
-    (
-      (topic, item, grade)
-      for topic, found in right.items()
-      for item, grade in found.items()
-    ),
+    for name, lines in (
+      ("topics", topic_lines(things, topics, shown, language)),
+      ("items", item_lines(things, items, seed, language)),
+      ("pairs", pair_lines(things, shown, language)),
+    ):
+      json_file.write_lines(into / f"{name}_{language}.jsonl", lines)
+  grades = (
+    (topic, item, grade)
+    for topic, relevant in right.items()
+    for item, grade in relevant.items()
   )
-  _table(
-    into / "clicks.tsv",
-    ("topic_id", "item_id", "clicks"),
-    clicks(right, list(items), seed),
-  )
+  _table(into, "relevance", grades)
+  _table(into, "clicks", clicks(right, list(items), seed))
 
 
 def _write_chinese_clip(into: Path, folder: Path, things, shown, seed):
   del seed
-  first: dict[str, str] = {}
-  with open(folder / "captions_zh.jsonl", encoding="utf-8") as file:
-    for line in file:
-      entry = json.loads(line)
-      first[entry["image_id"]] = entry["captions"][0]
+  rows = json_file.read_lines(folder / "captions_zh.jsonl")
+  first = {row["image_id"]: row["captions"][0] for row in rows}
   for split, name in _QUERY_SPLITS.items():
     scenes = shown[split]
-    _lines(
-      into / f"{name}_texts.jsonl",
-      query_lines(things, scenes, first),
-    )
-    (into / f"{name}_ids.txt").write_text(
-      "".join(f"{scene}\n" for scene in scenes), encoding="utf-8"
-    )
+    queries = query_lines(things, scenes, first)
+    json_file.write_lines(into / f"{name}_texts.jsonl", queries)
+    ids = "".join(f"{scene}\n" for scene in scenes)
+    write_text(into / f"{name}_ids.txt", ids)

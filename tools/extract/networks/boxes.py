@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-MIN_SIDE = 8.0  # pixels of the picture
+MIN_SIDE = 8.0  # pixels of the picture; narrower or lower boxes go
 SAME_CLASS_OVERLAP = 0.6
 ANY_CLASS_OVERLAP = 0.9
 
@@ -19,11 +19,13 @@ class Boxes(NamedTuple):
     boxes_R4: float32 pixels of the picture, inside it.
     class_ids_R: int32; -1 in cells of the grid.
     scores_R: float32; 0 in cells of the grid.
+    class_probs_RC: the detector's; None where the encoder's are stored.
   """
 
   boxes_R4: np.ndarray
   class_ids_R: np.ndarray
   scores_R: np.ndarray
+  class_probs_RC: np.ndarray | None = None
 
 
 def choose_boxes(
@@ -34,14 +36,12 @@ def choose_boxes(
   width: int,
   height: int,
   max_regions: int,
-  min_side: float = MIN_SIDE,
   same_class_overlap: float = SAME_CLASS_OVERLAP,
-  any_class_overlap: float = ANY_CLASS_OVERLAP,
 ) -> Boxes:
   """Cuts boxes at the picture's edge and drops small ones and doubles.
 
   A box goes if it overlaps a better one that stays, by more than
-  `same_class_overlap` (IoU) if both have one class, `any_class_overlap` if not.
+  `same_class_overlap` (IoU) if both have one class, ANY_CLASS_OVERLAP if not.
 
   Args:
     boxes_P4: in pixels of the picture; they may leave it.
@@ -50,13 +50,11 @@ def choose_boxes(
     width: of the picture.
     height: of the picture.
     max_regions: most that stay.
-    min_side: pixels; boxes narrower or lower than that go.
     same_class_overlap: see above.
-    any_class_overlap: see above.
   """
   limits_4 = np.array([width, height, width, height], np.float32)
   boxes_P4 = np.clip(np.asarray(boxes_P4, np.float32), 0, limits_4)
-  large_P = ((boxes_P4[:, 2:] - boxes_P4[:, :2]) >= min_side).all(1)
+  large_P = ((boxes_P4[:, 2:] - boxes_P4[:, :2]) >= MIN_SIDE).all(1)
   # Of images with few peaks, the last ones are none.
   usable = np.flatnonzero(large_P & (np.asarray(scores_P) > 0))
   overlap_PP = iou(boxes_P4, boxes_P4)
@@ -67,7 +65,7 @@ def choose_boxes(
     limits = np.where(
       class_ids_P[kept] == class_ids_P[index],
       same_class_overlap,
-      any_class_overlap,
+      ANY_CLASS_OVERLAP,
     )
     if (overlap_PP[index, kept] <= limits).all():
       kept.append(index)
@@ -91,12 +89,12 @@ def iou(a_P4: np.ndarray, b_R4: np.ndarray) -> np.ndarray:
 
 
 def fill_up(
-  found: Boxes, *, width: int, height: int, min_regions: int
+  boxes: Boxes, *, width: int, height: int, min_regions: int
 ) -> Boxes:
   """Adds cells of grids of 1 x 1, 2 x 2, 3 x 3, ... up to min_regions."""
-  missing = min_regions - len(found.boxes_R4)
+  missing = min_regions - len(boxes.boxes_R4)
   if missing <= 0:
-    return found
+    return boxes
   cells: list[tuple[float, ...]] = []
   side = 0
   while len(cells) < missing:
@@ -109,7 +107,7 @@ def fill_up(
   size_4 = np.array([width, height, width, height], np.float64)
   grid_R4 = (np.array(cells[:missing]) * size_4).astype(np.float32)
   return Boxes(
-    np.concatenate([found.boxes_R4, grid_R4]),
-    np.concatenate([found.class_ids_R, np.full(missing, -1, np.int32)]),
-    np.concatenate([found.scores_R, np.zeros(missing, np.float32)]),
+    np.concatenate([boxes.boxes_R4, grid_R4]),
+    np.concatenate([boxes.class_ids_R, np.full(missing, -1, np.int32)]),
+    np.concatenate([boxes.scores_R, np.zeros(missing, np.float32)]),
   )

@@ -59,11 +59,11 @@ def load_detector(
     tfjs_graph.read_graph(path), _INPUT, shape, _OUTPUTS
   )
   side = INPUT_SIZE // STRIDE
-  found = [tuple(output.shape) for output in run.structured_outputs]
+  shapes = [tuple(output.shape) for output in run.structured_outputs]
   wanted = [(1, side, side, NUM_CLASSES), (1, side, side, 4)]
-  if found != wanted:
+  if shapes != wanted:
     raise ValueError(
-      f"{path}: outputs {_OUTPUTS}: found shapes {found}, wanted {wanted}"
+      f"{path}: outputs {_OUTPUTS}: found shapes {shapes}, wanted {wanted}"
     )
   best_peaks = jax.jit(find_peaks)
 

@@ -231,11 +231,11 @@ def _read_group(
         f"{place}: paths: found {name!r}, wanted the plain name of a file"
       )
   files = [folder / name for name in names]
-  found = sum(file.stat().st_size for file in files)
-  if found != wanted:
+  size = sum(file.stat().st_size for file in files)
+  if size != wanted:
     last = specs[-1].name if specs else "none"
     raise ValueError(
-      f"{', '.join(map(str, files))}: found {found} bytes, wanted {wanted} for "
+      f"{', '.join(map(str, files))}: found {size} bytes, wanted {wanted} for "
       f"{len(specs)} weights, the last of them {last}; get the file again"
     )
   data = io.BytesIO(b"".join(file.read_bytes() for file in files))
