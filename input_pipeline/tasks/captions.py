@@ -1,10 +1,10 @@
-"""One split of captions over one region store: pretraining and retrieval.
+"""A split of captions and the regions of their images, from a region store.
 
-Texts and images are numbered from 0, an image's texts in a row. Arrays of
-batches are asked for by these numbers.
+Pretraining and retrieval read it. Texts and images are numbered from 0, and the
+texts of an image follow each other.
 
-Dimensions: n texts or images asked for, L text slots, R region slots, E feature
-width, C region classes.
+Dimensions: n texts or images of a batch, L text slots, R region slots,
+E feature width, C region classes.
 """
 
 import dataclasses
@@ -34,15 +34,15 @@ class CaptionData(BatchReader):
   """The images of a split with their texts; an example is a text.
 
   Args:
-    settings: of the task.
-    split: of the annotations.
-    seed: of the order and of all draws.
+    settings: the input of the task.
+    split: the split of the annotations to read.
+    seed: decides the order and everything that is drawn.
     class_probs: whether region_class_probs is read from the store.
-    words: how texts say where words begin, for whole-word masking
-      (words.SEGMENTERS); empty where they do not.
-    host: index and number of the hosts; with as many shares, or a multiple,
-      only this host's are staged.
-    engine: as of `BatchReader`.
+    words: how word boundaries are found, for whole-word masking
+      (words.SEGMENTERS); empty for no boundaries.
+    host: (index of this host, number of hosts); of the shares, only those of
+      this host are copied to stage_dir.
+    engine: see `BatchReader`.
   """
 
   unit = "captions"
@@ -72,8 +72,8 @@ class CaptionData(BatchReader):
     self.bad_records = BadRecords(
       settings.on_bad_record, num_images=self.num_images
     )
-    # Evaluation reads every image once, on any host: neither shares nor a copy
-    # gain anything.
+    # Evaluation reads every image once, on any host: it would gain nothing from
+    # shares or from a copy.
     self.is_training = split == settings.train_split
     self.shares = settings.shares if self.is_training else 1
     check_shares_have_images(self.shares, self.num_images)
@@ -116,7 +116,7 @@ class CaptionData(BatchReader):
 
   @property
   def image_of_text(self) -> np.ndarray:
-    """[texts] ascending."""
+    """[texts] number of each text's image, ascending."""
     return self.captions.image_of_text
 
   @property

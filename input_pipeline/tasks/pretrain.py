@@ -10,10 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.batches.order import (
-  SharedOrder,
-  pair_captions,
-)
+from input_pipeline.batches.order import SharedOrder, pair_captions
 from input_pipeline.store.region_arrays import Slots
 from input_pipeline.tasks.captions import CaptionData
 from input_pipeline.tasks.settings import PretrainInput
@@ -25,10 +22,10 @@ class PretrainData(CaptionData):
   """One split of captions over one store.
 
   Args:
-    settings: of pretraining; `corpora` are not looked at (mixture.py).
-    class_probs: whether region classes are read; without, region_class_probs
-      is one column of zeros.
-    whole_words: whether batches say where words begin.
+    settings: the input of pretraining; mixture.py reads its `corpora`.
+    class_probs: reads region classes; otherwise region_class_probs is one
+      column of zeros.
+    whole_words: adds where words begin, for whole-word masking.
     reading: further keywords of `CaptionData`.
   """
 
@@ -52,7 +49,7 @@ class PretrainData(CaptionData):
         hint="set mismatch_prob=0 or add images",
       )
     self._negatives = None
-    if settings.negatives and self.is_training:  # of which they were mined
+    if settings.negatives and self.is_training:  # mined from this split
       from input_pipeline.negatives.table import open_table
 
       self._negatives = open_table(settings.negatives)
@@ -84,12 +81,12 @@ class PretrainData(CaptionData):
     *,
     into: Slots | None = None,
   ) -> dict[str, np.ndarray]:
-    """As of `BatchReader`; regions go into slots where there are some.
+    """The arrays of some examples (see `BatchReader`).
 
     Args:
-      examples: [n].
-      position: [n] of the run; keys mismatches and masks.
-      into: places for the regions in arrays of a larger batch.
+      examples: [n] numbers of captions.
+      position: [n] places in the run's order; they key mismatches and masks.
+      into: where the regions go in arrays of a larger batch.
     """
     caption, is_match = pair_captions(
       position,
