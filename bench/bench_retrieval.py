@@ -95,8 +95,19 @@ def main():
   parser = make_parser(__doc__, texts=24, images=16, pairs=16, repeats=2)
   parser.add_argument("--adaptive", action="store_true")
   options = parser.parse_args()
+  import jax
+  import numpy as np
+
+  from interbert_jax.model.config import make_config
+  from interbert_jax.model.inputs import TextInput, region_input
+  from interbert_jax.model.interbert import InterBert
+  from interbert_jax.parallel import make_parallel
+  from interbert_jax.ranking import matrix_scorer
+  from interbert_jax.tasks.retrieval import SCORES
+  from interbert_jax.weights.official_names import official_heads
+
   # As many shapes as a whole evaluation would have.
-  pair_scorer._PAIRS_PER_SHAPE = 1
+  matrix_scorer._PAIRS_PER_SHAPE = 1
   images, texts = make_sides(options)
   config = make_config("base")
   regions = region_input(*(images[key][:1] for key in images))
@@ -106,7 +117,7 @@ def main():
   params = jax.jit(init)()["params"]
   # Larger weights than fresh ones, so that scores differ.
   params = jax.tree.map(lambda x: 2 * x if x.ndim > 1 else x, params)
-  scorer = pair_scorer.PairScorer(
+  scorer = matrix_scorer.MatrixScorer(
     model=InterBert(config, SCORES["match"]),
     parallel=make_parallel(),
     texts=texts,

@@ -40,7 +40,6 @@ from interbert_jax.contract.settings import (
   is_section,
   rules_of,
   setting,
-  wanted,
 )
 from interbert_jax.evaluation.settings import EvalSettings, RetrievalEvals
 from interbert_jax.model.config import ModelSettings
@@ -126,7 +125,7 @@ def config_of(cls: type[Settings]) -> ConfigDict:
   """The defaults of settings, with their types."""
   config = ConfigDict()
   for field in dataclasses.fields(cls):
-    kind, _ = rules_of(cls)[field.name]
+    kind = rules_of(cls)[field.name].kind
     if is_section(kind):
       config[field.name] = config_of(kind)
     elif field.default is None:
@@ -193,12 +192,13 @@ def official_optimizer(config: ConfigDict) -> ConfigDict:
 
 def describe(cls: type[Settings], config: ConfigDict) -> Iterator[str]:
   """Lines of each setting: key and value, meaning, what it may be."""
-  for name, (kind, rule) in rules_of(cls).items():
-    if is_section(kind):
-      yield from (f"{name}.{line}" for line in describe(kind, config[name]))
+  for name, rule in rules_of(cls).items():
+    if is_section(rule.kind):
+      lines = describe(rule.kind, config[name])
+      yield from (f"{name}.{line}" for line in lines)
     else:
-      values = "" if is_open(kind) else f" [{wanted(kind, rule)}]"
-      yield f"{name} = {config[name]!r}: {rule['about']}{values}"
+      values = "" if is_open(rule.kind) else f" [{rule.wanted}]"
+      yield f"{name} = {config[name]!r}: {rule.about}{values}"
 
 
 if __name__ == "__main__":

@@ -68,28 +68,19 @@ def _read_config(path: pathlib.Path):
   except ConfigError as error:
     problem = str(error).removeprefix(f"{path}: ")
     raise ConfigError(f"--config={path}: {problem}") from error
-  # What a file of other things, or values of other types, can lead to.
-  except (OSError, ValueError, TypeError, ArithmeticError) as error:
-    raise ConfigError(
-      f"--config={path}: cannot be read as the official JSON configuration: "
-      f"{error}"
-    ) from error
 
 
-def _count(params) -> int:
+def _say_read(source: pathlib.Path, tensors, params) -> None:
   import jax
 
-  return sum(leaf.size for leaf in jax.tree.leaves(params))
+  count = sum(leaf.size for leaf in jax.tree.leaves(params))
+  print(f"read {source}: {len(tensors)} tensors, {count:,} parameters")
 
 
-def _import_weights(
-  source: pathlib.Path,
-  output: pathlib.Path,
-  config_path: pathlib.Path | None,
-  optimizer: pathlib.Path | None,
-) -> None:
+def _import_weights(args: argparse.Namespace) -> None:
   """Writes a checkpoint from a weights file."""
-  if config_path is None:
+  source, output = args.input, args.output
+  if args.config is None:
     raise ConfigError(
       f"--input={source} is a weights file, which does not tell the model's "
       "shape; add --config with its official JSON configuration"
@@ -100,38 +91,34 @@ def _import_weights(
       f"give a path that does not end in {output.suffix}"
     )
   new_output(output, makes_parent=False)
-  config = _read_config(config_path)
+  config = _read_config(args.config)
 
+  from interbert_jax.checkpoints.params import save_params
   from interbert_jax.weights.official import params_from_torch
+  from interbert_jax.weights.official_optimizer import (
+    read_official_optimizer,
+    write_optimizer,
+  )
   from interbert_jax.weights.weights_file import read_weights
 
   state_dict = read_weights(source)
   try:
     params = params_from_torch(state_dict, config)
   except ValueError as error:
-    raise CheckpointError(f"{source} with {config_path}: {error}") from error
-  from interbert_jax.weights.official_optimizer import (
-    read_official_optimizer,
-    write_optimizer,
-  )
-
-  moments = optimizer and read_official_optimizer(optimizer, config)
-  print(f"read {source}: {len(state_dict)} tensors", end="")
-  print(f", {_count(params):,} parameters")
+    raise CheckpointError(f"{source} with {args.config}: {error}") from error
+  moments = args.optimizer and read_official_optimizer(args.optimizer, config)
+  _say_read(source, state_dict, params)
   if moments:
     steps = sorted({moment.step for moment in moments.values()})
-    print(f"read {optimizer}: {len(moments)} tensors, updates {steps}")
-
-  from interbert_jax.checkpoints.params import save_params
-
+    print(f"read {args.optimizer}: {len(moments)} tensors, updates {steps}")
   meta = {
     "model": dataclasses.asdict(config),
     "source": source.name,
     "source_sha256": file_sha256(source),
     "step": 0,
   }
-  # A directory around it, because Orbax too leaves temporary siblings behind
-  # when it fails; beside the goal, because a rename cannot change file systems.
+  # Made in a directory of its own, because Orbax leaves temporary siblings when
+  # it fails; beside the output, because a rename stays in one file system.
   with tempfile.TemporaryDirectory(
     dir=output.parent, prefix=f".{output.name}.", suffix=".tmp"
   ) as directory:
@@ -143,22 +130,15 @@ def _import_weights(
   print(f"wrote {output}: a checkpoint for init_from")
 
 
-def _export_weights(
-  source: pathlib.Path,
-  output: pathlib.Path,
-  config_path: pathlib.Path | None,
-  optimizer: pathlib.Path | None,
-) -> None:
-  """Writes a safetensors file from a checkpoint."""
-  if config_path is not None:
-    raise ConfigError(
-      f"--config={config_path}: only for a weights file; the checkpoint "
-      f"{source} knows its own model"
-    )
-  if optimizer is not None:
-    raise ConfigError(
-      f"--optimizer={optimizer}: only for a weights file; leave it out"
-    )
+def _export_weights(args: argparse.Namespace) -> None:
+  """Writes a safetensors file from a checkpoint, which knows its own model."""
+  source, output = args.input, args.output
+  for name in ("config", "optimizer"):
+    if (value := getattr(args, name)) is not None:
+      raise ConfigError(
+        f"--{name}={value}: only for a weights file; leave it out, the "
+        f"checkpoint {source} knows its own model"
+      )
   if output.suffix != ".safetensors":
     raise CheckpointError(
       f"--output={output}: a checkpoint becomes a safetensors file; give a "
@@ -177,8 +157,7 @@ def _export_weights(
     state_dict = params_to_torch(params, model)
   except ValueError as error:
     raise CheckpointError(f"{source}: {error}") from error
-  print(f"read {source}: {len(state_dict)} tensors", end="")
-  print(f", {_count(params):,} parameters")
+  _say_read(source, state_dict, params)
   metadata = {
     "format": "pt",  # names and layout are torch's
     "model": json.dumps(dataclasses.asdict(model), sort_keys=True),
@@ -194,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   # Only files are rewritten: leave the accelerator to those who train on it.
   os.environ.setdefault("JAX_PLATFORMS", "cpu")
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-  # Orbax warns that the optimiser's state is not read, which is the intention.
+  # Orbax would warn that the optimiser's state is not read, which is intended.
   logging.get_absl_logger().setLevel("ERROR")
 
   def run() -> None:
@@ -203,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"--input={args.input}: no such file; check the path"
       )
     convert = _export_weights if args.input.is_dir() else _import_weights
-    convert(args.input, args.output, args.config, args.optimizer)
+    convert(args)
 
   return run_command(run)
 

@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   args = _parser().parse_args(argv)
   # Only files are rewritten: leave the accelerator to those who train on it.
   os.environ.setdefault("JAX_PLATFORMS", "cpu")
-  # Orbax warns that the optimiser's state is not read, which is the intention.
+  # Orbax would warn that the optimiser's state is not read, which is intended.
   logging.get_absl_logger().setLevel("ERROR")
   return run_command(lambda: _export(args))
 

@@ -5,7 +5,6 @@ default; `pmap` is the other mode. Evaluation always runs under jit.
 """
 
 import collections
-import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -29,7 +28,7 @@ class Parallel:
 
   Args:
     sharding: see `ParallelSettings`.
-    devices: all by default.
+    devices: the devices to use; all by default.
   """
 
   def __init__(self, *, sharding: str, devices=None):
@@ -42,7 +41,6 @@ class Parallel:
       devices=self.devices,
     )
     self.replicated = NamedSharding(self.mesh, P())
-    self._gets_on: Callable[[], None] = lambda: None
     self.by_row = NamedSharding(self.mesh, P(AXIS))
 
   def check_batch_size(self, batch_size: int, *, name: str) -> None:
@@ -50,7 +48,7 @@ class Parallel:
     check_devices_divide(batch_size, len(self.devices), name=name)
 
   def _spread(self, x) -> NamedSharding:
-    """Splits the longest axis that divides evenly; small arrays stay whole."""
+    """Splits the longest axis that divides evenly, unless it is small."""
     n = len(self.devices)
     axes = [i for i, size in enumerate(x.shape) if size and size % n == 0]
     if x.size < 1024 or not axes:
@@ -111,7 +109,7 @@ class Parallel:
     return jax.lax.with_sharding_constraint(x, self.by_row)
 
   def from_main(self, array: np.ndarray | None, shape) -> np.ndarray | None:
-    """What the main process has read from a disk that others may not see."""
+    """Sends to all an array that only the main process may have read."""
     if jax.process_count() == 1:
       return array
     if not multihost_utils.broadcast_one_to_all(np.array(array is not None)):
@@ -141,22 +139,7 @@ class Parallel:
 
   def compile_eval(self, fn: Callable):
     """A function of placed arrays; its results go to every device."""
-    compiled = jax.jit(fn, out_shardings=self.replicated)
-
-    def run(*args):
-      self._gets_on()
-      return compiled(*args)
-
-    return run
-
-  @contextlib.contextmanager
-  def watched_evaluation(self, gets_on: Callable[[], None]) -> Iterator[None]:
-    """While entered, calls `gets_on` before every batch of an evaluation."""
-    self._gets_on, before = gets_on, self._gets_on
-    try:
-      yield
-    finally:
-      self._gets_on = before
+    return jax.jit(fn, out_shardings=self.replicated)
 
   def fetch(self, tree):
     """Waits for device values; a tree of NumPy arrays."""
@@ -171,7 +154,7 @@ class Parallel:
     return state
 
   def eval_params(self, state):
-    """What evaluation uses: the moving average where there is one."""
+    """The parameters to evaluate: the moving average, if there is one."""
     return state.params if state.ema is None else state.ema
 
   def with_params(self, state, params):
@@ -271,7 +254,7 @@ def is_main_process() -> bool:
 
 
 def anywhere(here: bool) -> bool:
-  """Whether it is so in any process; all must ask."""
+  """Whether it is true in any process; all processes must call this."""
   if jax.process_count() == 1:
     return here
   return bool(multihost_utils.process_allgather(np.array(here)).any())

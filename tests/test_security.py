@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from interbert_jax.run import environment as run_info
-from interbert_jax.run.redact import redact_arguments, redact_config
+from interbert_jax.run.environment import redact_arguments, redact_config
 from tests.conftest import ROOT
 
 SOURCES = sorted(

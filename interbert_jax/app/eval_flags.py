@@ -9,7 +9,7 @@ from absl import flags
 
 from interbert_jax.app import command_line, hosts
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.contract.settings import Settings, types_of
+from interbert_jax.contract.settings import Settings, rules_of
 
 # They belong to the script that asks for them, so that its --help lists them.
 flags.disclaim_key_flags()
@@ -27,17 +27,16 @@ _DEFINE = {
 def define_flags(cls: type[Settings]) -> None:
   """A flag for each setting; one without a default must be given."""
   for field in dataclasses.fields(cls):
-    kind, _ = types_of(cls)[field.name]
-    about, choices = field.metadata["about"], field.metadata["choices"]
+    rule = rules_of(cls)[field.name]
     required = field.default is dataclasses.MISSING
     default = None if required else field.default
     if isinstance(default, tuple):
       default = [str(item) for item in default]
-    if choices:
-      flags.DEFINE_enum(field.name, default, choices, about)
+    if rule.choices:
+      flags.DEFINE_enum(field.name, default, rule.choices, rule.about)
     else:
-      define = _DEFINE[typing.get_origin(kind) or kind]
-      define(field.name, default, about)
+      define = _DEFINE[typing.get_origin(rule.kind) or rule.kind]
+      define(field.name, default, rule.about)
     if required:
       flags.mark_flag_as_required(field.name)
 
@@ -52,7 +51,7 @@ def chosen(cls: type[S]) -> S:
   for field in dataclasses.fields(cls):
     value = getattr(flags.FLAGS, field.name)
     if isinstance(value, list):
-      (item, *_) = typing.get_args(types_of(cls)[field.name][0])
+      (item, *_) = typing.get_args(rules_of(cls)[field.name].kind)
       try:
         value = tuple(item(word) for word in value)
       except ValueError:

@@ -11,7 +11,7 @@ from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.evaluation.results import params_fingerprint, write_result
 from interbert_jax.parallel import Parallel
-from interbert_jax.run.redact import redact_config
+from interbert_jax.run.environment import redact_config
 from interbert_jax.run.workdir import local_path
 from interbert_jax.weights.export_folder import is_export, load_export, model_of
 

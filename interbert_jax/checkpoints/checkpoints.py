@@ -96,8 +96,8 @@ class Checkpoints:
     self.best_metric = best_metric
     self._saving: int | None = None  # the step that is being written
     self._failed = False
-    self._bytes = 0  # that the save is thought to need
-    self._bytes_on_disk = 0  # of the last one of this process
+    self._bytes = 0  # an estimate for the save that is being written
+    self._bytes_on_disk = 0  # of the last save in this process
     if create and is_main_process():
       for path in pathlib.Path(self.directory).glob(f"*{_TEMPORARY}*"):
         log.warning("ignoring unfinished checkpoint %s", path)
@@ -146,7 +146,7 @@ class Checkpoints:
           shutil.rmtree(path, ignore_errors=True)  # it would fill the disk
 
   def wait(self) -> None:
-    """Until the last save is whole.
+    """Waits until the last save is whole.
 
     Raises:
       CheckpointError: it failed; nothing of it is left.
@@ -155,14 +155,14 @@ class Checkpoints:
       self.manager.wait_until_finished()
 
   def check(self) -> None:
-    """Raises what has become of a save that has ended; does not wait."""
-    # Several processes end a save together, in `save` or `wait`.
+    """Raises the error of a save that has failed; does not wait."""
+    # With several processes, only `save` and `wait` end a save, together.
     if jax.process_count() == 1 and not self.manager.is_saving_in_progress():
       self.wait()
 
   @contextlib.contextmanager
   def _explained(self):
-    """What Orbax says of a failed save, in one message."""
+    """Turns any error of a failed save into one message."""
     try:
       yield
     except CheckpointError:
@@ -292,7 +292,7 @@ class Checkpoints:
     )
 
   def _put_aside(self, steps: list[int]) -> None:
-    """Out of the way of the steps that are saved next."""
+    """Moves steps out of the way of those that are saved next."""
     if not steps:
       return
     if is_main_process():

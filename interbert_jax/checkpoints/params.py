@@ -1,7 +1,7 @@
 """The parameters of one checkpoint, read or written by themselves."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ from interbert_jax.checkpoints import manifest
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.run.environment import versions
 
-_SHOWN_FILES = 3  # of those that are damaged
+_SHOWN_FILES = 3  # damaged files in a message
 
 
 def load_params(path, item: str = "params") -> tuple[Any, dict]:
@@ -33,8 +33,8 @@ def load_params(path, item: str = "params") -> tuple[Any, dict]:
     )
   if problems := manifest.damage(path, items=(item, "meta")):
     raise CheckpointError(
-      f"{path} is damaged: {'; '.join(problems[:_SHOWN_FILES])}; take another "
-      f"step of {path.parent}, or restore it from a copy"
+      f"{damage_message(path, problems)}; take another step of {path.parent}, "
+      "or restore it from a copy"
     )
   try:
     with ocp.StandardCheckpointer() as checkpointer:
@@ -58,11 +58,24 @@ def load_params(path, item: str = "params") -> tuple[Any, dict]:
     raise CheckpointError(
       f"{path}: unreadable: {type(error).__name__}: {error}"
     ) from error
+  return params, checked_meta(path, meta)
+
+
+def damage_message(path, problems: Sequence[str]) -> str:
+  """Names a damaged step, and the first of its damaged files."""
+  more = len(problems) - _SHOWN_FILES
+  return f"{path} is damaged: {'; '.join(problems[:_SHOWN_FILES])}" + (
+    f"; and {more} more" * (more > 0)
+  )
+
+
+def checked_meta(path, meta: Any) -> dict[str, Any]:
+  """The meta of a step; CheckpointError where it is no object."""
   if not isinstance(meta, dict):
     raise CheckpointError(
       f"{path}: meta is a {type(meta).__name__}, wanted an object"
     )
-  return params, meta
+  return meta
 
 
 def save_params(path, params, meta: Mapping[str, Any]) -> None:
@@ -82,7 +95,7 @@ def save_params(path, params, meta: Mapping[str, Any]) -> None:
   manifest.write_manifest(path)
 
 
-# Zeros shrink a thousandfold, weights hardly at all.
+# Files of zeros shrink a thousandfold, files of weights hardly at all.
 MAX_RATIO = 100
 ALLOWANCE = 64 << 20
 
@@ -92,7 +105,7 @@ def check_claimed_size(folder, tree: Any) -> None:
 
   Args:
     folder: an epath path.
-    tree: of what has a shape and a dtype.
+    tree: its leaves have a shape and a dtype.
 
   Raises:
     CheckpointError: naming the folder.

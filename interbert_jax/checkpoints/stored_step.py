@@ -13,13 +13,13 @@ import jax
 import orbax.checkpoint as ocp
 
 from interbert_jax.checkpoints import manifest
-from interbert_jax.checkpoints.match import check_items, different_versions
+from interbert_jax.checkpoints.params import checked_meta, damage_message
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.parallel import anywhere
 from interbert_jax.run.environment import versions
 
 log = logging.getLogger(__package__)
-_SHOWN_FILES = 3  # of those that are damaged
+_SHOWN_PROBLEMS = 20  # differences between two trees in a message
 
 
 class StoredStep:
@@ -42,10 +42,8 @@ class StoredStep:
     )
     if not anywhere(bool(problems)):
       return ""
-    shown = problems[:_SHOWN_FILES] or ["what another process has found"]
-    more = len(problems) - len(shown)
-    return f"{self.path} is damaged: {'; '.join(shown)}" + (
-      f"; and {more} more" * (more > 0)
+    return damage_message(
+      self.path, problems or ["what another process has found"]
     )
 
   def restore(
@@ -65,11 +63,7 @@ class StoredStep:
       CheckpointError: another configuration saved it, or Orbax cannot read it.
     """
     args = ocp.args
-    meta = self._read(meta=args.JsonRestore())["meta"]
-    if not isinstance(meta, dict):
-      raise CheckpointError(
-        f"{self.path}: meta is a {type(meta).__name__}, wanted an object"
-      )
+    meta = checked_meta(self.path, self._read(meta=args.JsonRestore())["meta"])
     if check is not None:
       check(meta)
     check_items(str(self.path), self._shapes(), wanted)
@@ -110,3 +104,73 @@ class StoredStep:
     with self._readable():
       metadata = self._manager.item_metadata(self._step)
       return {name: metadata[name].tree for name in names}
+
+
+def _leaf_shapes(tree) -> dict[str, tuple]:
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+    for path, leaf in leaves
+  }
+
+
+def shape_differences(saved, wanted) -> list[str]:
+  """Every parameter that is missing, surplus or of another shape."""
+  return differences(_leaf_shapes(saved), _leaf_shapes(wanted))
+
+
+def differences(
+  saved: Mapping[str, tuple], wanted: Mapping[str, tuple]
+) -> list[str]:
+  """Every shape by name that is missing, surplus or another one."""
+  problems = [f"missing: {k} {v}" for k, v in wanted.items() if k not in saved]
+  problems += [f"surplus: {k} {v}" for k, v in saved.items() if k not in wanted]
+  problems += [
+    f"misshapen: {k} is {saved[k]}, wanted {v}"
+    for k, v in wanted.items()
+    if k in saved and saved[k] != v
+  ]
+  return problems
+
+
+def check_items(
+  checkpoint: str, saved: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> None:
+  """Refuses a step that another configuration has saved.
+
+  Args:
+    checkpoint: for messages.
+    saved: shapes of the items params, train and, with a moving average, ema.
+    wanted: those of this run.
+  """
+  problems = shape_differences(saved["params"], wanted["params"])
+  hint = "the model"
+  if not problems and ("ema" in saved) != ("ema" in wanted):
+    with_it = "ema" in saved
+    problems = [
+      f"item ema (the moving average): {'there' if with_it else 'missing'}, "
+      f"and train.ema_decay is {'not set' if with_it else 'set'}"
+    ]
+    hint = "train.ema_decay"
+  if not problems:
+    problems = shape_differences(saved["train"], wanted["train"])
+    hint = "optim.algorithm and the patterns of optim.rate_groups that freeze"
+  if problems:
+    shown = problems[:_SHOWN_PROBLEMS]
+    if len(problems) > len(shown):
+      shown.append(f"and {len(problems) - len(shown)} more")
+    raise CheckpointError(
+      f"{checkpoint} was saved by another configuration ({hint}):\n  "
+      + "\n  ".join(shown)
+      + "\nuse another --workdir, or the configuration it was made with"
+    )
+
+
+def different_versions(saved, here) -> tuple[str, str]:
+  """The versions that differ, as the checkpoint has them and as here."""
+  names = [n for n in sorted({*saved, *here}) if saved.get(n) != here.get(n)]
+
+  def listed(known) -> str:
+    return ", ".join(f"{name} {known.get(name, 'unknown')}" for name in names)
+
+  return listed(saved), listed(here)

@@ -10,7 +10,7 @@ width, C region classes; T texts and I images of an example with candidates.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,15 +18,20 @@ import numpy as np
 from interbert_jax.contract.errors import ConfigError
 
 Batch = dict[str, np.ndarray]
-Shapes = Mapping[str, tuple[tuple[int, ...], np.dtype]]  # dtypes as well
+OnBatch = Callable[[], None]  # called before each batch of an evaluation
+Shapes = Mapping[str, tuple[tuple[int, ...], np.dtype]]  # (shape, dtype)
+
+
+def do_nothing() -> None:
+  """The `OnBatch` of an evaluation that nobody watches."""
 
 
 class Data(Protocol):
-  """What trains or evaluates a model: the examples of a split, as batches."""
+  """The examples of a split as batches, to train or evaluate on."""
 
-  unit: str  # what examples are, for messages
+  unit: str  # the word for examples in messages, such as captions
   num_examples: int
-  dims: Mapping[str, int]  # of the batches, without B
+  dims: Mapping[str, int]  # the size of each letter of the legend but B
 
   @property
   def info(self) -> Mapping[str, Any]:
@@ -83,11 +88,9 @@ def _some(*keys: str) -> dict[str, ArraySpec]:
   return {key: PRETRAIN[key] for key in keys}
 
 
-_OF_TEXT = _some("text_ids", "text_length")
-_OF_IMAGE = _some(
-  "region_features", "region_boxes", "num_regions", "image_size"
-)
-_OF_EXAMPLE = _some("example_id", "position", "example_weight")
+_TEXT = _some("text_ids", "text_length")
+_IMAGE = _some("region_features", "region_boxes", "num_regions", "image_size")
+_EXAMPLE = _some("example_id", "position", "example_weight")
 
 
 def _several(spec: Mapping[str, ArraySpec], letter: str):
@@ -100,59 +103,55 @@ def _several(spec: Mapping[str, ArraySpec], letter: str):
 
 _GLOBAL = {
   "global_features": ArraySpec(
-    ("B", "E"), "float32", "of the global region: of all regions, cut or not"
+    ("B", "E"), "float32", "of the global region, from more than R too"
   )
 }
-_LABEL = ArraySpec(("B",), "int32", "the right one; 0 where nobody knows")
+_LABEL = ArraySpec(("B",), "int32", "the right one; 0 where it is unknown")
+_ANSWERS = ("B", "10")
 
-# Texts and images to be told from each other; the first of each belong
-# together.
-CANDIDATES = {
-  **_several(_OF_TEXT, "T"),
-  **_several(_OF_IMAGE, "I"),
-  **_OF_EXAMPLE,
-}
+# Texts and images to tell apart; the first text belongs to the first image.
+CANDIDATES = {**_several(_TEXT, "T"), **_several(_IMAGE, "I"), **_EXAMPLE}
 
-# Texts of an image, one of which is right: multiple choice.
+# Multiple choice: texts about one image, of which one is right.
 CHOICES = {
-  **_several(_OF_TEXT, "T"),
-  **_OF_IMAGE,
+  **_several(_TEXT, "T"),
+  **_IMAGE,
   **_GLOBAL,
   "second_start": ArraySpec(
     ("B", "T"), "int32", "first token of the second text: type 1 from there"
   ),
   "objective": ArraySpec(("B",), "int32", "which question is asked"),
   "label": _LABEL,
-  **_OF_EXAMPLE,
+  **_EXAMPLE,
 }
 
-# Questions with answers of a vocabulary; places behind the last are 0.
+# A question and the answers people gave, as numbers of a list of answers.
 ANSWERS = {
-  **_OF_TEXT,
-  **_OF_IMAGE,
+  **_TEXT,
+  **_IMAGE,
   **_GLOBAL,
-  "answer_ids": ArraySpec(("B", "10"), "int32", "answers that people gave"),
-  "answer_scores": ArraySpec(("B", "10"), "float32", "targets of these"),
-  "answer_accuracy": ArraySpec(("B", "10"), "float32", "accuracy of these"),
-  **_OF_EXAMPLE,
+  "answer_ids": ArraySpec(_ANSWERS, "int32", "what people said, then 0"),
+  "answer_scores": ArraySpec(_ANSWERS, "float32", "targets in training"),
+  "answer_accuracy": ArraySpec(_ANSWERS, "float32", "official accuracy"),
+  **_EXAMPLE,
 }
 
-# A text about I images, and its label.
+# A text about several images, and its label.
 STATEMENTS = {
-  **_OF_TEXT,
-  **_several({**_OF_IMAGE, **_GLOBAL}, "I"),
+  **_TEXT,
+  **_several({**_IMAGE, **_GLOBAL}, "I"),
   "label": _LABEL,
-  **_OF_EXAMPLE,
+  **_EXAMPLE,
 }
 
 # One text or two, without an image.
 TEXTS = {
-  **_OF_TEXT,
+  **_TEXT,
   "text_types": ArraySpec(
     ("B", "L"), "int32", "1 in a second text and the [SEP] after it"
   ),
   "label": ArraySpec(("B",), "int32", "class; 0 where there is no answer"),
-  **_OF_EXAMPLE,
+  **_EXAMPLE,
 }
 
 FEATURE_ENCODINGS = ("float16", "uint8", "int8")
@@ -161,10 +160,12 @@ FEATURE_ENCODINGS = ("float16", "uint8", "int8")
 def pretrain_spec(
   feature_encoding: str = "float16", *, word_starts: bool = False
 ) -> dict[str, ArraySpec]:
-  """PRETRAIN, or a form of it.
+  """The arrays of a pretraining batch.
 
-  With features in 8 bits there is a scale per region, by which the device
-  multiplies them; for whole-word masking the batch says where words begin.
+  Args:
+    feature_encoding: float16, or 8 bits with a scale for each region, by which
+      the device multiplies them.
+    word_starts: adds where words begin, for whole-word masking.
   """
   spec = encoded_spec(PRETRAIN, feature_encoding)
   if word_starts:
@@ -177,8 +178,8 @@ def pretrain_spec(
 def image_spec(
   feature_encoding: str, *, class_probs: bool = False, with_global: bool = False
 ) -> dict[str, ArraySpec]:
-  """What a batch has of each image: PRETRAIN's part of it, or more."""
-  spec = encoded_spec(_OF_IMAGE, feature_encoding)
+  """The arrays of an image in a batch."""
+  spec = encoded_spec(_IMAGE, feature_encoding)
   if class_probs:
     spec["region_class_probs"] = PRETRAIN["region_class_probs"]
   return {**spec, **_GLOBAL} if with_global else spec
@@ -189,12 +190,9 @@ def text_spec(*, label_dtype: str = "int32") -> dict[str, ArraySpec]:
   return {**TEXTS, "label": TEXTS["label"]._replace(dtype=label_dtype)}
 
 
-def limited(
-  spec: Mapping[str, ArraySpec], **below: int
-) -> dict[str, ArraySpec]:
-  """A contract with limits of some values (`check_values`)."""
-  limits = {k: spec[k]._replace(below=below[k]) for k in below}
-  return {**spec, **limits}
+def limited(spec: dict[str, ArraySpec], **below: int) -> dict[str, ArraySpec]:
+  """A contract with upper limits of values, which `check_values` checks."""
+  return spec | {k: spec[k]._replace(below=below[k]) for k in below}
 
 
 def encoded_spec(
@@ -211,7 +209,7 @@ def encoded_spec(
     features = spec["region_features"]
     spec["region_features"] = features._replace(dtype=feature_encoding)
     spec["region_feature_scale"] = ArraySpec(
-      features.shape[:-1], "float32", "of the features, 0 after num_regions"
+      features.shape[:-1], "float32", "factor of the features, or 0"
     )
   return spec
 
@@ -278,7 +276,7 @@ def check_batch(
 def check_values(
   batch: Mapping[str, np.ndarray], spec: Mapping[str, ArraySpec]
 ):
-  """Refuses ids and labels that a device would silently take for others.
+  """Refuses ids and labels out of range, which a device would not notice.
 
   Raises:
     ConfigError: naming key, example, value and limit.
@@ -293,7 +291,7 @@ def check_values(
       example = int(batch["example_id"][place[0]])
       raise ConfigError(
         f"{key} of example {example}: found {array[place]}, wanted 0 to "
-        f"{want.below - 1}; data and model are not of each other"
+        f"{want.below - 1}; the data belongs to another model"
       )
 
 

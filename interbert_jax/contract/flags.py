@@ -1,4 +1,4 @@
-"""Flags of a command line, made of a settings class.
+"""The flags of a command line, one for each field of a settings class.
 
   (options,) = parse_flags(arguments, Options, description="...")
 
@@ -10,32 +10,31 @@ import dataclasses
 from typing import Any, TypeVar
 
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.contract.settings import Settings, types_of
+from interbert_jax.contract.settings import Settings, rules_of
 
 S = TypeVar("S", bound=Settings)
 
 
 def add_flags(parser: argparse.ArgumentParser, cls: type[Settings]) -> None:
-  """Adds --NAME for each field, with its type, words, default and help."""
-  types = types_of(cls)
+  """Adds --NAME for each field, with its type, choices, default and help."""
+  rules = rules_of(cls)
   for field in dataclasses.fields(cls):
-    kind, _ = types[field.name]
-    default = field.default
+    rule, default = rules[field.name], field.default
     if field.default_factory is not dataclasses.MISSING:
       default = field.default_factory()
     required = default is dataclasses.MISSING
-    about = field.metadata["about"].replace("%", "%%")
-    if kind is bool:
+    about = rule.about.replace("%", "%%")
+    if rule.kind is bool:
       parser.add_argument(f"--{field.name}", action="store_true", help=about)
       continue
     if not required and default is not None:
       about += " (default: %(default)s)"
     parser.add_argument(
       f"--{field.name}",
-      type=kind,
+      type=rule.kind,
       required=required,
       default=None if required else default,
-      choices=field.metadata["choices"] or None,
+      choices=rule.choices or None,
       help=about,
     )
 
@@ -43,7 +42,7 @@ def add_flags(parser: argparse.ArgumentParser, cls: type[Settings]) -> None:
 def read_flags(
   parser: argparse.ArgumentParser, cls: type[S], options: argparse.Namespace
 ) -> S:
-  """The settings that parsed flags say; a mistake ends the command, status 2.
+  """Settings from parsed flags; a mistake ends the command with status 2.
 
   Several classes can share one parser: each reads its own fields.
   """

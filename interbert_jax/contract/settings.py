@@ -14,20 +14,27 @@ import dataclasses
 import difflib
 import functools
 import math
+import operator
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from interbert_jax.contract.errors import ConfigError
 
-_WORDS = {
+_TYPE_WORDS = {
   bool: "True or False",
   int: "a whole number",
   float: "a number",
   str: "words",
   tuple: "a tuple",
 }
+_LIMITS = (
+  ("low", operator.ge, "{} or more"),
+  ("above", operator.gt, "more than {}"),
+  ("high", operator.le, "up to {}"),
+  ("below", operator.lt, "less than {}"),
+)
 S = TypeVar("S", bound="Settings")
 
 
@@ -35,35 +42,102 @@ def setting(
   default: Any,
   about: str,
   *,
-  low: float | None = None,
-  high: float | None = None,
-  above: float | None = None,
-  below: float | None = None,
   choices: tuple[str, ...] = (),
+  **limits: float | None,
 ) -> Any:
   """A field of a settings class.
 
   Args:
     default: the value where nobody sets one; a class of settings for a
       section of its own.
-    about: what it is, in one line that reads alone.
-    low: the smallest value; of a tuple, of each number in it.
-    high: the largest.
-    above: a number that values must be larger than.
-    below: a number that values must be smaller than.
-    choices: the only words it may be.
+    about: what the setting is, in one line that reads alone.
+    choices: the only words that it may be.
+    limits: low, the smallest value; high, the largest; above and below, numbers
+      that it must be larger or smaller than. Each number of a tuple has them.
   """
-  metadata = {
-    "about": about,
-    "low": low,
-    "high": high,
-    "above": above,
-    "below": below,
-    "choices": choices,
-  }
-  if isinstance(default, type) or callable(default):
+  metadata = {"about": about, "choices": choices, **limits}
+  if callable(default):
     return dataclasses.field(default_factory=default, metadata=metadata)
   return dataclasses.field(default=default, metadata=metadata)
+
+
+class Rule(NamedTuple):
+  """The type of a field, and what `setting` says of it."""
+
+  kind: Any  # without None
+  may_be_none: bool
+  about: str = ""
+  choices: tuple[str, ...] = ()
+  low: float | None = None
+  high: float | None = None
+  above: float | None = None
+  below: float | None = None
+
+  @property
+  def wanted(self) -> str:
+    """The values that the field may have, in words."""
+    outer, item = _outer(self.kind), _item(self.kind)
+    words = _TYPE_WORDS[outer]
+    if self.choices:
+      words = f"one of {', '.join(self.choices)}"
+    if outer is tuple and item in _TYPE_WORDS:
+      words += f", each of it {_TYPE_WORDS[item]}"
+    if limits := self._limit_words():
+      words = limits if outer is float else f"{words}, {limits}"
+    return f"{words}, or None" if self.may_be_none else words
+
+  def _limit_words(self) -> str:
+    if self.low is not None and self.high is not None:
+      return f"{self.low} to {self.high}"
+    return ", ".join(
+      words.format(limit)
+      for name, _, words in _LIMITS
+      if (limit := getattr(self, name)) is not None
+    )
+
+  def mistake(self, key: str, value: Any) -> str:
+    """What is wrong with a value of the setting `key`; empty for nothing."""
+    outer = _outer(self.kind)
+    if outer not in _TYPE_WORDS or (value is None and self.may_be_none):
+      return ""  # sections look at their fields themselves
+    items = value if isinstance(value, tuple) else (value,)
+    if (
+      _has_type(value, outer)
+      and all(_has_type(x, _item(self.kind)) for x in items)
+      and all(self._in_range(x) for x in items)
+      and (not self.choices or value in self.choices)
+    ):
+      return ""
+    near = difflib.get_close_matches(str(value), self.choices, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{key} is {value!r}; wanted {self.wanted}{hint}"
+
+  def _in_range(self, value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+      return True
+    return (isinstance(value, int) or math.isfinite(value)) and all(
+      holds(value, limit)
+      for name, holds, _ in _LIMITS
+      if (limit := getattr(self, name)) is not None
+    )
+
+
+def _outer(kind: Any) -> Any:
+  """A type without what stands in its brackets."""
+  return typing.get_origin(kind) or kind
+
+
+def _item(kind: Any) -> Any:
+  """The type of what a tuple holds; any other type itself."""
+  return (*typing.get_args(kind), kind)[0]
+
+
+def _has_type(value: Any, kind: Any) -> bool:
+  if kind not in _TYPE_WORDS:
+    return True
+  if isinstance(value, bool) or kind is bool:
+    return isinstance(value, bool) and kind is bool
+  return isinstance(value, (int, float) if kind is float else kind)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,14 +153,12 @@ class Settings:
   def __post_init__(self):
     problems = [
       problem
-      for name, (kind, rule) in rules_of(type(self)).items()
+      for name, rule in rules_of(type(self)).items()
       if (
-        problem := _mistake(
-          _key(self.section, name), kind, getattr(self, name), rule
-        )
+        problem := rule.mistake(_key(self.section, name), getattr(self, name))
       )
     ]
-    # What fields mean together can be asked of values that are sound.
+    # `check` compares fields, so that each of them must be sound first.
     if problems := problems or list(self.check()):
       raise ConfigError("\n".join(problems))
 
@@ -96,30 +168,16 @@ class Settings:
 
 
 @functools.cache
-def types_of(cls: type[Settings]) -> dict[str, tuple[Any, bool]]:
-  """Of each field its type, without None, and whether it may be None."""
-  hints = typing.get_type_hints(cls)
-  types_of_fields = {}
+def rules_of(cls: type[Settings]) -> dict[str, Rule]:
+  """The rule of each field."""
+  hints, rules = typing.get_type_hints(cls), {}
   for field in dataclasses.fields(cls):
-    options = [hints[field.name]]
-    if isinstance(options[0], types.UnionType):
-      options = list(typing.get_args(options[0]))
-    kinds = [option for option in options if option is not types.NoneType]
-    types_of_fields[field.name] = kinds[0], len(kinds) < len(options)
-  return types_of_fields
-
-
-@functools.cache
-def rules_of(cls: type[Settings]) -> dict[str, tuple[Any, dict[str, Any]]]:
-  """Of each field its type, and its metadata with `may_be_none`."""
-  kinds = types_of(cls)
-  return {
-    field.name: (
-      kinds[field.name][0],
-      {**field.metadata, "may_be_none": kinds[field.name][1]},
-    )
-    for field in dataclasses.fields(cls)
-  }
+    kinds = (hints[field.name],)
+    if isinstance(kinds[0], types.UnionType):
+      kinds = typing.get_args(kinds[0])
+    (kind, *_) = (kind for kind in kinds if kind is not types.NoneType)
+    rules[field.name] = Rule(kind, types.NoneType in kinds, **field.metadata)
+  return rules
 
 
 def is_section(kind: Any) -> bool:
@@ -134,87 +192,6 @@ def is_open(kind: Any) -> bool:
 
 def _key(section: str, name: str) -> str:
   return f"{section}.{name}" if section else name
-
-
-def _mistake(key: str, kind: Any, value: Any, rule: Mapping[str, Any]) -> str:
-  """What is wrong with a value; empty for nothing.
-
-  Args:
-    key: the full name of the setting.
-    kind: its type.
-    value: its value.
-    rule: see `rules_of`.
-  """
-  outer, choices = typing.get_origin(kind) or kind, rule.get("choices")
-  if outer not in _WORDS or (value is None and rule["may_be_none"]):
-    return ""  # sections look at their fields themselves
-  items = value if isinstance(value, tuple) else (value,)
-  if (
-    _fits(value, outer)
-    and all(_fits(x, _item(kind)) for x in items)
-    and all(_in_range(x, rule) for x in items)
-    and (not choices or value in choices)
-  ):
-    return ""
-  near = difflib.get_close_matches(str(value), choices or (), n=1)
-  hint = f"; did you mean {near[0]}?" if near else ""
-  return f"{key} is {value!r}; wanted {wanted(kind, rule)}{hint}"
-
-
-def _item(kind: Any) -> Any:
-  """The type of what a tuple holds; of what is no tuple its own."""
-  return (*typing.get_args(kind), kind)[0]
-
-
-def wanted(kind: Any, rule: Mapping[str, Any]) -> str:
-  """The values that a setting may have, in words; see `_mistake`."""
-  outer, choices = typing.get_origin(kind) or kind, rule.get("choices")
-  words = _WORDS[outer]
-  if choices:
-    words = f"one of {', '.join(choices)}"
-  if outer is tuple and _item(kind) in _WORDS:
-    words += f", each of it {_WORDS[_item(kind)]}"
-  if limits := _range_words(rule):
-    words = limits if outer is float else f"{words}, {limits}"
-  return f"{words}, or None" if rule["may_be_none"] else words
-
-
-def _range_words(rule: Mapping[str, Any]) -> str:
-  low, high = rule.get("low"), rule.get("high")
-  above, below = rule.get("above"), rule.get("below")
-  if low is not None and high is not None:
-    return f"{low} to {high}"
-  limits = (
-    (low, "{} or more"),
-    (above, "more than {}"),
-    (high, "up to {}"),
-    (below, "less than {}"),
-  )
-  return ", ".join(
-    words.format(limit) for limit, words in limits if limit is not None
-  )
-
-
-def _fits(value: Any, kind: Any) -> bool:
-  if kind not in _WORDS:
-    return True
-  if isinstance(value, bool) or kind is bool:
-    return isinstance(value, bool) and kind is bool
-  if kind is float:
-    return isinstance(value, (int, float))
-  return isinstance(value, kind)
-
-
-def _in_range(value: Any, rule: Mapping[str, Any]) -> bool:
-  if isinstance(value, bool) or not isinstance(value, (int, float)):
-    return True
-  return (
-    (isinstance(value, int) or math.isfinite(value))
-    and (rule.get("low") is None or value >= rule["low"])
-    and (rule.get("high") is None or value <= rule["high"])
-    and (rule.get("above") is None or value > rule["above"])
-    and (rule.get("below") is None or value < rule["below"])
-  )
 
 
 def read(
@@ -251,10 +228,10 @@ def read_fields(
     hint = f"did you mean {_key(section, near[0])}?" if near else "remove it"
     problems.append(f"{_key(section, name)} is no key; {hint}")
   for name in (name for name in rules if name in values):
-    key, (kind, rule) = _key(section, name), rules[name]
+    key, rule = _key(section, name), rules[name]
     try:
-      value = _of_type(key, kind, values[name])
-      if problem := _mistake(key, kind, value, rule):
+      value = _converted(key, rule.kind, values[name])
+      if problem := rule.mistake(key, value):
         raise ConfigError(problem)
       fields[name] = value
     except ConfigError as error:
@@ -262,23 +239,23 @@ def read_fields(
   return fields, problems
 
 
-def _of_type(key: str, kind: Any, value: Any) -> Any:
-  """Tuples of lists (JSON has no other), settings of sections."""
+def _converted(key: str, kind: Any, value: Any) -> Any:
+  """The value, with tuples for lists and settings for sections."""
   if not is_section(kind) and not is_open(kind):
     return _tuples(value)
   if not isinstance(value, Mapping):
     raise ConfigError(f"{key} is {value!r}; wanted a section")
   if is_section(kind):
     return read(kind, value, section=key)
-  of_each, problems = {}, []
+  items, problems = {}, []
   for name, item in value.items():
     try:
-      of_each[name] = _of_type(f"{key}.{name}", typing.get_args(kind)[1], item)
+      items[name] = _converted(f"{key}.{name}", typing.get_args(kind)[1], item)
     except ConfigError as error:
       problems.append(str(error))
   if problems:
     raise ConfigError("\n".join(problems))
-  return of_each
+  return items
 
 
 def _tuples(value: Any) -> Any:

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from interbert_jax.contract.batch import OnBatch, do_nothing
 from interbert_jax.parallel import Parallel
-from interbert_jax.tasks import metrics
+from interbert_jax.tasks import losses
 from interbert_jax.tasks.base import Task
 from interbert_jax.tasks.losses import SumWeight
 
@@ -21,7 +22,10 @@ _EVAL_SEED = 0
 
 
 class Evaluator(Protocol):
-  def run(self, params: Any) -> dict[str, float]: ...
+  def run(
+    self, params: Any, on_batch: OnBatch = do_nothing
+  ) -> dict[str, float]:
+    """The metrics; `on_batch` is called before every batch and may raise."""
 
 
 def eval_step(
@@ -32,32 +36,47 @@ def eval_step(
   return metrics
 
 
-class LossEvaluator:
-  """Mean losses and accuracies of a task over a split, each example once.
+class StepEvaluator:
+  """Means of what a step returns over a split, each example once.
 
   Args:
+    step: (params, batch, key, task) to metrics as (sum, weight).
+    task: what the model is trained for.
+    parallel: the devices.
     batches: called for each run; yields padded batches of this process.
   """
 
   def __init__(
     self,
+    step: Callable[..., dict[str, SumWeight]],
     *,
     task: Task,
     parallel: Parallel,
     batches: Callable[[], Iterable[Mapping[str, np.ndarray]]],
   ):
-    self._task = task
     self._parallel = parallel
     self._batches = batches
-    self._step = parallel.compile_eval(functools.partial(eval_step, task=task))
+    self._step = parallel.compile_eval(functools.partial(step, task=task))
 
-  def run(self, params) -> dict[str, float]:
+  def run(self, params, on_batch: OnBatch = do_nothing) -> dict[str, float]:
     key = jax.random.key(_EVAL_SEED)
-    found = metrics.mean_over(
-      jax.device_get(self._step(params, self._parallel.put_rows(batch), key))
-      for batch in self._batches()
-    )
-    return {
-      "loss": metrics.total_loss(found, self._task.loss_weights),
-      **found,
-    }
+
+    def step_metrics():
+      for batch in self._batches():
+        on_batch()
+        placed = self._parallel.put_rows(batch)
+        yield jax.device_get(self._step(params, placed, key))
+
+    return losses.mean_over(step_metrics())
+
+
+class LossEvaluator(StepEvaluator):
+  """Mean losses and accuracies of a task, and its total loss as "loss"."""
+
+  def __init__(self, *, task: Task, **where: Any):
+    super().__init__(eval_step, task=task, **where)
+    self._loss_weights = task.loss_weights
+
+  def run(self, params, on_batch: OnBatch = do_nothing) -> dict[str, float]:
+    means = super().run(params, on_batch)
+    return {"loss": losses.total_loss(means, self._loss_weights), **means}

@@ -1,6 +1,7 @@
-"""What a model says of every example of a split, and metrics of it."""
+"""The outputs of a model for every example of a split, and their metrics."""
 
 import copy
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
@@ -8,12 +9,13 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from interbert_jax.contract.batch import OnBatch, do_nothing
 from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.parallel import Parallel
 
 
 class PredictingTask(Protocol):
-  """A task (tasks/base.py) whose outputs are asked for."""
+  """What a `Predictor` needs of a task (tasks/base.py)."""
 
   def prepare(self, batch, mask_key, *, train: bool) -> Any: ...
 
@@ -66,15 +68,16 @@ class Predictor:
     other._batches, other._num_examples = batches, num_examples
     return other
 
-  def run(self, params) -> np.ndarray:
-    """[examples, ...] float32.
+  def run(self, params, on_batch: OnBatch = do_nothing) -> np.ndarray:
+    """[examples, ...] float32; calls `on_batch` before every batch.
 
     Raises:
-      ConfigError: an example came never or twice.
+      ConfigError: an example was read twice or not at all.
       CheckpointError: an output is not finite.
     """
     ids, outputs = [], []
     for batch in self._batches():
+      on_batch()
       rows = jax.device_get(self._step(params, self._parallel.put_rows(batch)))
       real = rows["example_weight"] > 0
       ids.append(rows["example_id"][real])
@@ -98,18 +101,25 @@ class Predictor:
     return ordered
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class PredictionEvaluator:
   """Metrics of the outputs of a split.
 
-  A task's evaluator says what the outputs are (`outputs`), what they are worth
-  (`metrics`), and how that was counted (`facts`, for the result).
+  A task's evaluator says what the outputs of the model mean (`read`), computes
+  the metrics, and says how they were counted (`facts`, for the result).
+
+  Attributes:
+    predictor: gives the outputs of the model.
   """
 
-  def __init__(self, predictor: Predictor):
-    self._predictor = predictor
+  predictor: Predictor
 
-  def outputs(self, params) -> Any:
-    return self._predictor.run(params)
+  def outputs(self, params, on_batch: OnBatch = do_nothing) -> Any:
+    return self.read(self.predictor.run(params, on_batch))
+
+  def read(self, outputs: np.ndarray) -> Any:
+    """What the outputs of the model mean, in the order of the examples."""
+    return outputs
 
   def metrics(self, outputs) -> dict[str, float]:
     raise NotImplementedError
@@ -118,5 +128,5 @@ class PredictionEvaluator:
     """Protocol, score and intervals, as docs/result.schema.json names them."""
     raise NotImplementedError
 
-  def run(self, params) -> dict[str, float]:
-    return self.metrics(self.outputs(params))
+  def run(self, params, on_batch: OnBatch = do_nothing) -> dict[str, float]:
+    return self.metrics(self.outputs(params, on_batch))

@@ -1,26 +1,24 @@
 """Classes of masked regions with their text, with an empty one, with none.
 
-The same regions are masked in all three, and no word is: what the numbers
-differ in is what the text tells of the regions.
+The same regions are masked in all three, and no word is, so that the difference
+is what the text tells of the regions.
 
 Dimensions: B examples, L text slots.
 """
 
-import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from interbert_jax.contract.errors import ConfigError
+from interbert_jax.evaluation.evaluators import StepEvaluator
 from interbert_jax.model.inputs import TextInput, text_input
 from interbert_jax.model.interbert import InterBert
-from interbert_jax.parallel import Parallel
-from interbert_jax.tasks import losses, metrics, rows
+from interbert_jax.tasks import losses, rows
 from interbert_jax.tasks.pretrain import PretrainTask
 
-_EVAL_SEED = 0  # of the masks
 # The whole text; [CLS] [SEP] alone; the model without its text path.
 TEXTS = ("text", "empty_text", "no_text")
 
@@ -48,7 +46,7 @@ def region_step(
   """The share of masked regions whose class is right, for each of TEXTS."""
   inputs = task.prepare(batch, key, train=False)
   labels = jnp.argmax(inputs.mrm_classes, -1)
-  found = {}
+  pairs = {}
   for kind in TEXTS:
 
     def outputs(model: InterBert, kind=kind):
@@ -57,44 +55,26 @@ def region_step(
       hidden = rows.take_rows(encoded.regions[:, 1:], inputs.mrm_rows)
       return model.read("region_head", hidden)
 
-    found[f"mrm_acc_{kind}"] = losses.accuracy(
+    pairs[f"mrm_acc_{kind}"] = losses.accuracy(
       task.model.apply({"params": params}, method=outputs),
       labels,
       inputs.mrm_rows.weights_GK,
     )
-  return found
+  return pairs
 
 
-class RegionAccuracy:
+class RegionAccuracy(StepEvaluator):
   """Share of masked regions whose class is found, with and without text.
 
   Args:
-    task: that predicts region classes.
-    batches: called for each run; yields padded batches of this process, of
-      pairs that match.
+    task: pretraining that predicts region classes.
+    where: `parallel` and `batches` of StepEvaluator; the pairs match.
   """
 
-  def __init__(
-    self,
-    *,
-    task: PretrainTask,
-    parallel: Parallel,
-    batches: Callable[[], Iterable[Mapping[str, np.ndarray]]],
-  ):
+  def __init__(self, *, task: PretrainTask, **where: Any):
     if task.config.region_target == "features":
       raise ConfigError(
         "this model predicts no region classes (task.mrm_loss=features), so "
         "there is no accuracy with and without text"
       )
-    self._parallel = parallel
-    self._batches = batches
-    self._step = parallel.compile_eval(
-      functools.partial(region_step, task=task)
-    )
-
-  def run(self, params) -> dict[str, float]:
-    key = jax.random.key(_EVAL_SEED)
-    return metrics.mean_over(
-      jax.device_get(self._step(params, self._parallel.put_rows(batch), key))
-      for batch in self._batches()
-    )
+    super().__init__(region_step, task=task, **where)

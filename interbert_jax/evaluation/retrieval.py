@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from interbert_jax.contract.batch import OnBatch, do_nothing
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import Parallel
 from interbert_jax.ranking import retrieval_metrics
-from interbert_jax.ranking.pair_scorer import PairScorer
+from interbert_jax.ranking.matrix_scorer import MatrixScorer
 from interbert_jax.ranking.score_tiles import MatrixTiles
 
 
@@ -41,7 +42,7 @@ class RetrievalEvaluator:
     self.image_of_text = np.asarray(texts["image_of_text"])
     self.num_images = len(images["num_regions"])
     self._images = images
-    self._scorer = PairScorer(
+    self._scorer = MatrixScorer(
       model=InterBert(config, score),
       parallel=parallel,
       texts=texts,
@@ -59,16 +60,14 @@ class RetrievalEvaluator:
 
   def counts(self, parts: list[tuple[int, int]] | None = None):
     """How many images, texts and pairs are scored, of all parts together."""
-    found = [
-      (len(images), len(texts))
-      for images, texts in (
-        self.part(*p) for p in parts or [(0, self.num_images)]
-      )
+    sizes = [
+      tuple(map(len, self.part(*part)))
+      for part in parts or [(0, self.num_images)]
     ]
     return {
-      "n_images": sum(images for images, _ in found),
-      "n_texts": sum(texts for _, texts in found),
-      "n_pairs_scored": sum(images * texts for images, texts in found),
+      "n_images": sum(images for images, _ in sizes),
+      "n_texts": sum(texts for _, texts in sizes),
+      "n_pairs_scored": sum(images * texts for images, texts in sizes),
     }
 
   def scores(
@@ -78,6 +77,7 @@ class RetrievalEvaluator:
     *,
     tiles: MatrixTiles | None = None,
     advance: Callable[[int], None] = lambda pairs: None,
+    on_batch: OnBatch = do_nothing,
   ) -> np.ndarray:
     """[T, I] float32 score of every text with every image of a part."""
     images, texts = self.part(*(part or (0, self.num_images)))
@@ -88,16 +88,17 @@ class RetrievalEvaluator:
       image_rows=images,
       tiles=tiles,
       advance=advance,
+      on_batch=on_batch,
     )
 
   def image_of_text_in(self, part: tuple[int, int]) -> np.ndarray:
-    """Of a part's texts the images, counted from the part's first one."""
+    """The image of each text of a part, as a number within the part."""
     images, texts = self.part(*part)
     return self.image_of_text[texts] - images[0]
 
-  def run(self, params) -> dict[str, float]:
+  def run(self, params, on_batch: OnBatch = do_nothing) -> dict[str, float]:
     return retrieval_metrics.retrieval_metrics(
-      self.scores(params), self.image_of_text
+      self.scores(params, on_batch=on_batch), self.image_of_text
     )
 
 
@@ -135,9 +136,9 @@ def protocol_parts(
   ]
 
 
-def mean_metrics(found: list[Mapping[str, Any]]) -> dict[str, float]:
-  """Of several parts the mean of each metric, and the sum of their ties."""
+def mean_metrics(parts: list[Mapping[str, Any]]) -> dict[str, float]:
+  """The mean of each metric over several parts, and the sum of their ties."""
   mean = {
-    key: float(np.mean([part[key] for part in found])) for key in found[0]
+    key: float(np.mean([part[key] for part in parts])) for key in parts[0]
   }
-  return {**mean, "n_ties": int(sum(part["n_ties"] for part in found))}
+  return {**mean, "n_ties": int(sum(part["n_ties"] for part in parts))}

@@ -21,7 +21,7 @@ class EvalSettings(Settings):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RetrievalEvals(EvalSettings):
-  """Of tasks that are evaluated by retrieval as well."""
+  """Settings of tasks that are evaluated by retrieval too."""
 
   retrieval_images: int = setting(
     100,

@@ -3,39 +3,38 @@
 Dimensions: N statements, C labels.
 """
 
+import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from interbert_jax.evaluation.predictions import PredictionEvaluator, Predictor
+from interbert_jax.evaluation.predictions import PredictionEvaluator
 from interbert_jax.evaluation.results import mean_interval
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class StatementEvaluator(PredictionEvaluator):
   """Metrics of a labelled split.
 
-  Args:
+  Attributes:
     predictor: gives logits [N, C].
     labels: [N].
-    groups: [N] what shares a sentence; consistency is left out where every
-      statement has its own.
+    groups: [N] names of what shares a sentence; consistency is left out where
+      every statement has its own.
   """
 
-  def __init__(
-    self,
-    *,
-    predictor: Predictor,
-    labels: np.ndarray,
-    groups: Sequence[str],
-  ):
-    super().__init__(predictor)
-    self._labels = labels
-    _, self._group_N = np.unique(groups, return_inverse=True)
+  labels: np.ndarray
+  groups: Sequence[str]
+
+  @functools.cached_property
+  def _group_N(self) -> np.ndarray:
+    return np.unique(self.groups, return_inverse=True)[1]
 
   def _hits(self, logits_NC: np.ndarray) -> np.ndarray:
     """[N] whether the label's logit is the first of the highest."""
-    return logits_NC.argmax(axis=1) == self._labels
+    return logits_NC.argmax(axis=1) == self.labels
 
   def metrics(self, logits_NC: np.ndarray) -> dict[str, float]:
     hit_N = self._hits(logits_NC)

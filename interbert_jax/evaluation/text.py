@@ -1,19 +1,20 @@
 """The official metrics of sentence tasks.
 
 Where a metric is undefined it is 0: Matthews' correlation of a constant
-prediction, F1 without a positive, a correlation with a constant. 0 is what
-each of them is of a guess that knows nothing, and a run that begins with a
-constant prediction goes on.
+prediction, F1 without a positive, a correlation with a constant. A guess that
+knows nothing has 0 too, and a run that begins with constant predictions can go
+on.
 
 Dimensions: N examples of the split, O outputs of the head.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import jax
 import numpy as np
 
-from interbert_jax.evaluation.predictions import PredictionEvaluator, Predictor
+from interbert_jax.evaluation.predictions import PredictionEvaluator
 from interbert_jax.tasks import losses
 
 
@@ -23,15 +24,10 @@ def accuracy(predicted_N: np.ndarray, labels_N: np.ndarray) -> float:
 
 
 def f1(predicted_N: np.ndarray, labels_N: np.ndarray) -> float:
-  """Of class 1, as GLUE has it of MRPC and QQP."""
+  """F1 of class 1, as in GLUE for MRPC and QQP."""
   both = np.sum((predicted_N == 1) & (labels_N == 1))
   either = np.sum(predicted_N == 1) + np.sum(labels_N == 1)
   return float(2 * both / either) if either else 0.0
-
-
-def matthews(predicted_N: np.ndarray, labels_N: np.ndarray) -> float:
-  """Matthews' correlation: Pearson's of the two columns of classes 0 and 1."""
-  return pearson(predicted_N, labels_N)
 
 
 def pearson(x_N: np.ndarray, y_N: np.ndarray) -> float:
@@ -59,7 +55,7 @@ def spearman(x_N: np.ndarray, y_N: np.ndarray) -> float:
 METRICS = {
   "accuracy": accuracy,
   "f1": f1,
-  "matthews": matthews,
+  "matthews": pearson,  # of classes 0 and 1 they are the same
   "pearson": pearson,
   "spearman": spearman,
 }
@@ -73,32 +69,24 @@ def text_metrics(
   return {**metrics, "score": float(np.mean(list(metrics.values())))}
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class TextEvaluator(PredictionEvaluator):
   """The official metrics of a task over a split.
 
-  Args:
+  Attributes:
     predictor: gives the outputs of the head [N, O].
-    names: of METRICS.
-    labels: [N] classes, or numbers of a regression; None where nobody knows.
+    names: keys of METRICS.
+    labels: [N] classes, or numbers of a regression; None where unknown.
     is_regression: whether the answer is a number.
   """
 
-  def __init__(
-    self,
-    *,
-    predictor: Predictor,
-    names: Sequence[str],
-    labels: np.ndarray | None,
-    is_regression: bool,
-  ):
-    super().__init__(predictor)
-    self._names = tuple(names)
-    self._labels = labels
-    self._is_regression = is_regression
+  names: Sequence[str]
+  labels: np.ndarray | None
+  is_regression: bool
 
   def answers(self, outputs_NO: np.ndarray) -> np.ndarray:
     """[N] classes or numbers."""
-    if self._is_regression:
+    if self.is_regression:
       return outputs_NO[:, 0]
     return np.argmax(outputs_NO, axis=1)
 
@@ -107,15 +95,15 @@ class TextEvaluator(PredictionEvaluator):
 
     def loss_of(output_O, label):
       one = np.ones(())
-      if self._is_regression:
+      if self.is_regression:
         return losses.squared_error(output_O, label[None], one)[0]
       return losses.cross_entropy(output_O, label, one)[0]
 
-    return jax.device_get(jax.vmap(loss_of)(outputs_NO, self._labels))
+    return jax.device_get(jax.vmap(loss_of)(outputs_NO, self.labels))
 
   def metrics(self, outputs_NO: np.ndarray) -> dict[str, float]:
     """The mean loss, the metrics, and the mean of those as "score"."""
     return {
       "loss": float(np.mean(self._losses(outputs_NO), dtype=np.float64)),
-      **text_metrics(self.answers(outputs_NO), self._labels, self._names),
+      **text_metrics(self.answers(outputs_NO), self.labels, self.names),
     }

@@ -6,67 +6,60 @@ names.
 Dimensions: N questions, T = 4 choices.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from interbert_jax.contract.vcr import ANSWER, BOTH, METRICS, RATIONALE
-from interbert_jax.evaluation.predictions import PredictionEvaluator, Predictor
+from interbert_jax.evaluation.predictions import PredictionEvaluator
 from interbert_jax.evaluation.results import mean_interval
 
 TIE_POLICY = "expected value over a random order of the tied choices"
 
-# [N, T] scores, or [N] labels, of each objective.
-OfObjective = Mapping[str, np.ndarray]
+# [N, T] scores or [N] labels, by the name of the objective.
+ByObjective = Mapping[str, np.ndarray]
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class VcrEvaluator(PredictionEvaluator):
-  """Accuracies of a split.
+  """Accuracies over a split.
 
-  Args:
-    predictor: of examples; with K objectives, example e asks objective e % K
-      of question e // K.
-    objectives: what is asked, as the data calls it.
+  Attributes:
+    predictor: with K objectives, its example e asks objective e % K of
+      question e // K.
+    objectives: the names of the objectives, as in contract/vcr.py.
     labels: [N, 2] right answer and rationale.
   """
 
-  def __init__(
-    self,
-    *,
-    predictor: Predictor,
-    objectives: Sequence[str],
-    labels: np.ndarray,
-  ):
-    super().__init__(predictor)
-    self._objectives = tuple(objectives)
-    self._labels = labels
+  objectives: Sequence[str]
+  labels: np.ndarray
 
-  def outputs(self, params) -> dict[str, np.ndarray]:
+  def read(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
     """[N, T] float32 scores of each objective."""
-    scores = super().outputs(params)
-    scores = scores.reshape(-1, len(self._objectives), scores.shape[-1])
+    scores = outputs.reshape(-1, len(self.objectives), outputs.shape[-1])
     return {
-      name: scores[:, number] for number, name in enumerate(self._objectives)
+      name: scores[:, number] for number, name in enumerate(self.objectives)
     }
 
-  def judged(self, scores: OfObjective) -> tuple[OfObjective, OfObjective]:
+  def judged(self, scores: ByObjective) -> tuple[ByObjective, ByObjective]:
     """Scores and labels of answer and rationale.
 
     Where rationales of all four answers were scored, those of the right one.
     """
     judged = {n: scores[n] for n in METRICS if n in scores}
-    of_each = [scores[name] for name in self._objectives if name not in judged]
-    if RATIONALE not in judged and of_each:
-      rows = np.arange(len(self._labels))
-      judged[RATIONALE] = np.stack(of_each, 1)[rows, self._labels[:, 0]]
+    conditioned = [scores[n] for n in self.objectives if n not in judged]
+    if RATIONALE not in judged and conditioned:
+      rows = np.arange(len(self.labels))
+      judged[RATIONALE] = np.stack(conditioned, 1)[rows, self.labels[:, 0]]
     columns = {ANSWER: 0, RATIONALE: 1}
-    return judged, {name: self._labels[:, columns[name]] for name in judged}
+    return judged, {name: self.labels[:, columns[name]] for name in judged}
 
-  def metrics(self, scores: OfObjective) -> dict[str, float]:
+  def metrics(self, scores: ByObjective) -> dict[str, float]:
     return vcr_metrics(*self.judged(scores))
 
-  def facts(self, scores: OfObjective) -> dict[str, Any]:
+  def facts(self, scores: ByObjective) -> dict[str, Any]:
     judged, labels = self.judged(scores)
     return {
       "protocol": "four choices; rationales of the right answer",
@@ -91,7 +84,7 @@ def hits(scores_NT: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
   return right_N / best_NT.sum(axis=1)
 
 
-def vcr_hits(scores: OfObjective, labels: OfObjective) -> dict[str, np.ndarray]:
+def vcr_hits(scores: ByObjective, labels: ByObjective) -> dict[str, np.ndarray]:
   """Hits [N] by published name; Q->AR where answer and rationale were scored.
 
   Q->AR is a hit where both are: the rationale is scored with the right answer,
@@ -107,7 +100,7 @@ def vcr_hits(scores: OfObjective, labels: OfObjective) -> dict[str, np.ndarray]:
   return by_name
 
 
-def vcr_metrics(scores: OfObjective, labels: OfObjective) -> dict[str, float]:
+def vcr_metrics(scores: ByObjective, labels: ByObjective) -> dict[str, float]:
   """Accuracies, and the mean cross-entropy of the choices as `loss`."""
   losses = [cross_entropy(scores[name], labels[name]) for name in scores]
   return {
@@ -119,7 +112,7 @@ def vcr_metrics(scores: OfObjective, labels: OfObjective) -> dict[str, float]:
   }
 
 
-def num_ties(scores: OfObjective) -> int:
+def num_ties(scores: ByObjective) -> int:
   """Choices of which several have the highest score."""
   best = [(s == s.max(axis=1, keepdims=True)).sum(1) for s in scores.values()]
   return int(sum((b > 1).sum() for b in best))

@@ -50,48 +50,35 @@ def write_leaderboard(
   )
   for i in order:
     writer.writerow([annotation_ids[i], *map(repr, rows[i].tolist())])
-  # Read as the server will, before anything stands under the name.
-  _parse(lines.getvalue(), path, annotation_ids)
+  parse_leaderboard(lines.getvalue(), path, annotation_ids)
   return write_text(path, lines.getvalue())
 
 
-def read_leaderboard(
-  path: str | pathlib.Path, annotation_ids: Sequence[str] | None = None
+def parse_leaderboard(
+  text: str, path: object, annotation_ids: Sequence[str]
 ) -> tuple[list[str], np.ndarray]:
-  """Ids in the order of the file, and scores [N, 5, 4], all checked.
+  """Ids in the order of a file, and scores [N, 5, 4], all checked.
 
   Args:
-    path: the file.
-    annotation_ids: that must be there, each once; None takes any.
+    text: the content of the file.
+    path: its name, for messages.
+    annotation_ids: those that must be there, each once.
 
   Raises:
     ConfigError: the header is another, a row has not 20 finite numbers, or an
       id is missing, surplus, double or out of order.
   """
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise ConfigError(f"{path}: no such file, wanted a leaderboard file")
-  try:
-    text = path.read_text("utf-8")
-  except UnicodeDecodeError as error:
-    raise ConfigError(f"{path}: not UTF-8: {error}") from None
-  return _parse(text, path, annotation_ids)
-
-
-def _parse(
-  text: str, path: object, annotation_ids: Sequence[str] | None
-) -> tuple[list[str], np.ndarray]:
   try:
     rows = list(csv.reader(io.StringIO(text)))
   except csv.Error as error:
     raise ConfigError(f"{path}: not CSV: {error}") from None
   if not rows or tuple(rows[0]) != HEADER:
-    found = rows[0] if rows else []
+    header = rows[0] if rows else []
     wrong = next(
-      (i for i, name in enumerate(HEADER) if found[i : i + 1] != [name]),
+      (i for i, name in enumerate(HEADER) if header[i : i + 1] != [name]),
       len(HEADER),
     )
-    shown = repr(found[wrong]) if wrong < len(found) else "its end"
+    shown = repr(header[wrong]) if wrong < len(header) else "its end"
     wanted = repr(HEADER[wrong]) if wrong < len(HEADER) else "its end"
     raise ConfigError(
       f"{path}:1: column {wrong + 1} of the header: found {shown}, wanted "
@@ -121,26 +108,25 @@ def _parse(
       scores[number, column] = _score(
         value, place=f"{place}: {HEADER[column + 1]}"
       )
-  if annotation_ids is not None:
-    missing = sorted(set(annotation_ids) - set(ids))
-    surplus = sorted(set(ids) - set(annotation_ids))
-    if missing or surplus:
-      raise ConfigError(
-        f"{path}: {len(missing)} questions missing"
-        + (f", such as {missing[0]!r}" if missing else "")
-        + f"; {len(surplus)} that are not asked"
-        + (f", such as {surplus[0]!r}" if surplus else "")
-      )
+  missing = sorted(set(annotation_ids) - set(ids))
+  surplus = sorted(set(ids) - set(annotation_ids))
+  if missing or surplus:
+    raise ConfigError(
+      f"{path}: {len(missing)} questions missing"
+      + (f", such as {missing[0]!r}" if missing else "")
+      + f"; {len(surplus)} that are not asked"
+      + (f", such as {surplus[0]!r}" if surplus else "")
+    )
   return ids, scores.reshape(-1, len(GROUPS), 4)
 
 
 def _number(annotation_id: str, *, place: str) -> tuple[str, int]:
-  found = _ID.fullmatch(annotation_id)
-  if not found:
+  match = _ID.fullmatch(annotation_id)
+  if not match:
     raise ConfigError(
       f"{place}: annot_id {annotation_id!r}, wanted such as 'test-0'"
     )
-  return found[1], int(found[2])
+  return match[1], int(match[2])
 
 
 def _score(value: str, *, place: str) -> float:

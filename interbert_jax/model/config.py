@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.contract.settings import Settings, read, setting, types_of
+from interbert_jax.contract.settings import Settings, read, rules_of, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +191,7 @@ SIZES: dict[str, dict[str, Any]] = {
 def _optional_fields() -> Iterator[tuple[str, Any, Any]]:
   """The fields of InterBertConfig, each unset until somebody sets it."""
   for field in dataclasses.fields(InterBertConfig):
-    kind, _ = types_of(InterBertConfig)[field.name]
+    kind = rules_of(InterBertConfig)[field.name].kind
     if field.name in ("dtype", "remat"):  # no size says anything about them
       yield field.name, kind, setting(field.default, **field.metadata)
     elif field.name != "region_target":

@@ -28,14 +28,14 @@ class Transform(nn.Module):
 
 
 class MlmHead(nn.Module):
-  """Transform and the output bias; the matrix is the word embedding's."""
+  """Transform, then scores by the tied word embeddings, plus a bias."""
 
   config: InterBertConfig
   outputs: int
 
   @nn.compact
   def __call__(self, hidden_ND: jax.Array, score_words) -> jax.Array:
-    """`score_words` maps [..., D] to word scores [..., V]."""
+    """[..., V] logits; `score_words` maps [..., D] to scores [..., V]."""
     bias_V = self.param("bias", nn.initializers.zeros, (self.outputs,))
     hidden_ND = Transform(self.config, name="transform")(hidden_ND)
     logits_NV = score_words(hidden_ND)
@@ -47,7 +47,7 @@ class MlmHead(nn.Module):
 
 
 class RegionHead(nn.Module):
-  """Region classes (logits) or the region's own feature."""
+  """Predicts a region's class (logits) or its own feature."""
 
   config: InterBertConfig
   outputs: int
@@ -74,13 +74,13 @@ class LinearHead(nn.Module):
 
 
 class Head(NamedTuple):
-  """What a head is, and what it reads: "text", "regions" or "pooled"."""
+  """The module of a head, and what it reads: text, regions or pooled."""
 
   module: type[nn.Module]
   reads: str
 
 
-# Every head by the name of its parameters. A model has those it is asked for.
+# All heads by the name of their parameters. A model has some of them.
 HEADS: dict[str, Head] = {
   "mlm_head": Head(MlmHead, "text"),
   "region_head": Head(RegionHead, "regions"),
@@ -88,7 +88,7 @@ HEADS: dict[str, Head] = {
   "match_head": Head(LinearHead, "pooled"),  # does the text fit the image?
   "choice_head": Head(LinearHead, "pooled"),  # one score, to choose by
   "answer_head": Head(LinearHead, "pooled"),  # classes, answers or a number
-  # Of the official downstream model; no task reads them.
+  # These two exist only in official downstream files; no task reads them.
   "region_choice_head": Head(LinearHead, "regions"),
   "token_choice_head": Head(LinearHead, "text"),
 }

@@ -1,6 +1,7 @@
-"""What the model is fed, and how regions become it.
+"""The inputs of the model, and how they are made of the arrays of a batch.
 
-Dimensions: B examples, L text slots, R region slots, E region feature.
+Dimensions: B examples, L text slots, R region slots, E region feature. Boxes
+are x1, y1, x2, y2 in pixels.
 """
 
 from collections.abc import Mapping
@@ -8,8 +9,6 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 from flax import struct
-
-from interbert_jax.model import boxes
 
 
 @struct.dataclass
@@ -39,12 +38,20 @@ def text_input(
 
 
 def region_features(batch: Mapping[str, jax.Array]) -> jax.Array:
-  """Features [B, R, E] of a batch, whatever they are encoded in."""
+  """Features [B, R, E] of a batch, decoded if they have 8 bits."""
   features_BRE = batch["region_features"]
   if "region_feature_scale" in batch:
     scale_BR1 = batch["region_feature_scale"][..., None]
     features_BRE = features_BRE.astype(jnp.float32) * scale_BR1
   return features_BRE
+
+
+def locations(boxes_BR4: jax.Array, image_size_B2: jax.Array) -> jax.Array:
+  """x1/W, y1/H, x2/W, y2/H and the share of the area: [B, R, 5] float32."""
+  size_B14 = jnp.tile(image_size_B2.astype(jnp.float32), 2)[:, None, :]
+  unit_BR4 = boxes_BR4.astype(jnp.float32) / jnp.maximum(size_B14, 1.0)
+  x1, y1, x2, y2 = jnp.split(unit_BR4, 4, axis=-1)
+  return jnp.concatenate([unit_BR4, (x2 - x1) * (y2 - y1)], axis=-1)
 
 
 def region_input(
@@ -53,7 +60,7 @@ def region_input(
   image_size_B2: jax.Array,
   num_regions_B: jax.Array,
   *,
-  hidden_BR: jax.Array | None = None,
+  zeroed_BR: jax.Array | None = None,
   global_region: str = "masked_sum",
   global_BE: jax.Array | None = None,
 ) -> RegionInput:
@@ -64,16 +71,17 @@ def region_input(
 
   Args:
     features_BRE, boxes_BR4, image_size_B2, num_regions_B: of a batch.
-    hidden_BR: regions whose features are zeroed.
-    global_region: the sum of the features shown, "masked_sum" over the number
-      of all regions, so that hidden ones pull it down, as in the official
-      code; "visible_mean" over the number of those shown.
-    global_BE: the feature of the global region where the batch brings it, as
-      of images with more regions than slots.
+    zeroed_BR: regions whose features are zeroed.
+    global_region: how its feature is made of those that are not zeroed.
+      "masked_sum" divides their sum by the number of all regions, so that
+      zeroed ones pull it down, as in the official code; "visible_mean"
+      divides by their own number.
+    global_BE: the feature of the global region, where the batch has it; an
+      image may have more regions than slots.
   """
   slots = jnp.arange(features_BRE.shape[1])
   real_BR = slots < num_regions_B[:, None]
-  shown_BR = real_BR if hidden_BR is None else real_BR & ~hidden_BR
+  shown_BR = real_BR if zeroed_BR is None else real_BR & ~zeroed_BR
   # `where`, not a product: a padded slot may hold anything, even NaN.
   features_BRE = jnp.where(
     shown_BR[..., None], features_BRE.astype(jnp.float32), 0.0
@@ -85,7 +93,7 @@ def region_input(
     )
     count_B1 = jnp.maximum(count_B, 1)[:, None].astype(jnp.float32)
     global_BE = features_BRE.sum(axis=1) / count_B1
-  location_BR5 = boxes.locations(boxes_BR4, image_size_B2)
+  location_BR5 = locations(boxes_BR4, image_size_B2)
   whole_B15 = jnp.broadcast_to(
     jnp.array([0.0, 0.0, 1.0, 1.0, 1.0]), (len(features_BRE), 1, 5)
   )
@@ -97,7 +105,7 @@ def region_input(
 
 
 def image_input(images: Mapping[str, jax.Array]) -> RegionInput:
-  """Images as a batch has them, nothing hidden (`region_input`)."""
+  """The `region_input` of images of which nothing is zeroed."""
   return region_input(
     region_features(images),
     images["region_boxes"],

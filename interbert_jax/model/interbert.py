@@ -25,7 +25,7 @@ from interbert_jax.model.layers import (
 
 
 class Embedded(NamedTuple):
-  """Texts or images behind their embeddings."""
+  """Texts or images after the embedding layer."""
 
   hidden: jax.Array  # [B, L, D] or [B, R, D]
   mask: jax.Array  # [B, L] or [B, R]
@@ -33,7 +33,7 @@ class Embedded(NamedTuple):
 
 @struct.dataclass
 class Encoded:
-  """Outputs of the streams; those of an absent modality are None."""
+  """Outputs of the two streams; None for an input that is absent."""
 
   text: jax.Array | None  # [B, L, D]
   regions: jax.Array | None  # [B, R, D]
@@ -84,8 +84,8 @@ class Trunk(nn.Module):
   ) -> Encoded:
     """Encodes text, regions or both.
 
-    With `pooled_only` the last layers compute no slot but the one that is
-    pooled: text and regions of the result are [B, 1, D].
+    With `pooled_only` the last layers compute only the slot that is pooled:
+    text and regions of the result are [B, 1, D].
     """
     if text is None and regions is None:
       raise ValueError("InterBert needs text, regions or both; got neither")
@@ -132,10 +132,10 @@ def pretraining_heads(config: InterBertConfig) -> dict[str, int]:
 
 
 class InterBert(nn.Module):
-  """The trunk and the heads that are asked for.
+  """The trunk, and any choice of heads.
 
-  Calling it runs every head on all that the head reads. To run a head on some
-  rows alone, call `encode` once and then `read`.
+  Calling the model runs every head on all the vectors it reads. To run heads on
+  some rows only, call `encode` once and then `read` or `read_all`.
 
   Attributes:
     config: the shape of the trunk.
@@ -151,8 +151,8 @@ class InterBert(nn.Module):
       name: HEADS[name].module(self.config, outputs, name=name)
       for name, outputs in self.heads.items()
     }
-    # The name decides the random numbers of dropout: a run that goes on from
-    # a checkpoint must find those that it had.
+    # The name decides the random numbers of dropout: with another one, a run
+    # would not go on from its checkpoint as if it had never stopped.
     name = "fusion_dropout" if "mlm_head" in self.heads else "dropout"
     self.pooled_dropout = nn.Dropout(self.config.pooled_dropout, name=name)
 
@@ -171,7 +171,7 @@ class InterBert(nn.Module):
     *,
     deterministic: bool = True,
   ) -> Encoded:
-    """Encodes what the heads read: nothing else is computed."""
+    """Computes the vectors that the heads read, and nothing else."""
     return self.encoder(
       text,
       regions,
@@ -180,7 +180,7 @@ class InterBert(nn.Module):
     )
 
   def pool(self, encoded: Encoded) -> jax.Array:
-    """[B, P] float32: the fused vectors, or those of the one modality."""
+    """[B, P] float32: fused vectors, or those of the only input."""
     text_BP, regions_BP = encoded.pooled_text, encoded.pooled_regions
     if text_BP is None or regions_BP is None:
       return regions_BP if text_BP is None else text_BP
@@ -191,9 +191,9 @@ class InterBert(nn.Module):
   def read(
     self, name: str, hidden_NX: jax.Array, *, deterministic: bool = True
   ) -> jax.Array:
-    """[..., O] float32: the outputs of a head for vectors that it reads.
+    """[..., O] float32: the outputs of a head for the vectors it reads.
 
-    In front of a linear head there is dropout, once, as officially.
+    A linear head has dropout in front of it, once, as in the official code.
     """
     head = self.head[name]
     if isinstance(head, MlmHead):
@@ -221,7 +221,7 @@ class InterBert(nn.Module):
   def read_all(
     self, hidden: Mapping[str, jax.Array], *, deterministic: bool = True
   ) -> dict[str, jax.Array]:
-    """The outputs of every head, of the vectors "text", "regions", "pooled"."""
+    """The outputs of every head for vectors "text", "regions" and "pooled"."""
     return {
       name: self.read(
         name, hidden[HEADS[name].reads], deterministic=deterministic

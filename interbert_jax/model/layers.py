@@ -1,7 +1,8 @@
 """The layers of InterBERT: embeddings, post-LN Transformer layers, poolers.
 
 Dimensions: B examples, L text slots, R region slots (the global region first),
-S joint slots, D hidden, H heads, K head width, E region feature.
+S joint slots, Q slots that attend, D hidden, H heads, K head width, E region
+feature.
 """
 
 import flax.linen as nn
@@ -10,19 +11,14 @@ import jax.numpy as jnp
 
 from interbert_jax.model.config import InterBertConfig, LayerShape
 
-# What the official code adds to the scores of padded slots: large enough that
-# their float32 probability is exactly 0.
+# Added to the scores of padded slots, as in the official code: large enough
+# that their float32 probability is exactly 0.
 MASK_BIAS = -10000.0
 
 
-def _kernel_init(stddev: float) -> nn.initializers.Initializer:
-  return nn.initializers.normal(stddev)
-
-
 def dense(features: int, stddev: float, dtype, name: str | None = None):
-  return nn.Dense(
-    features, kernel_init=_kernel_init(stddev), dtype=dtype, name=name
-  )
+  init = nn.initializers.normal(stddev)
+  return nn.Dense(features, kernel_init=init, dtype=dtype, name=name)
 
 
 def layer_norm(name: str | None = None) -> nn.LayerNorm:
@@ -41,15 +37,13 @@ class TextEmbeddings(nn.Module):
   def setup(self):
     c = self.config
     init = nn.initializers.normal(c.initializer_range)
-    self.word_embeddings = nn.Embed(
-      c.vocab_size, c.hidden_size, embedding_init=init
-    )
-    self.position_embeddings = nn.Embed(
-      c.max_position_embeddings, c.hidden_size, embedding_init=init
-    )
-    self.token_type_embeddings = nn.Embed(
-      c.type_vocab_size, c.hidden_size, embedding_init=init
-    )
+
+    def table(rows: int) -> nn.Embed:
+      return nn.Embed(rows, c.hidden_size, embedding_init=init)
+
+    self.word_embeddings = table(c.vocab_size)
+    self.position_embeddings = table(c.max_position_embeddings)
+    self.token_type_embeddings = table(c.type_vocab_size)
     self.norm = layer_norm()
     self.dropout = nn.Dropout(c.hidden_dropout)
 
@@ -85,8 +79,8 @@ class TextEmbeddings(nn.Module):
 class RegionEmbeddings(nn.Module):
   """LayerNorm(W f + W' location), then dropout; no positions.
 
-  The segment embedding of regions in the paper's figure would be a vector added
-  to the two biases that are here: it could change nothing.
+  The paper's figure shows a segment embedding of regions too. It would be one
+  more vector beside the two biases, and could change nothing.
   """
 
   config: InterBertConfig
@@ -117,13 +111,13 @@ class SelfAttention(nn.Module):
   @nn.compact
   def __call__(
     self,
-    asking_BQD: jax.Array,
+    queries_BQD: jax.Array,
     hidden_BSD: jax.Array,
     bias_B11S: jax.Array,
     *,
     deterministic: bool,
   ) -> jax.Array:
-    """[B, Q, D]: what the slots `asking` find in all of `hidden`."""
+    """[B, Q, D]: the slots `queries` attend to all slots of `hidden`."""
     s = self.shape
     heads = (s.num_heads, s.hidden_size // s.num_heads)
 
@@ -131,7 +125,7 @@ class SelfAttention(nn.Module):
       out_BXD = dense(s.hidden_size, s.initializer_range, s.dtype, name)(x_BXD)
       return out_BXD.reshape(*out_BXD.shape[:-1], *heads)
 
-    query_BQHK = project("query", asking_BQD)
+    query_BQHK = project("query", queries_BQD)
     key_BSHK = project("key", hidden_BSD)
     value_BSHK = project("value", hidden_BSD)
     scores_BHQS = jnp.einsum(
@@ -146,7 +140,7 @@ class SelfAttention(nn.Module):
     )
     out_BQHK = jnp.einsum("bhqs,bshk->bqhk", probs_BHQS, value_BSHK)
     return dense(s.hidden_size, s.initializer_range, s.dtype, "output")(
-      out_BQHK.reshape(asking_BQD.shape)
+      out_BQHK.reshape(queries_BQD.shape)
     )
 
 
@@ -165,7 +159,7 @@ class TransformerLayer(nn.Module):
   ) -> jax.Array:
     """The layer's output, or its first num_outputs slots alone."""
     s = self.shape
-    asking_BQD = hidden_BSD[:, :num_outputs]
+    queries_BQD = hidden_BSD[:, :num_outputs]
 
     def add_and_norm(x_BQD, update_BQD, name):
       update_BQD = nn.Dropout(s.hidden_dropout)(
@@ -174,9 +168,9 @@ class TransformerLayer(nn.Module):
       return layer_norm(name)(x_BQD + update_BQD).astype(s.dtype)
 
     attended_BQD = SelfAttention(s, name="attention")(
-      asking_BQD, hidden_BSD, bias_B11S, deterministic=deterministic
+      queries_BQD, hidden_BSD, bias_B11S, deterministic=deterministic
     )
-    attended_BQD = add_and_norm(asking_BQD, attended_BQD, "attention_norm")
+    attended_BQD = add_and_norm(queries_BQD, attended_BQD, "attention_norm")
     mlp_BQF = dense(s.mlp_dim, s.initializer_range, s.dtype, "mlp_in")(
       attended_BQD
     )
@@ -187,7 +181,7 @@ class TransformerLayer(nn.Module):
     return add_and_norm(attended_BQD, mlp_BQD, "mlp_norm")
 
 
-# What a layer keeps for its backward pass, where not everything.
+# `config.model.remat`: what a layer keeps for its backward pass.
 _KEPT = {
   "full": jax.checkpoint_policies.nothing_saveable,
   "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -197,7 +191,7 @@ _KEPT = {
 def _layer_class(remat: str):
   if remat == "none":
     return TransformerLayer
-  # `deterministic` and `num_outputs`; the names of parameters stay.
+  # Static are `deterministic` and `num_outputs`. Parameters keep their names.
   return nn.remat(TransformerLayer, policy=_KEPT[remat], static_argnums=(3, 4))
 
 
@@ -216,7 +210,7 @@ class Encoder(nn.Module):
     deterministic: bool,
     first_only: bool = False,
   ) -> jax.Array:
-    """[B, S, D], or [B, 1, D] where only the first slot is read."""
+    """[B, S, D]; with `first_only` the first slot, [B, 1, D]."""
     bias_B11S = (
       1.0 - mask_BS[:, None, None, :].astype(jnp.float32)
     ) * MASK_BIAS

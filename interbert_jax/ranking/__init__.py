@@ -1,8 +1,8 @@
 """Scores of many texts with many items, and metrics of ranked lists.
 
-Every pair is scored exactly; tiles of scores lie on disk, so that memory is
+Every pair is scored exactly. Scores lie on disk in tiles, so that memory is
 bounded and a stopped run goes on.
 
-Read pair_scorer.py (what a score costs), tiles.py (scores on disk), then
-retrieval_metrics.py (ranks, recalls and ties) and metrics.py (NDCG and others).
+Read matrix_scorer.py (every text with every image) and score_tiles.py, then
+retrieval_metrics.py (ranks, recalls and ties) and list_metrics.py (NDCG, MAP).
 """

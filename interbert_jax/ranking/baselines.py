@@ -1,4 +1,4 @@
-"""What a list without a model is worth: random order, popularity.
+"""Lists made without a model, to compare with: random order, popularity.
 
 Dimensions: N candidates of a query, R relevant ones.
 """
@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from interbert_jax.ranking.metrics import (
+from interbert_jax.ranking.list_metrics import (
   CUTS,
   RankedQuery,
   discounts,
@@ -35,7 +35,7 @@ def expected_random(query: RankedQuery, k: int) -> dict[str, float]:
   N, R, places = query.pool, len(query.relevant_R), min(k, query.pool)
   share = R / N
   precisions = [
-    # Of a relevant item at place i + 1, the others before it are random.
+    # With a relevant item at place i + 1, those before it are random.
     (1 + (i * (R - 1) / (N - 1) if N > 1 else 0)) / (i + 1)
     for i in range(places)
   ]
@@ -60,13 +60,13 @@ def random_metrics(
   """Mean of the expected metrics over the queries with relevant items."""
   scored = [query for query in queries if len(query.relevant_R)]
   graded = is_graded(scored)
-  found: dict[str, list[float]] = collections.defaultdict(list)
+  values: dict[str, list[float]] = collections.defaultdict(list)
   for k in cuts:
     for query in scored:
       for name, value in expected_random(query, k).items():
         if graded or name != "graded_ndcg":
-          found[f"{name}@{k}"].append(value)
-  return {name: float(np.mean(values)) for name, values in found.items()}
+          values[f"{name}@{k}"].append(value)
+  return {name: float(np.mean(each)) for name, each in values.items()}
 
 
 def popular_list(
@@ -80,8 +80,8 @@ def popular_list(
 
   Args:
     counts: item -> how often it was relevant or clicked, over all queries.
-    order: all items by falling count, equal ones by id.
-    own: item -> this query's part in the counts.
+    order: all items by falling count, then by id.
+    own: item -> what this query itself adds to the counts.
     k: length of the list.
     excluded: items that may not be listed.
   """
@@ -93,7 +93,7 @@ def popular_list(
       break
     if item not in own and item not in excluded:
       rest.append(item)
-  mine = [item for item in own if item in counts and item not in excluded]
+  listed = [item for item in own if item in counts and item not in excluded]
   return sorted(
-    rest + mine, key=lambda item: (own.get(item, 0.0) - counts[item], item)
+    rest + listed, key=lambda item: (own.get(item, 0.0) - counts[item], item)
   )[:k]

@@ -1,6 +1,6 @@
-"""Scores of (text, image) pairs where candidates differ from text to text.
+"""Scores of chosen (text, image) pairs, for texts with candidates of their own.
 
-Where every text meets every image, pair_scorer.py is faster.
+To score every text with every image, matrix_scorer.py is faster.
 
 Dimensions: P pairs, T texts, N images at hand, L text slots.
 """
@@ -37,11 +37,11 @@ def score_pairs(
 
 
 class CandidateScorer:
-  """Scores pairs of its texts with images that come and go.
+  """Scores pairs of its texts with images that are given to each call.
 
   Args:
     score: the head that scores a pair and its outputs (tasks/retrieval.py).
-    params: of the model, placed.
+    params: parameters of the model, on the devices.
     texts: text_ids [T, L] and text_length [T].
     pairs_per_step: pairs scored at once, over all devices.
   """

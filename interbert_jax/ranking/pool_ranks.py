@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from interbert_jax.contract.errors import ConfigError
-from interbert_jax.ranking.best_items import TopItems
 from interbert_jax.ranking.retrieval_metrics import Ranks, rank_queries
+from interbert_jax.ranking.top_items import TopItems, check_finite
 
 # Each call goes through all (images, their scores [T, N]).
 Tiles = Callable[[], Iterable[tuple[range, np.ndarray]]]
@@ -27,22 +26,13 @@ def _relevant(images: range, text_P, image_P, num_texts: int) -> np.ndarray:
   return relevant_TN
 
 
-def _check_finite(scores_TN: np.ndarray) -> None:
-  if not np.isfinite(scores_TN).all():
-    bad = int((~np.isfinite(scores_TN)).sum())
-    raise ConfigError(
-      f"{bad} of {scores_TN.size} scores are not finite; the checkpoint is "
-      "damaged or training diverged"
-    )
-
-
 def text_to_image_ranks(
   tiles: Tiles, text_P: np.ndarray, image_P: np.ndarray, num_texts: int
 ) -> Ranks:
-  """Of every text that has relevant images, by rising number."""
+  """The ranks of the texts that have relevant images, by rising number."""
   best_T1 = np.full((num_texts, 1), -np.inf)
   for images, scores_TN in tiles():
-    _check_finite(scores_TN)
+    check_finite(scores_TN)
     relevant_TN = _relevant(images, text_P, image_P, num_texts)
     here_T1 = np.where(relevant_TN, scores_TN, -np.inf).max(1, keepdims=True)
     best_T1 = np.maximum(best_T1, here_T1)
@@ -60,7 +50,7 @@ def text_to_image_ranks(
 def image_to_text_ranks(
   tiles: Tiles, text_P: np.ndarray, image_P: np.ndarray, num_texts: int
 ) -> Ranks:
-  """Of every image that has relevant texts, by rising number."""
+  """The ranks of the images that have relevant texts, by rising number."""
   parts = []
   for images, scores_TN in tiles():
     relevant_TN = _relevant(images, text_P, image_P, num_texts)
@@ -86,11 +76,12 @@ def best_texts(
   tiles: Tiles, images: Sequence[int], k: int, id_rank_T: np.ndarray
 ) -> list[np.ndarray]:
   """Numbers of the k best texts of some images, equal scores by id."""
-  wanted, found = set(images), {}
+  wanted, best_of_image = set(images), {}
   for here, scores_TN in tiles():
-    mine = [image for image in here if image in wanted]
-    best = TopItems(len(mine), k, id_rank_T)
-    columns = [image - here.start for image in mine]
+    inside = [image for image in here if image in wanted]
+    best = TopItems(len(inside), k, id_rank_T)
+    columns = [image - here.start for image in inside]
     best.add(range(len(scores_TN)), scores_TN[:, columns].T.astype(np.float64))
-    found |= dict(zip(mine, (items for items, _ in best.lists()), strict=True))
-  return [found[image] for image in images]
+    lists = (items for items, _ in best.lists())
+    best_of_image |= dict(zip(inside, lists, strict=True))
+  return [best_of_image[image] for image in images]

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.ranking.best_items import TopItems, id_ranks
 from interbert_jax.ranking.score_tiles import CatalogueTiles
+from interbert_jax.ranking.top_items import TopItems, check_finite, id_ranks
 
 MATCH, EXAMPLES, TITLE = "match", "examples", "title"
 
@@ -70,14 +70,10 @@ def _scales(tiles: CatalogueTiles) -> tuple[np.ndarray, np.ndarray]:
   """[H, T, 1] mean and deviation of every channel over the catalogue."""
   count, total, square, shift_HT1 = 0, 0.0, 0.0, None
   for items, scores_HTN in tiles.all():
-    if not np.isfinite(scores_HTN).all():
-      raise ConfigError(
-        f"{tiles.directory}: scores are not finite; the checkpoint is damaged "
-        "or training diverged"
-      )
+    check_finite(scores_HTN, place=f"{tiles.directory}: ")
     wide_HTN = scores_HTN.astype(np.float64)
     if shift_HT1 is None:
-      # Near the mean, squares do not cancel.
+      # Squares of numbers near the mean do not cancel.
       shift_HT1 = wide_HTN.mean(axis=2, keepdims=True)
     wide_HTN -= shift_HT1
     count += len(items)

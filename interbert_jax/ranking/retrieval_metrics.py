@@ -19,7 +19,7 @@ RECALLS = (1, 5, 10)
 
 
 class Ranks(NamedTuple):
-  """Of every query: what stands above and beside its best relevant one."""
+  """Each query's candidates above and beside its best relevant one."""
 
   above_Q: np.ndarray  # irrelevant candidates with a higher score
   tied_Q: np.ndarray  # irrelevant candidates with the same score
@@ -151,26 +151,28 @@ def recall_intervals(
   drawn_SI = np.random.default_rng(seed).multinomial(
     images, np.full(images, 1 / images), size=resamples
   )
-  found = {}
+  intervals = {}
   for k in RECALLS:
-    of_texts_I = np.bincount(
+    text_hits_I = np.bincount(
       image_of_text_T, expected_recall(to_image, k), minlength=images
     )
-    of_images_I = expected_recall(to_text, k)
+    image_hits_I = expected_recall(to_text, k)
     for side, hits_I, weight_I in (
-      ("image", of_texts_I, counts_I),
-      ("text", of_images_I, np.ones(images)),
+      ("image", text_hits_I, counts_I),
+      ("text", image_hits_I, np.ones(images)),
     ):
       values_S = drawn_SI @ hits_I / (drawn_SI @ weight_I)
       low, high = np.quantile(values_S, (0.025, 0.975))
-      found[f"{side}_retrieval_recall@{k}"] = float(low), float(high)
-  return found
+      intervals[f"{side}_retrieval_recall@{k}"] = float(low), float(high)
+  return intervals
 
 
 def query_rows(
   scores_TI: np.ndarray, image_of_text_T: np.ndarray, *, top: int
 ) -> Iterator[dict[str, Any]]:
-  """What every query found, as numbers of texts and images from 0.
+  """The ranks and the best candidates of each query, as JSON.
+
+  Texts and images are numbers from 0.
 
   Ranks count from 1; with ties they lie between best_rank and worst_rank. Of
   tied candidates the list shows those with the lower number first.

@@ -1,10 +1,10 @@
 """Finished parts of a score matrix on disk: whole, or not there.
 
 A tile is a file of its own, with a checksum and the fingerprint of what was
-scored: after a kill in between, and after a change of checkpoint, texts or
-items, nothing is taken for what it is not. `CatalogueTiles` are many texts with
-some of the items of a catalogue, and stay for the next ranking. `MatrixTiles`
-are any parts of one matrix, and go when the result is written.
+scored. So neither a kill in between nor a change of checkpoint, texts or items
+lets a tile stand for other scores. `CatalogueTiles` hold many texts with some
+of the items of a catalogue, and stay for the next ranking. `MatrixTiles` hold
+any parts of one matrix, and go when the result is written.
 
 Dimensions: H channels (kinds of scores), T texts, N items of a tile.
 """
@@ -75,7 +75,8 @@ class MatrixTiles(_Tiles):
 
   Args:
     folder: of all evaluations; each has a folder of its own in it.
-    facts: JSON of everything that the scores depend on. Others find nothing.
+    facts: JSON of everything that the scores depend on; tiles of other facts
+      are not seen.
     write: whether this process writes; all of them read.
   """
 
@@ -83,13 +84,13 @@ class MatrixTiles(_Tiles):
     super().__init__(facts)
     self.folder = pathlib.Path(folder) / self._digest[:16]
     self._may_write = write
-    self.found = 0  # tiles that were there already
+    self.reused = 0  # tiles that were on disk already
 
   def read(self, part: MatrixPart) -> np.ndarray | None:
     """[texts, images], or None where they are not there whole."""
     shape = len(part.texts), len(part.images)
     scores = self._read(self._path(part), shape)
-    self.found += scores is not None
+    self.reused += scores is not None
     return scores
 
   def write(self, part: MatrixPart, scores: np.ndarray) -> None:
@@ -163,11 +164,11 @@ class CatalogueTiles(_Tiles):
           "of scores; choose another one"
         )
     else:
-      found = json_file.read_object(path)
+      scored = json_file.read_object(path)
       different = [
-        f"{key} is {facts.get(key)!r:.60}, scored was {found.get(key)!r:.60}"
-        for key in sorted({*facts, *found})
-        if facts.get(key) != found.get(key)
+        f"{key} is {facts.get(key)!r:.60}, scored was {scored.get(key)!r:.60}"
+        for key in sorted({*facts, *scored})
+        if facts.get(key) != scored.get(key)
       ]
       if different and not restart:
         raise ConfigError(

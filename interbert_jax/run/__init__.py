@@ -1,4 +1,4 @@
-"""What a start of a run writes beside its parameters, and when it is to stop.
+"""What a run writes beside its parameters, and the signals that it gets.
 
 The workdir and its lock, metrics, the log of examples, the environment;
 SIGTERM, the watchdog, and steps whose loss is not finite. It knows no model.

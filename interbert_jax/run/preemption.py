@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGTERM from a scheduler, Ctrl-C from a person.
+"""Requests to stop: SIGTERM from a scheduler, Ctrl-C from a person.
 
 One process notes the signal and stops after the step it is in. Several must
 stop after the same step: there JAX's own handler of SIGTERM tells all the
@@ -16,11 +16,11 @@ from jax.experimental import multihost_utils
 
 
 class Preempted(Exception):
-  """A run that was asked to stop, and has.
+  """Ends a run that was asked to stop, once its state is saved.
 
   Attributes:
-    step: the last one that was done.
-    exit_code: what the process is to end with.
+    step: the last step that was done.
+    exit_code: exit status of the process.
   """
 
   def __init__(self, message: str, *, step: int, exit_code: int = 0):
@@ -67,14 +67,14 @@ class StopSignals:
 
   def _note(self, number: int, frame) -> None:
     del frame
-    # Only a second Ctrl-C means that: a launcher may send SIGTERM as well.
+    # Only a second Ctrl-C quits at once: a launcher may send SIGTERM as well.
     again = number == signal.SIGINT and self._interrupted
     self._interrupted |= number == signal.SIGINT
     if not self.name:
       self.name, self._arrived = signal.Signals(number).name, time.monotonic()
     if number == signal.SIGINT:
       if again:
-        # The next one ends the process as ever, wherever it is.
+        # The next one ends the process in Python's own way, wherever it is.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt
       print(
@@ -89,8 +89,8 @@ class StopSignals:
   def seconds(self) -> float:
     return time.monotonic() - self._arrived
 
-  def asked(self) -> bool:
-    """Whether the run is to stop after this step; ask once at every step."""
+  def stop_requested(self) -> bool:
+    """Whether to stop after this step; to be called once at every step."""
     if not self._agree:
       return bool(self.name)
     # Counted from this start: JAX compares numbers that begin with 1.

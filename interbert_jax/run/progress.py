@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from interbert_jax.contract.progress import print_line
 
-# In the order of a run; the words are those of messages.
+# Activities in the order of a run, each with its words in messages.
 ACTIVITIES = {
   "start": "starting",
   "compile": "compiling the training step",
@@ -31,38 +31,35 @@ class Activity:
     self._seconds = dict.fromkeys(ACTIVITIES, 0.0)
 
   def begin(self, activity: str, step: int | None = None) -> None:
-    """What follows is `activity`; counts what has ended."""
-    self._count()
+    """Ends the present activity; from now on it is this one."""
+    self.alive()
     self.now = activity
     if step is not None:
       self.step = step
 
-  def alive(self) -> None:
-    """Whatever is being done gets on."""
-    self._count()
-
   def add(self, seconds: Mapping[str, float]) -> None:
-    """What earlier starts have spent."""
+    """Adds the seconds of earlier starts."""
     for name in self._seconds.keys() & seconds.keys():
       self._seconds[name] += seconds[name]
 
   @property
   def seconds(self) -> dict[str, float]:
-    self._count()
+    self.alive()
     return dict(self._seconds)
 
   @property
   def words(self) -> str:
     return ACTIVITIES[self.now]
 
-  def _count(self) -> None:
+  def alive(self) -> None:
+    """A sign of life: what is being done makes progress."""
     now = time.monotonic()
     self._seconds[self.now] += now - self._began
     self.since = self._began = now
 
 
-# What a step costs, on the average.
-_OF_STEPS = ("data", "step", "save")
+# The activities that each step takes part in, for the speed and the ETA.
+_STEP_ACTIVITIES = ("data", "step", "save")
 
 
 def duration(seconds: float) -> str:
@@ -74,7 +71,7 @@ def duration(seconds: float) -> str:
 
 
 def _training(seconds: Mapping[str, float]) -> float:
-  return sum(seconds[name] for name in _OF_STEPS)
+  return sum(seconds[name] for name in _STEP_ACTIVITIES)
 
 
 class Progress:
@@ -84,10 +81,10 @@ class Progress:
   towards neither, and stands still during evaluations.
 
   Args:
-    activity: of the loop; tells the time.
-    start_step: of this start of the run.
-    total_steps: of the whole run.
-    batch_size: global.
+    activity: what the loop does, and since when.
+    start_step: the step where this start of the run begins.
+    total_steps: the length of the whole run.
+    batch_size: examples of a step, over all hosts.
     silent: prints nothing.
   """
 
@@ -109,7 +106,7 @@ class Progress:
     self._began = self._before = activity.seconds
 
   def first_step(self, step: int) -> None:
-    """The first step has ended: from now on the clock runs."""
+    """Starts the clock; called when the first step has ended."""
     self._first = self._last = step
     self._began = self._before = self._activity.seconds
 

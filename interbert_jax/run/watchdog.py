@@ -6,20 +6,19 @@ import sys
 import threading
 import time
 
-from interbert_jax.contract.errors import ConfigError
 from interbert_jax.run.progress import Activity
 
 ABORTED = 70  # the exit status of a run that the watchdog has ended
 
 
 class Watchdog:
-  """While entered, dumps all stacks when nothing gets on for too long.
+  """While entered, dumps all stacks when there is no progress for too long.
 
   Args:
-    activity: of the loop that is watched.
-    seconds: without a sign of life; 0 watches nothing.
-    abort: ends the process, so that a scheduler starts it again. Only while
-      data is awaited or steps run: an evaluation may be one long program.
+    activity: what the watched loop does, and since when.
+    seconds: how long is too long; 0 watches nothing.
+    abort: ends the process too, so that a scheduler starts it again; only while
+      it waits for data or runs steps: an evaluation may be one long program.
     process: (number of this process, how many there are).
   """
 
@@ -31,10 +30,6 @@ class Watchdog:
     abort: bool = False,
     process: tuple[int, int] = (0, 1),
   ):
-    if seconds < 0:
-      raise ConfigError(
-        f"train.watchdog_seconds is {seconds}; wanted 0 for none, or more"
-      )
     self._activity = activity
     self._seconds = seconds
     self._abort = abort

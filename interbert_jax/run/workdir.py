@@ -28,19 +28,19 @@ def check_workdir(workdir: str | os.PathLike) -> pathlib.Path:
     ConfigError: it is a file, below one, cannot be written, or is no path.
   """
   path = local_path(workdir, name="--workdir").absolute()
-  here = path
-  while not here.exists() and not here.is_symlink():
-    here = here.parent
-  if not here.is_dir():
+  parent = path
+  while not parent.exists() and not parent.is_symlink():
+    parent = parent.parent
+  if not parent.is_dir():
     raise ConfigError(
-      f"--workdir {path}: {here} is not a directory; give another"
+      f"--workdir {path}: {parent} is not a directory; give another"
     )
   try:
-    with tempfile.TemporaryFile(dir=here):
+    with tempfile.TemporaryFile(dir=parent):
       pass
   except OSError as error:
     raise ConfigError(
-      f"--workdir {path}: {here} is not writable ({error.strerror}); give "
+      f"--workdir {path}: {parent} is not writable ({error.strerror}); give "
       "another directory, or change its permissions"
     ) from error
   return path

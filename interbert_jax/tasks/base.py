@@ -1,4 +1,4 @@
-"""What a task is: how a batch becomes losses. One file per task.
+"""The protocol of a task, which turns a batch into losses. One file per task.
 
 A training step calls `prepare` (masks, labels, weights: everything that needs
 no parameters), sums `weights` over the global batch, and differentiates the
@@ -19,7 +19,7 @@ Inputs = Any
 
 class Task(Protocol):
   batch_spec: Mapping[str, ArraySpec]
-  loss_weights: Mapping[str, float]  # of each loss in the total
+  loss_weights: Mapping[str, float]  # what each loss counts in the total
   group_size: int  # examples in a row that belong together, 1 without groups
 
   def init(self, rng: jax.Array, batch: Mapping[str, jax.Array]) -> Params:
@@ -29,7 +29,7 @@ class Task(Protocol):
   def prepare(
     self, batch: Mapping[str, jax.Array], mask_key: jax.Array, *, train: bool
   ) -> Inputs:
-    """What the model is fed and what it is to predict."""
+    """The inputs of the model, and what it is to predict."""
     ...
 
   def weights(self, inputs: Inputs) -> dict[str, jax.Array]:

@@ -1,11 +1,14 @@
-"""Losses as (sum, weight): summed over everything, divided once at the end.
+"""Losses and metrics as (sum, weight): added up, divided once at the end.
 
 A mean of per-device means is another number, and a wrong gradient, wherever
 the counts differ. All sums are float32. N is any leading shape.
 """
 
+from collections.abc import Iterable, Mapping
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 SumWeight = tuple[jax.Array, jax.Array]
@@ -52,7 +55,7 @@ def hard_classes(
 def confident_classes(
   logits_NC: jax.Array, targets_NC: jax.Array, weights_N: jax.Array
 ) -> SumWeight:
-  """The same times that class's probability, per region (LXMERT)."""
+  """`hard_classes`, each row times its class's probability (LXMERT)."""
   confidence_N = jnp.max(targets_NC, -1).astype(jnp.float32)
   total, _ = cross_entropy(
     logits_NC, jnp.argmax(targets_NC, -1), weights_N * confidence_N
@@ -71,9 +74,30 @@ def squared_error(
 def accuracy(
   logits_NC: jax.Array, labels_N: jax.Array, weights_N: jax.Array
 ) -> SumWeight:
-  """Share of rows in which no logit is higher than the label's."""
+  """Rows in which no logit is higher than the label's."""
   # Compared with the maximum, which XLA:CPU vectorises; argmax it does not
   # (bench/bench_mlm_head.py).
   label_N1 = jnp.take_along_axis(logits_NC, labels_N[..., None], axis=-1)
   hit_N = label_N1[..., 0] >= jnp.max(logits_NC, axis=-1)
   return weighted_sum(hit_N.astype(jnp.float32), weights_N)
+
+
+def mean_over(batches: Iterable[Mapping[str, SumWeight]]) -> dict[str, float]:
+  """On the host: each metric's mean over batches, added up in float64.
+
+  A metric whose weights are all 0 is left out.
+  """
+  totals: dict[str, tuple[float, float]] = {}
+  for pairs in batches:
+    for name, (value, weight) in pairs.items():
+      total, weights = totals.get(name, (0.0, 0.0))
+      totals[name] = total + float(value), weights + float(weight)
+  return {name: s / w for name, (s, w) in totals.items() if w > 0}
+
+
+def total_loss(
+  means: Mapping[str, float], loss_weights: Mapping[str, float]
+) -> float:
+  """The weighted sum of the losses that were measured."""
+  terms = [w * means[k] for k, w in loss_weights.items() if k in means]
+  return float(np.sum(terms)) if terms else float("nan")

@@ -1,4 +1,4 @@
-"""Which tokens and regions are hidden, decided on the device.
+"""Masking of tokens and regions, on the device.
 
 Every rule is a function of one example and its key, mapped over the batch
 with `jax.vmap`: what is masked in an example does not depend on the batch it
@@ -10,7 +10,6 @@ Dimensions: L text slots, R region slots (without the global region), V words.
 import jax
 import jax.numpy as jnp
 
-from interbert_jax.model import boxes
 from interbert_jax.tasks.settings import RegionMasking, TextMasking
 
 
@@ -20,10 +19,10 @@ def example_keys(key: jax.Array, position_B: jax.Array) -> jax.Array:
 
 
 def hides_words(keys_B: jax.Array) -> jax.Array:
-  """[B] bool: whether words are hidden of a pair, else regions; a fair coin.
+  """[B] bool: a fair coin for masking a pair's words, or else its regions.
 
-  Masks are drawn from the two halves that these keys are split into, which are
-  the same as their numbers 0 and 1.
+  The masks use the two keys that each of these is split into, which JAX makes
+  by folding in 0 and 1; so the coin folds in 2.
   """
   return jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, 2)))(
     keys_B
@@ -64,7 +63,7 @@ def choose_tokens(
   maskable_L = (slot_L > 0) & (slot_L < text_length - 1)
   if not rules.whole_word:
     return _chosen_units(key, length, text_length - 2, rules) & maskable_L
-  # The slots of a text of words without pieces: word 1 in slot 1, ...
+  # Chosen as in a text whose words are single tokens: word 1 is in slot 1.
   word_L = jnp.cumsum(word_start_L & maskable_L)
   chosen_L = _chosen_units(key, length, word_L[-1], rules)
   return chosen_L[word_L] & maskable_L
@@ -93,7 +92,7 @@ def mask_tokens(
 
   Returns:
     ids [L] with the chosen tokens replaced, and weights [L] float32, 1 where
-    a token was chosen; the labels are the ids given.
+    a token was chosen. The labels are `text_ids_L`.
   """
   choose_key, kind_key, word_key = jax.random.split(key, 3)
   shape = text_ids_L.shape
@@ -112,12 +111,27 @@ def mask_tokens(
   return masked_L, chosen_L.astype(jnp.float32)
 
 
+def pairwise_iou(boxes_R4: jax.Array) -> jax.Array:
+  """[R, R] intersection over union with the pixel-inclusive +1.
+
+  The official code computes it on boxes divided by the image size, with 1/W
+  and 1/H in place of 1, which is the same number.
+  """
+  x1, y1, x2, y2 = jnp.moveaxis(boxes_R4.astype(jnp.float32), -1, 0)
+  area_R = (x2 - x1 + 1) * (y2 - y1 + 1)
+  width_RR = jnp.minimum(x2[:, None], x2) - jnp.maximum(x1[:, None], x1) + 1
+  height_RR = jnp.minimum(y2[:, None], y2) - jnp.maximum(y1[:, None], y1) + 1
+  inter_RR = jnp.maximum(width_RR, 0) * jnp.maximum(height_RR, 0)
+  # Padded slots must not divide by zero; real boxes have at least one pixel.
+  return inter_RR / jnp.maximum(area_R[:, None] + area_R - inter_RR, 1e-6)
+
+
 def iou_groups(
   anchors_R: jax.Array, boxes_R4: jax.Array, num_regions: jax.Array, min_iou
 ) -> jax.Array:
   """[R] bool: regions that overlap an anchor, the anchors included."""
   real_R = jnp.arange(len(anchors_R)) < num_regions
-  close_RR = boxes.pairwise_iou(boxes_R4) >= min_iou
+  close_RR = pairwise_iou(boxes_R4) >= min_iou
   close_RR = close_RR & real_R[:, None] & real_R[None, :]
   return jnp.any(close_RR & anchors_R[:, None], axis=0) | (anchors_R & real_R)
 

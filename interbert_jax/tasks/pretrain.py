@@ -57,14 +57,14 @@ class PretrainTask:
   """The three objectives of the paper.
 
   The heads run on at most mlm_rows and mrm_rows masked slots per example,
-  pooled over groups of examples; what finds no place is counted in mlm_dropped
-  and mrm_dropped.
+  shared within groups of examples; rows beyond that are dropped, and counted in
+  mlm_dropped and mrm_dropped.
 
   Attributes:
     config: the model.
     settings: the rules and the weights of the losses.
-    mask_id: of [MASK] in the vocabulary.
-    feature_encoding: how batches hold features (batch.pretrain_spec).
+    mask_id: the id of [MASK] in the vocabulary.
+    feature_encoding: how batches hold features (contract/batch.py).
   """
 
   config: InterBertConfig
@@ -111,10 +111,10 @@ class PretrainTask:
     inputs = self.prepare(first, jax.random.key(0), train=False)
     return self.model.init(rng, inputs.text, inputs.regions)["params"]
 
-  def prepare(
-    self, batch: Mapping[str, jax.Array], mask_key: jax.Array, *, train: bool
-  ) -> PretrainInputs:
-    """Masks a batch. Evaluation gathers every slot, so nothing is dropped."""
+  def _masks(
+    self, batch: Mapping[str, jax.Array], mask_key: jax.Array
+  ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Masked ids and chosen tokens [B, L], zeroed and masked regions [B, R]."""
     settings = self.settings
     keys_B = masking.example_keys(mask_key, batch["position"])
     text_keys_B, region_keys_B = jnp.moveaxis(
@@ -140,19 +140,26 @@ class PretrainTask:
       lambda *x: masking.mask_regions(*x, rules=settings.region_masking)
     )(region_keys_B, batch["region_boxes"], batch["num_regions"])
     if settings.conditional_masking:
-      # What is not hidden stays as it was: nothing of the other view leaks.
+      # Each example is masked in its words or in its regions, never in both.
       words_B1 = masking.hides_words(keys_B)[:, None]
       text_ids_BL = jnp.where(words_B1, text_ids_BL, batch["text_ids"])
       chosen_BL = chosen_BL * words_B1
       zeroed_BR, masked_BR = zeroed_BR & ~words_B1, masked_BR * ~words_B1
+    return text_ids_BL, chosen_BL, zeroed_BR, masked_BR
 
+  def prepare(
+    self, batch: Mapping[str, jax.Array], mask_key: jax.Array, *, train: bool
+  ) -> PretrainInputs:
+    """Masks a batch; in an evaluation no row is dropped."""
+    settings = self.settings
+    text_ids_BL, chosen_BL, zeroed_BR, masked_BR = self._masks(batch, mask_key)
     features_BRE = region_features(batch)
     regions = region_input(
       features_BRE,
       batch["region_boxes"],
       batch["image_size"],
       batch["num_regions"],
-      hidden_BR=zeroed_BR,
+      zeroed_BR=zeroed_BR,
       global_region=settings.global_region,
     )
     weight_B = batch["example_weight"]
@@ -193,7 +200,7 @@ class PretrainTask:
       itm_labels=jnp.where(batch["is_match"] == 1, MATCH, MISMATCH),
       itm_weights=weight_B * both_B,
       metrics={
-        # What the recipe really did, as shares of all tokens and regions.
+        # What the masking really did, as shares of all tokens and regions.
         "mlm_rate": (jnp.sum(chosen_BL * weight_B[:, None]), jnp.sum(pieces_B)),
         "mrm_rate": (
           jnp.sum(masked_BR * weight_B[:, None]),

@@ -1,6 +1,6 @@
-"""Which parameters are trained how: rates, freezing, weight decay.
+"""How each parameter is trained: its rate, freezing and weight decay.
 
-Everything goes by the path of a parameter, such as
+All of it depends on the path of a parameter, such as
 encoder/text_encoder/layer_0/mlp_in/kernel. Trees of shapes will do.
 """
 
@@ -95,15 +95,15 @@ def layers_below_heads(names: Sequence[str]) -> dict[str, int]:
   0 for poolers and heads, 1 for the last layer of either stream. Interaction
   layers and then embeddings follow the longer stream.
   """
-  found = {name: _LAYER.search(name) for name in names}
+  layers = {name: _LAYER.search(name) for name in names}
   count = {"interaction": 0, "text": 0, "region": 0}
-  for match in filter(None, found.values()):
+  for match in filter(None, layers.values()):
     stack, index = match[1], int(match[2])
     count[stack] = max(count[stack], index + 1)
   streams = max(count["text"], count["region"])
 
   def depth(name):
-    if match := found[name]:
+    if match := layers[name]:
       left = count[match[1]] - int(match[2])
       return left + streams * (match[1] == "interaction")
     if _EMBEDDINGS.search(name):
@@ -118,9 +118,9 @@ def rate_multipliers(params, settings: OptimSettings) -> dict[str, float]:
   names = paths(params)
   groups = group_multipliers(names, settings.rate_groups)
   depths = layers_below_heads(names)
-  found = {
+  multipliers = {
     name: groups[name] * settings.layer_decay ** depths[name] for name in names
   }
-  if not any(found.values()):
+  if not any(multipliers.values()):
     raise ConfigError("optim.rate_groups freezes every parameter")
-  return found
+  return multipliers

@@ -19,10 +19,10 @@ def plot_losses(workdir: str | pathlib.Path) -> pathlib.Path | None:
   from matplotlib.figure import Figure
 
   rows = read_metrics(workdir)
-  found = {k for row in rows for k, v in row.items() if v is not None}
+  logged = {k for row in rows for k, v in row.items() if v is not None}
   # The total first, then the losses it is made of.
-  parts = sorted(k for k in found if k.endswith("_loss") and "/" not in k)
-  names = [*({"loss"} & found), *parts]
+  parts = sorted(k for k in logged if k.endswith("_loss") and "/" not in k)
+  names = [*({"loss"} & logged), *parts]
   if not names:
     return None
   figure = Figure(figsize=(3.2 * len(names), 2.8), layout="constrained")

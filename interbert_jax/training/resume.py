@@ -41,9 +41,9 @@ MAY_CHANGE = (
   "train.watchdog_abort",
   "train.watchdog_seconds",
 )
-# Of one start only.
-_OF_A_START = ("allow_changes", "debug", "restart", "resume_step")
-# What a checkpoint says of its run, and must be the same to go on from it.
+# Settings that hold for one start only.
+_ONE_START = ("allow_changes", "debug", "restart", "resume_step")
+# Facts in a checkpoint that must be the same to go on from it.
 _RESUME_KEYS = ("vocab_sha256", "data_fingerprint", "batch_size", "seed")
 _STARTS = "starts.jsonl"
 
@@ -54,11 +54,11 @@ class Start:
 
   Attributes:
     state: on the devices.
-    step: how many are done.
+    step: how many steps are done.
     origin: where the state is from, in words.
-    meta: what the checkpoint says of its run; empty without one.
-    changed: settings that are not those of the checkpoint, a line each.
-    report: what the given weights are in, if the run began with some.
+    meta: facts in the checkpoint it is from; empty without one.
+    changed: a line for each setting that differs from the checkpoint's.
+    report: which parameters are from `init_from`; None without it.
   """
 
   state: steps.TrainState
@@ -69,7 +69,7 @@ class Start:
   report: "InitReport | None" = None
 
   def notes(self) -> list[str]:
-    """What else is to be said of the start."""
+    """Lines about the start: changed settings, and given weights."""
     changed = [f"changed: {line}" for line in self.changed]
     return changed + (self.report.lines() if self.report else [])
 
@@ -77,14 +77,14 @@ class Start:
 def run_meta(
   model: InterBertConfig, info: Mapping[str, Any], settings: RunSettings
 ) -> dict[str, Any]:
-  """What every checkpoint says of its run, as JSON.
+  """The facts of a run that every checkpoint holds, as JSON.
 
   Args:
     model: the model that is trained.
     info: facts of the data, see `contract.batch.Data`.
     settings: of the run.
   """
-  # Outputs of some tasks mean answers of a list.
+  # The outputs of some tasks are numbers of a list of answers.
   answers = {key: info[key] for key in ("answers_sha256",) if key in info}
   return {
     "model": dataclasses.asdict(model),
@@ -113,7 +113,7 @@ def find_start(
     settings: which checkpoint or weights to take, and what may have changed.
     parallel: the devices.
     model: the model that is trained.
-    meta: what this run's checkpoints say of it.
+    meta: the facts that checkpoints of this run hold.
   """
   changed: list[str] = []
 
@@ -136,10 +136,10 @@ def find_start(
     return Start(parallel.from_saved(state), step, origin, saved, changed)
   if not settings.init_from:
     return Start(parallel.init(init_fn), 0, "random parameters", {})
-  # Imported here: few runs read files of other people.
+  # Imported here, because few runs start from given weights.
   from interbert_jax.weights.init_from import read_init
 
-  # First: a path that is not there is found before anything is compiled.
+  # Before anything is compiled, so that a wrong path is reported at once.
   params, report = read_init(
     settings.init_from,
     template.params,
@@ -152,7 +152,7 @@ def find_start(
 
 
 def _check_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-  """Steps mean other examples after a change of data or batch size."""
+  """Refuses changed data or batch sizes: steps would mean other examples."""
   changed = [
     f"{key}: {before.get(key)!r} before{_file(before, key)}, {now.get(key)!r} "
     f"now{_file(now, key)}"
@@ -181,17 +181,17 @@ def check_settings(
   *,
   allow: Sequence[str] = (),
 ) -> list[str]:
-  """What has changed in a configuration; refuses what would mix two runs.
+  """A line for each setting that has changed; refuses those that may not.
 
-  Keys that only one of them has are those of another version of the code, and
-  do not count.
+  A key that only one of the configurations has is from another version of the
+  code, and does not count.
   """
   if before is None or now is None:
     return []
   old, new = dict(_flat(before)), dict(_flat(now))
   changed = {
     key: f"{key}: {old[key]} before, {new[key]} now"
-    for key in sorted(old.keys() & new.keys() - set(_OF_A_START))
+    for key in sorted(old.keys() & new.keys() - set(_ONE_START))
     if old[key] != new[key]
   }
   refused = [

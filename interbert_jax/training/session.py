@@ -1,4 +1,4 @@
-"""One start of a run: what it logs, evaluates and saves, and how it ends."""
+"""What a run does between its steps: it logs, evaluates, saves and stops."""
 
 import dataclasses
 import pathlib
@@ -16,26 +16,24 @@ from interbert_jax.run.example_log import ExampleLog
 from interbert_jax.run.metric_writer import MetricWriter
 from interbert_jax.run.preemption import Preempted, StopSignals
 from interbert_jax.run.progress import ACTIVITIES, Activity, Progress, duration
-from interbert_jax.tasks import metrics
+from interbert_jax.tasks import losses
 from interbert_jax.training import plots
 from interbert_jax.training.optim import Optimizer
 from interbert_jax.training.steps import TrainState
 
-Arrived = Sequence[tuple[int, Any]]  # steps and their metrics on the device
 
-
-class EvaluationLeft(Exception):
-  """The run is asked to stop while it evaluates."""
+class EvaluationStopped(Exception):
+  """A run was asked to stop while it evaluated."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Session:
-  """The parts of a run between its steps; `train.py` puts them together.
+  """One start of a run; `train.py` makes it and calls it between steps.
 
   Attributes:
-    writer: of metrics; in the main process only.
-    meta: what every checkpoint holds.
-    preempt_exit_code: of a process that was asked to stop.
+    writer: writes metrics; None in all processes but the main one.
+    meta: facts of the run that every checkpoint holds.
+    preempt_exit_code: exit status of a process that was asked to stop.
   """
 
   workdir: pathlib.Path
@@ -52,16 +50,21 @@ class Session:
   meta: Mapping[str, Any]
   preempt_exit_code: int
 
-  def log(self, step: int, arrived: Arrived) -> None:
-    """Fetches the metrics of steps up to `step` and writes their means."""
-    values = metrics.mean_over(
+  def log(self, step: int, pending: Sequence[tuple[int, Any]]) -> None:
+    """Writes the means of the metrics of the steps up to `step`.
+
+    Args:
+      step: the newest of them.
+      pending: (step, its metrics on the device).
+    """
+    values = losses.mean_over(
       self.skipped.seen(
         k,
         self.parallel.fetch(pairs),
         ids=self.examples.seen(k),
         last_good=self.checkpoints.last,
       )
-      for k, pairs in arrived
+      for k, pairs in pending
     )
     values["skipped"] = self.skipped.total
     values["lr"] = float(self.optimizer.schedule(step - 1))
@@ -74,30 +77,29 @@ class Session:
     """All evaluators' metrics, as "prefix/name".
 
     Raises:
-      EvaluationLeft: the run is asked to stop; nothing is written.
+      EvaluationStopped: the run was asked to stop; nothing is written.
     """
     self.activity.begin("evaluate", step)
     began = time.monotonic()
     params = self.parallel.eval_params(state)
-    with self.parallel.watched_evaluation(self._gets_on):
-      found = {
-        f"{prefix}/{name}": value
-        for prefix, evaluator in self.evaluators.items()
-        for name, value in evaluator.run(params).items()
-      }
-    nonfinite.check_metrics(found, step=step, last_good=self.checkpoints.last)
+    values = {
+      f"{prefix}/{name}": value
+      for prefix, evaluator in self.evaluators.items()
+      for name, value in evaluator.run(params, self._on_eval_batch).items()
+    }
+    nonfinite.check_metrics(values, step=step, last_good=self.checkpoints.last)
     if self.writer:
-      self.writer.write(step, found)
+      self.writer.write(step, values)
       plots.plot_losses(self.workdir)
-    self.progress.show_evaluation(step, found, time.monotonic() - began)
-    return found
+    self.progress.show_evaluation(step, values, time.monotonic() - began)
+    return values
 
-  def _gets_on(self) -> None:
-    """Between two batches of an evaluation."""
+  def _on_eval_batch(self) -> None:
+    """Tells the watchdog of progress; raises where the run is to stop."""
     self.activity.alive()
-    # One of several processes cannot leave an evaluation alone.
+    # With several processes one alone cannot leave an evaluation.
     if self.signals.name and jax.process_count() == 1:
-      raise EvaluationLeft
+      raise EvaluationStopped
 
   def save(
     self,
@@ -107,7 +109,7 @@ class Session:
     evaluation: Mapping[str, float] | None,
     evaluation_due: bool,
   ) -> None:
-    """Starts a save; `evaluation_due` if a restart is to evaluate the step."""
+    """Starts a save; with `evaluation_due`, a restart evaluates it first."""
     self.activity.begin("save", step)
     self.checkpoints.save(
       self.parallel.to_save(state),
@@ -121,13 +123,13 @@ class Session:
     )
 
   def stop(self, step: int) -> NoReturn:
-    """Ends a run that was asked to, when its last step is on the disk."""
+    """Ends a run that was asked to stop, once its last step is on the disk."""
     self.checkpoints.wait()
-    said = f"preempted at step {step:,}, saved"
+    message = f"preempted at step {step:,}, saved"
     if self.signals.name:
-      said += f" {self.signals.seconds:.1f} s after {self.signals.name}"
-    self.progress.message(f"{said}; the same command goes on from here")
-    raise Preempted(said, step=step, exit_code=self.preempt_exit_code)
+      message += f" {self.signals.seconds:.1f} s after {self.signals.name}"
+    self.progress.message(f"{message}; the same command goes on from here")
+    raise Preempted(message, step=step, exit_code=self.preempt_exit_code)
 
   def summary(self) -> None:
     """Says how the time of all starts was spent."""

@@ -23,12 +23,12 @@ from interbert_jax.training import param_groups
 
 @struct.dataclass
 class TrainState:
-  step: jax.Array  # steps behind us, skipped ones included
+  step: jax.Array  # steps that are done, skipped ones included
   params: Any
   opt_state: Any
   ema: Any  # moving average of params; None without one
   skipped: jax.Array  # steps whose loss or gradient was not finite
-  skipped_in_a_row: jax.Array  # the last ones of them
+  skipped_in_a_row: jax.Array  # how many of the last steps were skipped
 
 
 def init_state(
@@ -81,53 +81,53 @@ def gradients(
 ) -> tuple[Any, dict[str, SumWeight]]:
   """Gradient of the total loss over the global batch, and its metrics.
 
-  Masks depend on `key` and every example's position only; dropout depends on
-  `key`, the step and, under pmap, the device. With `accumulate_steps` the
-  batch passes in so many parts, each with its own dropout: the memory of one
-  part, and the gradient of the whole.
+  Masks depend only on `key` and the position of each example; dropout depends
+  on `key`, the step and, under pmap, the device. With `accumulate_steps` the
+  batch is cut into that many parts, each with its own dropout: this needs the
+  memory of one part and gives the gradient of the whole batch.
   """
   mask_key, dropout_key = jax.random.split(key)
   dropout_key = jax.random.fold_in(dropout_key, step)
   if axis_name is not None:
     dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(axis_name))
   inputs = task.prepare(batch, mask_key, train=True)
-  # Of all parts: a part knows only its own.
+  # Summed over the devices: each sees only its part of the batch.
   weights = _total(task.weights(inputs), axis_name)
 
   def partial_loss(params, inputs, dropout_key):
-    sums, metrics = task.losses(
+    loss_sums, metrics = task.losses(
       params, inputs, dropout_key=dropout_key if dropout else None
     )
     terms = [
       task.loss_weights[name] * value / jnp.maximum(weights[name], 1.0)
-      for name, value in sums.items()
+      for name, value in loss_sums.items()
     ]
     return sum(terms), metrics
 
   value_and_grad = jax.value_and_grad(partial_loss, has_aux=True)
   if accumulate_steps == 1:
-    found = value_and_grad(params, inputs, dropout_key)
+    sums = value_and_grad(params, inputs, dropout_key)
   else:
 
-    def of_part(part):
+    def part_sums(part):
       batch, dropout_key = part
       inputs = task.prepare(batch, mask_key, train=True)
       return value_and_grad(params, inputs, dropout_key)
 
     def add(total, part):
-      return jax.tree.map(jnp.add, total, of_part(part)), None
+      return jax.tree.map(jnp.add, total, part_sums(part)), None
 
     parts = (
       micro_batches(batch, accumulate_steps, group_size=task.group_size),
       jax.random.split(dropout_key, accumulate_steps),
     )
-    shapes = jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], parts))
+    shapes = jax.eval_shape(part_sums, jax.tree.map(lambda x: x[0], parts))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    found, _ = jax.lax.scan(add, zeros, parts)
+    sums, _ = jax.lax.scan(add, zeros, parts)
 
   # Gradients are added over devices, never the loss: that would leave every
   # device with the gradient of its own part only.
-  (loss, metrics), grads = _total(found, axis_name)
+  (loss, metrics), grads = _total(sums, axis_name)
   return grads, {"loss": (loss, jnp.ones(())), **metrics}
 
 
@@ -146,8 +146,8 @@ def train_step(
 ) -> tuple[TrainState, dict[str, SumWeight]]:
   """One update, or none where the loss or the gradient is not finite.
 
-  `state` is donated by the compiled step. Of a skipped step nothing remains
-  but its number and the counters: its metrics have weight 0.
+  The compiled step donates `state`. A skipped step changes only the step number
+  and the counters, and its metrics have weight 0.
   """
   grads, metrics = gradients(
     state.params,

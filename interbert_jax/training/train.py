@@ -1,8 +1,8 @@
 """The training loop: restore or initialise, step, log, evaluate, save.
 
-Read it from top to bottom. What a loss is stands in tasks/, what an update is
-in steps.py, where things run in parallel.py, where a run begins in resume.py,
-what happens between its steps in session.py.
+Read it from top to bottom. tasks/ defines the losses, steps.py an update,
+parallel.py where things run, resume.py where a run begins, and session.py what
+happens between its steps.
 """
 
 import contextlib
@@ -26,12 +26,12 @@ from interbert_jax.contract.batch_sizes import check_accumulation
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.parallel import Parallel, is_main_process, wait_for_all
+from interbert_jax.run.environment import redact_config
 from interbert_jax.run.example_log import ExampleLog
 from interbert_jax.run.metric_writer import MetricWriter
 from interbert_jax.run.nonfinite import SkippedSteps
 from interbert_jax.run.preemption import StopSignals
 from interbert_jax.run.progress import Activity, Progress
-from interbert_jax.run.redact import redact_config
 from interbert_jax.run.watchdog import Watchdog
 from interbert_jax.run.workdir import (
   check_same_workdir,
@@ -42,7 +42,7 @@ from interbert_jax.run.workdir import (
 from interbert_jax.tasks.base import Task
 from interbert_jax.training import optim, steps
 from interbert_jax.training.resume import find_start, run_meta, write_start
-from interbert_jax.training.session import EvaluationLeft, Session
+from interbert_jax.training.session import EvaluationStopped, Session
 from interbert_jax.training.settings import RunSettings
 
 
@@ -67,15 +67,14 @@ def train_and_evaluate(
     settings: of the run.
     parallel: the devices.
     workdir: where everything goes; a checkpoint in it is continued.
-    config: the whole configuration: written to config.json, once nothing
-      speaks against the run, and kept in checkpoints. A restart with another
-      one is refused.
+    config: the whole configuration, which goes into config.json and into
+      checkpoints. A restart with a changed one is refused.
 
   Returns:
     The metrics of the last evaluation, as "prefix/name".
 
   Raises:
-    Preempted: it was asked to stop, and has saved.
+    Preempted: the run was asked to stop, and has saved its state.
   """
   workdir = check_workdir(workdir)
   main = is_main_process()
@@ -106,7 +105,7 @@ def train_and_evaluate(
       init_params(), optimizer.tx, with_ema=train.ema_decay is not None
     )
 
-  # Only now: mistakes in the settings leave nothing behind.
+  # Made only now, so that a mistake in the settings leaves nothing behind.
   workdir.mkdir(parents=True, exist_ok=True)
   check_same_workdir(workdir)
   with contextlib.ExitStack() as stack:
@@ -190,10 +189,10 @@ def train_and_evaluate(
       write_start(workdir, start, config=config)
 
     evaluation: dict[str, float] = {}
-    if evaluation_due:  # the last start was stopped before it
+    if evaluation_due:  # the last start was stopped before this evaluation
       try:
         evaluation = session.evaluate(start_step, state)
-      except EvaluationLeft:
+      except EvaluationStopped:
         session.stop(start_step)
       if start_step == total_steps:
         return evaluation
@@ -237,15 +236,15 @@ def train_and_evaluate(
         seconds = time.monotonic() - began
         progress.message(f"compiled in {seconds:.0f}s")
         progress.first_step(step)
-      # One step late: the device is busy with this step by now, so that
-      # fetching the metrics of the last one does not make it wait.
+      # Metrics are fetched one step late: the device is busy with this step by
+      # now, so that fetching those of the last one does not make it wait.
       if pending and (step - 1) % train.log_every == 0:
         session.log(step - 1, pending)
         pending = []
       pending.append((step, step_metrics))
       checkpoints.check()
 
-      stopping = signals.asked()
+      stopping = signals.stop_requested()
       last = step == total_steps
       evaluating = last or _is_due(step, settings.evals.every)
       saving = last or stopping or _is_due(step, settings.checkpoint.save_every)
@@ -253,11 +252,11 @@ def train_and_evaluate(
         # Too many skipped steps must end the run before another save.
         session.log(step, pending)
         pending = []
-      fresh = None  # metrics of this step
+      fresh = None  # the evaluation of this step
       if evaluating and not stopping:
         try:
           fresh = evaluation = session.evaluate(step, state)
-        except EvaluationLeft:
+        except EvaluationStopped:
           stopping = saving = True
       if saving:
         due = evaluating and fresh is None

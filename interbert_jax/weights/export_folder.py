@@ -35,7 +35,7 @@ FORMAT, VERSION = "interbert-jax", 1
 WEIGHTS, CONFIG, VOCAB = "model.safetensors", "config.json", "vocab.txt"
 CARD, SUMS = "README.md", "SHA256SUMS"
 OFFICIAL_WEIGHTS, OFFICIAL_CONFIG = "official.safetensors", "official.json"
-# Of a checkpoint's meta, what belongs to the parameters.
+# Facts of a checkpoint that an export keeps.
 _KEPT = (
   "step",
   "ema",
@@ -116,7 +116,7 @@ def write_export(
       state_dict = params_to_torch(params, model)
       write_safetensors(folder / OFFICIAL_WEIGHTS, state_dict, {"format": "pt"})
       json_file.write_json(folder / OFFICIAL_CONFIG, official_config(model))
-    # Not of the card, in which the user fills in the licence.
+    # The card has no checksum: the user fills in the licence there.
     sums = {file.name: file_sha256(file) for file in sorted(folder.iterdir())}
     write_text(folder / SUMS, "".join(f"{v}  {k}\n" for k, v in sums.items()))
     count = sum(np.size(value) for value in flat.values())
@@ -172,12 +172,12 @@ def _facts(folder: pathlib.Path) -> dict[str, Any]:
   if sums.is_file():
     for line in sums.read_text("utf-8", "replace").splitlines():
       wanted, _, name = line.partition("  ")
-      # Only names that are in the folder: a line must not lead out of it.
+      # A line must not lead out of the folder.
       if name not in (WEIGHTS, CONFIG, VOCAB) or not (folder / name).is_file():
         continue
-      if (found := file_sha256(folder / name)) != wanted:
+      if (sha256 := file_sha256(folder / name)) != wanted:
         raise CheckpointError(
-          f"{folder / name}: has sha256 {found[:12]}, {SUMS} says "
+          f"{folder / name}: has sha256 {sha256[:12]}, {SUMS} says "
           f"{wanted[:12]}; it was changed or damaged: fetch it again"
         )
   return facts

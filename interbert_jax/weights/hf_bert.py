@@ -189,7 +189,7 @@ def check_bert_config(
   path: pathlib.Path,
   with_regions: bool = False,
 ) -> list[str]:
-  """What shapes do not tell: refuses it, or returns notes."""
+  """Refuses a BERT that only looks as if it fits; returns notes."""
   if theirs is None:
     return [
       f"no config.json beside {path}: whether it has {config.num_heads} "

@@ -254,14 +254,14 @@ def _fit(
       problems.append(f"surplus: {theirs} {np.shape(value)}")
     else:
       unused[theirs] = "the model has no such head"
-  given = {_head(name) for name in values}
+  whole_parts = {"encoder", *(_head(name) for name in values)}
   reasons = sorted(source.missing.items(), key=lambda item: -len(item[0]))
   for name, shape in wanted.items():
     if name in values and not name.startswith(tuple(skip)):
       continue
     if name.startswith(tuple(skip)):
       random[name] = "init.skip names it"
-    elif source.is_whole and (_head(name) in given or _head(name) == "encoder"):
+    elif source.is_whole and _head(name) in whole_parts:
       problems.append(f"missing: {name} {shape}")
     else:
       whys = (why for start, why in reasons if name.startswith(start))

@@ -16,7 +16,7 @@ _TEMPLATE = pathlib.Path(__file__).with_name("model_card.md")
 
 @dataclasses.dataclass(frozen=True)
 class RunFacts:
-  """What a workdir knows beyond its checkpoints.
+  """Facts of a run that its workdir holds beside the checkpoints.
 
   Attributes:
     language: of the captions.
@@ -30,7 +30,7 @@ class RunFacts:
 
 
 def read_run(workdir: pathlib.Path, step: int) -> RunFacts:
-  """Of the run around a checkpoint; empty where there is none."""
+  """The facts of the run of a checkpoint; empty where there is none."""
   config = _read_json(workdir / "config.json")
   metrics = [
     (name, value, "during training")

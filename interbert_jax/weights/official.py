@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from flax import traverse_util
 
-from interbert_jax.checkpoints.match import differences
+from interbert_jax.checkpoints.stored_step import differences
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.weights.official_names import TIED, TIED_TO, official_tensors

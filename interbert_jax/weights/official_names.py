@@ -73,7 +73,7 @@ def _transform(path: str, name: str, hidden: int):
 
 
 def _pretraining_tensors(c: InterBertConfig) -> Iterator[Tensor]:
-  """Those of the pretraining model, the tied alias left out."""
+  """The tensors of the pretraining model, without the tied alias."""
   d = c.hidden_size
   for table, rows in (
     ("word_embeddings", c.vocab_size),

@@ -26,7 +26,7 @@ FILE = "optimizer.safetensors"
 
 
 class Moments(NamedTuple):
-  """Of one parameter, in its shape here, float32."""
+  """The moments of one parameter, float32, in the shape it has here."""
 
   m: np.ndarray
   v: np.ndarray
@@ -80,10 +80,10 @@ def _parts(tree: Any, path) -> tuple[list[list], dict]:
       tree["state"]
     )
   except (TypeError, KeyError, ValueError) as error:
-    found = sorted(map(str, tree)) if isinstance(tree, dict) else type(tree)
+    keys = sorted(map(str, tree)) if isinstance(tree, dict) else type(tree)
     raise CheckpointError(
       f"{path}: no optimiser state: wanted 'state' and 'param_groups', found "
-      f"{str(found):.200}; the official file is optimizer_state_EPOCH.bin"
+      f"{str(keys):.200}; the official file is optimizer_state_EPOCH.bin"
     ) from error
 
 
@@ -118,16 +118,15 @@ def write_optimizer(
 ) -> pathlib.Path:
   """Writes the file into a checkpoint's step directory."""
   tensors: dict[str, np.ndarray] = {}
-  for name, found in moments.items():
-    tensors[f"m/{name}"] = found.m
-    tensors[f"v/{name}"] = found.v
-    tensors[f"step/{name}"] = np.array(found.step, np.int64)
+  for name, (m, v, step) in moments.items():
+    tensors[f"m/{name}"], tensors[f"v/{name}"] = m, v
+    tensors[f"step/{name}"] = np.array(step, np.int64)
   write_safetensors(step_dir / FILE, tensors, {"optimizer": "BertAdam"})
   return step_dir / FILE
 
 
 def read_optimizer(step_dir: pathlib.Path) -> dict[str, Moments] | None:
-  """What `write_optimizer` wrote, None where there is none."""
+  """Reads what `write_optimizer` wrote; None where there is none."""
   path = step_dir / FILE
   if not path.is_file():
     return None

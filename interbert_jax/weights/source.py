@@ -1,4 +1,4 @@
-"""What can start a run, found out from its content, and its tensors.
+"""The weights that a run can start from: their kind, tensors and facts.
 
 Four formats: a `checkpoint` of ours (a step directory), an `export` folder or
 its safetensors file, `official` InterBERT weights, and any Hugging Face `bert`.
@@ -18,7 +18,7 @@ from interbert_jax.model.config import InterBertConfig
 
 WORDS = "embeddings.word_embeddings.weight"
 _EXPORTED_WORDS = "encoder.text_embeddings.word_embeddings.embedding"
-# In the order in which a directory is searched for them.
+# Searched for in a directory in this order.
 _USUAL_NAMES = ("model.safetensors", "pytorch_model.bin")
 _SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".npz")
 
@@ -115,7 +115,7 @@ def guess_format(names: Iterable[str], path: pathlib.Path) -> str:
   )
 
 
-# Names shown of each group; the whole report is in init_report.json.
+# Names of each group on the screen; init_report.json has all of them.
 _SHOWN = 3
 
 

@@ -2,7 +2,7 @@
 
 A torch file is a pickle plus raw storages, in a zip archive or, before torch
 1.6, one after another. The pickle is read by `torch_pickle`; what does not fit
-into the file it came in is refused, before `torch_resolver` makes arrays.
+into the file it came in is refused, before any array is made.
 """
 
 import os
@@ -10,8 +10,12 @@ import zipfile
 from typing import Any
 
 from interbert_jax.contract.errors import CheckpointError
-from interbert_jax.weights.torch_pickle import MAX_PICKLE_BYTES, scan, unpickle
-from interbert_jax.weights.torch_resolver import resolve
+from interbert_jax.weights.torch_pickle import (
+  MAX_PICKLE_BYTES,
+  resolve,
+  scan,
+  unpickle,
+)
 
 _LEGACY_PROTOCOL = 1001
 _DAMAGED = "the file is damaged: download it again"

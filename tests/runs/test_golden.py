@@ -16,7 +16,6 @@ import pytest
 
 from configs import common
 from interbert_jax.contract.settings import read
-from interbert_jax.model import boxes
 from interbert_jax.model.inputs import RegionInput, TextInput, region_input
 from interbert_jax.model.interbert import InterBert, pretraining_heads
 from interbert_jax.tasks import masking, rows
@@ -227,7 +226,7 @@ def test_region_masking(golden_dir):
   golden = dict(np.load(golden_dir / "region_masking.npz"))
   assert golden["masked"].any() and not golden["masked"].all()
   for i, box_R4 in enumerate(golden["boxes_xyxy"]):
-    iou_RR = boxes.pairwise_iou(jnp.asarray(box_R4))
+    iou_RR = masking.pairwise_iou(jnp.asarray(box_R4))
     np.testing.assert_allclose(iou_RR, golden["iou"][i], atol=1e-6)
     masked_R = masking.iou_groups(
       jnp.asarray(golden["anchors"][i]), jnp.asarray(box_R4), len(box_R4), 0.4

@@ -28,7 +28,6 @@ from interbert_jax.contract.errors import DataError
 from interbert_jax.evaluation.results import mean_interval
 from interbert_jax.parallel import Parallel
 from interbert_jax.ranking import pool_ranks
-from interbert_jax.ranking.best_items import id_ranks
 from interbert_jax.ranking.retrieval_metrics import (
   RECALLS,
   TIE_POLICY,
@@ -37,6 +36,7 @@ from interbert_jax.ranking.retrieval_metrics import (
   recall_line,
   recall_metrics,
 )
+from interbert_jax.ranking.top_items import id_ranks
 
 PLACES = 10
 KEYS = {

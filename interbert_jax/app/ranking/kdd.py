@@ -27,15 +27,15 @@ from interbert_jax.contract.files import write_text
 from interbert_jax.contract.progress import Progress
 from interbert_jax.parallel import Parallel, is_main_process
 from interbert_jax.ranking.baselines import random_metrics
-from interbert_jax.ranking.best_items import TIE_POLICY, id_ranks, rank_items
 from interbert_jax.ranking.candidate_scorer import CandidateScorer
-from interbert_jax.ranking.metrics import (
+from interbert_jax.ranking.list_metrics import (
   RankedQuery,
   counts,
   ndcg,
   per_query,
   ranked_queries,
 )
+from interbert_jax.ranking.top_items import TIE_POLICY, id_ranks, rank_items
 
 PLACES = 5
 HEADER = ("query-id", *(f"product{k}" for k in range(1, PLACES + 1)))

@@ -20,8 +20,7 @@ from interbert_jax.app.ranking.settings import JudgeSettings
 from interbert_jax.contract.errors import ConfigError, DataError
 from interbert_jax.evaluation.results import mean_interval, write_result
 from interbert_jax.ranking.baselines import popular_list, random_metrics
-from interbert_jax.ranking.best_items import TIE_POLICY
-from interbert_jax.ranking.metrics import (
+from interbert_jax.ranking.list_metrics import (
   RankedQuery,
   counts,
   coverage,
@@ -29,6 +28,7 @@ from interbert_jax.ranking.metrics import (
   per_query,
   ranked_queries,
 )
+from interbert_jax.ranking.top_items import TIE_POLICY
 
 
 class Judged(NamedTuple):

@@ -23,13 +23,13 @@ from interbert_jax.app.ranking.settings import RecommendSettings
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.parallel import Parallel
-from interbert_jax.ranking.best_items import TIE_POLICY
 from interbert_jax.ranking.recommend import (
   EXAMPLES,
   TITLE,
   part_weights,
   rank_tiles,
 )
+from interbert_jax.ranking.top_items import TIE_POLICY
 
 
 class ExampleSimilarity:

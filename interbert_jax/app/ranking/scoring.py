@@ -16,7 +16,7 @@ from interbert_jax.contract.errors import ConfigError
 from interbert_jax.contract.progress import Progress
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import Parallel
-from interbert_jax.ranking.pair_scorer import PairScorer
+from interbert_jax.ranking.matrix_scorer import MatrixScorer
 from interbert_jax.ranking.recommend import MATCH
 from interbert_jax.ranking.score_tiles import CatalogueTiles
 from interbert_jax.tasks.retrieval import SCORES
@@ -99,7 +99,7 @@ class CatalogueScores:
     self._settings = settings
     self._channels = dict(channels or {})
     self._params = run.placed_params(parallel)
-    self._scorer = PairScorer(
+    self._scorer = MatrixScorer(
       model=InterBert(run.model, head),
       parallel=parallel,
       texts=texts.arrays,

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict, config_flags
 
 from configs.common import experiment_class
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.contract.settings import is_open, is_section, types_of
+from interbert_jax.contract.settings import is_open, is_section, rules_of
 
 
 class _OrNone(flags.ArgumentParser):
@@ -97,10 +97,10 @@ def _type_of(cls: type, key: str) -> tuple[Any, bool]:
     if is_open(kind):
       kind = typing.get_args(kind)[1]
       continue
-    known = types_of(kind) if is_section(kind) else {}
-    if part not in known:
-      raise ValueError(f"no key {part!r}; keys: {sorted(known)}")
-    kind, may_be_none = known[part]
+    rules = rules_of(kind) if is_section(kind) else {}
+    if part not in rules:
+      raise ValueError(f"no key {part!r}; keys: {sorted(rules)}")
+    kind, may_be_none = rules[part].kind, rules[part].may_be_none
   if is_section(kind) or is_open(kind):
     raise ValueError(f"{key} is a section; wanted a key of it")
   return kind, may_be_none

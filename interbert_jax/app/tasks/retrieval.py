@@ -122,8 +122,8 @@ def report(
   n_ties = metrics.pop("n_ties")
   if not is_main_process():
     return metrics
-  if tiles.found:
-    print(f"{tiles.found} finished parts were there before", file=sys.stderr)
+  if tiles.reused:
+    print(f"{tiles.reused} finished parts were there before", file=sys.stderr)
   if settings.ranks:
     print(json_file.write_lines(settings.ranks, lines))
   path = run.write(

@@ -16,7 +16,7 @@ from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.contract.batch import check_batch, pretrain_spec
 from interbert_jax.evaluation.evaluators import eval_step
 from interbert_jax.model.config import make_config
-from interbert_jax.tasks import metrics
+from interbert_jax.tasks import losses
 from interbert_jax.tasks.pretrain import PretrainTask
 from interbert_jax.tasks.settings import PretrainSettings
 from interbert_jax.training import optim, steps
@@ -205,7 +205,7 @@ def test_titles_teach_masked_segments(shared_dir, tokenizer, tmp_path):
   evaluate = jax.jit(lambda p, b: eval_step(p, b, key, task=task))
 
   def dev_loss():
-    found = metrics.mean_over([evaluate(state.params, b) for b in dev])
+    found = losses.mean_over([evaluate(state.params, b) for b in dev])
     assert "itm_loss" not in found  # there is nothing to match
     return found["mlm_loss"]
 

@@ -12,7 +12,7 @@ from interbert_jax.app import evaluate, train
 from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.evaluation.vcr_leaderboard import read_leaderboard
+from interbert_jax.evaluation.vcr_leaderboard import parse_leaderboard
 from interbert_jax.parallel import make_parallel
 from interbert_jax.run.metric_writer import read_metrics
 from tests.support import sentence_files
@@ -139,7 +139,8 @@ def test_the_leaderboard_of_vcr(vcr, capsys):
   path = vcr / "test.csv"
   assert not evaluated(opened(vcr), "test", predictions=str(path))
   assert "test has no labels: no metrics" in capsys.readouterr().out
-  ids, scores = read_leaderboard(path, ["test-0", "test-1", "test-2"])
+  ids = ["test-0", "test-1", "test-2"]
+  _, scores = parse_leaderboard(path.read_text(), path, ids)
   assert scores.shape == (3, 5, 4)
   np.testing.assert_allclose(scores.sum(-1), 1)
   # Rationales after other answers have other scores.
@@ -152,7 +153,9 @@ def test_a_labelled_split_gives_the_same_numbers_both_ways(vcr):
   path = vcr / "val.csv"
   full = evaluated(run, "val", predictions=str(path))["metrics"]
   assert full == {k: pytest.approx(v, rel=1e-5) for k, v in plain.items()}
-  answers = read_leaderboard(path)[1][:, 0].argmax(1)
+  ids = [f"val-{i}" for i in range(5)]
+  scores = parse_leaderboard(path.read_text(), path, ids)[1]
+  answers = scores[:, 0].argmax(1)
   assert full["Q->A"] == np.mean(answers == np.arange(5) % 4)
 
 

@@ -16,7 +16,7 @@ from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.evaluation.retrieval import RetrievalEvaluator
 from interbert_jax.parallel import make_parallel
-from interbert_jax.ranking.pair_scorer import PairScorer
+from interbert_jax.ranking.matrix_scorer import MatrixScorer
 from interbert_jax.ranking.retrieval_metrics import retrieval_metrics
 from interbert_jax.tasks.retrieval import SCORES
 from tests.support.tiny_data import write_lines
@@ -142,7 +142,7 @@ def test_scores_are_those_of_the_evaluator(make, dense):
 def test_a_killed_run_goes_on_to_the_same_scores(make, monkeypatch):
   whole = make("whole")
   whole.score()
-  scored, real = [], PairScorer.scores
+  scored, real = [], MatrixScorer.scores
 
   def dies(self, params, images, **options):
     if len(scored) == 1:
@@ -150,10 +150,10 @@ def test_a_killed_run_goes_on_to_the_same_scores(make, monkeypatch):
     scored.append(len(images["num_regions"]))
     return real(self, params, images, **options)
 
-  monkeypatch.setattr(PairScorer, "scores", dies)
+  monkeypatch.setattr(MatrixScorer, "scores", dies)
   with pytest.raises(KeyboardInterrupt):
     make("killed").score()
-  monkeypatch.setattr(PairScorer, "scores", real)
+  monkeypatch.setattr(MatrixScorer, "scores", real)
   again = make("killed")
   assert again.tiles.missing() == [1, 2]
   assert again.score() == len(TOPICS) * (len(ITEMS) - TILE)

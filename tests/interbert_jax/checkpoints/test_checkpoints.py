@@ -199,7 +199,7 @@ class Falling:
 
   values: typing.ClassVar = [0.9, 0.1, 0.5, 0.4]
 
-  def run(self, params):
+  def run(self, params, on_batch):
     return {"loss": self.values.pop(0)}
 
 

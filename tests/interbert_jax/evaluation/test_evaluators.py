@@ -106,7 +106,10 @@ def test_scores_do_not_depend_on_pairs_per_step(scores):
 
 def test_retrieval_metrics_and_counts(retrieval, params, scores):
   evaluator = retrieval[8]
-  assert evaluator.run(params) == retrieval_metrics(scores[8], IMAGE_OF_TEXT)
+  called = []
+  metrics = evaluator.run(params, lambda: called.append(1))
+  assert metrics == retrieval_metrics(scores[8], IMAGE_OF_TEXT)
+  assert called  # before every batch of pairs
   assert evaluator.counts() == {
     "n_images": 3,
     "n_texts": 5,

@@ -13,7 +13,7 @@ from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.contract.vcr import BOTH, METRICS
 from interbert_jax.evaluation import vcr
 from interbert_jax.ranking.retrieval_metrics import RECALLS, retrieval_metrics
-from interbert_jax.tasks import metrics
+from interbert_jax.tasks import losses
 from tests.interbert_jax.ranking.test_retrieval_metrics import naive_metrics
 from tests.support.properties import bounded
 
@@ -90,7 +90,7 @@ def test_sums_and_weights_do_not_depend_on_batches(data):
     {"x": (float(values[p] @ weights[p]), float(weights[p].sum()))}
     for p in order
   ]
-  found = metrics.mean_over(pairs)
+  found = losses.mean_over(pairs)
   if not weights.any():
     assert found == {}  # never 0 / 0
   else:

@@ -9,7 +9,7 @@ from interbert_jax.evaluation import vcr
 from interbert_jax.evaluation.results import mean_interval
 from interbert_jax.evaluation.vcr_leaderboard import (
   HEADER,
-  read_leaderboard,
+  parse_leaderboard,
   write_leaderboard,
 )
 
@@ -75,7 +75,7 @@ def test_the_leaderboard_file(tmp_path):
     "test-2",
     "test-10",
   ]
-  found_ids, found = read_leaderboard(path, ids)
+  found_ids, found = parse_leaderboard(path.read_text(), path, ids)
   assert found_ids == ["test-0", "test-2", "test-10"]
   np.testing.assert_allclose(found.sum(-1), 1)
   exp = np.exp(scores[2, 3])  # of test-0, given answer 2
@@ -135,7 +135,7 @@ def test_files_that_the_server_would_refuse(tmp_path, spoil, words):
   assert len(rows[0]) == len(HEADER) == 21
   path.write_text("".join(",".join(row) + "\n" for row in spoil(rows)))
   with pytest.raises(ValueError, match=words):
-    read_leaderboard(path, ids)
+    parse_leaderboard(path.read_text(), path, ids)
 
 
 def test_nothing_is_written_of_bad_scores(tmp_path):

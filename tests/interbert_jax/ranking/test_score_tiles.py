@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.ranking.best_items import TopItems, id_ranks
 from interbert_jax.ranking.pool_ranks import (
   best_images,
   best_texts,
@@ -14,6 +13,7 @@ from interbert_jax.ranking.pool_ranks import (
 from interbert_jax.ranking.recommend import part_weights, rank_tiles
 from interbert_jax.ranking.retrieval_metrics import rank_queries
 from interbert_jax.ranking.score_tiles import CatalogueTiles
+from interbert_jax.ranking.top_items import TopItems, id_ranks
 
 T, I, N = 3, 10, 4
 FACTS = {"checkpoint": "abc", "max_regions": 36}

@@ -112,7 +112,7 @@ def test_what_is_not_finite_is_not_saved(tmp_path):
 
 
 class Broken:
-  def run(self, params):
+  def run(self, params, on_batch):
     return {"loss": float("nan"), "b_acc": 0.5}
 
 

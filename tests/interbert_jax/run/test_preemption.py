@@ -12,27 +12,22 @@ from jax.experimental import multihost_utils
 from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.checkpoints.params import load_params
 from interbert_jax.contract import json_file
+from interbert_jax.evaluation.evaluators import LossEvaluator
 from interbert_jax.run.preemption import Preempted, StopSignals
 from tests.support.line_task import LineTask, line_batch, train_line
 
 KEEP = {"save_every": 4, "keep_latest": 3, "best_metric": "val/loss"}
 
 
-class Evaluation:
-  """Two batches, and what happens between them."""
+def evaluation(parallel, between):
+  """Over two batches; `between` is called when the first is done."""
 
-  def __init__(self, parallel, between=lambda: None):
-    self._between = between
-    self._step = parallel.compile_eval(
-      lambda params, features: (features @ params["line"]["kernel"]).sum()
-    )
-    self._task = LineTask()
+  def batches():
+    yield line_batch(0)
+    between()
+    yield line_batch(1)
 
-  def run(self, params):
-    features = line_batch(0)["region_features"][:, 0].astype(np.float32)
-    first = self._step(params, features)
-    self._between()
-    return {"loss": float(first + self._step(params, features))}
+  return LossEvaluator(task=LineTask(), parallel=parallel, batches=batches)
 
 
 def send(*numbers):
@@ -51,7 +46,7 @@ def train(workdir, at=None, *numbers, in_evaluation=(), **changes):
     before_batch=lambda step: send(*numbers) if step == at else None,
     parallel=parallel,
     evaluators={
-      "val": Evaluation(parallel, lambda: send(*in_evaluation)),
+      "val": evaluation(parallel, lambda: send(*in_evaluation)),
     },
     checkpoint_config=KEEP,
     eval_every=6,
@@ -178,9 +173,9 @@ def test_ten_preemptions(straight, tmp_path):
 def test_handlers_are_put_back():
   before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
   with StopSignals() as signals:
-    assert not signals.asked()
+    assert not signals.stop_requested()
     send(signal.SIGTERM)
-    assert signals.asked() and signals.name == "SIGTERM"
+    assert signals.stop_requested() and signals.name == "SIGTERM"
   assert before == [
     signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)
   ]
@@ -191,7 +186,7 @@ def test_in_another_thread_nothing_is_handled():
 
   def enter():
     with StopSignals() as signals:
-      found.append(signals.asked())
+      found.append(signals.stop_requested())
 
   thread = threading.Thread(target=enter)
   thread.start()

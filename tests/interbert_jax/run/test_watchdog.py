@@ -9,6 +9,7 @@ from interbert_jax.contract.errors import ConfigError
 from interbert_jax.run import progress, watchdog
 from interbert_jax.run.progress import Activity
 from interbert_jax.run.watchdog import ABORTED, Watchdog
+from interbert_jax.training.settings import TrainSettings
 from tests.support.line_task import train_line
 from tests.support.scripts import run_python, wait_for
 
@@ -95,4 +96,4 @@ def test_what_gets_on_is_left_alone(capfd, monkeypatch):
 
 def test_negative_seconds_are_refused():
   with pytest.raises(ConfigError, match="watchdog_seconds is -1"):
-    Watchdog(Activity(), seconds=-1)
+    TrainSettings(steps=1, watchdog_seconds=-1.0)

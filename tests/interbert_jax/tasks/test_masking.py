@@ -182,7 +182,7 @@ def boxes_in_a_row(count=10, step=10.0, width=30.0):
 
 
 def test_iou_is_pixel_inclusive():
-  from interbert_jax.model.boxes import pairwise_iou
+  from interbert_jax.tasks.masking import pairwise_iou
 
   iou = pairwise_iou(boxes_in_a_row())
   assert iou[0, 0] == 1

@@ -237,7 +237,7 @@ class Known:
   def __init__(self, labels):
     self.logits = np.eye(2)[labels]
 
-  def run(self, params):
+  def run(self, params, on_batch):
     return self.logits
 
 

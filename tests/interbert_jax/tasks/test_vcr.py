@@ -129,7 +129,11 @@ def predictor(parallel, batches, num_examples):
 
 def test_outputs_are_joined_by_id(params, one_by_one, parallel):
   ids = np.array([3, 0, 6, 5, 2, 1, 4, 99], np.int32)
-  found = predictor(parallel, [{**BATCH, "example_id": ids}], 7).run(params)
+  called = []
+  found = predictor(parallel, [{**BATCH, "example_id": ids}], 7).run(
+    params, lambda: called.append(1)
+  )
+  assert len(called) == 1  # before every batch
   wanted = one_by_one[:7][np.argsort(ids[:7])]
   np.testing.assert_allclose(found, wanted, atol=1e-6)
 
@@ -165,7 +169,7 @@ class Known:
   def __init__(self, outputs):
     self.outputs = outputs
 
-  def run(self, params):
+  def run(self, params, on_batch):
     return self.outputs
 
 

@@ -112,7 +112,7 @@ class Recorder:
   def __init__(self):
     self.seen = []
 
-  def run(self, params):
+  def run(self, params, on_batch):
     self.seen.append(jax.device_get(params))
     return {}
 

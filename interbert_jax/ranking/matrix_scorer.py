@@ -1,10 +1,10 @@
-"""Scores of every text with every image, at the least cost that is exact.
+"""Scores of every text with every image, as fast as exact scores allow.
 
 The plain way pads every pair to the largest shape and passes it through the
-whole model. Here regions are embedded once per image; texts and images go in
-groups of like length (`length_buckets`); and the model computes nothing that
-the score does not read (model/interbert.py). bench/bench_retrieval.py measures
-what that saves.
+whole model. Here regions are embedded once per image; texts and images are
+grouped by length (`length_buckets`); and the model computes nothing that the
+score does not read (model/interbert.py). bench/bench_retrieval.py measures what
+that saves.
 
 Dimensions: T texts, I images; c texts and i images of a step, P = c * i pairs;
 L text slots, R region slots, D hidden; N items of unequal length, U distinct
@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from interbert_jax.contract.batch import OnBatch, do_nothing
 from interbert_jax.model.inputs import image_input, text_input
 from interbert_jax.model.interbert import Embedded, InterBert
 from interbert_jax.parallel import Parallel
@@ -81,7 +82,7 @@ def length_buckets(lengths_N: np.ndarray, max_buckets: int) -> list[Bucket]:
 
 
 def embed_images(params, images: Mapping[str, jax.Array], *, model):
-  """Images behind their embeddings."""
+  """Images after the embedding layer."""
   return model.apply(
     {"params": params}, image_input(images), method="embed_regions"
   )
@@ -110,8 +111,8 @@ def step_shape(
 ) -> tuple[int, int]:
   """(texts, images) of a step, whose product is pairs_per_step.
 
-  The shape that fills up least: `num_images` and each of the groups of
-  `num_texts` are cut into equal steps, the last one with some of them twice.
+  The shape with the least padding: `num_images` and each of the groups of
+  `num_texts` are cut into equal steps, the last one filled up with repeats.
   """
 
   def computed(images: int) -> tuple[int, int]:
@@ -129,7 +130,7 @@ def _steps_of(count: int, size: int) -> int:
   return -(-count // size)
 
 
-class PairScorer:
+class MatrixScorer:
   """Scores texts with images.
 
   Args:
@@ -174,6 +175,7 @@ class PairScorer:
     image_rows: np.ndarray | None = None,
     tiles: MatrixTiles | None = None,
     advance: Callable[[int], None] = lambda pairs: None,
+    on_batch: OnBatch = do_nothing,
   ) -> np.ndarray:
     """[T, I] float32.
 
@@ -183,6 +185,7 @@ class PairScorer:
       text_rows, image_rows: which texts and images, by number; None for all.
       tiles: where finished parts are kept and found again.
       advance: called with the number of pairs that have just been scored.
+      on_batch: called before every batch of pairs; may raise.
     """
     if text_rows is None:
       text_rows = np.arange(self.num_texts)
@@ -192,14 +195,12 @@ class PairScorer:
     waiting: list[tuple[MatrixPart, list]] = []
 
     def finish(tile: MatrixPart, parts: list):
-      found = np.concatenate(jax.device_get(parts))
-      put(tile, found[: len(tile.texts), : len(tile.images)])
-
-    def put(tile: MatrixPart, found: np.ndarray):
-      out[np.ix_(tile.texts, tile.images)] = found
+      rows = np.concatenate(jax.device_get(parts))
+      scores = rows[: len(tile.texts), : len(tile.images)]
+      out[np.ix_(tile.texts, tile.images)] = scores
       if tiles:
-        tiles.write(tile, found)
-      advance(found.size)
+        tiles.write(tile, scores)
+      advance(scores.size)
 
     for regions, block in self._tiles(params, images, text_rows, image_rows):
       for tile in block:
@@ -211,8 +212,13 @@ class PairScorer:
           out[np.ix_(tile.texts, tile.images)] = known
           advance(known.size)
           continue
-        parts = self._start(params, regions(), tile, text_rows)
-        # One tile behind: the device has work while this one is fetched.
+        parts = []
+        for texts in tile.steps:
+          on_batch()
+          parts.append(
+            self._start(params, regions(), text_rows[texts], tile.length)
+          )
+        # Fetched one tile late, so that the device has work meanwhile.
         waiting.append((tile, parts))
         if len(waiting) > 1:
           finish(*waiting.pop(0))
@@ -227,7 +233,7 @@ class PairScorer:
     text_rows: np.ndarray,
     image_rows: np.ndarray,
   ) -> Iterator[tuple[Callable, list[MatrixPart]]]:
-    """Of each block of images: what embeds it, once, and its tiles."""
+    """Yields for each block of images what embeds it, once, and its tiles."""
     shapes = len(text_rows) * len(image_rows) / _PAIRS_PER_SHAPE
     most = int(np.clip(shapes**0.5, 1, _MAX_BUCKETS))
     by_text = length_buckets(self._texts["text_length"][text_rows], most)
@@ -263,20 +269,16 @@ class PairScorer:
         )
 
   def _start(
-    self, params, regions, tile: MatrixPart, text_rows: np.ndarray
-  ) -> list:
-    """Sends the steps of a tile to the devices."""
-    parts = []
-    for texts in tile.steps:
-      rows = text_rows[texts]
-      ids_cL, length_c = self._parallel.put_replicated(
-        (
-          self._texts["text_ids"][rows, : tile.length],
-          self._texts["text_length"][rows],
-        )
+    self, params, regions, rows_c: np.ndarray, length: int
+  ) -> jax.Array:
+    """Sends c texts, cut to a length, with embedded images to the devices."""
+    ids_cL, length_c = self._parallel.put_replicated(
+      (
+        self._texts["text_ids"][rows_c, :length],
+        self._texts["text_length"][rows_c],
       )
-      parts.append(self._score(params, regions, ids_cL, length_c))
-    return parts
+    )
+    return self._score(params, regions, ids_cL, length_c)
 
 
 def _groups(items: np.ndarray, size: int) -> list[np.ndarray]:

@@ -21,6 +21,16 @@ def id_ranks(item_ids: Sequence[str]) -> np.ndarray:
   return ranks_C
 
 
+def check_finite(scores: np.ndarray, *, place: str = "") -> None:
+  """Raises ConfigError for scores that are not finite; place is in front."""
+  if not np.isfinite(scores).all():
+    bad = int((~np.isfinite(scores)).sum())
+    raise ConfigError(
+      f"{place}{bad} of {scores.size} scores are not finite; the checkpoint is "
+      "damaged or training diverged"
+    )
+
+
 def rank_items(
   scores_C: np.ndarray, id_rank_C: np.ndarray, k: int | None = None
 ) -> np.ndarray:
@@ -29,12 +39,7 @@ def rank_items(
   Raises:
     ConfigError: for scores that are not finite.
   """
-  if not np.isfinite(scores_C).all():
-    bad = int((~np.isfinite(scores_C)).sum())
-    raise ConfigError(
-      f"{bad} of {scores_C.size} scores are not finite; the checkpoint is "
-      "damaged or training diverged"
-    )
+  check_finite(scores_C)
   chosen = np.arange(len(scores_C))
   if k is not None and k < len(scores_C):
     # All that tie with the last place stay in, for their ids to decide.
@@ -45,7 +50,7 @@ def rank_items(
 
 
 class TopItems:
-  """The best items so far: fed part by part, in any order.
+  """The best items of each query among all parts added so far.
 
   Args:
     id_rank_I: [I] order of the item ids, which breaks ties.
@@ -58,7 +63,7 @@ class TopItems:
     self._score_QK = np.zeros((num_queries, 0))
 
   def add(self, items: Sequence[int], scores_QN: np.ndarray) -> None:
-    """Items with a score of minus infinity are never kept."""
+    """Takes the scores of more items; none with minus infinity is kept."""
     item_QN = np.broadcast_to(np.asarray(items), scores_QN.shape)
     item_QX = np.concatenate([self._item_QK, item_QN], axis=1)
     score_QX = np.concatenate([self._score_QK, scores_QN], axis=1)

@@ -15,9 +15,9 @@ from interbert_jax.evaluation.retrieval import (
 from interbert_jax.model.inputs import TextInput, region_input
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import make_parallel
-from interbert_jax.ranking import pair_scorer
-from interbert_jax.ranking.pair_scorer import (
-  PairScorer,
+from interbert_jax.ranking import matrix_scorer
+from interbert_jax.ranking.matrix_scorer import (
+  MatrixScorer,
   length_buckets,
   step_shape,
 )
@@ -95,16 +95,16 @@ def plain(params, sides):
 @pytest.fixture
 def small(monkeypatch):
   """Buckets and tiles that these few pairs already fill several of."""
-  monkeypatch.setattr(pair_scorer, "_PAIRS_PER_SHAPE", 8)
-  monkeypatch.setattr(pair_scorer, "_TILE_PAIRS", 16)
-  monkeypatch.setattr(pair_scorer, "_BLOCK", 4)
-  monkeypatch.setattr(pair_scorer, "_MAX_BUCKETS", 2)
+  monkeypatch.setattr(matrix_scorer, "_PAIRS_PER_SHAPE", 8)
+  monkeypatch.setattr(matrix_scorer, "_TILE_PAIRS", 16)
+  monkeypatch.setattr(matrix_scorer, "_BLOCK", 4)
+  monkeypatch.setattr(matrix_scorer, "_MAX_BUCKETS", 2)
 
 
 @pytest.fixture(scope="module")
 def scorer(sides):
   _, texts = sides
-  return PairScorer(
+  return MatrixScorer(
     model=MODEL,
     parallel=make_parallel(),
     texts=texts,
@@ -156,10 +156,10 @@ def test_a_killed_run_goes_on(small, sides, scorer, params, tmp_path):
   np.testing.assert_array_equal(
     scorer.scores(params, sides[0], tiles=again), whole
   )
-  assert again.found == 2
+  assert again.reused == 2
   other = MatrixTiles(tmp_path, "another checkpoint")
   scorer.scores(params, sides[0], tiles=other)
-  assert other.found == 0
+  assert other.reused == 0
   again.remove()
   assert not again.folder.exists() and other.folder.exists()
 

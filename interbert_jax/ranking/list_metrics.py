@@ -17,12 +17,12 @@ CUTS = (1, 5, 10, 20)
 
 
 class RankedQuery(NamedTuple):
-  """What the list of one query found.
+  """The relevance of the items in the list of one query.
 
   Attributes:
-    relevance_K: of the listed items, in their order.
+    relevance_K: relevance of the listed items, in their order.
     relevant_R: relevance of all relevant candidates, listed or not; none is 0.
-    pool: number of candidates the list was chosen from.
+    pool: how many candidates the list was chosen from.
   """
 
   relevance_K: np.ndarray
@@ -133,26 +133,26 @@ def per_query(
   scored = [query for query in queries if len(query.relevant_R)]
   if not scored:
     raise ValueError(f"none of {len(queries)} queries has a relevant item")
-  found = {
+  values = {
     f"{name}@{k}": np.array([metric(query, k) for query in scored])
     for name, metric in _METRICS.items()
     for k in cuts
   }
   if is_graded(scored):
-    found |= {
+    values |= {
       f"graded_ndcg@{k}": np.array([ndcg(q, k, graded=True) for q in scored])
       for k in cuts
     }
   if all(len(query.relevance_K) == query.pool for query in scored):
-    found |= {
+    values |= {
       name: np.array([_METRICS[name](query, query.pool) for query in scored])
       for name in ("map", "mrr")
     }
-  return found
+  return values
 
 
 def counts(queries: Sequence[RankedQuery]) -> dict[str, float]:
-  """What was ranked, and what could not be scored."""
+  """Counts of the queries, and the mean sizes of what is ranked for them."""
   scored = [query for query in queries if len(query.relevant_R)]
   return {
     "n_queries": len(scored),
@@ -190,9 +190,9 @@ def mean_diversity(
   lists: Sequence[Sequence[str]], k: int, vectors: dict[str, np.ndarray]
 ) -> float:
   """Mean of `diversity` over lists with two items or more."""
-  found = [
+  values = [
     diversity(np.stack([vectors[item] for item in items[:k]]))
     for items in lists
     if len(items[:k]) > 1
   ]
-  return float(np.mean(found)) if found else float("nan")
+  return float(np.mean(values)) if values else float("nan")

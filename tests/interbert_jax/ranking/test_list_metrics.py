@@ -8,9 +8,10 @@ import pytest
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from interbert_jax.evaluation.results import mean_interval
-from interbert_jax.ranking import baselines, metrics
-from interbert_jax.ranking.best_items import id_ranks, rank_items
-from interbert_jax.ranking.metrics import RankedQuery
+from interbert_jax.ranking import baselines
+from interbert_jax.ranking import list_metrics as metrics
+from interbert_jax.ranking.list_metrics import RankedQuery
+from interbert_jax.ranking.top_items import id_ranks, rank_items
 
 
 def query_of(scores, relevance, k=None):
