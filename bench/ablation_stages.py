@@ -182,8 +182,8 @@ def start(options, variant: str, folder: pathlib.Path) -> str:
 def retrieval(workdir: pathlib.Path) -> dict:
   """Recalls over the test scenes, with some captions of each."""
   from interbert_jax.app import build as experiment
-  from interbert_jax.app.settings.validate import read_experiment
   from interbert_jax.app.trained_run import TrainedRun
+  from interbert_jax.app.validate import read_experiment
   from interbert_jax.parallel import make_parallel
   from interbert_jax.tasks.retrieval import SCORES
 
@@ -208,9 +208,10 @@ def text_only(workdir: pathlib.Path) -> dict:
   """How many masked words of test captions are found without their picture."""
   import numpy as np
 
-  from interbert_jax.app.settings.validate import read_experiment
+  from interbert_jax.app import build
   from interbert_jax.app.tasks import pretrain as parts
   from interbert_jax.app.trained_run import TrainedRun
+  from interbert_jax.app.validate import read_experiment
   from interbert_jax.evaluation.evaluators import LossEvaluator
   from interbert_jax.parallel import make_parallel
 
@@ -231,7 +232,7 @@ def text_only(workdir: pathlib.Path) -> dict:
       yield {**batch, "num_regions": np.zeros_like(batch["num_regions"])}
 
   evaluator = LossEvaluator(
-    task=parts.task(settings, data.info, model=run.model),
+    task=build.make_task(settings, data.info, run.model),
     parallel=parallel,
     batches=batches,
   )

@@ -5,19 +5,36 @@ too small (exit status 1) or lacks the device that JAX was told to use (2).
 `--config.debug=True` shows where a mistake came from.
 """
 
+import dataclasses
 import difflib
 import logging as python_logging
 import os
 import pathlib
 import re
 import sys
+import typing
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from absl import app, flags, logging
 
 from interbert_jax.app import hosts
 from interbert_jax.contract import command
 from interbert_jax.contract.command import BUG, INTERRUPTED, USER_ERROR
+from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.settings import Settings, types_of
+
+# They belong to the script that asks for them, so that its --help lists them.
+flags.disclaim_key_flags()
+
+S = TypeVar("S", bound=Settings)
+_DEFINE = {
+  bool: flags.DEFINE_bool,
+  int: flags.DEFINE_integer,
+  float: flags.DEFINE_float,
+  str: flags.DEFINE_string,
+  tuple: flags.DEFINE_list,
+}
 
 
 def fail(message: str, status: int = USER_ERROR) -> None:
@@ -29,6 +46,48 @@ def refuse_positional(argv: Sequence[str]) -> None:
   """absl passes words that are no flags on; here they are always mistakes."""
   if len(argv) > 1:
     fail(f"unexpected argument {argv[1]!r}; flags look like --name=value")
+
+
+def define_flags(cls: type[Settings]) -> None:
+  """A flag for each setting; one without a default must be given."""
+  for field in dataclasses.fields(cls):
+    kind, _ = types_of(cls)[field.name]
+    about, choices = field.metadata["about"], field.metadata["choices"]
+    required = field.default is dataclasses.MISSING
+    default = None if required else field.default
+    if isinstance(default, tuple):
+      default = [str(item) for item in default]
+    if choices:
+      flags.DEFINE_enum(field.name, default, choices, about)
+    else:
+      define = _DEFINE[typing.get_origin(kind) or kind]
+      define(field.name, default, about)
+    if required:
+      flags.mark_flag_as_required(field.name)
+
+
+def chosen(cls: type[S]) -> S:
+  """The settings that the flags say.
+
+  Raises:
+    ConfigError: names the flags with values that they may not have.
+  """
+  values = {}
+  for field in dataclasses.fields(cls):
+    value = getattr(flags.FLAGS, field.name)
+    if isinstance(value, list):
+      (item, *_) = typing.get_args(types_of(cls)[field.name][0])
+      try:
+        value = tuple(item(word) for word in value)
+      except ValueError:
+        said = ",".join(map(str, value))
+        raise ConfigError(f"--{field.name}={said}: not numbers") from None
+    values[field.name] = value
+  try:
+    return cls(**values)
+  except ConfigError as error:
+    lines = str(error).splitlines()
+    raise ConfigError("\n".join(f"--{line}" for line in lines)) from None
 
 
 def parse(
@@ -149,7 +208,8 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     sys.unraisablehook = _unraisable
 
     def work() -> None:
-      hosts.join_hosts()
+      if "distributed" in flags.FLAGS:
+        hosts.join_hosts(chosen(hosts.HostSettings))
       main(argv)
 
     with hosts.leaving():

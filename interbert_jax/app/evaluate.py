@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.annotations.sentence_formats import FORMATS, OWN
+from interbert_jax.app.build import find_task
 from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.tasks import text
-from interbert_jax.app.tasks.find import find_task
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError

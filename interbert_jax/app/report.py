@@ -6,34 +6,31 @@ one file a split are evaluated by `report_split`.
 
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from input_pipeline.batches.reader import BatchReader
+from interbert_jax.app import build
+from interbert_jax.app.eval_settings import TaskReport
+from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.parallel import Parallel, is_main_process
-
-if TYPE_CHECKING:  # training needs nothing of a report
-  from interbert_jax.app.eval_settings import TaskReport
-  from interbert_jax.app.trained_run import TrainedRun
 
 # Writes the outputs of a split to a path, which it returns.
 Writer = Callable[[str, Any], pathlib.Path]
 
 
 def report_split(
-  run: "TrainedRun",
-  settings: "TaskReport",
+  run: TrainedRun,
+  settings: TaskReport,
   parallel: Parallel,
   *,
-  held_out,
-  task: Callable,
-  evaluators: Callable,
+  held_out: BatchReader,
   files: Sequence[tuple[str | None, Writer]],
   counts: Mapping[str, int],
 ) -> dict[str, Any]:
   """Evaluates a split and writes what is asked for.
 
   Args:
-    held_out: data of the split.
-    task, evaluators: of the task's module in app/tasks/.
+    held_out: the data of the split.
     files: (path or None, what writes it); None leaves the file out.
     counts: what the result says was counted, beside images and texts.
 
@@ -42,12 +39,8 @@ def report_split(
     processes but the first.
   """
   info = held_out.info
-  run.check_vocabulary(info["vocab_sha256"], run.settings.input.vocab)
-  (evaluator,) = evaluators(
-    run.settings,
-    task=task(run.settings, info, model=run.model),
-    held_out=held_out,
-    parallel=parallel,
+  (evaluator,) = build.prediction_evaluators(
+    run.settings, [held_out], task=run.task(info), parallel=parallel
   ).values()
   outputs = evaluator.outputs(run.placed_params(parallel))
   if not is_main_process():

@@ -19,8 +19,9 @@ import numpy as np
 
 from input_pipeline.annotations.kdd_queries import KddQuery, read_kdd_queries
 from input_pipeline.catalogues.catalogue import Catalogue
-from interbert_jax.app.ranking.scoring import Texts, score_head, score_name
+from interbert_jax.app.ranking.scoring import Texts
 from interbert_jax.app.ranking.settings import KddSettings
+from interbert_jax.app.tasks.retrieval import score_head, score_name
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import write_text

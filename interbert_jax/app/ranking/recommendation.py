@@ -17,9 +17,9 @@ from interbert_jax.app.ranking.scoring import (
   CatalogueScores,
   Channel,
   Texts,
-  score_name,
 )
 from interbert_jax.app.ranking.settings import RecommendSettings
+from interbert_jax.app.tasks.retrieval import score_name
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.parallel import Parallel
