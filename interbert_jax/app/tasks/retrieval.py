@@ -175,18 +175,19 @@ def named_row(
     first_image: of the part.
   """
   first_text = int((texts.image_of_text < first_image).sum())
-  from_text = row["direction"] == "image_retrieval"
 
-  def name(number: int, is_text: bool) -> int | str:
-    if is_text:
-      return first_text + number
+  def text(number: int) -> int:
+    return first_text + number
+
+  def image(number: int) -> str:
     return texts.image_ids[first_image + number]
 
-  query = name(row["query"], from_text)
+  from_text = row["direction"] == "image_retrieval"
+  query, candidate = (text, image) if from_text else (image, text)
   named = {
     **row,
-    "query": query,
-    "relevant": [name(n, not from_text) for n in row["relevant"]],
-    "top": [name(n, not from_text) for n in row["top"]],
+    "query": query(row["query"]),
+    "relevant": [candidate(number) for number in row["relevant"]],
+    "top": [candidate(number) for number in row["top"]],
   }
-  return {**named, "text": texts.texts[query]} if from_text else named
+  return {**named, "text": texts.texts[named["query"]]} if from_text else named

@@ -12,7 +12,7 @@ import numpy as np
 from configs.common import Experiment
 from input_pipeline.tasks.statements import StatementData
 from interbert_jax.app.eval_settings import TaskReport
-from interbert_jax.app.report import report_split
+from interbert_jax.app.evaluate import report_split
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.files import write_text
 from interbert_jax.evaluation.predictions import Predictor

@@ -9,7 +9,7 @@ import numpy as np
 from configs.common import Experiment
 from input_pipeline.tasks.vqa import VqaData
 from interbert_jax.app.eval_settings import TaskReport
-from interbert_jax.app.report import report_split
+from interbert_jax.app.evaluate import report_split
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import CheckpointError
