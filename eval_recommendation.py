@@ -15,7 +15,7 @@ def main(argv) -> None:
   command_line.refuse_positional(argv)
   from interbert_jax.app.ranking.ranking_report import evaluate_ranking
 
-  evaluate_ranking(command_line.chosen(JudgeSettings))
+  evaluate_ranking(command_line.read_flags(JudgeSettings))
 
 
 if __name__ == "__main__":

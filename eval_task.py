@@ -24,7 +24,7 @@ def main(argv) -> None:
   from interbert_jax.app.evaluate import evaluate_folder, evaluate_run
   from interbert_jax.parallel import make_parallel
 
-  settings = command_line.chosen(TaskReport)
+  settings = command_line.read_flags(TaskReport)
   if settings.all:
     folder = flags.FLAGS.workdir
     evaluate_folder(folder, open_run, settings, make_parallel())

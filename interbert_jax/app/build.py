@@ -91,7 +91,7 @@ def make_task(
 def held_out_batches(
   settings: Experiment, data: BatchReader, *, parallel: Parallel
 ) -> Callable[[], Iterator]:
-  """What gives this process's batches of held-out data, again and again."""
+  """A function that reads this process's share of held-out data anew."""
   batch_size = settings.evals.batch_size
   parallel.check_batch_size(batch_size, name="evals.batch_size")
   for corpus in data.corpora:
@@ -178,7 +178,7 @@ def retrieval_evaluator(
 
 
 def host_options(settings: Experiment) -> dict[str, Any]:
-  """What data of captions is told of the run and of this host."""
+  """Arguments of caption data: the run's seed, and which host of how many."""
   return {
     "seed": settings.seed,
     "host": (jax.process_index(), jax.process_count()),

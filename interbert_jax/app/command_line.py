@@ -66,7 +66,7 @@ def define_flags(cls: type[Settings]) -> None:
       flags.mark_flag_as_required(field.name)
 
 
-def chosen(cls: type[S]) -> S:
+def read_flags(cls: type[S]) -> S:
   """The settings that the flags say.
 
   Raises:
@@ -209,7 +209,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
 
     def work() -> None:
       if "distributed" in flags.FLAGS:
-        hosts.join_hosts(chosen(hosts.HostSettings))
+        hosts.join_hosts(read_flags(hosts.HostSettings))
       main(argv)
 
     with hosts.leaving():

@@ -55,7 +55,7 @@ def run_report(cls: type[Settings], module: str, function: str) -> None:
 
   def main(argv) -> None:
     command_line.refuse_positional(argv)
-    settings = command_line.chosen(cls)
+    settings = command_line.read_flags(cls)
     run = open_run()
     from interbert_jax.parallel import make_parallel
 

@@ -22,11 +22,6 @@ from interbert_jax.contract.errors import ConfigError
 from interbert_jax.evaluation.results import SCHEMA
 from interbert_jax.parallel import Parallel, is_main_process
 
-# Scripts of the tasks that have no labels to predict.
-_OTHER_SCRIPTS = {
-  "pretrain": "eval_pretrain.py or eval_retrieval.py",
-  "retrieval": "eval_retrieval.py",
-}
 _WITH_SCORES = ("vcr",)
 # GLUE's average has it, BERT's does not (arXiv 1810.04805, section 4.1): its
 # answers are chosen so that a classifier does worse than a constant.
@@ -40,12 +35,8 @@ def evaluate_run(
   run: TrainedRun, settings: TaskReport, parallel: Parallel
 ) -> dict[str, Any]:
   """Writes what is asked of a run; returns what its result says."""
+  run.check_script("eval_task.py")
   name = run.settings.task.name
-  if name in _OTHER_SCRIPTS:
-    raise ConfigError(
-      f"{run.workdir}: a run of task {name!r}; {_OTHER_SCRIPTS[name]} "
-      "evaluates it"
-    )
   if settings.scores and name not in _WITH_SCORES:
     raise ConfigError(
       f"--scores: {run.workdir} is a run of task {name!r}, which has no "

@@ -96,7 +96,7 @@ class HostSettings(Settings):
       return None
     return {
       **(self.given if is_given else {}),
-      # Ours is over first, so that we can speak (`give_up`).
+      # Our own limit ends first: `give_up` says more than JAX does.
       "initialization_timeout": self.initialization_timeout + 60,
       "heartbeat_timeout_seconds": self.heartbeat_timeout,
     }
@@ -137,7 +137,7 @@ def absent_words(
   kind: str,
   environ: Mapping[str, str],
 ) -> str:
-  """What is said when not all processes have come; `known` as of `_counts`."""
+  """The message when not all processes have come; `_counts` makes `known`."""
   process, count, address = (known[k] for k in ("process", "count", "address"))
   me = "this process" if process is None else f"this is process {process}"
   wanted = "all hosts" if count is None else f"all {count} processes"
@@ -262,7 +262,7 @@ def _exit(status: int) -> None:
 
 @contextlib.contextmanager
 def leaving() -> Iterator[None]:
-  """After an error of one process of several, it ends at once.
+  """Ends a process that fails as one of several, at once.
 
   JAX's own exit would wait minutes for the others, which wait for this one in
   a collective. Where all meet the same error they part in peace.

@@ -18,6 +18,12 @@ from interbert_jax.run.workdir import local_path
 from interbert_jax.tasks.base import Task
 from interbert_jax.weights.export_folder import is_export, load_export, model_of
 
+# The scripts that evaluate a run of a task; of others it is eval_task.py.
+_SCRIPTS = {
+  "pretrain": ("eval_pretrain.py", "eval_retrieval.py"),
+  "retrieval": ("eval_retrieval.py",),
+}
+
 
 def read_run_config(workdir: str | pathlib.Path) -> dict[str, Any]:
   """The configuration that a workdir was trained with."""
@@ -70,6 +76,16 @@ class TrainedRun:
         self.step, "ema" if self.ema else "params"
       )
     self.source = folder / str(self.step)
+
+  def check_script(self, script: str) -> None:
+    """Refuses a run of a task that the script does not evaluate."""
+    name = self.settings.task.name
+    scripts = _SCRIPTS.get(name, ("eval_task.py",))
+    if script not in scripts:
+      raise ConfigError(
+        f"{self.workdir}: a run of task {name!r}; {' or '.join(scripts)} "
+        "evaluates it"
+      )
 
   def check_vocabulary(self, sha256: str, path: str) -> None:
     """Ids of another vocabulary would be other words."""

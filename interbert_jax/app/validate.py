@@ -1,7 +1,7 @@
-"""All that can be wrong with a configuration and is known without data.
+"""Checks a configuration, before data is read or anything is compiled.
 
-Asked before data is read or anything compiled. One message lists it all: first
-what the settings classes refuse, then what sections must be together.
+One message lists every mistake: first what the settings classes refuse, then
+what sections must be together.
 """
 
 import dataclasses

@@ -199,7 +199,7 @@ class PoolRetrieval(CatalogueScores):
     for text in self._texts:
       for image in text.image_ids:
         right_of_image.setdefault(image, []).append(text.text_id)
-    # Of each direction: the lists of all queries, and what is right for some.
+    # For each direction the lists of all queries, and what is right for some.
     lists = {
       "text_to_image": (
         {

@@ -104,14 +104,14 @@ def read_submission(
 ) -> dict[str, tuple[str, ...]]:
   """The products of the known queries of a file, checked."""
   known = {query.query_id for query in queries}
-  found: dict[str, tuple[str, ...]] = {}
+  lists: dict[str, tuple[str, ...]] = {}
   path = pathlib.Path(path)
   with path.open(encoding="utf-8", newline="") as file:
     for row in csv.reader(file):
       if row and row[0] in known:
-        found[row[0]] = tuple(row[1:])
-  check_submission(found, queries, file=path)
-  return found
+        lists[row[0]] = tuple(row[1:])
+  check_submission(lists, queries, file=path)
+  return lists
 
 
 def _looked_up(
@@ -140,7 +140,7 @@ def official_ndcg(
 
 
 class CandidateRanking(NamedTuple):
-  """Of every query its candidates, best first."""
+  """The candidates of every query, best first."""
 
   lists: list[tuple[str, ...]]
   n_pairs: int
@@ -184,7 +184,7 @@ def rank_candidates(
   number = {item: n for n, item in enumerate(item_ids)}
   counts = [len(candidates) for _, candidates in queries]
   text_P = np.repeat(np.arange(len(queries)), counts)
-  item_P = np.array([number[i] for _, found in queries for i in found])
+  item_P = np.array([number[i] for _, items in queries for i in items])
   scores_P = np.zeros(len(item_P), np.float32)
   order = np.argsort(item_P, kind="stable")
   starts = np.arange(0, len(item_ids), tile_items)
@@ -206,7 +206,7 @@ def rank_candidates(
     mine = slice(end - len(candidates), end)
     best = rank_items(scores_P[mine], ranks[item_P[mine]])
     lists.append(tuple(candidates[n] for n in best))
-  content = json.dumps([[text, list(found)] for text, found in queries])
+  content = json.dumps([[text, list(items)] for text, items in queries])
   return CandidateRanking(
     lists=lists,
     n_pairs=len(item_P),

@@ -88,10 +88,10 @@ def _check(items: Sequence[str], *, place: object, topic_id: str) -> None:
 
 
 def _from_lines(path: pathlib.Path) -> list[RankedTopic]:
-  found: dict[str, RankedTopic] = {}
+  topics: dict[str, RankedTopic] = {}
   for place, line in AnnotationFile(path).objects():
     topic_id = id_of(line, "topic_id", place=place)
-    if topic_id in found:
+    if topic_id in topics:
       raise DataError(
         f"found {topic_id!r} again, wanted a line per topic",
         file=place,
@@ -108,18 +108,18 @@ def _from_lines(path: pathlib.Path) -> list[RankedTopic]:
         raise DataError("found no id in it", file=place, field=key)
       lists.append(list(map(str, ids)))
     _check(lists[0], place=place, topic_id=topic_id)
-    found[topic_id] = RankedTopic(
+    topics[topic_id] = RankedTopic(
       topic_id,
       str(line.get("text", "")),
       tuple(lists[0]),
       tuple(line.get("scores", ())),
       tuple(lists[1]),
     )
-  return list(found.values())
+  return list(topics.values())
 
 
 def _from_csv(path: pathlib.Path) -> list[RankedTopic]:
-  found: dict[str, list[tuple[int, str]]] = {}
+  rows_of: dict[str, list[tuple[int, str]]] = {}
   with path.open(encoding="utf-8", newline="") as file:
     reader = csv.DictReader(file)
     missing = {*_COLUMNS[:3]} - {*(reader.fieldnames or ())}
@@ -136,11 +136,11 @@ def _from_csv(path: pathlib.Path) -> list[RankedTopic]:
           "number from 1 on and an id",
           file=place,
         )
-      found.setdefault(row["topic_id"], []).append(
+      rows_of.setdefault(row["topic_id"], []).append(
         (int(row["rank"]), row["item_id"])
       )
   topics = []
-  for topic_id, rows in found.items():
+  for topic_id, rows in rows_of.items():
     rows.sort()
     if [rank for rank, _ in rows] != list(range(1, len(rows) + 1)):
       raise DataError(

@@ -78,9 +78,9 @@ def judge(
   outside = excluded = 0
   kept: Relevance = {}
   for topic in topics:
-    found = relevance.get(topic.topic_id, {})
-    inside = {item: value for item, value in found.items() if item in known}
-    outside += len(found) - len(inside)
+    right = relevance.get(topic.topic_id, {})
+    inside = {item: value for item, value in right.items() if item in known}
+    outside += len(right) - len(inside)
     kept[topic.topic_id] = {
       item: value
       for item, value in inside.items()

@@ -81,6 +81,7 @@ def report(
   run: "TrainedRun", settings: "PretrainReport", parallel: Parallel
 ) -> dict[str, float]:
   """Held-out losses and accuracies of a run."""
+  run.check_script("eval_pretrain.py")
   held_out = data(run.settings, settings.split)
   info = held_out.info
   evaluator = build.loss_evaluator(

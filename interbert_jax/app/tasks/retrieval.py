@@ -88,6 +88,7 @@ def report(
 
   Finished parts of the scores stay on disk until the result is written.
   """
+  run.check_script("eval_retrieval.py")
   task = run.settings.task
   evaluator, texts = build.retrieval_evaluator(
     run.settings,
