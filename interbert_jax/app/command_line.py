@@ -43,7 +43,7 @@ def fail(message: str, status: int = USER_ERROR) -> None:
 
 
 def refuse_positional(argv: Sequence[str]) -> None:
-  """absl passes words that are no flags on; here they are always mistakes."""
+  """Refuses words that are no flags, which absl would pass on."""
   if len(argv) > 1:
     fail(f"unexpected argument {argv[1]!r}; flags look like --name=value")
 
@@ -124,7 +124,7 @@ def _last_line(error: Exception) -> str:
 
 
 def _near(argv: Sequence[str]) -> str:
-  """The configuration that may have been meant by a path to none."""
+  """A hint for a --config that does not exist: the nearest name."""
   asked = next((a for a in argv if a.startswith("--config=")), "")
   path, _, _ = asked.removeprefix("--config=").partition(":")
   if not path or os.path.exists(path):
@@ -183,13 +183,13 @@ def _shows_traceback() -> bool:
 
 
 def _unraisable(error) -> None:
-  """What Orbax's threads leave behind when a save fails is no news."""
+  """Silences what Orbax's threads leave behind when a save fails."""
   if "Event loop is closed" not in str(error.exc_value):
     sys.__unraisablehook__(error)
 
 
 class _Plain(python_logging.Formatter):
-  """Warnings as the other messages of a command."""
+  """Shows warnings as the other messages of a command."""
 
   def format(self, record):
     return f"{record.levelname.lower()}: {record.getMessage()}"

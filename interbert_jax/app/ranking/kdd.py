@@ -2,9 +2,8 @@
 
 A submission has five products a query. Its checks and its score are those of
 the official script: the header is query-id,product1,...,product5; every query
-has five different ids of digits alone; lines of unknown queries, the header
-too, are passed over; of a query that comes twice the last line counts; a query
-without relevant products scores 0.
+has five different ids of digits alone; a query without relevant products scores
+0.
 """
 
 import csv
@@ -97,21 +96,6 @@ def check_submission(
         file=file,
         record=record,
       )
-
-
-def read_submission(
-  path: str | pathlib.Path, queries: Sequence[KddQuery]
-) -> dict[str, tuple[str, ...]]:
-  """The products of the known queries of a file, checked."""
-  known = {query.query_id for query in queries}
-  lists: dict[str, tuple[str, ...]] = {}
-  path = pathlib.Path(path)
-  with path.open(encoding="utf-8", newline="") as file:
-    for row in csv.reader(file):
-      if row and row[0] in known:
-        lists[row[0]] = tuple(row[1:])
-  check_submission(lists, queries, file=path)
-  return lists
 
 
 def _looked_up(
@@ -240,10 +224,7 @@ def evaluate_kdd(
     for query, items in zip(queries, ranking.lists, strict=True)
   }
   if settings.submission:
-    path = write_submission(settings.submission, lists, queries)
-    # What counts is what stands in the file.
-    lists = lists | read_submission(path, queries)
-    print(path)
+    print(write_submission(settings.submission, lists, queries))
   if not settings.answers:
     return
   ranked = _looked_up(ranking.lists, queries)
