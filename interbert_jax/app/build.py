@@ -137,7 +137,7 @@ def prediction_evaluators(
   task: Task,
   parallel: Parallel,
 ) -> dict[str, "PredictionEvaluator"]:
-  """Metrics of each split by its name; the model is compiled once for all."""
+  """Evaluators of the model's outputs by split; all share what is compiled."""
   from interbert_jax.evaluation.predictions import Predictor
 
   predictor, by_split = None, {}

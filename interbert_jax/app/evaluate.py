@@ -15,7 +15,6 @@ from input_pipeline.annotations.sentence_formats import FORMATS, OWN
 from input_pipeline.batches.reader import BatchReader
 from interbert_jax.app import build
 from interbert_jax.app.eval_settings import TaskReport
-from interbert_jax.app.tasks import text
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
@@ -111,6 +110,8 @@ def evaluate_folder(
   parallel: Parallel,
 ) -> None:
   """Evaluates all runs on sentences in a folder, and averages them as GLUE."""
+  from interbert_jax.app.tasks import text  # other tasks import this file
+
   folder = pathlib.Path(folder)
   if settings.scores:
     raise ConfigError(
