@@ -22,7 +22,7 @@ from interbert_jax.app import hosts
 from interbert_jax.contract import command
 from interbert_jax.contract.command import BUG, INTERRUPTED, USER_ERROR
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.contract.settings import Settings, types_of
+from interbert_jax.contract.settings import Settings, rules_of
 
 # They belong to the script that asks for them, so that its --help lists them.
 flags.disclaim_key_flags()
@@ -51,7 +51,7 @@ def refuse_positional(argv: Sequence[str]) -> None:
 def define_flags(cls: type[Settings]) -> None:
   """A flag for each setting; one without a default must be given."""
   for field in dataclasses.fields(cls):
-    kind, _ = types_of(cls)[field.name]
+    kind = rules_of(cls)[field.name][0]
     about, choices = field.metadata["about"], field.metadata["choices"]
     required = field.default is dataclasses.MISSING
     default = None if required else field.default
@@ -76,7 +76,7 @@ def read_flags(cls: type[S]) -> S:
   for field in dataclasses.fields(cls):
     value = getattr(flags.FLAGS, field.name)
     if isinstance(value, list):
-      (item, *_) = typing.get_args(types_of(cls)[field.name][0])
+      (item, *_) = typing.get_args(rules_of(cls)[field.name][0])
       try:
         value = tuple(item(word) for word in value)
       except ValueError:
