@@ -90,9 +90,7 @@ def report(
   params = run.placed_params(parallel)
   metrics = evaluator.run(params)
   if settings.region_accuracy:
-    metrics |= region_accuracy(
-      run.settings, settings.split, model=run.model, parallel=parallel
-    ).run(params)
+    metrics |= region_accuracy(run, settings.split, parallel).run(params)
   if is_main_process():
     path = run.write(
       settings.output,
@@ -109,20 +107,16 @@ def report(
 
 
 def region_accuracy(
-  settings: Experiment,
-  split: str,
-  *,
-  model: InterBertConfig,
-  parallel: Parallel,
+  run: "TrainedRun", split: str, parallel: Parallel
 ) -> Evaluator:
   """Region classes with and without text, over pairs that match."""
   from interbert_jax.evaluation.region_accuracy import RegionAccuracy
 
-  matching = dataclasses.replace(settings.input, mismatch_prob=0.0)
-  settings = dataclasses.replace(settings, input=matching)
+  matching = dataclasses.replace(run.settings.input, mismatch_prob=0.0)
+  settings = dataclasses.replace(run.settings, input=matching)
   pairs = data(settings, split)
   return RegionAccuracy(
-    task=task(settings, pairs.info, model),
+    task=run.task(pairs.info),
     parallel=parallel,
     batches=build.held_out_batches(settings, pairs, parallel=parallel),
   )

@@ -1,6 +1,7 @@
 """VQA: answers to questions about images."""
 
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,19 +46,32 @@ def evaluator(questions: VqaData, predictor: Predictor) -> VqaEvaluator:
   )
 
 
+def _check_answers(run: TrainedRun, info: Mapping[str, Any]) -> None:
+  """Refuses other answers than those that the run was trained to give."""
+  count, sha256 = info["num_answers"], info["answers_sha256"]
+  trained = run.meta.get("answers_sha256")
+  width = len(run.params["answer_head"]["dense"]["bias"])
+  if trained is None and width == count:
+    print(
+      f"{run.source}: does not say which {count} answers it gives; those of "
+      "the run are taken",
+      file=sys.stderr,
+    )
+  elif trained != sha256:
+    raise CheckpointError(
+      f"the {count} answers (sha256 {sha256[:12]}) are not those of the "
+      f"checkpoint ({width}, sha256 {str(trained)[:12]}); name their file: "
+      "--set=input.answers=FILE"
+    )
+
+
 def report(
   run: TrainedRun, settings: TaskReport, parallel: Parallel
 ) -> dict[str, Any]:
   """Accuracy, and the answers to all questions as JSON for the server."""
   questions = data(run.settings, settings.split)
   info = questions.info
-  trained = run.meta.get("answers_sha256")
-  if trained != info["answers_sha256"]:
-    raise CheckpointError(
-      f"the {info['num_answers']} answers (sha256 "
-      f"{info['answers_sha256'][:12]}) are not those of the checkpoint (sha256 "
-      f"{str(trained)[:12]}); name their file: --set=input.answers=FILE"
-    )
+  _check_answers(run, info)
 
   def write_answers(path: str, answers_N: np.ndarray) -> pathlib.Path:
     rows = [
