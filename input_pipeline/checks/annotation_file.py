@@ -14,6 +14,7 @@ from input_pipeline.annotations.image_ids import (
   match_image_ids,
 )
 from input_pipeline.annotations.load import list_splits, load_captions
+from input_pipeline.annotations.vcr import read_vcr
 from input_pipeline.checks.report import Findings, Place
 from interbert_jax.contract.errors import DataError
 
@@ -114,7 +115,6 @@ def _read_vcr(
   path: pathlib.Path, store_ids: Sequence[str] | None
 ) -> SplitCaptions:
   """VCR's questions, as if they were captions of their images."""
-  from input_pipeline.annotations.vcr import read_vcr  # no other file needs it
 
   questions: dict[tuple[str, ...], list[str]] = {}
   for question in read_vcr(path):

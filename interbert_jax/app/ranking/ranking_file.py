@@ -88,10 +88,10 @@ def _check(items: Sequence[str], *, place: object, topic_id: str) -> None:
 
 
 def _from_lines(path: pathlib.Path) -> list[RankedTopic]:
-  topics: dict[str, RankedTopic] = {}
+  found: dict[str, RankedTopic] = {}
   for place, line in AnnotationFile(path).objects():
     topic_id = id_of(line, "topic_id", place=place)
-    if topic_id in topics:
+    if topic_id in found:
       raise DataError(
         f"found {topic_id!r} again, wanted a line per topic",
         file=place,
@@ -108,14 +108,14 @@ def _from_lines(path: pathlib.Path) -> list[RankedTopic]:
         raise DataError("found no id in it", file=place, field=key)
       lists.append(list(map(str, ids)))
     _check(lists[0], place=place, topic_id=topic_id)
-    topics[topic_id] = RankedTopic(
+    found[topic_id] = RankedTopic(
       topic_id,
       str(line.get("text", "")),
       tuple(lists[0]),
       tuple(line.get("scores", ())),
       tuple(lists[1]),
     )
-  return list(topics.values())
+  return list(found.values())
 
 
 def _from_csv(path: pathlib.Path) -> list[RankedTopic]:
