@@ -8,7 +8,6 @@ bootstrap over topics. docs/recommendation.md defines every metric.
 """
 
 from interbert_jax.app import command_line
-from interbert_jax.app.eval_flags import chosen, define_flags
 from interbert_jax.app.ranking.settings import JudgeSettings
 
 
@@ -16,9 +15,9 @@ def main(argv) -> None:
   command_line.refuse_positional(argv)
   from interbert_jax.app.ranking.ranking_report import evaluate_ranking
 
-  evaluate_ranking(chosen(JudgeSettings))
+  evaluate_ranking(command_line.read_flags(JudgeSettings))
 
 
 if __name__ == "__main__":
-  define_flags(JudgeSettings)
+  command_line.define_flags(JudgeSettings)
   command_line.run(main)

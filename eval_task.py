@@ -15,12 +15,7 @@ predictions beside the JSON; --all averages the runs of a folder as GLUE does.
 from absl import flags
 
 from interbert_jax.app import command_line
-from interbert_jax.app.eval_flags import (
-  chosen,
-  define_flags,
-  define_run_flags,
-  open_run,
-)
+from interbert_jax.app.eval_flags import define_run_flags, open_run
 from interbert_jax.app.eval_settings import TaskReport
 
 
@@ -29,7 +24,7 @@ def main(argv) -> None:
   from interbert_jax.app.evaluate import evaluate_folder, evaluate_run
   from interbert_jax.parallel import make_parallel
 
-  settings = chosen(TaskReport)
+  settings = command_line.read_flags(TaskReport)
   if settings.all:
     folder = flags.FLAGS.workdir
     evaluate_folder(folder, open_run, settings, make_parallel())
@@ -39,5 +34,5 @@ def main(argv) -> None:
 
 if __name__ == "__main__":
   define_run_flags()
-  define_flags(TaskReport)
+  command_line.define_flags(TaskReport)
   command_line.run(main)

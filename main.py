@@ -14,8 +14,7 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from interbert_jax.app import command_line, hosts
-from interbert_jax.app.settings import overrides
+from interbert_jax.app import command_line, hosts, overrides
 from interbert_jax.run.workdir import local_path
 
 FLAGS = flags.FLAGS
@@ -27,7 +26,7 @@ _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Directory of the run; runs/<configuration> by default."
 )
 flags.mark_flag_as_required("config")
-hosts.define_host_flags()
+command_line.define_flags(hosts.HostSettings)
 
 
 def _default_workdir() -> str:

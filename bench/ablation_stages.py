@@ -4,8 +4,9 @@ import json
 import pathlib
 from collections.abc import Mapping
 
-from bench.core_jobs import held_out_metrics
 from interbert_jax.app.settings.overrides import change_config
+
+from bench.core_jobs import held_out_metrics
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CAPTIONS_PER_IMAGE = 2  # of the test split, to be scored with every image
@@ -187,6 +188,7 @@ def text_only(workdir: pathlib.Path) -> dict:
   """How many masked words of test captions are found without their picture."""
   import numpy as np
 
+  from interbert_jax.app import build
   from interbert_jax.app.tasks import pretrain as parts
   from interbert_jax.app.trained_run import TrainedRun
   from interbert_jax.evaluation.evaluators import LossEvaluator
@@ -205,7 +207,7 @@ def text_only(workdir: pathlib.Path) -> dict:
       yield {**batch, "num_regions": np.zeros_like(batch["num_regions"])}
 
   evaluator = LossEvaluator(
-    task=parts.task(run.settings, data.info, model=run.model),
+    task=build.make_task(run.settings, data.info, run.model),
     parallel=parallel,
     batches=batches,
   )

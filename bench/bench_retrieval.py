@@ -22,7 +22,6 @@ from interbert_jax.model.config import make_config
 from interbert_jax.model.inputs import TextInput, region_input
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import make_parallel
-from interbert_jax.ranking import pair_scorer
 from interbert_jax.tasks.retrieval import SCORES, pair_score
 from interbert_jax.weights.official_names import official_heads
 
@@ -101,9 +100,7 @@ def main():
   from interbert_jax.model.config import make_config
   from interbert_jax.model.inputs import TextInput, region_input
   from interbert_jax.model.interbert import InterBert
-  from interbert_jax.parallel import make_parallel
   from interbert_jax.ranking import matrix_scorer
-  from interbert_jax.tasks.retrieval import SCORES
   from interbert_jax.weights.official_names import official_heads
 
   # As many shapes as a whole evaluation would have.

@@ -18,21 +18,17 @@ warm-up over a tenth. Hardware: one GPU. Not run here at this size.
 """
 
 from configs import common
+from input_pipeline.tasks.settings import TEXT_TASKS
 
 _CHINESE = ("tnews", "afqmc")
-_TASKS = (
-  *("sst2", "cola", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"),
-  *_CHINESE,
-  "own",
-)
 
 
 def get_config(arg: str = "sst2"):
   name, _, rest = arg.partition(",")
-  if name not in _TASKS:
+  if name not in TEXT_TASKS:
     raise ValueError(
-      f"finetune_text:{arg}: wanted one of {', '.join(_TASKS)}, perhaps with "
-      ",runlocal behind it"
+      f"finetune_text:{arg}: wanted one of {', '.join(TEXT_TASKS)}, perhaps "
+      "with ,runlocal behind it"
     )
   config = common.base_config("text")
   config.model.dtype = "bfloat16"

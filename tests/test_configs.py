@@ -8,9 +8,9 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import common
-from interbert_jax.app.settings import overrides
-from interbert_jax.app.settings.validate import read_experiment
+from interbert_jax.app import overrides
 from interbert_jax.app.train import run_training
+from interbert_jax.app.validate import read_experiment
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.model.config import make_config
 from interbert_jax.run.metric_writer import read_metrics

@@ -1,11 +1,11 @@
-"""Joins the islands: what the settings of every task become.
+"""Makes the task, the batches and the evaluators that settings describe.
 
-Used by main.py, the eval scripts and interbert_jax/app/tasks/, which has a file
-for each task.
+What differs between tasks stands in app/tasks/.
 """
 
-import pathlib
-from collections.abc import Callable, Iterator, Mapping
+import importlib
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -13,9 +13,8 @@ import jax
 from configs.common import Experiment
 from input_pipeline.batches.reader import BatchReader
 from input_pipeline.tasks.retrieval import RetrievalSet, retrieval_set
-from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.evaluation.evaluators import LossEvaluator
+from interbert_jax.evaluation.evaluators import Evaluator, LossEvaluator
 from interbert_jax.evaluation.retrieval import RetrievalEvaluator
 from interbert_jax.model.config import (
   InterBertConfig,
@@ -27,10 +26,21 @@ from interbert_jax.tasks.base import Task
 from interbert_jax.tasks.settings import SCORES
 
 if TYPE_CHECKING:
-  from interbert_jax.evaluation.predictions import Predictor
+  from interbert_jax.evaluation.predictions import PredictionEvaluator
 
 _IMAGE_KEYS = ("region_features", "region_boxes", "image_size", "num_regions")
 _TEXT_KEYS = ("text_ids", "text_length", "image_of_text")
+
+
+# Tasks that are not called as their module.
+_MODULES = {"snli_ve": "statements", "nlvr2": "statements"}
+
+
+def find_task(settings: Experiment) -> types.ModuleType:
+  """The module of the task in app/tasks/; no other is imported."""
+  name = settings.task.name
+  module = _MODULES.get(name, name)
+  return importlib.import_module(f"interbert_jax.app.tasks.{module}")
 
 
 def model_config(
@@ -43,25 +53,45 @@ def model_config(
   """
   changes = {**vars(settings), **changes}
   size = changes.pop("size")
-  for key, found in (
+  for key, width in (
     ("vocab_size", info["vocab_size"]),
     ("region_feature_dim", info["feature_dim"]),
     ("num_region_classes", info["num_classes"]),
   ):
     if changes[key] is None:
-      changes[key] = found
-    elif found is not None and changes[key] != found:
+      changes[key] = width
+    elif width is not None and changes[key] != width:
       raise ConfigError(
-        f"model.{key} is {changes[key]}, but the data has {found}; "
+        f"model.{key} is {changes[key]}, but the data has {width}; "
         "leave it out to take the data's"
       )
   return make_config(size, **changes)
 
 
+def make_task(
+  settings: Experiment,
+  info: Mapping[str, Any],
+  model: InterBertConfig | None = None,
+) -> Task:
+  """The task on a checkpoint's model, or without one on that of the settings.
+
+  Args:
+    settings: of the run.
+    info: the facts of its data.
+    model: the configuration of a checkpoint's model.
+  """
+  if model is None:
+    changes = {}
+    if settings.task.name == "pretrain":  # its losses choose the model's heads
+      changes["region_target"] = settings.task.region_target
+    model = model_config(settings.model, info, **changes)
+  return find_task(settings).task(settings, info, model)
+
+
 def held_out_batches(
   settings: Experiment, data: BatchReader, *, parallel: Parallel
 ) -> Callable[[], Iterator]:
-  """What gives this process's batches of held-out data, again and again."""
+  """A function that reads this process's share of held-out data anew."""
   batch_size = settings.evals.batch_size
   parallel.check_batch_size(batch_size, name="evals.batch_size")
   for corpus in data.corpora:
@@ -88,18 +118,42 @@ def loss_evaluator(
   return LossEvaluator(task=task, parallel=parallel, batches=batches)
 
 
-def predictor(
-  settings: Experiment, data: BatchReader, *, task, parallel: Parallel
-) -> "Predictor":
-  """Asks the model for its outputs of all examples of the data."""
+def make_evaluators(
+  settings: Experiment, *, task: Task, held_out: BatchReader, parallel: Parallel
+) -> dict[str, Evaluator]:
+  """The evaluations of a run by the prefix of their metrics."""
+  make = getattr(find_task(settings), "evaluators", None)
+  if make is not None:
+    return make(settings, task=task, held_out=held_out, parallel=parallel)
+  return prediction_evaluators(
+    settings, [held_out], task=task, parallel=parallel
+  )
+
+
+def prediction_evaluators(
+  settings: Experiment,
+  splits: Sequence[BatchReader],
+  *,
+  task: Task,
+  parallel: Parallel,
+) -> dict[str, "PredictionEvaluator"]:
+  """Evaluators of the model's outputs by split; all share what is compiled."""
   from interbert_jax.evaluation.predictions import Predictor
 
-  return Predictor(
-    task=task,
-    parallel=parallel,
-    batches=held_out_batches(settings, data, parallel=parallel),
-    num_examples=data.num_examples,
-  )
+  predictor, by_split = None, {}
+  for data in splits:
+    batches = held_out_batches(settings, data, parallel=parallel)
+    if predictor is None:
+      predictor = Predictor(
+        task=task,
+        parallel=parallel,
+        batches=batches,
+        num_examples=data.num_examples,
+      )
+    else:
+      predictor = predictor.on(batches, data.num_examples)
+    by_split[data.split] = find_task(settings).evaluator(data, predictor)
+  return by_split
 
 
 def retrieval_evaluator(
@@ -111,31 +165,21 @@ def retrieval_evaluator(
   max_images: int | None = None,
   score: Mapping[str, int] = SCORES["match"],
 ) -> tuple[RetrievalEvaluator, RetrievalSet]:
-  found = retrieval_set(settings.input, split, max_images=max_images)
+  pairs = retrieval_set(settings.input, split, max_images=max_images)
   evaluator = RetrievalEvaluator(
     config=model,
     score=score,
     parallel=parallel,
-    images={key: getattr(found, key) for key in _IMAGE_KEYS},
-    texts={key: getattr(found, key) for key in _TEXT_KEYS},
+    images={key: getattr(pairs, key) for key in _IMAGE_KEYS},
+    texts={key: getattr(pairs, key) for key in _TEXT_KEYS},
     pairs_per_step=settings.evals.pairs_per_step,
   )
-  return evaluator, found
+  return evaluator, pairs
 
 
 def host_options(settings: Experiment) -> dict[str, Any]:
-  """What data of captions is told of the run and of this host."""
+  """Arguments of caption data: the run's seed, and which host of how many."""
   return {
     "seed": settings.seed,
     "host": (jax.process_index(), jax.process_count()),
   }
-
-
-def read_run_config(workdir: str | pathlib.Path) -> dict[str, Any]:
-  """The configuration that a workdir was trained with."""
-  path = pathlib.Path(workdir) / "config.json"
-  if not path.is_file():
-    raise ConfigError(
-      f"{path}: not found; --workdir must name a run of main.py"
-    )
-  return json_file.read_object(path)

@@ -5,19 +5,36 @@ too small (exit status 1) or lacks the device that JAX was told to use (2).
 `--config.debug=True` shows where a mistake came from.
 """
 
+import dataclasses
 import difflib
 import logging as python_logging
 import os
 import pathlib
 import re
 import sys
+import typing
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from absl import app, flags, logging
 
 from interbert_jax.app import hosts
 from interbert_jax.contract import command
 from interbert_jax.contract.command import BUG, INTERRUPTED, USER_ERROR
+from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.settings import Settings, rules_of
+
+# They belong to the script that asks for them, so that its --help lists them.
+flags.disclaim_key_flags()
+
+S = TypeVar("S", bound=Settings)
+_DEFINE = {
+  bool: flags.DEFINE_bool,
+  int: flags.DEFINE_integer,
+  float: flags.DEFINE_float,
+  str: flags.DEFINE_string,
+  tuple: flags.DEFINE_list,
+}
 
 
 def fail(message: str, status: int = USER_ERROR) -> None:
@@ -26,9 +43,50 @@ def fail(message: str, status: int = USER_ERROR) -> None:
 
 
 def refuse_positional(argv: Sequence[str]) -> None:
-  """absl passes words that are no flags on; here they are always mistakes."""
+  """Refuses words that are no flags, which absl would pass on."""
   if len(argv) > 1:
     fail(f"unexpected argument {argv[1]!r}; flags look like --name=value")
+
+
+def define_flags(cls: type[Settings]) -> None:
+  """A flag for each setting; one without a default must be given."""
+  for field in dataclasses.fields(cls):
+    rule = rules_of(cls)[field.name]
+    required = field.default is dataclasses.MISSING
+    default = None if required else field.default
+    if isinstance(default, tuple):
+      default = [str(item) for item in default]
+    if rule.choices:
+      flags.DEFINE_enum(field.name, default, rule.choices, rule.about)
+    else:
+      define = _DEFINE[typing.get_origin(rule.kind) or rule.kind]
+      define(field.name, default, rule.about)
+    if required:
+      flags.mark_flag_as_required(field.name)
+
+
+def read_flags(cls: type[S]) -> S:
+  """The settings that the flags say.
+
+  Raises:
+    ConfigError: names the flags with values that they may not have.
+  """
+  values = {}
+  for field in dataclasses.fields(cls):
+    value = getattr(flags.FLAGS, field.name)
+    if isinstance(value, list):
+      (item, *_) = typing.get_args(rules_of(cls)[field.name].kind)
+      try:
+        value = tuple(item(word) for word in value)
+      except ValueError:
+        said = ",".join(map(str, value))
+        raise ConfigError(f"--{field.name}={said}: not numbers") from None
+    values[field.name] = value
+  try:
+    return cls(**values)
+  except ConfigError as error:
+    lines = str(error).splitlines()
+    raise ConfigError("\n".join(f"--{line}" for line in lines)) from None
 
 
 def parse(
@@ -65,7 +123,7 @@ def _last_line(error: Exception) -> str:
 
 
 def _near(argv: Sequence[str]) -> str:
-  """The configuration that may have been meant by a path to none."""
+  """A hint for a --config that does not exist: the nearest name."""
   asked = next((a for a in argv if a.startswith("--config=")), "")
   path, _, _ = asked.removeprefix("--config=").partition(":")
   if not path or os.path.exists(path):
@@ -124,13 +182,13 @@ def _shows_traceback() -> bool:
 
 
 def _unraisable(error) -> None:
-  """What Orbax's threads leave behind when a save fails is no news."""
+  """Silences what Orbax's threads leave behind when a save fails."""
   if "Event loop is closed" not in str(error.exc_value):
     sys.__unraisablehook__(error)
 
 
 class _Plain(python_logging.Formatter):
-  """Warnings as the other messages of a command."""
+  """Shows warnings as the other messages of a command."""
 
   def format(self, record):
     return f"{record.levelname.lower()}: {record.getMessage()}"
@@ -149,7 +207,8 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     sys.unraisablehook = _unraisable
 
     def work() -> None:
-      hosts.join_hosts()
+      if "distributed" in flags.FLAGS:
+        hosts.join_hosts(read_flags(hosts.HostSettings))
       main(argv)
 
     with hosts.leaving():

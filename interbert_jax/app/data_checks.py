@@ -3,7 +3,6 @@
 import dataclasses
 import pathlib
 import sys
-import types
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from input_pipeline.checks.report import Finding, Report
 from input_pipeline.checks.run import fast_checks
 from input_pipeline.checks.settings import CheckSettings
 from input_pipeline.checks.splits import MISSING_IDS
+from interbert_jax.app.build import find_task
 from interbert_jax.contract.errors import DataError, MissingImages
 from interbert_jax.contract.files import write_text
 from interbert_jax.parallel import is_main_process
@@ -32,19 +32,16 @@ if TYPE_CHECKING:
 
 
 def load_data(
-  module: types.ModuleType,
-  settings: Experiment,
-  split: str,
-  workdir: pathlib.Path,
+  settings: Experiment, split: str, workdir: pathlib.Path
 ) -> BatchReader:
-  """The data of a split, as the task's module builds it.
+  """The data of a split.
 
   Raises:
     MissingImages: the store lacks images; where the message has no room for
       all of their ids, they are written to the workdir first.
   """
   try:
-    return module.data(settings, split)
+    return find_task(settings).data(settings, split)
   except MissingImages as error:
     if len(error.ids) <= SHOWN:
       raise

@@ -1,4 +1,8 @@
-"""What eval_task.py does once its flags are read."""
+"""What eval_task.py does once its flags are read.
+
+Each task of app/tasks/ has a `report`, which leaves one JSON and the files that
+a server takes. Tasks with one file a split are evaluated by `report_split`.
+"""
 
 import dataclasses
 import pathlib
@@ -8,36 +12,30 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.annotations.sentence_formats import FORMATS, OWN
+from input_pipeline.batches.reader import BatchReader
+from interbert_jax.app import build
 from interbert_jax.app.eval_settings import TaskReport
-from interbert_jax.app.tasks import text
-from interbert_jax.app.tasks.find import find_task
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.evaluation.results import SCHEMA
 from interbert_jax.parallel import Parallel, is_main_process
 
-# Scripts of the tasks that have no labels to predict.
-_OTHER_SCRIPTS = {
-  "pretrain": "eval_pretrain.py or eval_retrieval.py",
-  "retrieval": "eval_retrieval.py",
-}
 _WITH_SCORES = ("vcr",)
 # GLUE's average has it, BERT's does not (arXiv 1810.04805, section 4.1): its
 # answers are chosen so that a classifier does worse than a constant.
 _OFTEN_LEFT_OUT = "wnli"
+
+# Writes the outputs of a split to a path, which it returns.
+Writer = Callable[[str, Any], pathlib.Path]
 
 
 def evaluate_run(
   run: TrainedRun, settings: TaskReport, parallel: Parallel
 ) -> dict[str, Any]:
   """Writes what is asked of a run; returns what its result says."""
+  run.check_script("eval_task.py")
   name = run.settings.task.name
-  if name in _OTHER_SCRIPTS:
-    raise ConfigError(
-      f"{run.workdir}: a run of task {name!r}; {_OTHER_SCRIPTS[name]} "
-      "evaluates it"
-    )
   if settings.scores and name not in _WITH_SCORES:
     raise ConfigError(
       f"--scores: {run.workdir} is a run of task {name!r}, which has no "
@@ -45,7 +43,64 @@ def evaluate_run(
     )
   split = settings.split or run.settings.evals.split
   settings = dataclasses.replace(settings, split=split)
-  return find_task(run.settings).report(run, settings, parallel)
+  return build.find_task(run.settings).report(run, settings, parallel)
+
+
+def report_split(
+  run: TrainedRun,
+  settings: TaskReport,
+  parallel: Parallel,
+  *,
+  held_out: BatchReader,
+  files: Sequence[tuple[str | None, Writer]],
+  counts: Mapping[str, int],
+) -> dict[str, Any]:
+  """Evaluates a split and writes what is asked for.
+
+  Args:
+    held_out: the data of the split.
+    files: (path or None, what writes it); None leaves the file out.
+    counts: what the result says was counted, beside images and texts.
+
+  Returns:
+    What the result says; nothing of a split without labels, and on all
+    processes but the first.
+  """
+  info = held_out.info
+  (evaluator,) = build.prediction_evaluators(
+    run.settings, [held_out], task=run.task(info), parallel=parallel
+  ).values()
+  outputs = evaluator.outputs(run.placed_params(parallel))
+  if not is_main_process():
+    return {}
+  for path, write in files:
+    if path:
+      print(write(path, outputs))
+  if not held_out.is_labelled:
+    print(f"{settings.split} has no labels: no metrics")
+    return {}
+  result = {
+    "metrics": evaluator.metrics(outputs),
+    "score_dtype": "float32",
+    **evaluator.facts(outputs),
+    **counts,
+    "n_images": info["num_images"],
+    "n_truncated_texts": info["num_truncated_texts"],
+    "data_fingerprint": info["fingerprint"],
+  }
+  path = run.write(
+    settings.output,
+    task=run.settings.task.name,
+    split=settings.split,
+    **result,
+  )
+  for name, value in result["metrics"].items():
+    if name != "loss":
+      low, high = result["intervals_95"].get(name, (None, None))
+      bounds = "" if low is None else f"  ({100 * low:.1f} to {100 * high:.1f})"
+      print(f"{name}  {100 * value:.1f}{bounds}")
+  print(path)
+  return result
 
 
 def evaluate_folder(
@@ -55,6 +110,8 @@ def evaluate_folder(
   parallel: Parallel,
 ) -> None:
   """Evaluates all runs on sentences in a folder, and averages them as GLUE."""
+  from interbert_jax.app.tasks import text  # other tasks import this file
+
   folder = pathlib.Path(folder)
   if settings.scores:
     raise ConfigError(

@@ -6,6 +6,7 @@ a process that loses another one says so and does not wait at its exit.
 """
 
 import contextlib
+import dataclasses
 import importlib.util
 import os
 import re
@@ -15,17 +16,11 @@ import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from absl import flags
-
 from interbert_jax.app import last_words
 from interbert_jax.contract.command import asks_for_traceback
 from interbert_jax.contract.errors import ConfigError, UserError
+from interbert_jax.contract.settings import Settings, setting
 
-# They belong to the script that asks for them, so that its --help lists them.
-flags.disclaim_key_flags()
-
-_GIVEN = ("coordinator_address", "num_processes", "process_id")
-_TIMES = ("initialization_timeout", "heartbeat_timeout")
 _LEAVE_SECONDS = 3  # for the others to reach the same error
 # JAX has no type of error for a lost process: collectives raise RuntimeError
 # or ValueError, whose texts come from Gloo, NCCL or the coordination service.
@@ -39,84 +34,72 @@ _joined: dict[str, Any] = {}
 _watcher: last_words.Watcher | None = None
 
 
-def define_host_flags() -> None:
-  flags.DEFINE_bool(
-    "distributed",
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HostSettings(Settings):
+  """The flags of a command that may be one of several; each field is one."""
+
+  distributed: bool = setting(
     False,
     "Several hosts: found by themselves on TPU, Slurm and Kubernetes, given by "
     "the next three flags elsewhere.",
   )
-  flags.DEFINE_string("coordinator_address", None, "host:port of process 0.")
-  for name, default, about in (
-    ("num_processes", None, "How many."),
-    ("process_id", None, "From 0."),
-    ("initialization_timeout", 300, "Seconds to wait for all processes."),
-    (
-      "heartbeat_timeout",
-      100,
-      "Seconds without a sign of life after which a process counts as lost.",
-    ),
-  ):
-    flags.DEFINE_integer(name, default, about)
+  coordinator_address: str | None = setting(None, "HOST:PORT of process 0.")
+  num_processes: int | None = setting(
+    None, "How many processes there are.", low=1
+  )
+  process_id: int | None = setting(
+    None, "The number of this process, from 0.", low=0
+  )
+  initialization_timeout: int = setting(
+    300, "Seconds to wait for all processes.", low=1
+  )
+  heartbeat_timeout: int = setting(
+    100,
+    "Seconds without a sign of life after which a process counts as lost.",
+    low=1,
+  )
 
+  @property
+  def given(self) -> dict[str, Any]:
+    """The three flags that say who the processes are."""
+    names = ("coordinator_address", "num_processes", "process_id")
+    return {name: getattr(self, name) for name in names}
 
-def join_plan(
-  *,
-  distributed: bool,
-  initialization_timeout: int = 300,
-  heartbeat_timeout: int = 100,
-  **given: Any,
-) -> dict[str, Any] | None:
-  """Keywords of `jax.distributed.initialize`, or None to stay alone.
+  def check(self) -> Iterator[str]:
+    missing = [name for name, value in self.given.items() if value is None]
+    if len(missing) == len(self.given):
+      return
+    if missing:
+      yield (
+        f"{' and --'.join(missing)} missing: --coordinator_address=HOST:PORT, "
+        "--num_processes=N and --process_id=I go together; on TPU, Slurm and "
+        "Kubernetes --distributed alone finds them"
+      )
+      return
+    host, _, port = self.coordinator_address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+      yield (
+        f"coordinator_address is {self.coordinator_address!r}; wanted "
+        "HOST:PORT, the address of process 0 and any port that is free there"
+      )
+    if self.process_id >= self.num_processes:
+      yield (
+        f"process_id is {self.process_id}; wanted 0 to "
+        f"{self.num_processes - 1}, a different one for each of the "
+        f"{self.num_processes} processes"
+      )
 
-  Args:
-    distributed: whether JAX is to find the other processes.
-    initialization_timeout, heartbeat_timeout: in seconds.
-    **given: coordinator_address, num_processes and process_id, None where
-      they are not given.
-
-  Raises:
-    ConfigError: flags that cannot be meant.
-  """
-  missing = [f"--{name}" for name in _GIVEN if given[name] is None]
-  if len(missing) == len(_GIVEN):
-    if not distributed:
+  def plan(self) -> dict[str, Any] | None:
+    """Keywords of `jax.distributed.initialize`, or None to stay alone."""
+    is_given = self.process_id is not None
+    if not (is_given or self.distributed):
       return None
-    given = {}
-  elif missing:
-    raise ConfigError(
-      f"{' and '.join(missing)} missing: --coordinator_address=HOST:PORT, "
-      "--num_processes=N and --process_id=I go together; on TPU, Slurm and "
-      "Kubernetes --distributed alone finds them"
-    )
-  else:
-    _check_given(**given)
-  times = (initialization_timeout, heartbeat_timeout)
-  for name, seconds in zip(_TIMES, times, strict=True):
-    if seconds < 1:
-      raise ConfigError(f"--{name}={seconds}: wanted at least 1 second")
-  return {
-    **given,
-    # Ours is over first, so that we can speak (`give_up`).
-    "initialization_timeout": initialization_timeout + 60,
-    "heartbeat_timeout_seconds": heartbeat_timeout,
-  }
-
-
-def _check_given(coordinator_address, num_processes, process_id) -> None:
-  host, _, port = coordinator_address.rpartition(":")
-  if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-    raise ConfigError(
-      f"--coordinator_address={coordinator_address}: wanted HOST:PORT, the "
-      "address of process 0 and any port that is free there"
-    )
-  if num_processes < 1:
-    raise ConfigError(f"--num_processes={num_processes}: wanted at least 1")
-  if not 0 <= process_id < num_processes:
-    raise ConfigError(
-      f"--process_id={process_id}: wanted 0 to {num_processes - 1}, a "
-      f"different one for each of the {num_processes} processes"
-    )
+    return {
+      **(self.given if is_given else {}),
+      # Our own limit ends first: `give_up` says more than JAX does.
+      "initialization_timeout": self.initialization_timeout + 60,
+      "heartbeat_timeout_seconds": self.heartbeat_timeout,
+    }
 
 
 def cluster(environ: Mapping[str, str], *, tpu: bool) -> str:
@@ -154,7 +137,7 @@ def absent_words(
   kind: str,
   environ: Mapping[str, str],
 ) -> str:
-  """What is said when not all processes have come; `known` as of `_counts`."""
+  """The message when not all processes have come; `_counts` makes `known`."""
   process, count, address = (known[k] for k in ("process", "count", "address"))
   me = "this process" if process is None else f"this is process {process}"
   wanted = "all hosts" if count is None else f"all {count} processes"
@@ -198,13 +181,9 @@ def _counts(plan: Mapping[str, Any], kind: str) -> dict[str, Any]:
   }
 
 
-def join_hosts() -> None:
-  """Before anything else asks JAX for a device; without the flags, nothing."""
-  if "distributed" not in flags.FLAGS:
-    return
-  names = ("distributed", *_GIVEN, *_TIMES)
-  values = {name: flags.FLAGS[name].value for name in names}
-  plan = join_plan(**values)
+def join_hosts(settings: HostSettings) -> None:
+  """Comes before anything asks JAX for a device; does nothing for one host."""
+  plan = settings.plan()
   if plan is None:
     return
   global _watcher
@@ -212,17 +191,19 @@ def join_hosts() -> None:
   _watcher = last_words.Watcher()
   kind = cluster(os.environ, tpu=_is_tpu())
   known = _counts(plan, kind)
-  seconds = values["initialization_timeout"]
 
   def give_up():
     # From a thread: JAX waits in C++, and would end this process from there.
     words = absent_words(
-      seconds=seconds, known=known, kind=kind, environ=os.environ
+      seconds=settings.initialization_timeout,
+      known=known,
+      kind=kind,
+      environ=os.environ,
     )
     print(f"error: {words}", file=sys.stderr)
     _exit(2)
 
-  timer = threading.Timer(seconds, give_up)
+  timer = threading.Timer(settings.initialization_timeout, give_up)
   timer.daemon = True
   timer.start()
   try:
@@ -238,7 +219,7 @@ def join_hosts() -> None:
     timer.cancel()
   if None in known.values():
     known = _found_by_jax()
-  _joined.update(known, heartbeat=values["heartbeat_timeout"])
+  _joined.update(known, heartbeat=settings.heartbeat_timeout)
   _watcher.tell(_joined)
 
 
@@ -281,7 +262,7 @@ def _exit(status: int) -> None:
 
 @contextlib.contextmanager
 def leaving() -> Iterator[None]:
-  """After an error of one process of several, it ends at once.
+  """Ends a process that fails as one of several, at once.
 
   JAX's own exit would wait minutes for the others, which wait for this one in
   a collective. Where all meet the same error they part in peace.

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from interbert_jax.app import build
 from interbert_jax.app.data_checks import check_data, load_data
-from interbert_jax.app.settings.validate import validate
-from interbert_jax.app.tasks.find import find_task
+from interbert_jax.app.validate import validate
 from interbert_jax.parallel import is_main_process, make_parallel
 from interbert_jax.run.workdir import check_workdir
 from interbert_jax.training.train import train_and_evaluate
@@ -20,16 +20,15 @@ def run_training(
   settings = validate(config)
   workdir = check_workdir(workdir)
   parallel = make_parallel(**vars(settings.parallel))
-  module = find_task(settings)
-  data = load_data(module, settings, settings.input.train_split, workdir)
+  data = load_data(settings, settings.input.train_split, workdir)
   info, batch_size = data.info, settings.train.batch_size
-  task = module.task(settings, info)
-  held_out = load_data(module, settings, settings.evals.split, workdir)
+  task = build.make_task(settings, info)
+  held_out = load_data(settings, settings.evals.split, workdir)
   check_data(settings, data, held_out, workdir)
   examples = f"{data.num_examples:,} {data.unit}"
   if info["num_images"] is not None:  # texts alone have none
     examples += f" of {info['num_images']:,} images"
-  evaluators = module.evaluators(
+  evaluators = build.make_evaluators(
     settings, task=task, held_out=held_out, parallel=parallel
   )
   if is_main_process():

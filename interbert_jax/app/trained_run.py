@@ -2,18 +2,37 @@
 
 import pathlib
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from interbert_jax.app import build as experiment
-from interbert_jax.app.settings.overrides import change_config
-from interbert_jax.app.settings.validate import read_experiment
+from interbert_jax.app import build
+from interbert_jax.app.overrides import change_config
+from interbert_jax.app.validate import read_experiment
 from interbert_jax.checkpoints.checkpoints import Checkpoints
-from interbert_jax.contract.errors import CheckpointError
+from interbert_jax.contract import json_file
+from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.evaluation.results import params_fingerprint, write_result
 from interbert_jax.parallel import Parallel
 from interbert_jax.run.environment import redact_config
 from interbert_jax.run.workdir import local_path
+from interbert_jax.tasks.base import Task
 from interbert_jax.weights.export_folder import is_export, load_export, model_of
+
+# The scripts that evaluate a run of a task; of others it is eval_task.py.
+_SCRIPTS = {
+  "pretrain": ("eval_pretrain.py", "eval_retrieval.py"),
+  "retrieval": ("eval_retrieval.py",),
+}
+
+
+def read_run_config(workdir: str | pathlib.Path) -> dict[str, Any]:
+  """The configuration that a workdir was trained with."""
+  path = pathlib.Path(workdir) / "config.json"
+  if not path.is_file():
+    raise ConfigError(
+      f"{path}: not found; --workdir must name a run of main.py"
+    )
+  return json_file.read_object(path)
 
 
 class TrainedRun:
@@ -32,9 +51,7 @@ class TrainedRun:
   ):
     self.began = time.monotonic()
     self.workdir = local_path(workdir, name="--workdir")
-    self.config = change_config(
-      experiment.read_run_config(self.workdir), changes
-    )
+    self.config = change_config(read_run_config(self.workdir), changes)
     self.settings = read_experiment(self.config)
     exported = pathlib.Path(checkpoint)
     if is_export(exported):
@@ -60,6 +77,16 @@ class TrainedRun:
       )
     self.source = folder / str(self.step)
 
+  def check_script(self, script: str) -> None:
+    """Refuses a run of a task that the script does not evaluate."""
+    name = self.settings.task.name
+    scripts = _SCRIPTS.get(name, ("eval_task.py",))
+    if script not in scripts:
+      raise ConfigError(
+        f"{self.workdir}: a run of task {name!r}; {' or '.join(scripts)} "
+        "evaluates it"
+      )
+
   def check_vocabulary(self, sha256: str, path: str) -> None:
     """Ids of another vocabulary would be other words."""
     if sha256 != self.meta["vocab_sha256"]:
@@ -67,6 +94,11 @@ class TrainedRun:
         f"{path} (sha256 {sha256[:12]}) is not the vocabulary of the "
         f"checkpoint (sha256 {self.meta['vocab_sha256'][:12]})"
       )
+
+  def task(self, info: Mapping[str, Any]) -> Task:
+    """The run's task on the checkpoint's model, for data of its vocabulary."""
+    self.check_vocabulary(info["vocab_sha256"], self.settings.input.vocab)
+    return build.make_task(self.settings, info, self.model)
 
   def placed_params(self, parallel: Parallel):
     return parallel.put_replicated(self.params)

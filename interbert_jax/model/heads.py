@@ -3,6 +3,7 @@
 Dimensions: N rows (any leading shape), D hidden, P pooled, V vocabulary.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -95,3 +96,15 @@ HEADS: dict[str, Head] = {
 
 # Index of the two outputs of the matching head, in the official order.
 MATCH, MISMATCH = 0, 1
+
+
+def pair_score(outputs: Mapping[str, jax.Array]) -> jax.Array:
+  """[...] one number that orders pairs as the head [..., O] does.
+
+  Of the two logits of the matching head it is the difference: it orders pairs
+  as their softmax, and does not saturate into ties.
+  """
+  if "choice_head" in outputs:
+    return outputs["choice_head"][..., 0]
+  logits = outputs["match_head"]
+  return logits[..., MATCH] - logits[..., MISMATCH]

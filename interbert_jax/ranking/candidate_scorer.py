@@ -12,10 +12,10 @@ import jax
 import numpy as np
 
 from interbert_jax.model.config import InterBertConfig
+from interbert_jax.model.heads import pair_score
 from interbert_jax.model.inputs import image_input, text_input
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import Parallel
-from interbert_jax.tasks.retrieval import pair_score
 
 
 def score_pairs(

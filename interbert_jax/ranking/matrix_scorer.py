@@ -20,11 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from interbert_jax.contract.batch import OnBatch, do_nothing
+from interbert_jax.model.heads import pair_score
 from interbert_jax.model.inputs import image_input, text_input
 from interbert_jax.model.interbert import Embedded, InterBert
 from interbert_jax.parallel import Parallel
 from interbert_jax.ranking.score_tiles import MatrixPart, MatrixTiles
-from interbert_jax.tasks.retrieval import pair_score
 
 # Images whose embeddings are held at once, and pairs between two saves.
 _BLOCK = 64

@@ -13,25 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from interbert_jax.contract.batch import CANDIDATES
-from interbert_jax.model.heads import MATCH, MISMATCH
+from interbert_jax.model.heads import MATCH, MISMATCH, pair_score
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.tasks import losses
 from interbert_jax.tasks.finetuning import FineTuningTask, TaskInputs
 from interbert_jax.tasks.settings import SCORES, RetrievalSettings
 
 Pairs = tuple[jax.Array, jax.Array]
-
-
-def pair_score(outputs: Mapping[str, jax.Array]) -> jax.Array:
-  """[...] one number that orders pairs as the head [..., O] does.
-
-  Of the two logits of the matching head it is the difference: it orders pairs
-  as their softmax, and does not saturate into ties.
-  """
-  if "choice_head" in outputs:
-    return outputs["choice_head"][..., 0]
-  logits = outputs["match_head"]
-  return logits[..., MATCH] - logits[..., MISMATCH]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,6 +40,7 @@ _KEPT = (
   "step",
   "ema",
   "data_fingerprint",
+  "answers_sha256",
   "batch_size",
   "seed",
   "source",

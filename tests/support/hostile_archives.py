@@ -29,8 +29,8 @@ from input_pipeline.store.example_proto import encode_example
 from input_pipeline.store.manifest import manifest_fingerprint
 from input_pipeline.store.region_store import RegionStore
 from input_pipeline.store.staged_store import StagedStore
-from interbert_jax.app.build import read_run_config
 from interbert_jax.app.ranking.ranking_file import read_about, read_ranking
+from interbert_jax.app.trained_run import read_run_config
 from interbert_jax.contract import json_file
 from interbert_jax.weights.export_folder import load_export
 from interbert_jax.weights.hf_bert import read_bert_config

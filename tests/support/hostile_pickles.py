@@ -11,7 +11,7 @@ import numpy as np
 
 from input_pipeline.annotations.load import load_captions
 from input_pipeline.negatives.table import open_table, write_table
-from interbert_jax.app.build import read_run_config
+from interbert_jax.app.trained_run import read_run_config
 from interbert_jax.contract.numpy_files import open_npy
 from interbert_jax.model.config import make_config
 from interbert_jax.weights.official_optimizer import read_official_optimizer

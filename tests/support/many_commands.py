@@ -30,6 +30,6 @@ def main(argv) -> None:
 
 if __name__ == "__main__":
   before = set(flags.FLAGS)
-  hosts.define_host_flags()
+  command_line.define_flags(hosts.HostSettings)
   HOSTS = set(flags.FLAGS) - before
   command_line.run(main)

@@ -45,5 +45,5 @@ if __name__ == "__main__":
   )
   flags.DEFINE_integer("victim", 0, "Which process.")
   flags.DEFINE_string("workdir", "", "To check; {process} is filled in.")
-  hosts.define_host_flags()
+  command_line.define_flags(hosts.HostSettings)
   command_line.run(main)

@@ -51,8 +51,8 @@ def write_files(root):
 
 
 def train(workdir, *, steps, mode, sharding, devices=None):
-  from interbert_jax.app.settings.validate import read_experiment
   from interbert_jax.app.tasks import pretrain
+  from interbert_jax.app.validate import read_experiment
   from interbert_jax.evaluation.evaluators import LossEvaluator
   from interbert_jax.parallel import make_parallel
   from interbert_jax.training.train import train_and_evaluate
@@ -115,5 +115,5 @@ def main(argv) -> None:
 
 
 if __name__ == "__main__":
-  hosts.define_host_flags()
+  command_line.define_flags(hosts.HostSettings)
   command_line.run(main)

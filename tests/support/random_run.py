@@ -6,8 +6,8 @@ import functools
 import jax
 import numpy as np
 
-from interbert_jax.app.settings.validate import read_experiment
-from interbert_jax.app.tasks.find import find_task
+from interbert_jax.app.build import find_task, make_task
+from interbert_jax.app.validate import read_experiment
 from interbert_jax.checkpoints import params as checkpoint_params
 from interbert_jax.contract import json_file
 from interbert_jax.contract.batch import dummy_batch
@@ -43,7 +43,7 @@ def save_random_run(workdir, config, *, step=2):
   settings = read_experiment(config)
   module = find_task(settings)
   data = module.data(settings, settings.input.train_split)
-  info, task = data.info, module.task(settings, data.info)
+  info, task = data.info, make_task(settings, data.info)
   example = dummy_batch(
     task.batch_spec,
     dims={**data.dims, "B": 1},

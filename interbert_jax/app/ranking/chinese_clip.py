@@ -6,8 +6,6 @@ counts a hit where any right one is among the first 1, 5, 10, in percent, and
 wants ids that are whole numbers.
 """
 
-import hashlib
-import json
 import pathlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -19,12 +17,13 @@ from input_pipeline.catalogues.catalogue import Catalogue
 from interbert_jax.app.ranking.scoring import (
   CatalogueScores,
   Texts,
-  score_name,
 )
 from interbert_jax.app.ranking.settings import PoolSettings
+from interbert_jax.app.tasks.retrieval import score_name
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import facts_sha256
 from interbert_jax.evaluation.results import mean_interval
 from interbert_jax.parallel import Parallel
 from interbert_jax.ranking import pool_ranks
@@ -46,11 +45,11 @@ KEYS = {
 Id = int | str
 
 
-def plain_id(found: Id) -> Id:
-  """A whole number where it is one; the scorer refuses the others."""
-  text = str(found)
+def plain_id(given: Id) -> Id:
+  """A whole number where the id is one; the scorer refuses all others."""
+  text = str(given)
   number = text.isascii() and text.isdigit() and str(int(text)) == text
-  return int(text) if number else found
+  return int(text) if number else given
 
 
 def write_predictions(
@@ -64,10 +63,10 @@ def write_predictions(
     DataError: not 10, or not different.
   """
   query_key, list_key = KEYS[direction]
-  for query, found in predictions.items():
-    if len(found) != PLACES or len(set(found)) != PLACES:
+  for query, listed in predictions.items():
+    if len(listed) != PLACES or len(set(listed)) != PLACES:
       raise DataError(
-        f"found {len(set(found))} different ids, wanted {PLACES}",
+        f"found {len(set(listed))} different ids, wanted {PLACES}",
         file=path,
         record=f"{query_key} {query}",
         hint="the pool is too small",
@@ -75,18 +74,9 @@ def write_predictions(
   return json_file.write_lines(
     path,
     [
-      {query_key: plain_id(query), list_key: [plain_id(i) for i in found]}
-      for query, found in predictions.items()
+      {query_key: plain_id(query), list_key: [plain_id(i) for i in listed]}
+      for query, listed in predictions.items()
     ],
-  )
-
-
-def all_numbers(predictions: Mapping[Id, Sequence[Id]]) -> bool:
-  """Whether the scorer would take the ids."""
-  return all(
-    isinstance(plain_id(i), int)
-    for query, found in predictions.items()
-    for i in (query, *found)
   )
 
 
@@ -94,27 +84,13 @@ def scorer_output(
   predictions: Mapping[Id, Sequence[Id]], right: Mapping[Id, Collection[Id]]
 ) -> dict[str, Any]:
   """output.json of the scorer: percentages over the queries of `right`."""
-  recalls = [
-    100.0
-    * float(
-      np.mean(
-        [bool({*predictions[q][:k]} & {*ids}) for q, ids in right.items()]
-      )
-    )
-    for k in (1, 5, 10)
-  ]
-  mean = sum(recalls) / len(recalls)
-  return {
-    "success": True,
-    "score": mean,
-    "scoreJson": {
-      "score": mean,
-      "mean_recall": mean,
-      "r1": recalls[0],
-      "r5": recalls[1],
-      "r10": recalls[2],
-    },
-  }
+  recalls = {}
+  for k in RECALLS:
+    hits = [bool({*predictions[q][:k]} & {*ids}) for q, ids in right.items()]
+    recalls[f"r{k}"] = 100.0 * float(np.mean(hits))
+  mean = sum(recalls.values()) / len(recalls)
+  score = {"score": mean, "mean_recall": mean, **recalls}
+  return {"success": True, "score": mean, "scoreJson": score}
 
 
 class PoolRetrieval(CatalogueScores):
@@ -149,7 +125,7 @@ class PoolRetrieval(CatalogueScores):
       for image in text.image_ids
     ]
     self._text_P, self._image_P = np.array(pairs, np.int64).reshape(-1, 2).T
-    content = json.dumps([[str(t.text_id), t.text] for t in texts])
+    content = [[str(text.text_id), text.text] for text in texts]
     name = f"scores_{pathlib.Path(settings.texts).stem}_{run.step}"
     super().__init__(
       run,
@@ -158,7 +134,7 @@ class PoolRetrieval(CatalogueScores):
       settings,
       parallel,
       directory=run.workdir / "eval" / name,
-      facts={"texts_sha256": hashlib.sha256(content.encode()).hexdigest()},
+      facts={"texts_sha256": facts_sha256(content)},
     )
 
   @property
@@ -181,15 +157,14 @@ class PoolRetrieval(CatalogueScores):
       ),
     }
     metrics, intervals = {}, {}
-    for name, found in ranks.items():
-      metrics |= recall_metrics(found, name)
-      metrics[f"{name}_mean_recall"] = float(
-        np.mean([metrics[f"{name}_recall@{k}"] for k in RECALLS])
+    for direction, counted in ranks.items():
+      metrics |= recall_metrics(counted, direction)
+      names = [f"{direction}_recall@{k}" for k in RECALLS]
+      metrics[f"{direction}_mean_recall"] = float(
+        np.mean([metrics[name] for name in names])
       )
-      for k in RECALLS:
-        intervals[f"{name}_recall@{k}"] = mean_interval(
-          expected_recall(found, k)
-        )
+      for k, name in zip(RECALLS, names, strict=True):
+        intervals[name] = mean_interval(expected_recall(counted, k))
     queries = len(np.unique(self._text_P))
     return {
       "metrics": metrics,
@@ -201,10 +176,8 @@ class PoolRetrieval(CatalogueScores):
       "n_skipped": len(self._texts) - queries,
       "n_image_queries": len(np.unique(self._image_P)),
       "n_truncated_texts": self.num_truncated,
-      "n_ties": int(sum(np.sum(found.tied_Q > 0) for found in ranks.values())),
-      "data_fingerprint": hashlib.sha256(
-        json.dumps(self.facts, sort_keys=True).encode()
-      ).hexdigest(),
+      "n_ties": int(sum(np.sum(r.tied_Q > 0) for r in ranks.values())),
+      "data_fingerprint": facts_sha256(self.facts),
     }
 
   def write_predictions(self, directory: pathlib.Path) -> list[pathlib.Path]:
@@ -213,53 +186,44 @@ class PoolRetrieval(CatalogueScores):
     All texts are queries, and all images that a text names; where none names
     any, all images.
     """
-    image_ids, text_ids = (
-      self.catalogue.item_ids,
-      [t.text_id for t in self._texts],
-    )
+    image_ids = self.catalogue.item_ids
+    text_ids = [text.text_id for text in self._texts]
     asked = np.unique(self._image_P).tolist() or list(range(len(image_ids)))
-    to_image = pool_ranks.best_images(
-      self._matches,
-      len(text_ids),
-      PLACES,
-      id_ranks(image_ids),
+    images_of_text = pool_ranks.best_images(
+      self._matches, len(text_ids), PLACES, id_ranks(image_ids)
     )
-    to_text = pool_ranks.best_texts(
-      self._matches,
-      asked,
-      PLACES,
-      id_ranks([str(text_id) for text_id in text_ids]),
+    texts_of_image = pool_ranks.best_texts(
+      self._matches, asked, PLACES, id_ranks([str(i) for i in text_ids])
     )
-    predictions = {
-      "text_to_image": {
-        text_id: [image_ids[n] for n in found]
-        for text_id, found in zip(text_ids, to_image, strict=True)
-      },
-      "image_to_text": {
-        image_ids[image]: [text_ids[n] for n in found]
-        for image, found in zip(asked, to_text, strict=True)
-      },
-    }
-    right: dict[str, dict] = {
-      "text_to_image": {t.text_id: t.image_ids for t in self._texts},
-      "image_to_text": {},
-    }
+    right_of_image: dict[Id, list[Id]] = {}
     for text in self._texts:
       for image in text.image_ids:
-        right["image_to_text"].setdefault(image, []).append(text.text_id)
+        right_of_image.setdefault(image, []).append(text.text_id)
+    # For each direction the lists of all queries, and what is right for some.
+    lists = {
+      "text_to_image": (
+        {
+          text_id: [image_ids[n] for n in best]
+          for text_id, best in zip(text_ids, images_of_text, strict=True)
+        },
+        {t.text_id: t.image_ids for t in self._texts if t.image_ids},
+      ),
+      "image_to_text": (
+        {
+          image_ids[image]: [text_ids[n] for n in best]
+          for image, best in zip(asked, texts_of_image, strict=True)
+        },
+        right_of_image,
+      ),
+    }
     written = []
-    for direction, found in predictions.items():
-      written.append(
-        write_predictions(directory / f"{direction}.jsonl", direction, found)
-      )
-      judged = {query: ids for query, ids in right[direction].items() if ids}
-      if judged:
-        written.append(
-          json_file.write_json(
-            directory / f"{direction}_output.json",
-            scorer_output(found, judged),
-          )
-        )
+    for direction, (predictions, right) in lists.items():
+      path = directory / f"{direction}.jsonl"
+      written.append(write_predictions(path, direction, predictions))
+      if right:
+        path = directory / f"{direction}_output.json"
+        output = scorer_output(predictions, right)
+        written.append(json_file.write_json(path, output))
     return written
 
 
@@ -298,7 +262,8 @@ def evaluate_pool(
     tie_policy=TIE_POLICY,
     **result,
   )
-  for name in ("image_retrieval", "text_retrieval"):
-    mean = 100 * result["metrics"][f"{name}_mean_recall"]
-    print(f"{recall_line(result['metrics'], name)}  mean recall {mean:.1f}")
+  metrics = result["metrics"]
+  for direction in ("image_retrieval", "text_retrieval"):
+    mean = 100 * metrics[f"{direction}_mean_recall"]
+    print(f"{recall_line(metrics, direction)}  mean recall {mean:.1f}")
   print(path)

@@ -2,9 +2,8 @@
 
 A submission has five products a query. Its checks and its score are those of
 the official script: the header is query-id,product1,...,product5; every query
-has five different ids of digits alone; lines of unknown queries, the header
-too, are passed over; of a query that comes twice the last line counts; a query
-without relevant products scores 0.
+has five different ids of digits alone; a query without relevant products scores
+0.
 """
 
 import csv
@@ -19,8 +18,9 @@ import numpy as np
 
 from input_pipeline.annotations.kdd_queries import KddQuery, read_kdd_queries
 from input_pipeline.catalogues.catalogue import Catalogue
-from interbert_jax.app.ranking.scoring import Texts, score_head, score_name
+from interbert_jax.app.ranking.scoring import Texts
 from interbert_jax.app.ranking.settings import KddSettings
+from interbert_jax.app.tasks.retrieval import score_head, score_name
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import write_text
@@ -98,21 +98,6 @@ def check_submission(
       )
 
 
-def read_submission(
-  path: str | pathlib.Path, queries: Sequence[KddQuery]
-) -> dict[str, tuple[str, ...]]:
-  """The products of the known queries of a file, checked."""
-  known = {query.query_id for query in queries}
-  found: dict[str, tuple[str, ...]] = {}
-  path = pathlib.Path(path)
-  with path.open(encoding="utf-8", newline="") as file:
-    for row in csv.reader(file):
-      if row and row[0] in known:
-        found[row[0]] = tuple(row[1:])
-  check_submission(found, queries, file=path)
-  return found
-
-
 def _looked_up(
   lists: Sequence[Sequence[str]], queries: Sequence[KddQuery]
 ) -> list[RankedQuery]:
@@ -139,7 +124,7 @@ def official_ndcg(
 
 
 class CandidateRanking(NamedTuple):
-  """Of every query its candidates, best first."""
+  """The candidates of every query, best first."""
 
   lists: list[tuple[str, ...]]
   n_pairs: int
@@ -183,7 +168,7 @@ def rank_candidates(
   number = {item: n for n, item in enumerate(item_ids)}
   counts = [len(candidates) for _, candidates in queries]
   text_P = np.repeat(np.arange(len(queries)), counts)
-  item_P = np.array([number[i] for _, found in queries for i in found])
+  item_P = np.array([number[i] for _, items in queries for i in items])
   scores_P = np.zeros(len(item_P), np.float32)
   order = np.argsort(item_P, kind="stable")
   starts = np.arange(0, len(item_ids), tile_items)
@@ -205,7 +190,7 @@ def rank_candidates(
     mine = slice(end - len(candidates), end)
     best = rank_items(scores_P[mine], ranks[item_P[mine]])
     lists.append(tuple(candidates[n] for n in best))
-  content = json.dumps([[text, list(found)] for text, found in queries])
+  content = json.dumps([[text, list(items)] for text, items in queries])
   return CandidateRanking(
     lists=lists,
     n_pairs=len(item_P),
@@ -239,10 +224,7 @@ def evaluate_kdd(
     for query, items in zip(queries, ranking.lists, strict=True)
   }
   if settings.submission:
-    path = write_submission(settings.submission, lists, queries)
-    # What counts is what stands in the file.
-    lists = lists | read_submission(path, queries)
-    print(path)
+    print(write_submission(settings.submission, lists, queries))
   if not settings.answers:
     return
   ranked = _looked_up(ranking.lists, queries)

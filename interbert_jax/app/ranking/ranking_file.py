@@ -118,7 +118,7 @@ def _from_lines(path: pathlib.Path) -> list[RankedTopic]:
 
 
 def _from_csv(path: pathlib.Path) -> list[RankedTopic]:
-  found: dict[str, list[tuple[int, str]]] = {}
+  rows_of: dict[str, list[tuple[int, str]]] = {}
   with path.open(encoding="utf-8", newline="") as file:
     reader = csv.DictReader(file)
     missing = {*_COLUMNS[:3]} - {*(reader.fieldnames or ())}
@@ -135,11 +135,11 @@ def _from_csv(path: pathlib.Path) -> list[RankedTopic]:
           "number from 1 on and an id",
           file=place,
         )
-      found.setdefault(row["topic_id"], []).append(
+      rows_of.setdefault(row["topic_id"], []).append(
         (int(row["rank"]), row["item_id"])
       )
   topics = []
-  for topic_id, rows in found.items():
+  for topic_id, rows in rows_of.items():
     rows.sort()
     if [rank for rank, _ in rows] != list(range(1, len(rows) + 1)):
       raise DataError(

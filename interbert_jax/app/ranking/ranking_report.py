@@ -78,9 +78,9 @@ def judge(
   outside = excluded = 0
   kept: Relevance = {}
   for topic in topics:
-    found = relevance.get(topic.topic_id, {})
-    inside = {item: value for item, value in found.items() if item in known}
-    outside += len(found) - len(inside)
+    right = relevance.get(topic.topic_id, {})
+    inside = {item: value for item, value in right.items() if item in known}
+    outside += len(right) - len(inside)
     kept[topic.topic_id] = {
       item: value
       for item, value in inside.items()
@@ -160,31 +160,31 @@ def report(
   queries = queries_of(judged, lists)
   values = per_query(queries, cuts)
   popular = popularity_lists(judged, max(cuts), history)
-  shown = {"model": lists, "popularity": popular}
-  extras: dict[str, dict[str, float]] = {}
-  for name, found in shown.items():
-    extras[name] = {
-      f"coverage@{k}": coverage(found, k, len(judged.items)) for k in cuts
+
+  def means(values: Mapping[str, np.ndarray], shown: Sequence[Sequence[str]]):
+    """The mean of each metric, and the share of the catalogue that is shown."""
+    total = len(judged.items)
+    return {name: float(x.mean()) for name, x in values.items()} | {
+      f"coverage@{k}": coverage(shown, k, total) for k in cuts
     }
-    if vectors is not None and name == "model":
-      extras[name] |= {
-        f"diversity@{k}": mean_diversity(found, k, vectors) for k in cuts
-      }
+
+  metrics = means(values, lists)
+  if vectors is not None:
+    metrics |= {
+      f"diversity@{k}": mean_diversity(lists, k, vectors) for k in cuts
+    }
   return {
-    "metrics": {name: float(found.mean()) for name, found in values.items()}
-    | extras["model"],
+    "metrics": metrics,
     "intervals_95": {
-      name: mean_interval(found, samples=samples, seed=seed)
-      for name, found in values.items()
+      name: mean_interval(of_topics, samples=samples, seed=seed)
+      for name, of_topics in values.items()
       if samples
     },
     "baselines": {
       "random": random_metrics(queries, cuts),
-      "popularity": {
-        name: float(found.mean())
-        for name, found in per_query(queries_of(judged, popular), cuts).items()
-      }
-      | extras["popularity"],
+      "popularity": means(
+        per_query(queries_of(judged, popular), cuts), popular
+      ),
     },
     **counts(queries),
     "n_items": len(judged.items),
@@ -200,11 +200,10 @@ def evaluate_ranking(settings: JudgeSettings) -> None:
   topics = ranking_file.read_ranking(path)
   about = ranking_file.read_about(path)
   cuts = sorted(set(settings.cuts))
-  items, store = settings.items, settings.store
-  if not (items or store):
-    items, store = about.get("items", ""), about.get("store", "")
-  else:
-    store = store or about.get("store", "")
+  store = settings.store or about.get("store", "")
+  items = settings.items
+  if not (items or settings.store):
+    items = about.get("items", "")
   if not (items or store):
     raise ConfigError(
       f"{path}: nothing beside it says what was ranked; wanted --items=FILE or "

@@ -1,4 +1,8 @@
-"""Scores and ranks the items of a catalogue for topics."""
+"""Scores and ranks the items of a catalogue for topics.
+
+Dimensions: T topics, N items of a tile, X examples of a topic, H channels of
+scores, E feature width.
+"""
 
 import pathlib
 from collections.abc import Sequence
@@ -17,9 +21,9 @@ from interbert_jax.app.ranking.scoring import (
   CatalogueScores,
   Channel,
   Texts,
-  score_name,
 )
 from interbert_jax.app.ranking.settings import RecommendSettings
+from interbert_jax.app.tasks.retrieval import score_name
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.parallel import Parallel
@@ -42,11 +46,11 @@ class ExampleSimilarity:
   def __init__(self, topics: Sequence[Topic], catalogue: Catalogue, path):
     vectors = []
     for topic in topics:
-      found = catalogue.mean_features(topic.examples, wanted_by=path)
+      means_XE = catalogue.mean_features(topic.examples, wanted_by=path)
       vectors.append(
-        unit_rows(found).mean(axis=0)
-        if len(found)
-        else np.zeros(found.shape[1], np.float32)
+        unit_rows(means_XE).mean(axis=0)
+        if len(means_XE)
+        else np.zeros(means_XE.shape[1], np.float32)
       )
     self._topics_TE = np.stack(vectors)
 

@@ -7,10 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from configs.common import Experiment
 from input_pipeline.catalogues.catalogue import Catalogue
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.app.ranking.settings import TileSettings
+from interbert_jax.app.tasks.retrieval import score_head
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.contract.progress import Progress
@@ -19,26 +19,6 @@ from interbert_jax.parallel import Parallel
 from interbert_jax.ranking.matrix_scorer import MatrixScorer
 from interbert_jax.ranking.recommend import MATCH
 from interbert_jax.ranking.score_tiles import CatalogueTiles
-from interbert_jax.tasks.retrieval import SCORES
-
-
-def score_head(settings: Experiment) -> Mapping[str, int]:
-  """The head that a run was trained to score pairs with."""
-  name = settings.task.name
-  if name == "retrieval":
-    return SCORES[settings.task.loss]
-  if name == "pretrain":
-    return SCORES["match"]
-  raise ConfigError(
-    f"task.name is {name!r}: it has no head that scores a text with an image; "
-    "wanted a run of pretrain or retrieval"
-  )
-
-
-def score_name(settings: Experiment) -> str:
-  if score_head(settings) == SCORES["choice"]:
-    return "choice logit"
-  return "matching logit, match - mismatch"
 
 
 class Texts:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from configs.common import Experiment
 from input_pipeline.batches.reader import BatchReader
 from input_pipeline.tasks.pretrain import PretrainData
-from interbert_jax.app import build as experiment
+from interbert_jax.app import build
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel, is_main_process
@@ -24,7 +24,7 @@ def data(settings: Experiment, split: str) -> BatchReader:
   reading = {
     "class_probs": settings.task.mrm_loss != "features",
     "whole_words": settings.task.text_masking.whole_word,
-    **experiment.host_options(settings),
+    **build.host_options(settings),
   }
   if training and settings.input.corpora:
     from input_pipeline.tasks.mixture import Mixture
@@ -34,16 +34,10 @@ def data(settings: Experiment, split: str) -> BatchReader:
 
 
 def task(
-  settings: Experiment,
-  info: Mapping[str, Any],
-  *,
-  model: InterBertConfig | None = None,
+  settings: Experiment, info: Mapping[str, Any], model: InterBertConfig
 ) -> PretrainTask:
   return PretrainTask(
-    model
-    or experiment.model_config(
-      settings.model, info, region_target=settings.task.region_target
-    ),
+    model,
     settings.task,
     mask_id=info["mask_id"],
     feature_encoding=info["feature_encoding"],
@@ -67,41 +61,36 @@ def evaluators(
 ) -> dict[str, Evaluator]:
   """Held-out losses, and zero-shot retrieval over some images."""
   split = settings.evals.split
-  found: dict[str, Evaluator] = {
-    split: experiment.loss_evaluator(
+  by_prefix: dict[str, Evaluator] = {
+    split: build.loss_evaluator(
       settings, held_out, task=task, parallel=parallel
     )
   }
   if settings.evals.retrieval_images:
-    found[f"{split}_retrieval"], _ = experiment.retrieval_evaluator(
+    by_prefix[f"{split}_retrieval"], _ = build.retrieval_evaluator(
       settings,
       split,
       model=task.config,
       parallel=parallel,
       max_images=settings.evals.retrieval_images,
     )
-  return found
+  return by_prefix
 
 
 def report(
   run: "TrainedRun", settings: "PretrainReport", parallel: Parallel
 ) -> dict[str, float]:
   """Held-out losses and accuracies of a run."""
+  run.check_script("eval_pretrain.py")
   held_out = data(run.settings, settings.split)
   info = held_out.info
-  run.check_vocabulary(info["vocab_sha256"], run.settings.input.vocab)
-  evaluator = experiment.loss_evaluator(
-    run.settings,
-    held_out,
-    task=task(run.settings, info, model=run.model),
-    parallel=parallel,
+  evaluator = build.loss_evaluator(
+    run.settings, held_out, task=run.task(info), parallel=parallel
   )
   params = run.placed_params(parallel)
   metrics = evaluator.run(params)
   if settings.region_accuracy:
-    metrics |= region_accuracy(
-      run.settings, settings.split, model=run.model, parallel=parallel
-    ).run(params)
+    metrics |= region_accuracy(run, settings.split, parallel).run(params)
   if is_main_process():
     path = run.write(
       settings.output,
@@ -118,20 +107,16 @@ def report(
 
 
 def region_accuracy(
-  settings: Experiment,
-  split: str,
-  *,
-  model: InterBertConfig,
-  parallel: Parallel,
+  run: "TrainedRun", split: str, parallel: Parallel
 ) -> Evaluator:
   """Region classes with and without text, over pairs that match."""
   from interbert_jax.evaluation.region_accuracy import RegionAccuracy
 
-  matching = dataclasses.replace(settings.input, mismatch_prob=0.0)
-  settings = dataclasses.replace(settings, input=matching)
-  found = data(settings, split)
+  matching = dataclasses.replace(run.settings.input, mismatch_prob=0.0)
+  settings = dataclasses.replace(run.settings, input=matching)
+  pairs = data(settings, split)
   return RegionAccuracy(
-    task=task(settings, found.info, model=model),
+    task=run.task(pairs.info),
     parallel=parallel,
-    batches=experiment.held_out_batches(settings, found, parallel=parallel),
+    batches=build.held_out_batches(settings, pairs, parallel=parallel),
   )

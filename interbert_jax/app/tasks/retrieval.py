@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from configs.common import Experiment
 from input_pipeline.tasks.retrieval import CandidateData, RetrievalSet
-from interbert_jax.app import build as experiment
+from interbert_jax.app import build
+from interbert_jax.app.eval_settings import RetrievalReport
+from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.contract.progress import Progress
@@ -18,27 +20,18 @@ from interbert_jax.ranking import retrieval_metrics
 from interbert_jax.ranking.score_tiles import MatrixTiles
 from interbert_jax.tasks.retrieval import SCORES, RetrievalTask
 
-if TYPE_CHECKING:  # training needs nothing of a report
-  from interbert_jax.app.eval_settings import RetrievalReport
-  from interbert_jax.app.trained_run import TrainedRun
-
 
 def data(settings: Experiment, split: str) -> CandidateData:
   return CandidateData(
-    settings.input, split=split, **experiment.host_options(settings)
+    settings.input, split=split, **build.host_options(settings)
   )
 
 
 def task(
-  settings: Experiment,
-  info: Mapping[str, Any],
-  *,
-  model: InterBertConfig | None = None,
+  settings: Experiment, info: Mapping[str, Any], model: InterBertConfig
 ) -> RetrievalTask:
   return RetrievalTask(
-    model or experiment.model_config(settings.model, info),
-    settings.task,
-    feature_encoding=info["feature_encoding"],
+    model, settings.task, feature_encoding=info["feature_encoding"]
   )
 
 
@@ -58,7 +51,7 @@ def evaluators(
   """Retrieval over some images; all pairs, both directions."""
   del held_out
   split = settings.evals.split
-  found, _ = experiment.retrieval_evaluator(
+  evaluator, _ = build.retrieval_evaluator(
     settings,
     split,
     model=task.config,
@@ -66,23 +59,42 @@ def evaluators(
     parallel=parallel,
     max_images=settings.evals.retrieval_images,
   )
-  return {split: found}
+  return {split: evaluator}
+
+
+def score_head(settings: Experiment) -> Mapping[str, int]:
+  """The head that a run was trained to score pairs with."""
+  name = settings.task.name
+  if name == "retrieval":
+    return SCORES[settings.task.loss]
+  if name == "pretrain":
+    return SCORES["match"]
+  raise ConfigError(
+    f"task.name is {name!r}: it has no head that scores a text with an image; "
+    "wanted a run of pretrain or retrieval"
+  )
+
+
+def score_name(settings: Experiment) -> str:
+  if score_head(settings) == SCORES["choice"]:
+    return "choice logit"
+  return "matching logit, match - mismatch"
 
 
 def report(
-  run: "TrainedRun", settings: "RetrievalReport", parallel: Parallel
+  run: TrainedRun, settings: RetrievalReport, parallel: Parallel
 ) -> dict[str, float]:
   """Retrieval in both directions, of a fine-tuned run or a pretrained one.
 
   Finished parts of the scores stay on disk until the result is written.
   """
-  name = run.settings.task.name
-  loss = run.settings.task.loss if name == "retrieval" else "match"
-  evaluator, texts = experiment.retrieval_evaluator(
+  run.check_script("eval_retrieval.py")
+  task = run.settings.task
+  evaluator, texts = build.retrieval_evaluator(
     run.settings,
     settings.split,
     model=run.model,
-    score=SCORES[loss],
+    score=score_head(run.settings),
     parallel=parallel,
   )
   run.check_vocabulary(texts.vocab_sha256, run.settings.input.vocab)
@@ -90,6 +102,7 @@ def report(
     settings.protocol, len(texts.image_ids), settings.part_images
   )
   counts = evaluator.counts(parts)
+  loss = getattr(task, "loss", "match")  # pretraining has no other
   tiles = MatrixTiles(
     run.workdir / "eval" / "unfinished",
     [run.fingerprint, texts.fingerprint, run.meta["model"], loss],
@@ -128,12 +141,10 @@ def report(
     print(json_file.write_lines(settings.ranks, lines))
   path = run.write(
     settings.output,
-    task="retrieval" if name == "retrieval" else "zeroshot_retrieval",
+    task="retrieval" if task.name == "retrieval" else "zeroshot_retrieval",
     split=settings.split,
     protocol=protocol,
-    score="choice logit"
-    if loss == "choice"
-    else "matching logit, match - mismatch",
+    score=score_name(run.settings),
     score_dtype="float32",
     tie_policy=retrieval_metrics.TIE_POLICY,
     n_ties=n_ties,
@@ -145,9 +156,9 @@ def report(
     **counts,
   )
   tiles.remove()
-  for name in ("image_retrieval", "text_retrieval"):
-    median = f"median {metrics[f'{name}_median_rank']:.0f}"
-    print(f"{retrieval_metrics.recall_line(metrics, name)}  {median}")
+  for direction in ("image_retrieval", "text_retrieval"):
+    median = f"median {metrics[f'{direction}_median_rank']:.0f}"
+    print(f"{retrieval_metrics.recall_line(metrics, direction)}  {median}")
   if intervals:
     low, high = intervals["image_retrieval_recall@1"]
     print(f"R@1 of text -> image: {100 * low:.1f} to {100 * high:.1f} (95 %)")
@@ -165,18 +176,19 @@ def named_row(
     first_image: of the part.
   """
   first_text = int((texts.image_of_text < first_image).sum())
-  from_text = row["direction"] == "image_retrieval"
 
-  def name(number: int, is_text: bool) -> int | str:
-    if is_text:
-      return first_text + number
+  def text(number: int) -> int:
+    return first_text + number
+
+  def image(number: int) -> str:
     return texts.image_ids[first_image + number]
 
-  query = name(row["query"], from_text)
+  from_text = row["direction"] == "image_retrieval"
+  query, candidate = (text, image) if from_text else (image, text)
   named = {
     **row,
-    "query": query,
-    "relevant": [name(n, not from_text) for n in row["relevant"]],
-    "top": [name(n, not from_text) for n in row["top"]],
+    "query": query(row["query"]),
+    "relevant": [candidate(number) for number in row["relevant"]],
+    "top": [candidate(number) for number in row["top"]],
   }
-  return {**named, "text": texts.texts[query]} if from_text else named
+  return {**named, "text": texts.texts[named["query"]]} if from_text else named

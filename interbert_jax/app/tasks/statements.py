@@ -5,23 +5,21 @@ The task's name is the format of its files.
 
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from configs.common import Experiment
 from input_pipeline.tasks.statements import StatementData
-from interbert_jax.app import build as experiment
-from interbert_jax.app.report import report_split
+from interbert_jax.app.eval_settings import TaskReport
+from interbert_jax.app.evaluate import report_split
+from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.files import write_text
+from interbert_jax.evaluation.predictions import Predictor
 from interbert_jax.evaluation.statements import StatementEvaluator
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.statements import StatementTask
-
-if TYPE_CHECKING:  # training needs nothing of a report
-  from interbert_jax.app.eval_settings import TaskReport
-  from interbert_jax.app.trained_run import TrainedRun
 
 
 def data(settings: Experiment, split: str) -> StatementData:
@@ -34,13 +32,10 @@ def data(settings: Experiment, split: str) -> StatementData:
 
 
 def task(
-  settings: Experiment,
-  info: Mapping[str, Any],
-  *,
-  model: InterBertConfig | None = None,
+  settings: Experiment, info: Mapping[str, Any], model: InterBertConfig
 ) -> StatementTask:
   return StatementTask(
-    model or experiment.model_config(settings.model, info),
+    model,
     num_labels=len(info["label_names"]),
     num_images=info["images_per_example"],
     settings=settings.task,
@@ -48,34 +43,25 @@ def task(
   )
 
 
-def evaluators(
-  settings: Experiment,
-  *,
-  task: StatementTask,
-  held_out: StatementData,
-  parallel: Parallel,
-) -> dict[str, StatementEvaluator]:
+def evaluator(
+  statements: StatementData, predictor: Predictor
+) -> StatementEvaluator:
   """Accuracy, and for NLVR2 consistency."""
-  evaluator = StatementEvaluator(
-    predictor=experiment.predictor(
-      settings, held_out, task=task, parallel=parallel
-    ),
-    labels=held_out.labels,
-    groups=held_out.groups,
+  return StatementEvaluator(
+    predictor=predictor, labels=statements.labels, groups=statements.groups
   )
-  return {settings.evals.split: evaluator}
 
 
 def report(
-  run: "TrainedRun", settings: "TaskReport", parallel: Parallel
+  run: TrainedRun, settings: TaskReport, parallel: Parallel
 ) -> dict[str, Any]:
   """Accuracy, and a line "id,label" for each statement."""
-  held_out = data(run.settings, settings.split)
+  statements = data(run.settings, settings.split)
 
   def write_labels(path: str, logits_NC: np.ndarray) -> pathlib.Path:
     lines = (
-      f"{key},{held_out.label_names[label]}\n"
-      for key, label in zip(held_out.ids, logits_NC.argmax(1), strict=True)
+      f"{key},{statements.label_names[label]}\n"
+      for key, label in zip(statements.ids, logits_NC.argmax(1), strict=True)
     )
     return write_text(path, "".join(lines))
 
@@ -83,9 +69,7 @@ def report(
     run,
     settings,
     parallel,
-    held_out=held_out,
-    task=task,
-    evaluators=evaluators,
+    held_out=statements,
     files=[(settings.predictions, write_labels)],
-    counts={"n_statements": held_out.num_examples},
+    counts={"n_statements": statements.num_examples},
   )

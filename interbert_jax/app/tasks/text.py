@@ -1,8 +1,8 @@
 """Fine-tuning on texts alone: sentences and pairs of GLUE, CLUE or a user."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -10,15 +10,14 @@ from configs.common import Experiment
 from input_pipeline.annotations.sentence_formats import find_format
 from input_pipeline.tasks.text import SentenceData, write_predictions
 from input_pipeline.text.pack import check_room
-from interbert_jax.app import build as experiment
+from interbert_jax.app import build
+from interbert_jax.app.eval_settings import TaskReport
+from interbert_jax.app.trained_run import TrainedRun
+from interbert_jax.evaluation.predictions import Predictor
 from interbert_jax.evaluation.text import TextEvaluator
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel, is_main_process
 from interbert_jax.tasks.text import TextTask
-
-if TYPE_CHECKING:  # training needs nothing of a report
-  from interbert_jax.app.eval_settings import TaskReport
-  from interbert_jax.app.trained_run import TrainedRun
 
 # What the text path of the model runs, said in every result.
 STREAMS = "interaction layers and text stream, no image"
@@ -29,15 +28,9 @@ def data(settings: Experiment, split: str) -> SentenceData:
 
 
 def task(
-  settings: Experiment,
-  info: Mapping[str, Any],
-  *,
-  model: InterBertConfig | None = None,
+  settings: Experiment, info: Mapping[str, Any], model: InterBertConfig
 ) -> TextTask:
-  return TextTask(
-    model or experiment.model_config(settings.model, info),
-    num_labels=info["num_labels"],
-  )
+  return TextTask(model, num_labels=info["num_labels"])
 
 
 def check(settings: Experiment) -> None:
@@ -60,27 +53,14 @@ def reported(settings: Experiment) -> dict[str, tuple[str, ...]]:
   return dict.fromkeys((split, layout.twins.get(split, split)), names)
 
 
-def file_evaluators(
-  settings: Experiment,
-  files: Sequence[SentenceData],
-  *,
-  task: TextTask,
-  parallel: Parallel,
-) -> list[TextEvaluator]:
-  """One for each file of a task; they share what is compiled."""
-  first = experiment.predictor(settings, files[0], task=task, parallel=parallel)
-  return [
-    TextEvaluator(
-      predictor=first.on(
-        experiment.held_out_batches(settings, file, parallel=parallel),
-        file.num_examples,
-      ),
-      names=file.layout.metrics,
-      labels=file.sentences.labels,
-      is_regression=task.is_regression,
-    )
-    for file in files
-  ]
+def evaluator(file: SentenceData, predictor: Predictor) -> TextEvaluator:
+  """The official metrics of a file."""
+  return TextEvaluator(
+    predictor=predictor,
+    names=file.layout.metrics,
+    labels=file.sentences.labels,
+    is_regression=file.layout.is_regression,
+  )
 
 
 def evaluators(
@@ -90,15 +70,16 @@ def evaluators(
   held_out: SentenceData,
   parallel: Parallel,
 ) -> dict[str, TextEvaluator]:
-  """Official metrics of the held-out file, and of its twin."""
+  """The official metrics of the held-out file, and of its twin."""
   files = with_twin(settings, held_out)
-  judges = file_evaluators(settings, files, task=task, parallel=parallel)
-  return {file.split: judge for file, judge in zip(files, judges, strict=True)}
+  return build.prediction_evaluators(
+    settings, files, task=task, parallel=parallel
+  )
 
 
 def report(
-  run: "TrainedRun",
-  settings: "TaskReport",
+  run: TrainedRun,
+  settings: TaskReport,
   parallel: Parallel,
   *,
   folder: pathlib.Path | None = None,
@@ -117,21 +98,18 @@ def report(
   """
   first = data(run.settings, settings.split)
   files = with_twin(run.settings, first)
-  run.check_vocabulary(first.info["vocab_sha256"], run.settings.input.vocab)
-  params = run.placed_params(parallel)
-  judges = file_evaluators(
-    run.settings,
-    files,
-    task=task(run.settings, first.info, model=run.model),
-    parallel=parallel,
+  evaluator_of = build.prediction_evaluators(
+    run.settings, files, task=run.task(first.info), parallel=parallel
   )
+  params = run.placed_params(parallel)
   if folder is None:
     json_path = settings.output or run.workdir / "eval" / "text.json"
     folder = pathlib.Path(json_path).parent
   metrics: dict[str, float] = {}
   official: list[str] = []
   written: list[str] = []
-  for file, judge in zip(files, judges, strict=True):
+  for file in files:
+    judge = evaluator_of[file.split]
     outputs = judge.outputs(params)
     if file.has_labels:
       suffix = file.split.removeprefix(settings.split)  # "_mm" of MNLI's twin

@@ -3,14 +3,15 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from configs.common import Experiment
 from input_pipeline.tasks.vcr import VcrData
-from interbert_jax.app import build as experiment
-from interbert_jax.app.report import report_split
+from interbert_jax.app.eval_settings import TaskReport
+from interbert_jax.app.evaluate import report_split
+from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.contract.vcr import (
@@ -20,15 +21,12 @@ from interbert_jax.contract.vcr import (
   RATIONALE,
   RATIONALES_OF,
 )
+from interbert_jax.evaluation.predictions import Predictor
 from interbert_jax.evaluation.vcr import VcrEvaluator
 from interbert_jax.evaluation.vcr_leaderboard import write_leaderboard
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.vcr import VcrTask
-
-if TYPE_CHECKING:  # training needs nothing of a report
-  from interbert_jax.app.eval_settings import TaskReport
-  from interbert_jax.app.trained_run import TrainedRun
 
 
 def data(
@@ -44,15 +42,9 @@ def data(
 
 
 def task(
-  settings: Experiment,
-  info: Mapping[str, Any],
-  *,
-  model: InterBertConfig | None = None,
+  settings: Experiment, info: Mapping[str, Any], model: InterBertConfig
 ) -> VcrTask:
-  return VcrTask(
-    model or experiment.model_config(settings.model, info),
-    feature_encoding=info["feature_encoding"],
-  )
+  return VcrTask(model, feature_encoding=info["feature_encoding"])
 
 
 def reported(settings: Experiment) -> dict[str, tuple[str, ...]]:
@@ -62,26 +54,17 @@ def reported(settings: Experiment) -> dict[str, tuple[str, ...]]:
   return {settings.evals.split: ("loss", *asked, *both)}
 
 
-def evaluators(
-  settings: Experiment,
-  *,
-  task: VcrTask,
-  held_out: VcrData,
-  parallel: Parallel,
-) -> dict[str, VcrEvaluator]:
+def evaluator(questions: VcrData, predictor: Predictor) -> VcrEvaluator:
   """Accuracies of both objectives, and of both together."""
-  evaluator = VcrEvaluator(
-    predictor=experiment.predictor(
-      settings, held_out, task=task, parallel=parallel
-    ),
-    objectives=held_out.objectives,
-    labels=held_out.labels,
+  return VcrEvaluator(
+    predictor=predictor,
+    objectives=questions.objectives,
+    labels=questions.labels,
   )
-  return {settings.evals.split: evaluator}
 
 
 def report(
-  run: "TrainedRun", settings: "TaskReport", parallel: Parallel
+  run: TrainedRun, settings: TaskReport, parallel: Parallel
 ) -> dict[str, Any]:
   """Accuracies, the leaderboard's CSV, and the scores of each question.
 
@@ -93,12 +76,12 @@ def report(
       f"{run.workdir} was trained for {', '.join(trained)}; the leaderboard "
       f"wants both {ANSWER} and {RATIONALE} of one model"
     )
-  held_out = data(
+  questions = data(
     run.settings,
     settings.split,
     objectives=(ANSWER, *RATIONALES_OF) if settings.predictions else None,
   )
-  ids = held_out.annotation_ids
+  ids = questions.annotation_ids
 
   def write_ranked(path: str, scores) -> pathlib.Path:
     return write_leaderboard(path, ids, np.stack(list(scores.values()), 1))
@@ -114,12 +97,10 @@ def report(
     run,
     settings,
     parallel,
-    held_out=held_out,
-    task=task,
-    evaluators=evaluators,
+    held_out=questions,
     files=[
       (settings.predictions, write_ranked),
       (settings.scores, write_scores),
     ],
-    counts={"n_questions": held_out.num_questions},
+    counts={"n_questions": questions.num_questions},
   )

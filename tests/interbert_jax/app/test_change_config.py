@@ -2,7 +2,7 @@
 
 import pytest
 
-from interbert_jax.app.settings.overrides import change_config
+from interbert_jax.app.overrides import change_config
 
 CONFIG = {
   "input": {

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from ml_collections import config_flags
 
 from configs import common
-from interbert_jax.app import command_line
-from interbert_jax.app.settings import overrides
-from interbert_jax.app.settings.validate import validate
+from interbert_jax.app import command_line, overrides
+from interbert_jax.app.validate import validate
 from interbert_jax.contract.errors import ConfigError
 from tests.test_configs import leaves
 

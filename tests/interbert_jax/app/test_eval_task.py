@@ -8,6 +8,7 @@ import pytest
 
 from configs import finetune_text, finetune_vcr, finetune_vqa
 from input_pipeline.annotations.sentence_formats import FORMATS
+from interbert_jax import export
 from interbert_jax.app import evaluate, train
 from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.trained_run import TrainedRun
@@ -181,6 +182,29 @@ def test_vqa(vqa, tmp_path, capsys):
   answers.write_text("yes\ndog\n")
   with pytest.raises(ValueError, match="the 2 answers .* are not those of the"):
     evaluated(opened(vqa, f"input.answers={answers}"), "val")
+
+
+def test_an_export_of_vqa(vqa, tmp_path, capsys):
+  run = opened(vqa)
+  folder = tmp_path / "exported"
+  words = {"checkpoint": run.source, "vocab": run.settings.input.vocab}
+  flags = [f"--{k}={v}" for k, v in {**words, "output": folder}.items()]
+  assert not export.main(flags)
+
+  def metrics():
+    exported = TrainedRun(vqa, checkpoint=str(folder), changes=[])
+    return evaluated(exported, "val")["metrics"]
+
+  wanted = evaluated(run, "val")["metrics"]
+  assert metrics() == wanted
+  assert "which 2 answers" not in capsys.readouterr().err
+  # Exports did not say the answers at first.
+  config = json.loads((folder / "config.json").read_text())
+  del config["answers_sha256"]
+  (folder / "config.json").write_text(json.dumps(config))
+  (folder / "SHA256SUMS").unlink()
+  assert metrics() == wanted
+  assert "which 2 answers" in capsys.readouterr().err
 
 
 def test_what_a_run_has_no_use_for_is_refused(vcr, vqa, mnli, tmp_path):

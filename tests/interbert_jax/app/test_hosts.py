@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from interbert_jax.app import hosts, last_words
+from interbert_jax.app.hosts import HostSettings
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.run.workdir import local_path
 from tests.support import pod
@@ -16,7 +17,6 @@ GIVEN = {
   "num_processes": 4,
   "process_id": 3,
 }
-NOTHING = dict.fromkeys(GIVEN)
 
 
 def start(process: int, port: int, *words):
@@ -28,40 +28,49 @@ def start(process: int, port: int, *words):
 
 
 def test_without_flags_a_process_stays_alone():
-  assert hosts.join_plan(distributed=False, **NOTHING) is None
+  assert HostSettings().plan() is None
 
 
 def test_a_cluster_is_asked_and_flags_are_passed_on():
   times = {"initialization_timeout": 7, "heartbeat_timeout": 9}
-  plan = hosts.join_plan(distributed=True, **NOTHING, **times)
+  plan = HostSettings(distributed=True, **times).plan()
   # JAX waits longer than we do, since it ends the process without a word.
   assert plan.pop("initialization_timeout") > 7
   assert plan == {"heartbeat_timeout_seconds": 9}
   for distributed in (True, False):
-    plan = hosts.join_plan(distributed=distributed, **GIVEN, **times)
+    plan = HostSettings(distributed=distributed, **GIVEN, **times).plan()
     assert GIVEN.items() <= plan.items()
 
 
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    ({"process_id": None}, "--process_id missing: --coordinator_address=HOST"),
+    ({"process_id": None}, "process_id missing: --coordinator_address=HOST"),
     (
       {"coordinator_address": None, "num_processes": None},
-      "--coordinator_address and --num_processes missing",
+      "coordinator_address and --num_processes missing",
     ),
-    ({"process_id": 4}, "--process_id=4: wanted 0 to 3, a different one"),
-    ({"process_id": -1}, "--process_id=-1: wanted 0 to 3"),
-    ({"num_processes": 0}, "--num_processes=0: wanted at least 1"),
-    ({"coordinator_address": "host"}, "address=host: wanted HOST:PORT"),
-    ({"coordinator_address": ":80"}, "address=:80: wanted HOST:PORT"),
-    ({"coordinator_address": "a:70000"}, "address=a:70000: wanted HOST:PORT"),
-    ({"heartbeat_timeout": 0}, "--heartbeat_timeout=0: wanted at least 1"),
+    ({"process_id": 4}, "process_id is 4; wanted 0 to 3, a different one"),
+    ({"process_id": -1}, "process_id is -1; wanted a whole number, 0 or more"),
+    (
+      {"num_processes": 0},
+      "num_processes is 0; wanted a whole number, 1 or more",
+    ),
+    ({"coordinator_address": "host"}, "address is 'host'; wanted HOST:PORT"),
+    ({"coordinator_address": ":80"}, "address is ':80'; wanted HOST:PORT"),
+    (
+      {"coordinator_address": "a:70000"},
+      "address is 'a:70000'; wanted HOST:PORT",
+    ),
+    (
+      {"heartbeat_timeout": 0},
+      "heartbeat_timeout is 0; wanted a whole number, 1",
+    ),
   ],
 )
 def test_mistakes_in_the_flags(changes, message):
   with pytest.raises(ConfigError) as caught:
-    hosts.join_plan(distributed=False, **{**GIVEN, **changes})
+    HostSettings(**{**GIVEN, **changes})
   assert message in str(caught.value)
 
 

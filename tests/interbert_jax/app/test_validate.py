@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from configs import common, quickstart
-from interbert_jax.app.settings.validate import validate
+from interbert_jax.app.validate import validate
 from interbert_jax.contract.errors import ConfigError
 from tests.support.scripts import run_python
 from tests.test_configs import NAMES, leaves
@@ -273,7 +273,7 @@ def test_it_needs_no_tensorflow_and_no_time():
   code = """
 import sys, time
 from configs import pretrain_en_large
-from interbert_jax.app.settings.validate import validate
+from interbert_jax.app.validate import validate
 config = pretrain_en_large.get_config()
 began = time.process_time()  # of this process, however busy the machine is
 validate(config, devices=8, hosts=1)

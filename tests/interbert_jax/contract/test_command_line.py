@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from interbert_jax.app import command_line
-from interbert_jax.app.build import read_run_config
+from interbert_jax.app.trained_run import read_run_config
 from interbert_jax.contract.command import run_command
 from interbert_jax.contract.errors import (
   CheckpointError,
@@ -52,7 +52,7 @@ def test_a_mistake_shows_where_it_came_from(how):
     "main.py", QUICKSTART, EVEN, "--config.optim.lr=-1", *flag, **variable
   )
   assert "optim.lr is -1.0; wanted more than 0" in done.stderr
-  assert 'interbert_jax/app/settings/validate.py", line' in done.stderr
+  assert 'interbert_jax/app/validate.py", line' in done.stderr
   assert done.returncode == 2
 
 

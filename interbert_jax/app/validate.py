@@ -1,7 +1,7 @@
-"""All that can be wrong with a configuration and is known without data.
+"""Checks a configuration, before data is read or anything is compiled.
 
-Asked before data is read or anything compiled. One message lists it all: first
-what the settings classes refuse, then what sections must be together.
+One message lists every mistake: first what the settings classes refuse, then
+what sections must be together.
 """
 
 import dataclasses
@@ -19,8 +19,7 @@ from input_pipeline.batches.order import (
   check_hosts_divide_shares,
   check_shares_divide_batch,
 )
-from interbert_jax.app.build import model_config
-from interbert_jax.app.tasks.find import find_task
+from interbert_jax.app.build import find_task, make_task, model_config
 from interbert_jax.contract import batch_sizes
 from interbert_jax.contract.errors import ConfigError, DataError
 from interbert_jax.contract.settings import read_fields
@@ -208,7 +207,7 @@ def _check_model(s: Experiment, _: Machine) -> None:
 
 def _check_task(s: Experiment, _: Machine) -> None:
   """Whether the task can be built on the model."""
-  find_task(s).task(s, _INFO)
+  make_task(s, _INFO)
 
 
 def _check_shares(s: Experiment, machine: Machine) -> None:
