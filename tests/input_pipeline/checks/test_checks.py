@@ -14,12 +14,10 @@ from input_pipeline.checks.annotation_file import SplitCaptions
 from input_pipeline.checks.run import fast_checks, run_checks
 from input_pipeline.checks.settings import CheckSettings
 from input_pipeline.store import schema
-from input_pipeline.store.manifest import manifest_fingerprint
 from input_pipeline.store.store_writer import write_store
 from input_pipeline.text.tokenizer import Tokenizer
 from tests.support.bad_input import (
   caption_lines,
-  flip,
   put,
   records,
   write_faulty_store,
@@ -27,6 +25,8 @@ from tests.support.bad_input import (
 from tests.support.tiny_data import (
   C,
   E,
+  edit_manifest,
+  flip,
   make_record,
   write_lines,
   write_tiny_store,
@@ -143,16 +143,8 @@ def test_d2_missing_empty_and_extra_shards(files):
   assert report.summary["store"]["images read"] == 2  # of the third shard
 
 
-def edit_manifest(files, change):
-  path = files["store"] / "manifest.json"
-  manifest = json.loads(path.read_text())
-  change(manifest)
-  manifest["fingerprint"] = manifest_fingerprint(manifest)
-  path.write_text(json.dumps(manifest))
-
-
 def test_d2_counts_that_disagree(files):
-  edit_manifest(files, lambda m: m["shards"][0].update(records=4))
+  edit_manifest(files["store"], lambda m: m["shards"][0].update(records=4))
   report = check(files)
   found_in = {f.found for f in report.findings if f.case == "D2"}
   assert "11 records in all shards instead of 12 images" in found_in
@@ -270,7 +262,7 @@ def test_d6_more_regions_than_slots(files):
   assert (finding.severity, finding.count) == ("note", 4)
   assert finding.found == "4 regions"
   assert finding.hint == "batches keep those of the highest scores"
-  edit_manifest(files, lambda m: m.update(region_order="as stored"))
+  edit_manifest(files["store"], lambda m: m.update(region_order="as stored"))
   hint = found(check(files, max_regions=3), "D6").hint
   assert hint == "batches keep the first ones (as stored)"
 
