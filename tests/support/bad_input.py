@@ -417,7 +417,7 @@ CASES = (
     "D7",
     "boxes as x, y, width, height",
     planted(-1, boxes=xywh),
-    ("D7", "x1 < x2", "%", "looks like xywh"),
+    ("D7", "x1 < x2", "%", "looks like xywh: --box_format=xywh"),
   ),
   Case(
     "D7",
@@ -591,10 +591,6 @@ CASES = (
 
 
 # Running them.
-
-
-class Gone(Exception):
-  """Training would have begun to compile."""
 
 
 def validate(files: Files) -> str:

@@ -1,9 +1,6 @@
 """A record that cannot be used leaves its place, and nothing else changes."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,9 +12,9 @@ from interbert_jax.app.build import held_out_batches
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import BadRecord, DataError
 from interbert_jax.parallel import make_parallel
-from tests.conftest import ROOT
 from tests.support import bad_input
 from tests.support.batch_checks import KINDS
+from tests.support.scripts import run_python
 from tests.support.tiny_data import build, caption_files, flip
 
 
@@ -104,13 +101,7 @@ try:
 except DataError as error:
   print(error)
 """
-  done = subprocess.run(
-    (sys.executable, "-c", code),
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"},
-  )
+  done = run_python("-c", code, env={"TF_CPP_MIN_LOG_LEVEL": "0"})
   assert done.stdout == "found NaN\n"
   assert "Traceback" not in done.stderr
 

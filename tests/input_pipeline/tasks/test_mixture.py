@@ -26,29 +26,8 @@ from tests.support.tiny_task import tiny_task
 SIZES = {"coco": 12, "sbu": 7, "text": 5}
 
 
-@pytest.mark.parametrize("weights", [[1], [1, 1], [12, 7, 5], [1000, 1, 3, 50]])
-def test_every_stretch_holds_its_shares(weights):
-  interleaving = Interleaving(weights)
-  total = sum(weights)
-  count = 5 * total
-  corpus, local = interleaving.deal(np.arange(count))
-  for number, weight in enumerate(weights):
-    mine = corpus == number
-    # Its own positions are 0, 1, 2, ..., each of them once.
-    np.testing.assert_array_equal(local[mine], np.arange(mine.sum()))
-    share = np.cumsum(mine) - np.arange(1, count + 1) * weight / total
-    assert np.abs(share).max() <= len(weights)
-    assert mine.sum() == 5 * weight
-
-
-def test_dealing_is_a_function_of_the_position():
-  interleaving = Interleaving([12, 7, 5])
-  whole = interleaving.deal(np.arange(1000))
-  positions = np.random.default_rng(0).permutation(1000)
-  part = interleaving.deal(positions)
-  np.testing.assert_array_equal(part[0], whole[0][positions])
-  np.testing.assert_array_equal(part[1], whole[1][positions])
-  # At the end of what int32 positions allow, with millions of examples.
+def test_dealing_out_millions_of_examples():
+  # At the end of what int32 positions allow.
   late = Interleaving([3_300_000, 860_000, 600_000])
   corpus, local = late.deal(np.arange(2**31 - 5000, 2**31 - 1))
   assert (local >= 0).all()
