@@ -4,9 +4,8 @@ import json
 import pathlib
 from collections.abc import Mapping
 
-from interbert_jax.app.settings.overrides import change_config
-
 from bench.core_jobs import held_out_metrics
+from interbert_jax.app.overrides import change_config
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CAPTIONS_PER_IMAGE = 2  # of the test split, to be scored with every image

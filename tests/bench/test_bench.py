@@ -1,14 +1,13 @@
 """The measuring scripts load, and what they write into pages."""
 
 import importlib
-import subprocess
-import sys
 
 import pytest
 
 from bench import ablation, core_jobs
 from bench.measuring import mean_and_deviation, put_block
 from tests.conftest import ROOT
+from tests.support.scripts import run_python
 
 NAMES = sorted(path.stem for path in (ROOT / "bench").glob("*.py"))
 
@@ -19,12 +18,7 @@ def test_it_loads_and_says_what_it_does(name):
 
 
 def test_it_answers_help():
-  done = subprocess.run(
-    (sys.executable, "-m", "bench.downstream", "--help"),
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-  )
+  done = run_python("-m", "bench.downstream", "--help")
   assert done.returncode == 0, done.stderr
   assert "--checkpoint" in done.stdout
 

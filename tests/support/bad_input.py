@@ -8,7 +8,6 @@ counts with them.
 import contextlib
 import dataclasses
 import io
-import json
 import pathlib
 import shutil
 import time
@@ -22,7 +21,6 @@ from ml_collections import ConfigDict
 from configs import finetune_vcr, quickstart
 from input_pipeline import check
 from input_pipeline.store import schema, shard
-from input_pipeline.store.manifest import manifest_fingerprint
 from interbert_jax.app import train as run_training
 from interbert_jax.contract.errors import ConfigError, DataError
 from interbert_jax.training import train
@@ -30,6 +28,9 @@ from tests.support.tiny_data import (
   TINY_MODEL,
   C,
   E,
+  caption_line,
+  edit_manifest,
+  flip,
   make_record,
   write_lines,
   write_tiny_store,
@@ -108,11 +109,11 @@ def records(count: int = 12) -> list[dict[str, Any]]:
 def caption_lines(count: int = 12) -> list[dict[str, Any]]:
   """8 images to train on, 4 to evaluate; a caption each, all different."""
   return [
-    {
-      "image_id": f"im{i}",
-      "split": "train" if i < 8 else "val",
-      "captions": [f"{TEXTS[i % 4]} {'on the red ' * (i // 4)}cat"],
-    }
+    caption_line(
+      f"im{i}",
+      f"{TEXTS[i % 4]} {'on the red ' * (i // 4)}cat",
+      split="train" if i < 8 else "val",
+    )
     for i in range(count)
   ]
 
@@ -189,10 +190,7 @@ def write_faulty_store(
     mock.patch.object(shard.Statistics, "summary", lambda _: {}),
   ):
     write_tiny_store(directory, rows, **options)
-  path = directory / "manifest.json"
-  manifest = {**json.loads(path.read_text()), "num_images": len(rows)}
-  manifest["fingerprint"] = manifest_fingerprint(manifest)
-  path.write_text(json.dumps(manifest))
+  edit_manifest(directory, lambda m: m.update(num_images=len(rows)))
 
 
 def put(index, value) -> Callable[[np.ndarray], np.ndarray]:
@@ -204,12 +202,6 @@ def put(index, value) -> Callable[[np.ndarray], np.ndarray]:
     return array
 
   return change
-
-
-def flip(path: pathlib.Path, position: int):
-  data = bytearray(path.read_bytes())
-  data[position] ^= 1
-  path.write_bytes(data)
 
 
 def flipped_record(files: Files):
@@ -297,8 +289,7 @@ def settings(**changes: Any) -> Callable[[Files], None]:
 
 
 STRANGERS = [
-  {"image_id": f"no{i}", "split": "val", "captions": [f"a dog {'on ' * i}"]}
-  for i in range(12)
+  caption_line(f"no{i}", f"a dog {'on ' * i}", split="val") for i in range(12)
 ]
 SHARD = "images.array_record-0000"
 CASES = (
@@ -426,7 +417,7 @@ CASES = (
     "D7",
     "boxes as x, y, width, height",
     planted(-1, boxes=xywh),
-    ("D7", "x1 < x2", "%", "looks like xywh"),
+    ("D7", "x1 < x2", "%", "looks like xywh: --box_format=xywh"),
   ),
   Case(
     "D7",
@@ -602,10 +593,6 @@ CASES = (
 # Running them.
 
 
-class Gone(Exception):
-  """Training would have begun to compile."""
-
-
 def validate(files: Files) -> str:
   """What the command for checking data prints."""
   section = files.config["input"]
@@ -710,7 +697,3 @@ def count_named(root: pathlib.Path) -> dict[str, Any]:
     "max_seconds_to_message": max(seconds),
     "lacking": {name: lacking for name, lacking in found.items() if lacking},
   }
-
-
-def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
-  return [json.loads(row) for row in path.read_text().splitlines()]

@@ -2,7 +2,11 @@
 
 import numpy as np
 
+from input_pipeline.conversion.run import convert
+from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.formats.base import ImageRegions
+from input_pipeline.formats.registry import find_format
+from input_pipeline.store.region_store import RegionStore
 
 E, C, ATTRIBUTES = 64, 1601, 400  # C with the background, which is column 0
 
@@ -60,12 +64,8 @@ def make_corpus(count: int = 6) -> list[ImageRegions]:
   ]
 
 
-def assert_same_images(got, want, *, fields):
-  """Images are equal in order and in these fields, to the last bit."""
-  got, want = list(got), list(want)
-  assert [g.image_id for g in got] == [w.image_id for w in want]
-  for g, w in zip(got, want, strict=True):
-    assert g.place
-    for field in fields:
-      a, b = getattr(g, field), getattr(w, field)
-      np.testing.assert_array_equal(a, b, err_msg=f"{w.image_id} {field}")
+def convert_any(source, output, **options):
+  """(manifest, store) of a source whose format is found out."""
+  reader, _ = find_format(source)
+  settings = ConversionSettings(**options)
+  return convert(source, reader, output, settings=settings), RegionStore(output)

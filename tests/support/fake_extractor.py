@@ -1,12 +1,19 @@
-"""A detector and an encoder that take no time; worker processes find them."""
+"""A detector and an encoder that take no time; worker processes find them.
+
+With them the tests of tools/extract extract the regions of small pictures.
+"""
 
 import os
 
 import numpy as np
+from PIL import Image
 
+from tests.support.tiny_data import caption_line, write_lines
 from tools.extract.models import FEATURE_DIM, Models
 from tools.extract.networks.boxes import Boxes
 from tools.extract.regions import Extractor
+from tools.extract.run import extract
+from tools.extract.settings import Options, RegionSettings
 
 NUM_CLASSES = 10
 
@@ -47,3 +54,28 @@ def encode(crops):
 
 def load(settings):
   return Extractor(find_boxes, encode, crop_size=settings.crop_size)
+
+
+ONE = RegionSettings(min_regions=1)
+
+
+def save_picture(path, color=(200, 100, 50), size=(64, 48), **options):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  Image.new("RGB", size, color).save(path, **options)
+  return path
+
+
+def extracted(folder, output, *, settings=ONE, workers=1, **options):
+  return extract(
+    Options(images=folder, output=output, workers=workers, **options),
+    settings,
+    describe=describe,
+    load=load,
+  )
+
+
+def write_captions(path, ids, split="train"):
+  lines = [
+    caption_line(i, f"one of {i}", f"two of {i}", split=split) for i in ids
+  ]
+  return write_lines(path, lines)

@@ -121,41 +121,41 @@ def write_lmdb(path, records, *, keys_name=None, keys=None, subdir=True):
   return path
 
 
-def pickled_lmdb(path, rows: dict[str, dict], protocol: int):
-  keys = [key.encode() for key in rows]
-  records = [(k.encode(), pickle.dumps(v, protocol)) for k, v in rows.items()]
+def pickled_lmdb(path, corpus, row, protocol: int = 4):
+  """A pickle of `row(image)` under the id of each image."""
+  keys = [image.image_id.encode() for image in corpus]
+  values = [pickle.dumps(row(image), protocol) for image in corpus]
   return write_lmdb(
-    path, records, keys_name=b"keys", keys=pickle.dumps(keys, protocol)
+    path,
+    zip(keys, values, strict=True),
+    keys_name=b"keys",
+    keys=pickle.dumps(keys, protocol),
   )
 
 
 def vilbert_lmdb(corpus, folder, *, classes=True, protocol=3):
   """All values are texts, as csv.DictReader of Python 3.6 gives them."""
-  rows = {
-    image.image_id: collections.OrderedDict(
-      (name, value if isinstance(value, str) else str(value))
-      for name, value in butd_row(image, classes=classes).items()
-    )
-    for image in corpus
-  }
-  return pickled_lmdb(folder / "flickr30k.lmdb", rows, protocol)
+
+  def row(image):
+    texts = butd_row(image, classes=classes)
+    return collections.OrderedDict((k, str(v)) for k, v in texts.items())
+
+  return pickled_lmdb(folder / "flickr30k.lmdb", corpus, row, protocol)
 
 
 def vilbert_lmdb_python2(corpus, folder):
   """What Python 2 wrote: protocol 0, texts as bytes."""
-  rows = {
-    image.image_id: {
-      name: str(value).encode()
-      for name, value in butd_row(image, classes=True).items()
-    }
-    for image in corpus
-  }
-  return pickled_lmdb(folder / "flickr30k.lmdb", rows, 0)
+
+  def row(image):
+    texts = butd_row(image, classes=True)
+    return {name: str(value).encode() for name, value in texts.items()}
+
+  return pickled_lmdb(folder / "flickr30k.lmdb", corpus, row, 0)
 
 
 def vilbert_mt_lmdb(corpus, folder):
-  rows = {
-    image.image_id: {
+  def row(image):
+    return {
       "image_id": image.image_id,
       "image_h": image.height,
       "image_w": image.width,
@@ -163,9 +163,8 @@ def vilbert_mt_lmdb(corpus, folder):
       "boxes": image.boxes,
       "features": image.features,
     }
-    for image in corpus
-  }
-  return pickled_lmdb(folder / "mt.lmdb", rows, 4)
+
+  return pickled_lmdb(folder / "mt.lmdb", corpus, row)
 
 
 def vilbert_mt_npy(corpus, folder):
@@ -239,11 +238,7 @@ def tensorpack_13_pickle(corpus, folder):
 
 def tensorpack_dict(corpus, folder):
   """VOLTA's converter from HDF5."""
-
-  def item(image):
-    return {"img_id": image.image_id, **volta_h5_group(image)}
-
-  return _tensorpack(folder / "gqa.lmdb", corpus, item, pack)
+  return _tensorpack(folder / "gqa.lmdb", corpus, volta_h5_row, pack)
 
 
 def _tensorpack(path, corpus, item, dumps):
@@ -257,17 +252,12 @@ def _tensorpack(path, corpus, item, dumps):
 
 
 def volta_lmdb(corpus, folder):
-  rows = {image.image_id: volta_row(image) for image in corpus}
-  return pickled_lmdb(folder / "volta.lmdb", rows, 4)
+  return pickled_lmdb(folder / "volta.lmdb", corpus, volta_row)
 
 
 def volta_lmdb_arrays(corpus, folder):
   """Made from HDF5: arrays, and the names there."""
-  rows = {
-    image.image_id: {**volta_h5_group(image), "img_id": image.image_id}
-    for image in corpus
-  }
-  return pickled_lmdb(folder / "volta.lmdb", rows, 4)
+  return pickled_lmdb(folder / "volta.lmdb", corpus, volta_h5_row)
 
 
 def volta_h5_group(image) -> dict:
@@ -281,6 +271,10 @@ def volta_h5_group(image) -> dict:
     "img_w": image.width,
     "img_h": image.height,
   }
+
+
+def volta_h5_row(image) -> dict:
+  return {"img_id": image.image_id, **volta_h5_group(image)}
 
 
 def volta_h5(corpus, folder):
@@ -415,25 +409,24 @@ def mmf_npy_background(corpus, folder):
 
 
 def mmf_lmdb(corpus, folder):
-  rows = {
-    image.image_id: {
+  def row(image):
+    return {
       "feature_path": image.image_id,
       "features": image.features,
       **mmf_info(image, background=False),
     }
-    for image in corpus
-  }
-  return pickled_lmdb(folder / "mmf.lmdb", rows, 4)
+
+  return pickled_lmdb(folder / "mmf.lmdb", corpus, row)
 
 
 def milvlg_npz(corpus, folder):
   folder = new_folder(folder / "milvlg")
   for image in corpus:
     R = len(image.boxes)
+    size = {"image_h": image.height, "image_w": image.width}
     info = {
       "image_id": image.image_id,
-      "image_h": image.height,
-      "image_w": image.width,
+      **size,
       "num_boxes": R,
       "objects_id": image.class_ids,
       "objects_conf": image.class_scores,
@@ -445,8 +438,7 @@ def milvlg_npz(corpus, folder):
       x=image.features,
       bbox=image.boxes,
       num_bbox=R,
-      image_h=image.height,
-      image_w=image.width,
+      **size,
       info=info,
     )
   return folder

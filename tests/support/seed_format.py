@@ -9,7 +9,10 @@ import time
 
 import numpy as np
 
+from input_pipeline.conversion.run import convert
+from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.formats.base import Part, RegionFormat
+from input_pipeline.store.region_store import RegionStore
 from interbert_jax.contract.errors import DataError
 from tests.support.corpus import make_image
 
@@ -63,3 +66,27 @@ def write_seeds(path: pathlib.Path, recipes) -> pathlib.Path:
   recipes = [r if isinstance(r, dict) else {"id": r} for r in recipes]
   path.write_text("".join(json.dumps(r) + "\n" for r in recipes))
   return path
+
+
+def converted(source, tmp_path, name="store", **options):
+  """(manifest, store) of a source; settings, and other keywords of convert."""
+  keywords = {
+    key: options.pop(key)
+    for key in ("workers", "sizes", "restart", "runner", "extractor")
+    if key in options
+  }
+  manifest = convert(
+    source,
+    FORMAT,
+    tmp_path / name,
+    settings=ConversionSettings(**options),
+    **keywords,
+  )
+  return manifest, RegionStore(tmp_path / name)
+
+
+def made(tmp_path, recipes, **options):
+  """(manifest, store) of these recipes; they lie in a.seeds."""
+  return converted(
+    write_seeds(tmp_path / "a.seeds", recipes), tmp_path, **options
+  )

@@ -1,6 +1,5 @@
 """Small files in the published layouts of GLUE and CLUE, for the tests."""
 
-import json
 import pathlib
 
 PAD = "x"  # in columns that nothing reads
@@ -40,11 +39,4 @@ def write_tsv(path: pathlib.Path, header, rows) -> pathlib.Path:
     lines.append("\t".join(str(row.get(name, PAD)) for name in names))
   path.parent.mkdir(parents=True, exist_ok=True)
   path.write_bytes("".join(f"{line}\n" for line in lines).encode())
-  return path
-
-
-def write_json_lines(path: pathlib.Path, rows) -> pathlib.Path:
-  path.parent.mkdir(parents=True, exist_ok=True)
-  lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-  path.write_text("".join(lines), encoding="utf-8")
   return path

@@ -72,6 +72,10 @@ def write_lines(path, images):
   return path
 
 
+def caption_line(image_id, *captions, split="train"):
+  return {"image_id": image_id, "split": split, "captions": list(captions)}
+
+
 def write_captions(path, *, train=8, val=3):
   """Images from im0 on with 1 to 3 captions of 1 to 5 words."""
   rng = np.random.default_rng(0)
@@ -81,8 +85,40 @@ def write_captions(path, *, train=8, val=3):
       " ".join(rng.choice(WORDS, rng.integers(1, 6))) for _ in range(1 + i % 3)
     ]
     split = "train" if i < train else "val"
-    images.append({"image_id": f"im{i}", "split": split, "captions": captions})
+    images.append(caption_line(f"im{i}", *captions, split=split))
   return write_lines(path, images)
+
+
+def caption_files(root, **store_options):
+  """Captions of 11 images with their store and vocabulary; data keywords."""
+  write_tiny_store(root / "regions", make_records(11), **store_options)
+  return {
+    "store": root / "regions",
+    "annotations": write_captions(root / "captions.jsonl"),
+    "vocab": write_vocab(root / "vocab.txt"),
+    "split": "train",
+    "seed": 3,
+    "max_regions": 4,
+    "max_text_length": 6,
+  }
+
+
+def edit_manifest(store, change):
+  """Applies a function to a store's manifest, which stays a sound one."""
+  from input_pipeline.store.manifest import manifest_fingerprint
+
+  path = store / "manifest.json"
+  manifest = json.loads(path.read_text())
+  change(manifest)
+  manifest["fingerprint"] = manifest_fingerprint(manifest)
+  path.write_text(json.dumps(manifest))
+
+
+def flip(path, position=-1):
+  """Changes a bit of a file."""
+  data = bytearray(path.read_bytes())
+  data[position] ^= 1
+  path.write_bytes(data)
 
 
 # What a run tells data beside its settings.

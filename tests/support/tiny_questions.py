@@ -7,6 +7,7 @@ import numpy as np
 from tests.support.tiny_data import (
   VOCAB,
   make_record,
+  write_lines,
   write_tiny_store,
   write_vocab,
 )
@@ -69,8 +70,7 @@ def write_vcr(root, *, questions=None):
       ],
     }
   for split, rows in questions.items():
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    (folder / f"{split}.jsonl").write_text(text)
+    write_lines(folder / f"{split}.jsonl", rows)
   (root / "images" / "m").mkdir(parents=True, exist_ok=True)
   for image, (record, objects) in enumerate(zip(records, OBJECTS, strict=True)):
     metadata = {
@@ -81,7 +81,7 @@ def write_vcr(root, *, questions=None):
     }
     path = root / "images" / "m" / f"im{image}.json"
     path.write_text(json.dumps(metadata))
-  (root / "names.txt").write_text("".join(f"{n}\n" for n in NAMES))
+  write_vocab(root / "names.txt", NAMES)
   return (
     {
       "store": root / "regions",
@@ -164,3 +164,45 @@ def write_vqa(root):
     "max_regions": 4,
     "max_text_length": 8,
   }
+
+
+def nlvr2_line(split, pair, number, *, label="True"):
+  return {
+    "identifier": f"{split}-7-{pair}-{number}",
+    "sentence": "a red dog sits on the man",
+    "label": label,
+    "synset": "dog",
+  }
+
+
+def write_nlvr2(root):
+  """Two sentences about each of four pairs of images; keywords, records."""
+  names = [
+    f"nlvr2_{split}-7-{pair}-img{k}"
+    for split in ("train", "dev")
+    for pair in range(4)
+    for k in (0, 1)
+  ]
+  records = [
+    make_record(name, regions=2 + i % 3, seed=i) for i, name in enumerate(names)
+  ]
+  write_tiny_store(root / "regions", records)
+  folder = root / "annotations"
+  folder.mkdir()
+  for split in ("train", "dev"):
+    lines = [
+      nlvr2_line(split, pair, number, label=str(pair % 2 == number))
+      for pair in range(4)
+      for number in range(2)
+    ]
+    write_lines(folder / f"{split}.json", lines)
+  return {
+    "format": "nlvr2",
+    "store": root / "regions",
+    "annotations": folder,
+    "split": "dev",
+    "vocab": write_vocab(root / "vocab.txt"),
+    "seed": 3,
+    "max_regions": 4,
+    "max_text_length": 8,
+  }, {record["image_id"]: record for record in records}

@@ -1,74 +1,28 @@
 """From a folder of images to a region store."""
 
 import json
-import pathlib
 import struct
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from input_pipeline.conversion import run as conversion_run
 from input_pipeline.store.region_store import RegionStore
 from interbert_jax.contract.errors import DataError
-from tests.support import fake_extractor
+from interbert_jax.contract.json_file import read_lines
+from tests.support.fake_extractor import (
+  extracted,
+  save_picture,
+  write_captions,
+)
+from tests.support.refusals import refused
 from tools.extract import __main__ as command
 from tools.extract import fetch, photos
 from tools.extract.captions import match_captions
-from tools.extract.models import (
-  describe_models,
-  find_weights,
-  load_centernet,
-  load_extractor,
-)
-from tools.extract.photos import list_photos, open_photo
-from tools.extract.regions import cut_crops
-from tools.extract.run import extract
-from tools.extract.settings import Options, RegionSettings
+from tools.extract.models import find_weights
+from tools.extract.settings import RegionSettings
 from tools.packages import PackageError
-
-ONE = RegionSettings(min_regions=1)
-
-
-def save(path, color=(200, 100, 50), size=(64, 48), **options):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  Image.new("RGB", size, color).save(path, **options)
-  return path
-
-
-@pytest.fixture
-def folder(tmp_path):
-  """20 images, two of them below; three parts of at most eight."""
-  for i in range(18):
-    save(tmp_path / f"photos/im{i:02d}.png", (10 * i, 20, 30))
-  save(tmp_path / "photos/below/a.JPG", (1, 2, 3), quality=95)
-  save(tmp_path / "photos/below/deep/b.webp", (250, 250, 250))
-  (tmp_path / "photos/notes.txt").write_text("no image")
-  save(tmp_path / "photos/.thumbs/im00.png")
-  return tmp_path / "photos"
-
-
-def extracted(folder, output, *, settings=ONE, workers=1, **options):
-  return extract(
-    Options(images=folder, output=output, workers=workers, **options),
-    settings,
-    describe=fake_extractor.describe,
-    load=fake_extractor.load,
-  )
-
-
-def write_captions(path, ids, split="train"):
-  lines = [
-    {"image_id": i, "split": split, "captions": [f"one of {i}", f"two of {i}"]}
-    for i in ids
-  ]
-  path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-  return path
-
-
-def read_lines(path):
-  return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_folder_to_store(folder, tmp_path):
@@ -114,14 +68,15 @@ def test_folder_to_store(folder, tmp_path):
   ]
 
 
+def manifests(root, *names):
+  return [RegionStore(root / name / "regions").manifest for name in names]
+
+
 def test_workers_and_batches_change_nothing(folder, tmp_path):
   extracted(folder, tmp_path / "one")
   settings = RegionSettings(min_regions=1, batch_size=3)
   extracted(folder, tmp_path / "two", workers=2, settings=settings)
-  one, two = (
-    json.loads((tmp_path / name / "regions/manifest.json").read_text())
-    for name in ("one", "two")
-  )
+  one, two = manifests(tmp_path, "one", "two")
   assert one == two  # checksums of the shards included
 
 
@@ -144,17 +99,14 @@ def test_an_interrupted_run_goes_on(folder, tmp_path):
       tmp_path / "out",
       settings=RegionSettings(min_regions=1, crop_size=64),
     )
-  extra = save(folder / "im99.png")
+  extra = save_picture(folder / "im99.png")
   with pytest.raises(DataError, match="another files, parts, provenance"):
     extracted(folder, tmp_path / "out")
   extra.unlink()
   assert done[0].stat().st_mtime_ns == before
 
   extracted(folder, tmp_path / "out")
-  whole, again = (
-    json.loads((tmp_path / name / "regions/manifest.json").read_text())
-    for name in ("whole", "out")
-  )
+  whole, again = manifests(tmp_path, "whole", "out")
   assert again == whole
   assert not building.exists()
 
@@ -165,7 +117,7 @@ def test_an_image_that_changes_is_noticed(folder, tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
       extracted(folder, tmp_path / "out")
   (folder / "notes.txt").write_text("other files may change")
-  save(folder / "im03.png", (9, 9, 9))
+  save_picture(folder / "im03.png", (9, 9, 9))
   with pytest.raises(DataError, match="with another files .*--restart"):
     extracted(folder, tmp_path / "out")
   extracted(folder, tmp_path / "out", restart=True)
@@ -235,17 +187,14 @@ def test_a_broken_image_is_named(folder, tmp_path, kind):
   content, words = BROKEN[kind]
   path = folder / "im05.png"
   path.write_bytes(content)
-  with pytest.raises(DataError) as caught:
+  with refused(f"{path}: ", words, "--on_bad_record=skip"):
     extracted(folder, tmp_path / "out")
-  assert str(caught.value).startswith(f"{path}: ")
-  assert words in str(caught.value)
-  assert "--on_bad_record=skip" in str(caught.value)
 
 
 def test_broken_images_may_be_left_out(folder, tmp_path):
   for number, (content, _) in enumerate(BROKEN.values()):
     (folder / f"im{number:02d}.png").write_bytes(content)
-  whole = save(tmp_path / "whole.jpg", size=(300, 300), quality=95)
+  whole = save_picture(tmp_path / "whole.jpg", size=(300, 300), quality=95)
   (folder / "im07.jpg").write_bytes(whole.read_bytes()[:700])
   (folder / "im07.png").unlink()
   source = write_captions(tmp_path / "c.jsonl", ["im00", "im10"])
@@ -272,103 +221,17 @@ def test_nothing_but_broken_images(tmp_path):
     extracted(tmp_path / "photos", tmp_path / "out", on_bad_record="skip")
 
 
-# Folders.
-
-
-def test_two_files_of_one_id(folder, tmp_path):
-  save(folder / "im03.jpg")
-  with pytest.raises(DataError) as caught:
-    extracted(folder, tmp_path / "out")
-  for words in ("im03.jpg and im03.png", "image id 'im03'", "rename"):
-    assert words in str(caught.value)
-
-
-def test_no_images(tmp_path):
-  with pytest.raises(DataError, match="found nothing, wanted a folder"):
-    extracted(tmp_path / "absent", tmp_path / "out")
-  file = tmp_path / "file"
-  file.touch()
-  with pytest.raises(DataError, match="found a file, wanted a folder"):
-    extracted(file, tmp_path / "out")
-  (tmp_path / "empty").mkdir()
-  (tmp_path / "empty/a.txt").touch()
-  with pytest.raises(DataError, match=r"no images and 1 other files.*\.jpg"):
-    extracted(tmp_path / "empty", tmp_path / "out")
-
-
 def test_an_image_that_comes_meanwhile(folder, tmp_path, monkeypatch):
   reader = conversion_run.parts.images
 
   def images(plan, part, facts):
-    save(folder / "im00a.png")
+    save_picture(folder / "im00a.png")
     photos.list_photos.cache_clear()  # another process has its own list
     return reader(plan, part, facts)
 
   monkeypatch.setattr(conversion_run.parts, "images", images)
   with pytest.raises(DataError, match="added or removed"):
     extracted(folder, tmp_path / "out")
-
-
-# Decoding.
-
-
-def test_images_are_upright(tmp_path):
-  image = Image.new("RGB", (40, 20), "black")
-  image.paste((255, 255, 255), (0, 0, 10, 20))  # white where the left is
-  exif = image.getexif()
-  exif[0x0112] = 6  # to be turned clockwise: the left becomes the top
-  image.save(tmp_path / "a.jpg", exif=exif, quality=95)
-  photo = open_photo(str(tmp_path), "a.jpg", max_side=1000)
-  assert (photo.width, photo.height) == photo.image.size == (20, 40)
-  pixels = np.asarray(photo.image)
-  assert pixels[:8].min() > 240 and pixels[12:].max() < 15
-
-
-def test_large_images_are_shrunk_and_boxes_are_not(tmp_path):
-  image = Image.new("RGB", (3000, 1000), "black")
-  image.paste((255, 0, 0), (0, 0, 1500, 1000))
-  exif = image.getexif()
-  exif[0x0112] = 8
-  image.save(tmp_path / "a.jpg", exif=exif, quality=90)
-  photo = open_photo(str(tmp_path), "a.jpg", max_side=600)
-  assert (photo.width, photo.height) == (1000, 3000)
-  assert photo.image.size == (200, 600)
-  boxes = np.array([[0, 1600, 1000, 3000], [0, 0, 1000, 1400]], np.float32)
-  crops = cut_crops(photo, boxes, side=32)
-  assert crops[0].mean((0, 1)).round().tolist() == pytest.approx(
-    [254, 0, 0], abs=3
-  )
-  assert crops[1].max() < 10
-
-
-@pytest.mark.parametrize(
-  "mode, color, wanted",
-  [
-    ("RGBA", (255, 0, 0, 0), (255, 255, 255)),
-    ("RGBA", (255, 0, 0, 255), (255, 0, 0)),
-    ("LA", (0, 0), (255, 255, 255)),
-    ("L", 100, (100, 100, 100)),
-    ("1", 1, (255, 255, 255)),
-    ("I;16", 256 * 77, (77, 77, 77)),
-  ],
-)
-def test_every_mode_becomes_rgb(tmp_path, mode, color, wanted):
-  Image.new(mode, (4, 4), color).save(tmp_path / "a.png")
-  photo = open_photo(str(tmp_path), "a.png", max_side=100)
-  assert photo.image.mode == "RGB" and photo.image.getpixel((1, 1)) == wanted
-
-
-def test_colour_separations_become_rgb(tmp_path):
-  Image.new("CMYK", (4, 4), (0, 255, 255, 0)).save(tmp_path / "a.jpg")
-  photo = open_photo(str(tmp_path), "a.jpg", max_side=100)
-  red, green, blue = photo.image.getpixel((1, 1))
-  assert red > 200 and green < 60 and blue < 60
-
-
-def test_ids_are_paths(tmp_path):
-  save(tmp_path / "a.b/c d.tar.png")
-  assert list_photos(str(tmp_path)).names == ("a.b/c d.tar.png",)
-  assert photos.image_id_of("a.b/c d.tar.png") == "a.b/c d.tar"
 
 
 # Captions.
@@ -469,90 +332,3 @@ def test_missing_weights_name_the_command(
   (tmp_path / "packages").mkdir()
   assert fetch.main([f"--packages={tmp_path / 'packages'}"]) == 2
   assert "no file vladmandic-human-3.3.6.tgz" in capsys.readouterr().err
-
-
-# The real networks, where the weights and real photos are.
-
-
-@pytest.fixture(scope="module")
-def real(shared_dir):
-  try:
-    describe_models(RegionSettings())
-  except PackageError as error:
-    pytest.skip(f"no weights; python -m tools.extract.fetch: {error}")
-  stored = shared_dir / "data/coco_dev/regions36.npz"
-  if not stored.exists():
-    pytest.skip(f"no {stored}")
-  with np.load(stored) as content:
-    return stored.parent / "images", dict(content)
-
-
-def test_real_boxes_agree_with_stored_ones(real):
-  """The stored ones come from larger copies of the photos."""
-  from tools.extract.networks.boxes import iou
-
-  folder, stored = real
-  find_boxes = load_centernet(RegionSettings())
-  overlaps, scores = [], []
-  for number in range(0, 104, 13):
-    photo = open_photo(
-      str(folder), f"{stored['image_id'][number]:012d}.jpg", max_side=1280
-    )
-    height, width = stored["hw"][number].tolist()
-    (found,) = find_boxes([photo._replace(width=width, height=height)])
-    assert found.boxes_R4.shape == (36, 4)
-    assert (np.diff(found.scores_R) <= 0).all()
-    count = stored["num_det"][number]
-    overlap = iou(stored["boxes"][number, :count], found.boxes_R4)
-    overlaps += overlap.max(1).tolist()
-    scores += stored["det80"][number, :count].max(1).tolist()
-  overlaps, sure = np.array(overlaps), np.array(scores) > 0.3
-  assert np.median(overlaps) > 0.85
-  assert sure.sum() > 10 and (overlaps[sure] > 0.5).mean() > 0.9
-
-
-def test_real_features_agree_with_stored_ones(real):
-  """Of large boxes, which the smaller copies show as well."""
-  folder, stored = real
-  extractor = load_extractor(RegionSettings())
-  cosines = []
-  for number in range(0, 104, 10):
-    photo = open_photo(
-      str(folder), f"{stored['image_id'][number]:012d}.jpg", max_side=1280
-    )
-    height, width = stored["hw"][number].tolist()
-    photo = photo._replace(width=width, height=height)
-    boxes = stored["boxes"][number]
-    side = (boxes[:, 2:] - boxes[:, :2]).min(1) * photo.image.width / width
-    large = np.flatnonzero(side >= 200)
-    features, probs = extractor.encode(cut_crops(photo, boxes[large], side=96))
-    wanted = stored["features"][number, large].astype(np.float32)
-    lengths = [np.linalg.norm(x, axis=1) for x in (features, wanted)]
-    cosines += ((features * wanted).sum(1) / lengths[0] / lengths[1]).tolist()
-    np.testing.assert_allclose(probs.sum(1), 1, atol=1e-4)
-  assert len(cosines) > 5 and min(cosines) > 0.98
-  assert np.mean(cosines) > 0.995
-
-
-def test_real_photos_to_a_store(real, tmp_path):
-  folder, stored = real
-  photos_folder = tmp_path / "photos"
-  photos_folder.mkdir()
-  for number in range(3):
-    name = f"{stored['image_id'][number]:012d}.jpg"
-    (photos_folder / name).symlink_to(folder / name)
-  save(photos_folder / "grey.png", (128, 128, 128), size=(5, 1))
-  options = Options(images=photos_folder, output=tmp_path / "out", workers=1)
-  extract(options, RegionSettings())
-  store = RegionStore(tmp_path / "out/regions")
-  store.verify()
-  assert store.image_ids[-1] == "grey"
-  for record in store.read(range(4)):
-    assert record["features"].shape == (36, 2048)
-    assert record["class_probs"].shape == (36, 1000)
-    scores = record["box_scores"]
-    assert (np.diff(scores) <= 0).all()
-  assert scores.max() == 0  # nothing in a grey picture of five pixels
-  provenance = store.manifest["provenance"]
-  assert "CenterNet" in provenance["detector"]
-  assert pathlib.Path(tmp_path / "out/ATTRIBUTION.txt").read_text().count("MIT")

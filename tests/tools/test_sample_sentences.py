@@ -1,15 +1,14 @@
 """Sentence tasks of the sample data: answers by the scenes themselves."""
 
 import itertools
-import json
 
 import pytest
 
 from input_pipeline.annotations.sentence_formats import FORMATS
 from input_pipeline.annotations.sentences import read_sentences
+from interbert_jax.contract.json_file import read_lines
 from tests.support.tiny_data import build
 from tests.tools.conftest import SCENES
-from tools.sample_data import shapes
 from tools.sample_data.captions import write_captions
 from tools.sample_data.nouns import Noun
 from tools.sample_data.objects import OBJECTS
@@ -25,11 +24,6 @@ TASKS = {
 
 
 @pytest.fixture(scope="module")
-def artist():
-  return shapes.ShapesArtist()
-
-
-@pytest.fixture(scope="module")
 def scene_of(sample, artist):
   """Caption -> the kinds and counts of its scene, from what was drawn."""
   drawn = {
@@ -39,10 +33,7 @@ def scene_of(sample, artist):
   }
   found = {}
   for language in ("en", "zh"):
-    for line in (
-      (sample / f"captions_{language}.jsonl").read_text().splitlines()
-    ):
-      entry = json.loads(line)
+    for entry in read_lines(sample / f"captions_{language}.jsonl"):
       for caption in entry["captions"]:
         # A caption may be true of two scenes that have the same things.
         found.setdefault(caption, []).append(drawn[entry["image_id"]])

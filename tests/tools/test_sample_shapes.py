@@ -32,11 +32,6 @@ from tools.sample_data.sources import make_records, scene_crops
 VOCAB = Path(shapes.__file__).with_name("vocab_shapes.txt")
 
 
-@pytest.fixture(scope="module")
-def artist():
-  return shapes.ShapesArtist()
-
-
 def _crops(count=8):
   """Returns noise that no library decides on."""
   numbers = np.arange(count * 64 * 64 * 3, dtype=np.uint64)

@@ -11,10 +11,11 @@ from input_pipeline.catalogues.item_list import read_items
 from input_pipeline.catalogues.relevance_log import read_relevance
 from input_pipeline.catalogues.topics import read_topics
 from input_pipeline.text.tokenizer import Tokenizer
+from tests.support.tiny_data import caption_line, write_lines
 from tests.tools.conftest import digests
 from tools.sample_data import topics as topics_lib
 from tools.sample_data.scenes import SPLITS, make_scenes, scene_counts
-from tools.sample_data.shapes import ShapesArtist, load_shapes
+from tools.sample_data.shapes import load_shapes
 from tools.sample_data.topics import add_ranking_files
 
 NUMBERS = {"train": 30, "val": 6, "test": 40}
@@ -30,21 +31,18 @@ def folder(tmp_path_factory):
   (folder / "classes.json").write_text(json.dumps(source.classes))
   source.copy_vocabs(folder)
   captions = [
-    {"image_id": f"{split}_{n:05d}", "captions": [f"一个{split}{n}"]}
+    caption_line(f"{split}_{n:05d}", f"一个{split}{n}", split=split)
     for split in SPLITS
     for n in range(NUMBERS[split])
   ]
-  (folder / "captions_zh.jsonl").write_text(
-    "".join(json.dumps(line) + "\n" for line in captions)
-  )
+  write_lines(folder / "captions_zh.jsonl", captions)
   assert add_ranking_files(folder, MARK) == list(NEW)
   return folder
 
 
 @pytest.fixture(scope="module")
-def shown():
+def shown(artist):
   """Scene -> names of what was really drawn."""
-  artist = ShapesArtist()
   return {
     scene.scene_id: {
       artist.nouns[thing.class_index].en[0][0] for thing in scene.objects
@@ -58,8 +56,7 @@ def things_of(topic):
   return [part.split(" ", 1)[1] for part in topic.text.split(" and ")]
 
 
-def test_contents_are_those_of_the_drawn_scenes():
-  artist = ShapesArtist()
+def test_contents_are_those_of_the_drawn_scenes(artist):
   counts = list(scene_counts(artist, "val", 6, seed=5))
   for scene, found in zip(
     make_scenes(artist, "val", 6, seed=5), counts, strict=True

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.support.refusals import refused
 from tests.support.tfjs_writer import edit, node, same, text, texts, write_model
 from tools.extract.networks.tfjs_graph import make_function, read_graph
 
@@ -122,12 +123,13 @@ def test_a_binary_of_another_length(model, change):
   binary = model.with_suffix(".bin")
   data = binary.read_bytes() + b"x"
   binary.write_bytes(data[: len(data) - 1 + change])
-  with pytest.raises(ValueError) as caught:
+  with refused(
+    str(binary),
+    f"found {440 + change} bytes, wanted 440",
+    "2 weights, the last of them v",
+    error=ValueError,
+  ):
     read_graph(model)
-  message = str(caught.value)
-  assert str(binary) in message
-  assert f"found {440 + change} bytes, wanted 440" in message
-  assert "2 weights, the last of them v" in message
 
 
 def _spec(content):
@@ -170,11 +172,8 @@ def _nodes(content):
 )
 def test_damaged_json(model, change, words):
   edit(model, change)
-  with pytest.raises(ValueError) as caught:
+  with refused(str(model.parent), *words, error=ValueError):
     read_graph(model)
-  message = str(caught.value)
-  for word in [str(model.parent), *words]:
-    assert word in message, message
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"[" * 10**5])
@@ -197,10 +196,10 @@ def test_absent_files(model):
 )
 def test_operations_that_do_more_than_compute(model, op):
   edit(model, lambda c: _nodes(c)["y"].update(op=op))
-  with pytest.raises(ValueError) as caught:
+  with refused(
+    f"{model}: node y ({op}): this operation is not allowed", error=ValueError
+  ):
     make_function(read_graph(model), "x", X.shape, ["z"])
-  message = str(caught.value)
-  assert f"{model}: node y ({op}): this operation is not allowed" in message
 
 
 @pytest.mark.parametrize(
@@ -242,11 +241,8 @@ def test_operations_that_do_more_than_compute(model, op):
 )
 def test_graphs_that_cannot_be_computed(model, change, words):
   edit(model, lambda c: change(_nodes(c)))
-  with pytest.raises(ValueError) as caught:
+  with refused(str(model), *words, error=ValueError):
     make_function(read_graph(model), "x", X.shape, ["z"])
-  message = str(caught.value)
-  for word in [str(model), *words]:
-    assert word in message, message
 
 
 def test_a_long_chain_is_no_recursion(tmp_path):

@@ -1,15 +1,14 @@
 """Published file layouts: what is read, what is refused, what is written."""
 
-import json
-
 import numpy as np
 import pytest
 
 from input_pipeline.annotations.sentence_formats import FORMATS, find_format
 from input_pipeline.annotations.sentences import read_sentences
 from input_pipeline.tasks.text import write_predictions
+from interbert_jax.contract import json_file
 from tests.support import sentence_files as files
-from tests.support.tiny_data import build, write_vocab
+from tests.support.tiny_data import build, write_lines, write_vocab
 
 # A label of each task as it stands in the file, and its class or number.
 ANSWERS = {
@@ -101,7 +100,7 @@ def test_mrpc_begins_with_a_byte_order_mark(tmp_path):
 
 
 def test_clue_is_lines_of_json(tmp_path):
-  files.write_json_lines(
+  write_lines(
     tmp_path / "train.json",
     [
       {"label": "100", "label_desc": "d", "sentence": "红", "keywords": ""},
@@ -112,7 +111,7 @@ def test_clue_is_lines_of_json(tmp_path):
   found = read_sentences(tmp_path, "train", FORMATS["tnews"])
   assert found.labels.tolist() == [0, 14, 10]
   assert len(FORMATS["tnews"].labels) == 15
-  files.write_json_lines(
+  write_lines(
     tmp_path / "test.json",
     [{"id": 5, "sentence1": "红", "sentence2": "女"}],
   )
@@ -127,7 +126,7 @@ def test_own_files_are_tsv_or_json_lines(tmp_path):
   ]
   layout = find_format("own", ("no", "yes"))
   files.write_tsv(tmp_path / "train.tsv", ["label", "text", "text_b"], rows)
-  files.write_json_lines(tmp_path / "val.jsonl", rows)
+  write_lines(tmp_path / "val.jsonl", rows)
   for split in ("train", "val"):
     found = read_sentences(tmp_path, split, layout)
     assert found.texts == (["a dog", "the man"], ["a cat", "a man"])
@@ -257,13 +256,13 @@ def test_numbers_keep_to_the_bounds_of_sts_b(tmp_path):
 
 
 def test_predictions_for_clue(tmp_path):
-  files.write_json_lines(
+  write_lines(
     tmp_path / "test.json", [{"id": n, "sentence": "红"} for n in range(2)]
   )
   found = data(tmp_path, "tnews")
   path = write_predictions(tmp_path, found, np.array([14, 0]))
   assert path.name == "tnews11_predict.json"
-  lines = [json.loads(line) for line in path.read_text().splitlines()]
+  lines = json_file.read_lines(path)
   assert lines == [{"id": 0, "label": "116"}, {"id": 1, "label": "100"}]
   with pytest.raises(ValueError, match="found 1 predictions, wanted 2"):
     write_predictions(tmp_path, found, np.array([1]))

@@ -12,22 +12,11 @@ GOLDEN_CAPTIONS = [10, 7, 8, 8, 4, 6, 6, 7, 8, 0, 1, 0, 0, 11, 2, 3]
 GOLDEN_MATCH = [0, 0, 0, 0, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1, 1]
 
 
-def test_each_epoch_holds_every_example_once():
-  order = ExampleOrder(7, seed=3)
-  batches = [order.examples(np.arange(s * 4, s * 4 + 4)) for s in range(7)]
-  epochs = np.concatenate(batches).reshape(4, 7)
-  for epoch in epochs:
-    assert sorted(epoch) == list(range(7))
-  assert len({tuple(epoch) for epoch in epochs}) > 1
-
-
-def test_order_is_a_function_of_seed_and_position():
-  positions = np.random.default_rng(0).permutation(70)
-  order = ExampleOrder(7, seed=3)
-  whole = order.examples(np.arange(70))
-  np.testing.assert_array_equal(order.examples(positions), whole[positions])
-  other = ExampleOrder(7, seed=4).examples(np.arange(70))
-  assert not np.array_equal(whole, other)
+def test_another_seed_gives_another_order():
+  one, other = (
+    ExampleOrder(7, seed=seed).examples(np.arange(70)) for seed in (3, 4)
+  )
+  assert not np.array_equal(one, other)
 
 
 def test_order_stays_what_it_was():
@@ -81,14 +70,10 @@ def test_mismatches_are_uniform_over_other_captions(own, mismatch_prob):
   assert chi_square < 31  # 10 degrees of freedom at most: p > 0.0005
 
 
-def test_pairs_depend_on_seed_and_position_only():
+def test_another_seed_gives_other_pairs():
   positions, own = np.arange(300), np.arange(300) % 12
-  whole, _ = pair(positions, own)
-  part, _ = pair(positions[100:130], own[100:130])
-  np.testing.assert_array_equal(whole[100:130], part)
-  assert not np.array_equal(whole, pair(positions, own, seed=1)[0])
-  captions, is_match = pair(positions, own, mismatch_prob=0)
-  assert is_match.all() and np.array_equal(captions, own)
+  one, other = (pair(positions, own, seed=seed)[0] for seed in (0, 1))
+  assert not np.array_equal(one, other)
 
 
 def test_a_single_image_has_no_mismatch():
@@ -100,3 +85,39 @@ def test_a_single_image_has_no_mismatch():
     mismatch_prob=0,
   )
   assert is_match.all() and captions.tolist() == [0, 1, 2, 3]
+
+
+def test_a_share_of_the_mismatches_is_hard():
+  images, per_image = 40, 3
+  owners = np.repeat(np.arange(images, dtype=np.int32), per_image)
+  candidates = np.full((len(owners), 3), -1)
+  candidates[:, 0] = (np.arange(len(owners)) + 60) % 120
+  candidates[:, 1] = (np.arange(len(owners)) + 57) % 120
+  candidates[:per_image] = -1  # of the first image there are none
+  positions = np.arange(60_000)
+  own = positions % len(owners)
+  options = {"image_of_text": owners, "seed": 0, "mismatch_prob": 0.5}
+  plain, plain_match = pair_captions(positions, own, **options)
+  captions, is_match = pair_captions(
+    positions, own, candidates=candidates, hard_prob=0.2, **options
+  )
+  np.testing.assert_array_equal(is_match, plain_match)
+  np.testing.assert_array_equal(captions[is_match], own[is_match])
+  changed = captions != plain
+  assert not changed[own < per_image].any()
+  hard = (captions[:, None] == candidates[own]).any(1) & ~is_match
+  some = ~is_match & (own >= per_image)
+  # A random caption is a candidate of its own now and then.
+  by_chance = 2 / 117
+  expected = 0.2 + 0.8 * by_chance
+  assert hard[some].mean() == pytest.approx(expected, abs=0.01)
+  first = captions == candidates[own][:, 0]
+  assert first[hard].mean() == pytest.approx(0.5, abs=0.03)
+  part, _ = pair_captions(
+    positions[100:200],
+    own[100:200],
+    candidates=candidates,
+    hard_prob=0.2,
+    **options,
+  )
+  np.testing.assert_array_equal(part, captions[100:200])

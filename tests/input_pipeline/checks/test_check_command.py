@@ -9,9 +9,11 @@ from PIL import Image
 
 from input_pipeline import check
 from input_pipeline.checks import gallery
+from interbert_jax.contract import json_file
 from tests.support.scripts import run_python
 from tests.support.tiny_data import (
   C,
+  caption_line,
   make_record,
   write_lines,
   write_tiny_store,
@@ -30,10 +32,7 @@ def root(tmp_path):
   write_tiny_store(tmp_path / "store", records, background_class=0)
   write_lines(
     tmp_path / "caps.jsonl",
-    [
-      {"image_id": f"im{i}", "split": "train", "captions": [f"{TEXT} {i}"]}
-      for i in range(COUNT)
-    ],
+    [caption_line(f"im{i}", f"{TEXT} {i}") for i in range(COUNT)],
   )
   write_vocab(tmp_path / "vocab.txt")
   (tmp_path / "names.txt").write_text("person,human\ndog\ncat\n<b>bird</b>\n")
@@ -58,14 +57,9 @@ def test_a_sound_store(root, capsys):
 
 
 def test_errors_give_status_1_and_all_missing_ids(root, capsys):
-  lines = (root / "caps.jsonl").read_text()
-  strangers = [
-    {"image_id": f"no{i}", "split": "train", "captions": ["a dog"]}
-    for i in range(30)
-  ]
-  write_lines(root / "more.jsonl", [*map(json.loads, lines.split("\n")[:-1])])
-  with (root / "more.jsonl").open("a") as file:
-    file.writelines(json.dumps(line) + "\n" for line in strangers)
+  strangers = [caption_line(f"no{i}", "a dog") for i in range(30)]
+  lines = json_file.read_lines(root / "caps.jsonl")
+  write_lines(root / "more.jsonl", [*lines, *strangers])
   output = root / "found" / "check.json"
   assert run(root, f"--output={output}", annotations="more.jsonl") == 1
   content = json.loads(output.read_text())
@@ -170,13 +164,11 @@ def test_images_are_found_by_id_and_only_in_their_folder(root):
     assert gallery.find_image(folder, image_id) is None
   page, text = drawn(root, f"--images={folder}", "--draw=6")
   assert "1 image files were found." in text
-  reds = [
-    path
+  colours = [
+    {c for _, c in Image.open(path).getcolors(1 << 20)}
     for path in page.glob("*.png")
-    if (254, 0, 0) in {c for _, c in Image.open(path).getcolors(1 << 20)}
-    or (255, 0, 0) in {c for _, c in Image.open(path).getcolors(1 << 20)}
   ]
-  assert len(reds) == 1
+  assert sum(bool({(254, 0, 0), (255, 0, 0)} & c) for c in colours) == 1
 
 
 def test_an_image_that_cannot_be_read_is_named(root, capsys):
@@ -223,12 +215,7 @@ def test_captions_in_the_pictures(root, monkeypatch):
     (None, None),
     ("一只狗", "font.otf"),
   ]
-  with_caption = plain(
-    records[0],
-    photo=None,
-    caption="a dog",
-    class_names=None,
-    background_class=0,
-  )
-  without = plain(records[0], photo=None, class_names=None, background_class=0)
+  options = {"photo": None, "class_names": None, "background_class": 0}
+  with_caption = plain(records[0], caption="a dog", **options)
+  without = plain(records[0], **options)
   assert with_caption.height > without.height

@@ -1,30 +1,22 @@
 """Stores written back for old code, and read again."""
 
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from input_pipeline.conversion.run import convert
-from input_pipeline.conversion.settings import ConversionSettings
-from input_pipeline.export import EXPORTERS, export, main
+from input_pipeline.export import EXPORTERS, best_classes, export, main
 from input_pipeline.formats.registry import FORMATS, find_format
-from input_pipeline.store.region_store import RegionStore
-from input_pipeline.store.schema import best_classes
 from interbert_jax.contract.errors import DataError
 from tests.support import format_writers as write
-from tests.support.corpus import make_corpus
+from tests.support.corpus import convert_any, make_corpus
+from tests.support.scripts import run_python
 
 CORPUS = make_corpus()
 
 
 def store_of(path, output, **options):
-  convert(
-    path, find_format(path)[0], output, settings=ConversionSettings(**options)
-  )
-  return RegionStore(output)
+  return convert_any(path, output, **options)[1]
 
 
 @pytest.mark.parametrize("format", list(EXPORTERS))
@@ -131,11 +123,7 @@ def test_the_commands_from_a_shell(tmp_path):
   source = write.lxmert_tsv(CORPUS, tmp_path)
 
   def run(module, *arguments, status=0):
-    done = subprocess.run(
-      [sys.executable, "-m", f"input_pipeline.{module}", *map(str, arguments)],
-      capture_output=True,
-      text=True,
-    )
+    done = run_python("-m", f"input_pipeline.{module}", *arguments)
     assert done.returncode == status, done.stderr
     return done.stdout, done.stderr
 

@@ -1,15 +1,15 @@
 """What is wrong with a source is said with its place; nothing else escapes.
 
 Each fault is planted into a sound source of three images, in the second one
-where it can be; the others must still be read.
+where it can be; the others must still be read. Pickles that run code, archives
+that unpack without end and links to elsewhere are refused in
+tests/runs/test_hostile.py.
 """
 
 import json
 import os
-import pathlib
 import pickle
 import shutil
-import struct
 import sys
 import zipfile
 
@@ -259,17 +259,12 @@ PICKLED = [
 
 
 @pytest.mark.parametrize("writer,name,key", PICKLED)
-@pytest.mark.parametrize("protocol", [2, 4])
-@pytest.mark.parametrize("keys", [False, True])
-def test_payloads_in_lmdb(writer, name, key, protocol, keys, tmp_path):
+def test_a_payload_among_the_keys(writer, name, key, tmp_path):
   path, trace = writer(CORPUS, tmp_path), tmp_path / "trace"
-  payload = pickle.dumps({"features": Runs(trace)}, protocol)
-  if keys:
-    key = b"__keys__" if name == "tensorpack_lmdb" else b"keys"
-  spoil_lmdb(path, key, payload, subdir=path.is_dir())
-  expect_fault(
-    path, name, ["refusing to load global posix.mkdir"], others=not keys
-  )
+  key = b"__keys__" if name == "tensorpack_lmdb" else b"keys"
+  spoil_lmdb(path, key, pickle.dumps(Runs(trace)), subdir=path.is_dir())
+  words = ["refusing to load global posix.mkdir"]
+  expect_fault(path, name, words, others=False)
   assert not trace.exists()
 
 
@@ -283,7 +278,7 @@ def test_records_that_are_missing(writer, name, key, tmp_path):
 
 def test_an_lmdb_that_holds_only_its_keys(tmp_path):
   """The published VCR converters wrote these."""
-  path = write.pickled_lmdb(tmp_path / "vcr.lmdb", {}, 4)
+  path = write.pickled_lmdb(tmp_path / "vcr.lmdb", [], None)
   spoil_lmdb(path, b"keys", pickle.dumps([b"1", b"2"]))
   expect_fault(
     path, "vilbert_lmdb", ["lists 2 records and holds 0", "VCR"], others=False
@@ -346,24 +341,12 @@ OBJECTS = {
     ),
     (write.pack(tensorpack())[:-5], ["not readable as msgpack"]),
     (b"\xc1", ["not readable as msgpack"]),
-    (b"\xdd\xff\xff\xff\xff", ["not readable as msgpack"]),
-    (b"\x91" * 5000, ["not readable as msgpack"]),
   ],
 )
 def test_tensorpack_records(value, words, tmp_path):
   path = write.tensorpack_8(CORPUS, tmp_path)
   spoil_lmdb(path, b"00000001", value, subdir=False)
   expect_fault(path, "tensorpack_lmdb", [f"{path}, key '00000001'", *words])
-
-
-def bomb(path: pathlib.Path, name: str, size: int, *, declared: int | None):
-  """A member that unpacks to `size` zeros and says it has `declared`."""
-  with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-    archive.writestr(name, bytes(size))
-  if declared is not None:
-    data = path.read_bytes()
-    old = struct.pack("<I", size)
-    path.write_bytes(data.replace(old, struct.pack("<I", declared)))
 
 
 NPZ = [
@@ -376,7 +359,6 @@ NPZ = [
 def test_npz(writer, name, file, member, tmp_path):
   folder = writer(CORPUS, tmp_path)
   path, sound = folder / file, (folder / file).read_bytes()
-  trace = tmp_path / "trace"
 
   def expect(*words):
     ids, errors = read(folder, name)
@@ -398,28 +380,20 @@ def test_npz(writer, name, file, member, tmp_path):
     arrays = {key: other[key] for key in other.files if key != "info"}
   np.savez(path, **{k: v for k, v in arrays.items() if k != member})
   expect(f"field {member}: missing")
-  np.savez(path, **{**arrays, member: np.array([Runs(trace)], object)})
-  expect("refusing to load global posix.mkdir")
-  assert not trace.exists()
   np.savez(path, **{**arrays, member: np.zeros(3, "f4,f4")})
   expect("wanted numbers or text")
   np.savez(path, **{**arrays, member: arrays[member][:-1]})
   expect("rows")
-  bomb(path, f"{member}.npy", 2 << 20, declared=100)
-  expect("not readable")
 
 
 def write_other(folder, file) -> str:
   return next(p.name for p in sorted(folder.glob("*.npz")) if p.name != file)
 
 
-def test_large_members_are_not_unpacked(tmp_path):
+def test_the_limit_is_that_of_all_members_together(tmp_path):
   from input_pipeline.formats.npz_file import read_npz
 
   path = tmp_path / "a.npz"
-  bomb(path, "x.npy", 2 << 20, declared=None)
-  with pytest.raises(DataError, match="found 2097152 bytes, the limit is 1000"):
-    read_npz(path, file=path, max_bytes=1000)
   np.savez(path, a=np.zeros(200), b=np.zeros(200))
   with pytest.raises(DataError, match="'b.npy'.*the limit is"):
     read_npz(path, file=path, max_bytes=2000)
@@ -434,7 +408,7 @@ def test_large_members_are_not_unpacked(tmp_path):
   ],
 )
 def test_npy(writer, name, spoilt, tmp_path):
-  folder, trace = writer(CORPUS, tmp_path), tmp_path / "trace"
+  folder = writer(CORPUS, tmp_path)
   path = folder / spoilt
   sound = path.read_bytes()
 
@@ -444,9 +418,6 @@ def test_npy(writer, name, spoilt, tmp_path):
   for length in (0, 5, 100, len(sound) - 10):
     path.write_bytes(sound[:length])
     expect("not readable")
-  np.save(path, np.array(Runs(trace), object))
-  expect("refusing to load global posix.mkdir")
-  assert not trace.exists()
   np.save(path, np.array([{}, {}]))
   expect("found")
   shape, huge = (b"()", b"(9,)") if b"()" in sound else (b"(4", b"(9")
@@ -458,8 +429,8 @@ def test_mmf_without_info(tmp_path):
   folder = write.mmf_npy(CORPUS, tmp_path)
   (folder / "1037_info.npy").unlink()
   expect_fault(folder, "mmf_npy", ["no 1037_info.npy beside it, wanted bbox"])
-  rows = {"1": {"feature_path": "1", "features": CORPUS[0].features}}
-  path = write.pickled_lmdb(tmp_path / "a.lmdb", rows, 4)
+  row = {"feature_path": "1", "features": CORPUS[0].features}
+  path = write.pickled_lmdb(tmp_path / "a.lmdb", CORPUS[:1], lambda _: row)
   expect_fault(path, "mmf_lmdb", ["field bbox: missing"], others=False)
 
 
@@ -474,9 +445,8 @@ def test_scan(tmp_path):
   expect_fault(folder, "scan_npy", ["not readable as npy"], others=False)
   np.save(path, np.zeros((3, 4), np.float32))
   expect_fault(folder, "scan_npy", ["wanted floating point"], others=False)
-  np.save(path, np.array([Runs(tmp_path / "trace")], object))
+  np.save(path, np.array([[1.0]], object))
   expect_fault(folder, "scan_npy", ["found objects"], others=False)
-  assert not (tmp_path / "trace").exists()
 
 
 def test_tern(tmp_path):
@@ -504,10 +474,7 @@ def rewrite_zip(path, change):
   [
     (lambda d: b"[]", ["found list in JSON, wanted an object"]),
     (lambda d: d[:-9], ["not readable as JSON"]),
-    (lambda d: b"[" * 100_000, ["not readable as JSON"]),
-    (lambda d: b"\xff", ["not readable as JSON"]),
     (lambda d: json.dumps({"image_w": 3}).encode(), ["field image_h: missing"]),
-    (lambda d: bytes(70 << 20), ["found 73400320 bytes, the limit is"]),
   ],
 )
 def test_vlbert_members(change, words, tmp_path):
@@ -522,63 +489,20 @@ def test_vlbert_truncated(tmp_path):
   expect_fault(path, "vlbert_zip", ["not readable as zip"], others=False)
 
 
-@pytest.mark.parametrize(
-  "fault", ["link", "soft", "data", "virtual", "dataset"]
-)
-def test_h5_never_leaves_its_file(fault, tmp_path):
+def test_h5_datasets_in_the_place_of_groups(tmp_path):
   import h5py
 
   path = write.volta_h5(CORPUS, tmp_path)
-  secret = tmp_path / "secret"
-  secret.write_bytes(bytes(4 * 64 * 4))
-  with h5py.File(tmp_path / "other.h5", "w") as file:
-    file.create_dataset("features", data=CORPUS[1].features)
   with h5py.File(path, "a") as file:
-    group = file["1037"]
-    del group["features"]
-    if fault == "link":
-      group["features"] = h5py.ExternalLink(
-        str(tmp_path / "other.h5"), "/features"
-      )
-    elif fault == "soft":
-      group["features"] = h5py.SoftLink("/1000/features")
-    elif fault == "data":
-      shape = CORPUS[1].features.shape
-      group.create_dataset(
-        "features", shape, "<f4", external=[(str(secret), 0, 4 * 64 * 4)]
-      )
-    elif fault == "virtual":
-      layout = h5py.VirtualLayout((4, 64), "<f4")
-      layout[:] = h5py.VirtualSource(
-        str(tmp_path / "other.h5"), "features", (4, 64)
-      )
-      group.create_virtual_dataset("features", layout)
-    else:
-      del file["1037"]
-      file["1037"] = 3
-  words = {
-    "link": "field features: found a link to elsewhere",
-    "soft": "field features: found a link to elsewhere",
-    "data": "field features: the data is in another file",
-    "virtual": "field features: the data is in another file",
-    "dataset": "found a dataset, wanted a group per image",
-  }
-  expect_fault(path, "volta_h5", ["group '1037'", words[fault]])
+    del file["1037"]
+    file["1037"] = 3
+  words = "found a dataset, wanted a group per image"
+  expect_fault(path, "volta_h5", ["group '1037'", words])
 
 
-def test_h5_bombs_and_cuts(tmp_path):
-  import h5py
-
+def test_h5_cuts(tmp_path):
   path = write.volta_h5(CORPUS, tmp_path)
   sound = path.read_bytes()
-  with h5py.File(path, "a") as file:
-    del file["1037/features"]
-    # A terabyte that takes no space until it is written.
-    file["1037"].create_dataset(
-      "features", (1 << 30, 256), "<f4", chunks=(1024, 256)
-    )
-  expect_fault(path, "volta_h5", ["field features: found 10995", "at most"])
-  clear_caches()
   for length in (0, 100, len(sound) // 2, len(sound) - 10):
     path.write_bytes(sound[:length])
     expect_fault(path, "volta_h5", ["not readable as HDF5"], others=False)

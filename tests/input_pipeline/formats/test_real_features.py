@@ -5,19 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from input_pipeline.conversion.run import convert
-from input_pipeline.conversion.settings import ConversionSettings
-from input_pipeline.formats.registry import find_format
-from input_pipeline.store.region_store import RegionStore
+from interbert_jax.contract.json_file import read_lines
+from tests.support.corpus import convert_any
 
 
-def store_of(source, tmp_path, format="auto", **options):
-  reader, _ = find_format(source, format)
+def store_of(source, tmp_path, **options):
   output = tmp_path / f"{source.stem}-store"
-  manifest = convert(
-    source, reader, output, settings=ConversionSettings(**options)
-  )
-  return manifest, RegionStore(output)
+  return convert_any(source, output, **options)
 
 
 @pytest.mark.parametrize(
@@ -55,10 +49,8 @@ def test_official_lmdb(name, format, shared_dir, tmp_path):
     np.testing.assert_allclose(locations, want["locations"][1:, :4], rtol=1e-6)
     assert record["class_probs"].shape == (record["num_regions"], 1601)
   if format == "tensorpack_lmdb":
-    lines = (store.directory / "captions.jsonl").read_text("utf-8").splitlines()
-    captions = {
-      line["image_id"]: line["captions"][0] for line in map(json.loads, lines)
-    }
+    lines = read_lines(store.directory / "captions.jsonl")
+    captions = {line["image_id"]: line["captions"][0] for line in lines}
     assert captions == json.loads((folder / "caption_train.json").read_text())
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from input_pipeline import mine_negatives
-from input_pipeline.batches.order import pair_captions
 from input_pipeline.negatives import near_images, similar_captions
 from input_pipeline.negatives.similar_captions import (
   ANALYZERS,
@@ -19,6 +18,8 @@ from interbert_jax.contract.errors import ConfigError, DataError
 from tests.support.tiny_data import (
   VOCAB,
   build,
+  caption_line,
+  flip,
   make_record,
   write_lines,
   write_tiny_store,
@@ -132,6 +133,12 @@ def brute_neighbours(points, count):
   return order, np.take_along_axis(distance, order, axis=1)
 
 
+def mean_overlap(found, wanted):
+  """The mean share of a row's numbers that are in the other's row too."""
+  pairs = zip(found, wanted, strict=True)
+  return np.mean([len(np.intersect1d(a, b)) / len(a) for a, b in pairs])
+
+
 @pytest.mark.parametrize("count", [1, 10, 149, 500])
 def test_neighbours_are_those_of_brute_force(count, monkeypatch):
   monkeypatch.setattr(near_images, "_QUERIES", 32)
@@ -153,12 +160,7 @@ def test_the_recall_of_approximate_neighbours_is_true():
     names = np.concatenate([n for n, _ in blocks])
     assert not (names == np.arange(2000)[:, None]).any()
     wanted, _ = brute_neighbours(points, 10)
-    by_hand = np.mean(
-      [
-        len(np.intersect1d(a, b)) / 10
-        for a, b in zip(names, wanted, strict=True)
-      ]
-    )
+    by_hand = mean_overlap(names, wanted)
     found[probes] = near_images.recall(points, names)
     assert found[probes] == pytest.approx(by_hand, abs=0.03)  # of a sample
   assert found[1] < 0.9 < 0.99 < found[10_000]
@@ -207,12 +209,10 @@ def test_an_interrupted_table_is_none(tmp_path):
 def test_damage_is_found(tmp_path):
   table = write_some(tmp_path / "table")
   path = tmp_path / "table/candidates.npy"
-  data = bytearray(path.read_bytes())
-  data[-1] ^= 1
-  path.write_bytes(data)
+  flip(path)
   with pytest.raises(DataError, match="candidates.npy: found crc32"):
     open_table(table.directory).verify()
-  path.write_bytes(data[:-4])
+  path.write_bytes(path.read_bytes()[:-4])
   with pytest.raises(DataError, match="candidates.npy: not readable"):
     open_table(table.directory)
   (tmp_path / "table/about.json").write_text('{"version": 1}')
@@ -243,40 +243,6 @@ def test_candidates_beyond_the_items(tmp_path):
 # Pairs
 
 
-def test_a_share_of_the_mismatches_is_hard():
-  candidates = np.full((len(OWNERS), 3), -1)
-  candidates[:, 0] = (np.arange(len(OWNERS)) + 60) % 120
-  candidates[:, 1] = (np.arange(len(OWNERS)) + 57) % 120
-  candidates[:PER_IMAGE] = -1  # of the first image there are none
-  positions = np.arange(60_000)
-  own = positions % len(OWNERS)
-  options = {"image_of_text": OWNERS, "seed": 0, "mismatch_prob": 0.5}
-  plain, plain_match = pair_captions(positions, own, **options)
-  captions, is_match = pair_captions(
-    positions, own, candidates=candidates, hard_prob=0.2, **options
-  )
-  np.testing.assert_array_equal(is_match, plain_match)
-  np.testing.assert_array_equal(captions[is_match], own[is_match])
-  changed = captions != plain
-  assert not changed[own < PER_IMAGE].any()
-  hard = (captions[:, None] == candidates[own]).any(1) & ~is_match
-  some = ~is_match & (own >= PER_IMAGE)
-  # A random caption is a candidate of its own now and then.
-  by_chance = 2 / 117
-  expected = 0.2 + 0.8 * by_chance
-  assert hard[some].mean() == pytest.approx(expected, abs=0.01)
-  first = captions == candidates[own][:, 0]
-  assert first[hard].mean() == pytest.approx(0.5, abs=0.03)
-  part, _ = pair_captions(
-    positions[100:200],
-    own[100:200],
-    candidates=candidates,
-    hard_prob=0.2,
-    **options,
-  )
-  np.testing.assert_array_equal(part, captions[100:200])
-
-
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
   root = tmp_path_factory.mktemp("negatives")
@@ -284,11 +250,7 @@ def paths(tmp_path_factory):
   write_tiny_store(root / "store", records)
   texts = texts_of()
   lines = [
-    {
-      "image_id": f"im{i}",
-      "split": "train",
-      "captions": texts[i * PER_IMAGE : (i + 1) * PER_IMAGE],
-    }
+    caption_line(f"im{i}", *texts[i * PER_IMAGE : (i + 1) * PER_IMAGE])
     for i in range(IMAGES)
   ]
   lines[0]["captions"][0] = "<b>a dog</b> runs on the red"
@@ -296,6 +258,9 @@ def paths(tmp_path_factory):
     "store": root / "store",
     "annotations": write_lines(root / "captions.jsonl", lines),
     "vocab": write_vocab(root / "vocab.txt"),
+    "split": "train",
+    "max_regions": 4,
+    "max_text_length": 8,
   }
 
 
@@ -311,14 +276,7 @@ def mine(paths, output, *flags):
 
 
 def make_data(paths, **options):
-  return build(
-    "pretrain",
-    **paths,
-    split="train",
-    max_regions=4,
-    max_text_length=8,
-    **options,
-  )
+  return build("pretrain", **paths, **options)
 
 
 def test_the_command_and_training_with_what_it_found(paths, tmp_path, capsys):
@@ -372,12 +330,7 @@ def test_the_command_for_images(paths, tmp_path, flags, capsys):
   wanted, _ = brute_neighbours(points, IMAGES - 1)
   # float16 rounds in the approximate index.
   found = table.candidates[:, :5]
-  same = np.mean(
-    [
-      len(np.intersect1d(a, b)) / 5
-      for a, b in zip(found, wanted[:, :5], strict=True)
-    ]
-  )
+  same = mean_overlap(found, wanted[:, :5])
   assert same == 1 if not flags else same > 0.95
   about = json.loads((tmp_path / "near/about.json").read_text())
   assert about["kind"] == "images"

@@ -1,9 +1,6 @@
 """A record that cannot be used leaves its place, and nothing else changes."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,18 +9,13 @@ from input_pipeline.batches.engine import step_batches
 from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.store.region_store import RegionStore
 from interbert_jax.app.build import held_out_batches
+from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import BadRecord, DataError
 from interbert_jax.parallel import make_parallel
-from tests.conftest import ROOT
-from tests.support import bad_input, tiny_questions
-from tests.support.tiny_data import (
-  build,
-  make_record,
-  write_captions,
-  write_lines,
-  write_tiny_store,
-  write_vocab,
-)
+from tests.support import bad_input
+from tests.support.batch_checks import KINDS
+from tests.support.scripts import run_python
+from tests.support.tiny_data import build, caption_files, flip
 
 
 def bad(number, reason="found NaN"):
@@ -45,7 +37,7 @@ def test_each_is_said_once_and_written_once(tmp_path, capsys):
     "record 2 (image id 'im2')",
   ]
   path = tmp_path / "run" / "bad.jsonl"
-  rows = bad_input.read_rows(path)
+  rows = json_file.read_lines(path)
   assert rows[0] == {
     "file": "store/shard-0",
     "record": 1,
@@ -59,7 +51,7 @@ def test_each_is_said_once_and_written_once(tmp_path, capsys):
   again.log_to(path)
   again.add(bad(2))
   again.add(bad(3))
-  assert [row["record"] for row in bad_input.read_rows(path)] == [1, 2, 3]
+  assert [row["record"] for row in json_file.read_lines(path)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(("num_images", "most"), [(8, 1), (250, 2), (300, 3)])
@@ -107,108 +99,23 @@ try:
 except DataError as error:
   print(error)
 """
-  done = subprocess.run(
-    (sys.executable, "-c", code),
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"},
-  )
+  done = run_python("-c", code, env={"TF_CPP_MIN_LOG_LEVEL": "0"})
   assert done.stdout == "found NaN\n"
   assert "Traceback" not in done.stderr
 
 
-# Each task's data over a store that was spoilt as asked for.
-
-
-def captions(root):
-  write_vocab(root / "vocab.txt")
-  return {
-    "store": root / "regions",
-    "annotations": write_captions(root / "captions.jsonl"),
-    "vocab": root / "vocab.txt",
-    "split": "train",
-    "seed": 3,
-    "max_regions": 4,
-    "max_text_length": 7,
-  }
-
-
-def images_of_captions(root):
-  write_tiny_store(
-    root / "regions", [make_record(f"im{i}", seed=i) for i in range(11)]
-  )
-  return captions(root), "im5"
-
-
-def images_of_vcr(root):
-  options = tiny_questions.write_vcr(root)[0]
-  return {**options, "split": "train", "images": ""}, "im6"
-
-
-def images_of_vqa(root):
-  return {**tiny_questions.write_vqa(root), "split": "train"}, "106"
-
-
-def images_of_sentences(root):
-  names = [f"nlvr2_train-7-{i}-img{k}" for i in range(4) for k in (0, 1)]
-  write_tiny_store(
-    root / "regions", [make_record(n, seed=i) for i, n in enumerate(names)]
-  )
-  lines = [
-    {"identifier": f"train-7-{i}-{k}", "sentence": "a red dog", "label": "True"}
-    for i in range(4)
-    for k in range(2)
-  ]
-  write_lines(root / "train.jsonl", lines)
-  return {
-    **captions(root),
-    "annotations": root,
-    "format": "nlvr2",
-  }, "nlvr2_train-7-2-img1"
-
-
-def corpora(options):
-  """A corpus beside another one of text."""
-  root = options["annotations"].parent
-  (root / "text.txt").write_text("a dog runs\nthe cat sits\n")
-  own = {key: options.pop(key) for key in ("store", "annotations")}
-  return {
-    **options,
-    "corpora": {
-      "pairs": {key: str(value) for key, value in own.items()},
-      "text": {"text": str(root / "text.txt")},
-    },
-  }
-
-
-def same(options):
-  return options
-
-
-def staged(options):
-  return {**options, "stage_dir": options["store"].parent / "staged"}
-
-
+CACHE = {"cache_bytes": 1 << 30}
+# Kind of data: options of its own, and an image that it reads.
 DATA = {
-  "pretrain": (images_of_captions, same),
-  "pretrain staged": (images_of_captions, staged),
-  "pretrain in memory": (
-    images_of_captions,
-    lambda options: {**options, "cache_bytes": 1 << 30},
-  ),
-  "mixture": (images_of_captions, corpora),
-  "candidates": (
-    images_of_captions,
-    lambda options: {**options, "random_texts": 1, "random_images": 2},
-  ),
-  "vcr": (images_of_vcr, same),
-  "vcr in memory": (
-    images_of_vcr,
-    lambda options: {**options, "cache_bytes": 1 << 30},
-  ),
-  "vqa": (images_of_vqa, same),
-  "statements": (images_of_sentences, same),
+  "pretrain": ({}, "im5"),
+  "pretrain staged": ({}, "im5"),
+  "pretrain in memory": (CACHE, "im5"),
+  "mixture": ({}, "im5"),
+  "candidates": ({}, "im5"),
+  "vcr": ({"split": "train", "images": ""}, "im6"),
+  "vcr in memory": ({"split": "train", "images": "", **CACHE}, "im6"),
+  "vqa": ({}, "106"),
+  "statements": ({"split": "train"}, "nlvr2_train-7-2-img1"),
 }
 
 
@@ -231,20 +138,22 @@ def batches(data):
 
 @pytest.mark.parametrize("name", DATA)
 def test_its_examples_have_weight_0_and_others_stay(name, tmp_path, capsys):
-  make_files, change = DATA[name]
-  options, image_id = make_files(tmp_path)
+  changes, image_id = DATA[name]
   kind = name.split()[0]
-  sound = batches(build(kind, **change(dict(options))))
+  options = {**KINDS[kind].files(tmp_path), **changes}
+  if name == "pretrain staged":
+    options["stage_dir"] = tmp_path / "staged"
+  sound = batches(build(kind, **options))
   row = spoil(tmp_path / "regions", image_id)
   if name == "pretrain staged":
     shutil.rmtree(tmp_path / "staged")
   with pytest.raises(DataError, match=f"image id '{image_id}'.*features.*NaN"):
-    batches(build(kind, **change(dict(options))))
+    batches(build(kind, **options))
   if name == "pretrain staged":
     assert not (tmp_path / "staged").exists()
 
   capsys.readouterr()
-  skipping = {**change(dict(options)), "on_bad_record": "skip"}
+  skipping = {**options, "on_bad_record": "skip"}
   data = build(kind, **skipping)
   found = batches(data)
   said = capsys.readouterr().err
@@ -272,13 +181,13 @@ def test_its_examples_have_weight_0_and_others_stay(name, tmp_path, capsys):
     )
     assert len(reopened.bad_records) == 1
     with pytest.raises(DataError, match="bad as this copy was made"):
-      batches(build(kind, **change(dict(options))))
+      batches(build(kind, **options))
 
 
 @pytest.mark.parametrize("split", ["val", "train"])
 def test_evaluation_does_not_skip(split, tmp_path):
   """Found as the data is read into memory, and later."""
-  options, _ = images_of_captions(tmp_path)
+  options = caption_files(tmp_path)
   spoil(tmp_path / "regions", "im9" if split == "val" else "im5")
   for cache_bytes in (1 << 30, 0):
     data = build(
@@ -293,7 +202,7 @@ def test_evaluation_does_not_skip(split, tmp_path):
 
 
 def test_evaluation_says_so_before_training(tmp_path):
-  options, _ = images_of_captions(tmp_path)
+  options = caption_files(tmp_path)
   spoil(tmp_path / "regions", "im9")
   files = bad_input.open_files(tmp_path)
   files.config.input.update(
@@ -311,7 +220,7 @@ def test_a_run_goes_on_without_it(tmp_path):
   said, error = bad_input.begin_training(files)
   assert error is None
   assert "warning  D1 " in said and said.count("left out: ") == 1
-  (row,) = bad_input.read_rows(tmp_path / "workdir" / "bad_records.jsonl")
+  (row,) = json_file.read_lines(tmp_path / "workdir" / "bad_records.jsonl")
   assert row["reason"].startswith("not readable: ")
   assert row["file"] == str(files.shard(1))
   assert (row["record"], row["image_id"], row["field"]) == (1, "im6", None)
@@ -341,9 +250,9 @@ def test_a_run_with_too_many_ends(tmp_path):
   files = bad_input.sound_files(tmp_path)
   bad_input.flipped_record(files)
   path = files.shard(0)
-  bad_input.flip(path, path.read_bytes().index(b"im2"))
+  flip(path, path.read_bytes().index(b"im2"))
   files.config.input.on_bad_record = "skip"
   said, error = bad_input.begin_training(files)
   assert error is DataError
   assert "2 of 8 images cannot be used, wanted at most 1 (1%)" in said
-  assert len(bad_input.read_rows(tmp_path / "workdir/bad_records.jsonl")) == 2
+  assert len(json_file.read_lines(tmp_path / "workdir/bad_records.jsonl")) == 2

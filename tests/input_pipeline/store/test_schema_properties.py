@@ -1,4 +1,4 @@
-"""Any legal record comes back from its bytes, in every encoding."""
+"""Any legal record comes back from its bytes; others are refused."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,10 @@ from hypothesis.extra import numpy as arrays
 from input_pipeline.store import record_faults, schema
 from input_pipeline.store.quantise import STEPS, dequantise
 from tests.support.properties import bounded
+from tests.support.refusals import refused
+from tests.support.tiny_data import C, E, make_record
 
-E, C, SIZE = 3, 4, 200
+SIZE = 200
 OPTIONAL = tuple(schema.PER_REGION)
 
 
@@ -118,3 +120,69 @@ def test_other_bytes_are_refused_by_name(junk, data):
   except (ValueError, TypeError):
     found = record_faults.diagnose(raw, layout)
     assert found is None or all(isinstance(x, str) for x in found[1:])
+
+
+def changed(**fields):
+  return {**make_record("im0"), **fields}
+
+
+def float32_with(value):
+  features = np.zeros((3, E), np.float32)
+  features[1, 2] = value
+  return features
+
+
+BAD_RECORDS = {
+  "width": (
+    changed(features=np.zeros((3, 4), np.float16)),
+    f"features: found width 4, wanted {E}",
+  ),
+  "rank": (changed(features=np.zeros(E, np.float16)), "found shape (6,)"),
+  "dtype": (changed(features=np.zeros((3, E), int)), "found dtype int64"),
+  "boxes count": (
+    changed(boxes=np.ones((2, 4), np.float32)),
+    "field boxes: found 2 rows for 3 regions",
+  ),
+  "nan": (changed(features=float32_with(np.nan)), "infinity in region 1"),
+  "overflow": (
+    changed(features=float32_with(70000)),
+    "found magnitude 70000, float16 ends at 65504",
+  ),
+  "box order": (
+    changed(boxes=np.array([[1, 1, 9, 9], [5, 5, 5, 9], [1, 1, 9, 9]])),
+    "found [5, 5, 5, 9] in region 1, wanted x1 < x2",
+  ),
+  "box outside": (
+    changed(boxes=np.array([[0, 0, 102, 9]] * 3)),
+    "wanted it inside the image of 100 x 90",
+  ),
+  "no regions": (
+    changed(features=np.zeros((0, E), np.float16)),
+    "features: found zero regions",
+  ),
+  "empty id": (changed(image_id=" "), "found an empty id"),
+  "id of two lines": (changed(image_id="a\nb"), "found a line break"),
+  "id type": (changed(image_id=7), "found int, wanted str"),
+  "surrogate": (changed(image_id="\ud800"), "not valid Unicode"),
+  "size": (changed(height=0), "height: found 0, wanted a positive int"),
+  "missing": (changed(boxes=None), "field boxes: missing"),
+  "unknown": (changed(scores=1), "field scores: unknown field"),
+  "logits": (
+    changed(class_probs=np.full((3, C), -2.0, np.float16)),
+    "found values in -2 .. -2, wanted 0 .. 1",
+  ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_RECORDS)
+def test_bad_record_is_refused(case):
+  record, message = BAD_RECORDS[case]
+  with refused(message, f"a.tsv: record 4 (image id {record['image_id']!r})"):
+    schema.check_record(
+      record, layout=schema.Layout(E, C), file="a.tsv", index=4
+    )
+
+
+def test_boxes_may_leave_the_image_by_a_pixel():
+  record = changed(boxes=np.array([[-1, -1, 101, 91]] * 3))
+  schema.check_record(record, layout=schema.Layout(E, C))

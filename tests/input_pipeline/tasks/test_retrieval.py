@@ -9,11 +9,9 @@ from interbert_jax.contract.batch import CANDIDATES
 from tests.support.batch_checks import check_batches, check_fingerprints
 from tests.support.tiny_data import (
   build,
-  make_records,
-  write_captions,
+  caption_files,
+  caption_line,
   write_lines,
-  write_tiny_store,
-  write_vocab,
 )
 
 IMAGES = 8
@@ -21,17 +19,22 @@ IMAGES = 8
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-  root = tmp_path_factory.mktemp("candidates")
-  write_tiny_store(root / "regions", make_records(11))
-  return {
-    "store": root / "regions",
-    "annotations": write_captions(root / "captions.jsonl", train=IMAGES),
-    "vocab": write_vocab(root / "vocab.txt"),
-    "split": "train",
-    "max_regions": 4,
-    "max_text_length": 7,
-    "seed": 3,
-  }
+  return caption_files(tmp_path_factory.mktemp("candidates"))
+
+
+def write_near_images(path, annotations, rows):
+  """The rows name of each image those that are near to it."""
+  rows = np.array(rows, np.int32)
+  write_table(
+    path,
+    [(rows, np.zeros(rows.shape))],
+    kind="images",
+    fingerprint=load_captions(annotations, "train").images_sha256,
+    items=len(rows),
+    per_item=2,
+    about={},
+  )
+  return path
 
 
 @pytest.fixture(scope="module")
@@ -39,37 +42,17 @@ def near(files, tmp_path_factory):
   """Of image i the images i + 1 and i + 2 are near; of the last one only 0."""
   rows = np.stack([(np.arange(IMAGES) + k) % IMAGES for k in (1, 2)], 1)
   rows[-1] = 0, -1
-  captions = load_captions(files["annotations"], "train")
   path = tmp_path_factory.mktemp("near") / "near"
-  write_table(
-    path,
-    [(rows.astype(np.int32), np.zeros(rows.shape))],
-    kind="images",
-    fingerprint=captions.images_sha256,
-    items=IMAGES,
-    per_item=2,
-    about={},
-  )
-  return path
+  return write_near_images(path, files["annotations"], rows)
 
 
-def test_every_batch(files, near):
+def test_batches_with_hard_texts(files, near):
   options = {**files, "random_texts": 2, "random_images": 3}
-  check_batches("candidates", options, spec=CANDIDATES)
   info = build("candidates", **options).info
   assert (info["texts_per_example"], info["images_per_example"]) == (3, 4)
-  options |= {"hard_texts": 1, "near_images": near}
-  check_batches("candidates", options, spec=CANDIDATES)
-
-
-def test_every_option_changes_the_fingerprint(files, near):
-  changes = [
-    {"random_texts": 2},
-    {"random_images": 2},
-    {"hard_texts": 1, "near_images": near},
-    {"max_regions": 3},
-  ]
-  check_fingerprints("candidates", files, changes)
+  hard = {"hard_texts": 1, "near_images": near}
+  check_batches("candidates", {**options, **hard}, spec=CANDIDATES)
+  check_fingerprints("candidates", files, [hard])
 
 
 def test_an_example_is_its_caption_and_image_as_stored(files):
@@ -132,15 +115,14 @@ def write_topics(path, *, images=6):
   return write_lines(
     path,
     [
-      {
-        "image_id": f"im{i}",
-        "split": "train",
-        "captions": [
+      caption_line(
+        f"im{i}",
+        *[
           "a dog" if i % 2 else "A  Dog",  # one text, in two spellings
           *(["the cat"] if i < 3 else []),
           f"{'un ' * i}red man",
         ][i == images - 1 :],  # the last image has no dog
-      }
+      )
       for i in range(images)
     ],
   )
@@ -155,6 +137,28 @@ def same_words(data, index):
   return " ".join(data.captions.texts[index].lower().split())
 
 
+def choose_often(data, times):
+  """Draws for every caption; what an image says is none of its negatives.
+
+  Returns:
+    own: [n] the captions that are drawn for.
+    texts, images: the candidates, each row's own first.
+    said: texts of each image.
+  """
+  image_of_text = data.captions.image_of_text
+  said = [set() for _ in range(6)]
+  for text, image in enumerate(image_of_text):
+    said[image].add(same_words(data, text))
+  own = np.tile(np.arange(len(image_of_text)), times)
+  texts, images = data.choose(np.arange(len(own)), own)
+  for row in range(len(own)):
+    for text in texts[row, 1:]:
+      assert same_words(data, text) not in said[image_of_text[own[row]]]
+    for other in images[row, 1:]:
+      assert same_words(data, own[row]) not in said[other]
+  return own, texts, images, said
+
+
 def test_shared_captions_are_nobodys_negatives(files, topics):
   data = build(
     "candidates",
@@ -163,18 +167,8 @@ def test_shared_captions_are_nobodys_negatives(files, topics):
     random_images=2,
   )
   image_of_text = data.captions.image_of_text
-  said = [set() for _ in range(6)]
-  for text, image in enumerate(image_of_text):
-    said[image].add(same_words(data, text))
   N = len(image_of_text)
-  own = np.tile(np.arange(N), 400)
-  texts, images = data.choose(np.arange(len(own)), own)
-  for row in range(len(own)):
-    image = image_of_text[own[row]]
-    for text in texts[row, 1:]:
-      assert same_words(data, text) not in said[image]
-    for other in images[row, 1:]:
-      assert same_words(data, own[row]) not in said[other]
+  own, texts, images, said = choose_often(data, 400)
   # All that are left are drawn, each as often: of image 0 the four captions
   # that it has not, and of "the cat" the three images without one.
   first = same_words(data, 0)
@@ -198,16 +192,7 @@ def test_shared_captions_are_nobodys_negatives(files, topics):
 def test_what_is_left_where_redrawing_is_in_vain(files, topics, monkeypatch):
   monkeypatch.setattr("input_pipeline.tasks.retrieval._REDRAWS", 1)
   data = build("candidates", **{**files, "annotations": topics})
-  N = len(data.captions.texts)
-  said = [set() for _ in range(6)]
-  for text, image in enumerate(data.captions.image_of_text):
-    said[image].add(same_words(data, text))
-  own = np.tile(np.arange(N), 50)
-  texts, images = data.choose(np.arange(len(own)), own)
-  for row in range(len(own)):
-    image = data.captions.image_of_text[own[row]]
-    assert same_words(data, texts[row, 1]) not in said[image]
-    assert same_words(data, own[row]) not in said[images[row, 1]]
+  choose_often(data, 50)
 
 
 def test_redrawn_candidates_depend_on_the_position_alone(files, topics):
@@ -223,24 +208,13 @@ def test_redrawn_candidates_depend_on_the_position_alone(files, topics):
 
 def test_near_images_that_share_a_caption(files, topics, tmp_path):
   """All images near to image 0 are of its topic, but for one caption each."""
-  captions = load_captions(topics, "train")
-  path = tmp_path / "near"
-  near = np.array([[1, 2], [0, 2], [0, 1], [0, 1], [0, 1], [0, 1]], np.int32)
-  write_table(
-    path,
-    [(near, np.zeros(near.shape))],
-    kind="images",
-    fingerprint=captions.images_sha256,
-    items=6,
-    per_item=2,
-    about={},
-  )
+  rows = [[1, 2], [0, 2], [0, 1], [0, 1], [0, 1], [0, 1]]
   data = build(
     "candidates",
     **{**files, "annotations": topics},
     random_texts=0,
     hard_texts=1,
-    near_images=path,
+    near_images=write_near_images(tmp_path / "near", topics, rows),
   )
   texts, _ = data.choose(np.arange(300), np.zeros(300, int))
   assert {same_words(data, t) for t in texts[:, 1]} == {
@@ -251,7 +225,7 @@ def test_near_images_that_share_a_caption(files, topics, tmp_path):
 
 def test_a_caption_of_all_images_is_refused(files, tmp_path):
   images = [
-    {"image_id": f"im{i}", "split": "train", "captions": ["a dog", *more]}
+    caption_line(f"im{i}", "a dog", *more)
     for i, more in enumerate([[], ["red"], ["man"]])
   ]
   options = {**files, "annotations": write_lines(tmp_path / "c.jsonl", images)}
@@ -269,11 +243,7 @@ def test_a_caption_of_all_images_is_refused(files, tmp_path):
 def test_captions_that_nobody_shares_are_drawn_as_before(files, tmp_path):
   """The bits of runs that were begun before there were shared ones."""
   lines = [
-    {
-      "image_id": f"im{i}",
-      "split": "train",
-      "captions": [f"{'un ' * i}{word}" for word in ("dog", "cat")],
-    }
+    caption_line(f"im{i}", *(f"{'un ' * i}{word}" for word in ("dog", "cat")))
     for i in range(6)
   ]
   options = {**files, "annotations": write_lines(tmp_path / "c.jsonl", lines)}

@@ -7,7 +7,6 @@ import pytest
 
 from interbert_jax.contract.batch import ANSWERS, check_batch
 from interbert_jax.contract.errors import DataError
-from tests.support.batch_checks import check_batches, check_fingerprints
 from tests.support.tiny_data import build
 from tests.support.tiny_questions import vqa_files, words_of, write_vqa
 
@@ -50,20 +49,6 @@ def test_answers_of_a_file(files, tmp_path):
   data = build("vqa", **files, answers=path)
   assert data.answer_ids[:2, 0].tolist() == [1, 0]
   np.testing.assert_allclose(data.answer_scores[:, 0], [1, 1, 0])
-
-
-def test_every_batch(files):
-  check_batches("vqa", {**files, "split": "train"}, spec=ANSWERS)
-
-
-def test_every_option_changes_the_fingerprint(files):
-  changes = [
-    {"min_answer_count": 5},
-    {"max_regions": 3},
-    {"max_text_length": 7},
-    {"split": "train"},
-  ]
-  check_fingerprints("vqa", files, changes)
 
 
 def test_rare_answers(files):

@@ -86,14 +86,6 @@ def test_bad_vocabulary_is_refused(tmp_path, tokens, message):
     Tokenizer(write_vocab(tmp_path / "vocab.txt", tokens))
 
 
-def test_unreadable_vocabulary_is_refused(tmp_path):
-  with pytest.raises(DataError, match="no such vocabulary file"):
-    Tokenizer(tmp_path / "none.txt")
-  (tmp_path / "vocab.txt").write_bytes(b"[PAD]\na\xff\n")
-  with pytest.raises(DataError, match="vocab.txt:2:2: not UTF-8: bytes ff"):
-    Tokenizer(tmp_path / "vocab.txt")
-
-
 def test_windows_line_ends_and_no_last_line_end(tmp_path, tiny):
   path = tmp_path / "windows.txt"
   path.write_bytes("\r\n".join([*VOCAB, "狗", "!"]).encode())

@@ -7,9 +7,10 @@ from input_pipeline.text.tokenizer import Tokenizer
 from tests.support.tiny_data import (
   VOCAB,
   build,
-  make_records,
+  caption_files,
+  caption_line,
   write_lines,
-  write_tiny_store,
+  write_vocab,
 )
 
 CHINESE = list("红色连衣裙女士夏季新款")
@@ -19,9 +20,7 @@ PIECES = [*VOCAB, "dog", "##gy", "##ing", "iphone", "12", ".", *CHINESE]
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
   path = tmp_path_factory.mktemp("vocab") / "vocab.txt"
-  tokens = dict.fromkeys(PIECES)
-  path.write_text("".join(f"{token}\n" for token in tokens), "utf-8")
-  return Tokenizer(path)
+  return Tokenizer(write_vocab(path, dict.fromkeys(PIECES)))
 
 
 def starts(tokenizer, text, words):
@@ -71,24 +70,11 @@ def test_words_are_packed_as_pieces_are(tokenizer):
 
 @pytest.mark.parametrize("engine", ["tf.data", "threads"])
 def test_batches_say_where_words_begin(tokenizer, tmp_path, engine):
-  write_tiny_store(tmp_path / "store", make_records(4))
-  lines = [
-    {"image_id": f"im{i}", "split": "train", "captions": ["the doggy runs"]}
-    for i in range(4)
-  ]
-  (tmp_path / "vocab.txt").write_text(
-    "".join(f"{token}\n" for token in dict.fromkeys(PIECES)), "utf-8"
-  )
-  options = {
-    "store": tmp_path / "store",
-    "annotations": write_lines(tmp_path / "captions.jsonl", lines),
-    "vocab": tmp_path / "vocab.txt",
-    "split": "train",
-    "max_regions": 4,
-    "max_text_length": 8,
-    "seed": 0,
-    "engine": engine,
-  }
+  options = caption_files(tmp_path)
+  options |= {"max_text_length": 8, "engine": engine}
+  lines = [caption_line(f"im{i}", "the doggy runs") for i in range(4)]
+  write_lines(options["annotations"], lines)
+  write_vocab(options["vocab"], dict.fromkeys(PIECES))
   data = build("pretrain", **options, word_boundaries="pieces")
   batch = next(data.train_batches(0, 1, batch_size=4))
   assert batch["text_word_start"].dtype == bool
