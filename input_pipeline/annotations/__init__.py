@@ -1,10 +1,10 @@
-"""Captions, questions and sentences, from the files they are published in.
+"""Reads captions, questions and sentences from the files of their publishers.
 
-A reader yields what a file says, with the place of each line for messages; a
-file that is not what it should be ends in one DataError that names the place.
+A reader yields the content of a file and the place of each line; an error in a
+file ends in a DataError that names the place.
 
-Read reader.py (what a reader is), json_captions.py (the commonest ones), then
-load.py (one split, checked, under the ids of a store). readers.py lists all
-formats of captions: a new one is a Reader in json_captions.py, line_captions.py
-or a file of its own, and a line there.
+Read reader.py (what a reader is), json_captions.py (the commonest formats),
+then load.py (reads and checks one split, and finds its images in a store). A
+new format of captions is a Reader in json_captions.py, line_captions.py or a
+file of its own, and a line in readers.py.
 """
