@@ -1,5 +1,6 @@
 """Captions of the sample data, read back and held against their scenes."""
 
+import collections
 import re
 
 import numpy as np
@@ -42,12 +43,12 @@ def captioned(request):
   found = []
   for split in SPLITS:
     for index, scene in enumerate(make_scenes(artist, split, 120)):
-      facts = scene.facts
-      english = write_captions(
-        "en", facts, artist.nouns, scene_rng(0, split, index, 1)
-      )
-      chinese = write_captions(
-        "zh", facts, artist.nouns, scene_rng(0, split, index, 2)
+      english, chinese = (
+        write_captions(language, scene.facts, artist.nouns, rng)
+        for language, rng in (
+          ("en", scene_rng(0, split, index, 1)),
+          ("zh", scene_rng(0, split, index, 2)),
+        )
       )
       found.append((split, scene, english, chinese))
   return artist.nouns, found
@@ -108,10 +109,15 @@ class Reader:
 
 
 def _counts(scene):
-  counts = {}
-  for thing in scene.objects:
-    counts[thing.class_index] = counts.get(thing.class_index, 0) + 1
-  return counts
+  return collections.Counter(thing.class_index for thing in scene.objects)
+
+
+def _true_mentions(read, caption, scene):
+  """The mentions of all classes of a scene, each once with its number."""
+  mentions = list(read(caption))
+  assert len(mentions) == len(_counts(scene)), caption
+  assert {m[2]: m[3] for m in mentions} == _counts(scene), caption
+  return mentions
 
 
 def _centres(scene, index):
@@ -196,9 +202,7 @@ def test_english_captions_are_true(captioned):
   said = {"relation": 0, "place": 0, "size": 0}
   for _, scene, captions, _ in found:
     for caption in captions:
-      mentions = list(reader.read_en(caption))
-      assert len(mentions) == len(_counts(scene)), caption
-      assert {m[2]: m[3] for m in mentions} == _counts(scene), caption
+      mentions = _true_mentions(reader.read_en, caption, scene)
       for pattern, direction in RELATIONS_EN.items():
         for match in re.finditer(pattern, caption):
           subject = _subject(mentions, match)
@@ -241,9 +245,7 @@ def test_chinese_captions_are_true(captioned):
   said = {"relation": 0, "place": 0, "size": 0}
   for _, scene, _, captions in found:
     for caption in captions:
-      mentions = list(reader.read_zh(caption))
-      assert len(mentions) == len(_counts(scene)), caption
-      assert {m[2]: m[3] for m in mentions} == _counts(scene), caption
+      mentions = _true_mentions(reader.read_zh, caption, scene)
       # Every mention becomes a digit: what is left is the frame.
       frame, last = "", 0
       for number, (start, end, _, _) in enumerate(mentions):
@@ -312,7 +314,7 @@ def test_two_in_chinese(captioned):
 
 
 def test_captions_draw_on_all_synonyms():
-  nouns, wanted = ARTISTS["objects"].nouns, set()
+  nouns = ARTISTS["objects"].nouns
   rabbit = next(i for i, n in enumerate(nouns) if n.en[0][0] == "rabbit")
   facts = next(
     s.facts

@@ -445,7 +445,7 @@ def test_scan(tmp_path):
   expect_fault(folder, "scan_npy", ["not readable as npy"], others=False)
   np.save(path, np.zeros((3, 4), np.float32))
   expect_fault(folder, "scan_npy", ["wanted floating point"], others=False)
-  np.save(path, np.array([[1.0]], object))
+  np.save(path, np.array([1.0], object))
   expect_fault(folder, "scan_npy", ["found objects"], others=False)
 
 

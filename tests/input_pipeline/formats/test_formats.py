@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from input_pipeline.conversion.run import convert
-from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.formats import scan_npy
 from input_pipeline.formats.registry import FORMATS, find_format
 from input_pipeline.formats.uniter import read_counts
@@ -102,7 +101,7 @@ def test_the_store_is_the_corpus(case, tmp_path):
     known = {case.prefix + i.image_id: [i.width, i.height] for i in CORPUS}
     sizes.write_text(json.dumps(known))
   output = tmp_path / "store"
-  convert(source, reader, output, settings=ConversionSettings(), sizes=sizes)
+  convert(source, reader, output, sizes=sizes)
   store = RegionStore(output)
   assert store.image_ids == tuple(case.prefix + i.image_id for i in CORPUS)
   for got, want in zip(store.read(range(len(store))), CORPUS, strict=True):
@@ -178,12 +177,7 @@ def test_vinvl_without_predictions_has_relative_boxes(tmp_path):
 def test_tern_needs_sizes(tmp_path):
   source = write.tern_npz(CORPUS, tmp_path)
   with pytest.raises(DataError, match="image of unknown size.*--sizes"):
-    convert(
-      source,
-      FORMATS["tern_npz"],
-      tmp_path / "store",
-      settings=ConversionSettings(),
-    )
+    convert(source, FORMATS["tern_npz"], tmp_path / "store")
 
 
 def test_uniter_counts_say_how_many_regions(tmp_path):

@@ -13,7 +13,7 @@ from input_pipeline.annotations.person_names import (
 from interbert_jax.contract.errors import DataError, UserError
 from interbert_jax.contract.vcr import ANSWER, RATIONALES_OF
 from tests.support.tiny_data import build, make_record, write_tiny_store
-from tests.support.tiny_questions import vcr_question, words_of, write_vcr
+from tests.support.tiny_questions import words_of, write_vcr
 
 
 @pytest.fixture(scope="module")
@@ -243,10 +243,3 @@ def test_metadata_that_does_not_fit(other):
   write_tiny_store(store, [*more, *exact[2:]])
   with pytest.raises(DataError, match="im1.json: field boxes: found 1 boxes"):
     build("vcr", **{**files, "ground_truth": store})
-
-
-def test_a_question_twice(tmp_path):
-  questions = {"val": [vcr_question(0, 0), vcr_question(0, 1)]}
-  files, _, _ = write_vcr(tmp_path, questions=questions)
-  with pytest.raises(DataError, match="val.jsonl:2: field annot_id: found"):
-    build("vcr", **files)
