@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import safetensors
 
-from interbert_jax import convert_torch
 from interbert_jax.checkpoints import params as checkpoint_params
 from interbert_jax.convert_torch import main
 from interbert_jax.model.config import InterBertConfig
@@ -253,17 +252,6 @@ def test_traceback_on_request(folder, monkeypatch, capsys):
 
 def shell(*command):
   return run_python(*command, env={"JAX_PLATFORMS": None})
-
-
-def test_help_imports_no_jax():
-  code = (
-    "import sys; from interbert_jax.convert_torch import main\n"
-    "try: main(['--help'])\n"
-    "finally: assert not {'jax', 'flax', 'orbax'} & set(sys.modules)"
-  )
-  done = shell("-c", code)
-  assert done.returncode == 0, done.stderr
-  assert convert_torch._parser().prog in done.stdout
 
 
 def test_runs_from_the_shell_without_tensorflow(folder, official):
