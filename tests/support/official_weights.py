@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import numpy as np
+from flax import traverse_util
 
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.weights.official_config import config_from_official
@@ -17,7 +18,12 @@ VARIANTS = {
 }
 
 
+def flat(params, sep="/"):
+  return traverse_util.flatten_dict(params, sep=sep)
+
+
 def same(found, wanted):
+  found, wanted = flat(found), flat(wanted)
   assert found.keys() == wanted.keys()
   for name, array in wanted.items():
     assert found[name].dtype == array.dtype, name
