@@ -12,7 +12,13 @@ from interbert_jax.model.inputs import TextInput, region_input
 from interbert_jax.parallel import make_parallel
 from interbert_jax.ranking.retrieval_metrics import retrieval_metrics
 from interbert_jax.tasks.retrieval import SCORES
-from tests.support.tiny_task import tiny_batch, tiny_task
+from tests.support.tiny_task import (
+  image_side,
+  text_side,
+  tiny_batch,
+  tiny_task,
+  visible_params,
+)
 
 EXAMPLES = 13
 NUM_IMAGES = 3
@@ -27,44 +33,32 @@ def task():
 
 @pytest.fixture(scope="module")
 def params(task):
-  """Weights larger than fresh ones, so that outputs differ visibly."""
-  init = jax.jit(
-    functools.partial(task.init, jax.random.key(0), tiny_batch(batch_size=1))
-  )
-  fresh = jax.device_get(init())
-  return jax.tree.map(lambda x: 5 * x if x.ndim > 1 else x, fresh)
+  return jax.device_get(visible_params(task, tiny_batch(batch_size=1)))
 
 
 @pytest.fixture(scope="module")
 def sides():
   """Three images and five texts."""
-  images, texts = tiny_batch(1, NUM_IMAGES), tiny_batch(2, len(IMAGE_OF_TEXT))
-  keys = ("region_features", "region_boxes", "image_size", "num_regions")
-  return (
-    {key: images[key] for key in keys},
-    {
-      "text_ids": texts["text_ids"],
-      "text_length": texts["text_length"],
-      "image_of_text": IMAGE_OF_TEXT,
-    },
+  texts = tiny_batch(2, len(IMAGE_OF_TEXT))
+  images = image_side(tiny_batch(1, NUM_IMAGES))
+  return images, text_side(texts, IMAGE_OF_TEXT)
+
+
+def make_evaluator(task, sides, pairs_per_step):
+  return RetrievalEvaluator(
+    config=task.config,
+    score=SCORES["match"],
+    parallel=make_parallel(),
+    images=sides[0],
+    texts=sides[1],
+    pairs_per_step=pairs_per_step,
   )
 
 
 @pytest.fixture(scope="module")
 def retrieval(task, sides):
   """Evaluators that score 8 and 16 of the 15 pairs at once."""
-  images, texts = sides
-  return {
-    size: RetrievalEvaluator(
-      config=task.config,
-      score=SCORES["match"],
-      parallel=make_parallel(),
-      images=images,
-      texts=texts,
-      pairs_per_step=size,
-    )
-    for size in (8, 16)
-  }
+  return {size: make_evaluator(task, sides, size) for size in (8, 16)}
 
 
 @pytest.fixture(scope="module")
@@ -115,16 +109,8 @@ def test_retrieval_metrics_and_counts(retrieval, params, scores):
 
 
 def test_pairs_that_devices_cannot_share(task, sides):
-  images, texts = sides
   with pytest.raises(ValueError, match="evals.pairs_per_step is 12"):
-    RetrievalEvaluator(
-      config=task.config,
-      score=SCORES["match"],
-      parallel=make_parallel(),
-      images=images,
-      texts=texts,
-      pairs_per_step=12,
-    )
+    make_evaluator(task, sides, 12)
 
 
 def padded_batches(batch_size, *, garbage=False):

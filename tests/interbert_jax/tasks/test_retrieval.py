@@ -18,9 +18,11 @@ from interbert_jax.weights.weights_file import write_safetensors
 from tests.support.tiny_task import (
   DIMS,
   VOCAB,
+  drawn_params,
   tiny_batch,
   tiny_config,
   tiny_task,
+  visible_params,
 )
 
 B, T, I = 3, 4, 3
@@ -45,9 +47,7 @@ def params_of(loss):
   example = dummy_batch(
     CANDIDATES, dims={**DIMS, "B": 1, "T": 1, "I": 1}, vocab_size=VOCAB
   )
-  fresh = jax.jit(functools.partial(task.init, jax.random.key(0)))(example)
-  # Weights larger than fresh ones, so that scores differ visibly.
-  return jax.tree.map(lambda x: 5 * x if x.ndim > 1 else x, fresh)
+  return visible_params(task, example)
 
 
 @pytest.fixture(scope="module")
@@ -178,13 +178,7 @@ def test_the_search_for_the_hardest_has_no_gradient(batch, one_by_one):
 def test_it_starts_from_a_pretraining_checkpoint(tmp_path):
   """Encoder and matching head are taken; the other heads are left and named."""
   pretrain = tiny_task(dropout=False)
-  params = jax.device_get(
-    jax.jit(
-      functools.partial(
-        pretrain.init, jax.random.key(1), tiny_batch(batch_size=1)
-      )
-    )()
-  )
+  params = drawn_params(pretrain, tiny_batch(batch_size=1), seed=1)
   path = tmp_path / "model.safetensors"
   write_safetensors(path, traverse_util.flatten_dict(params, sep="/"))
   found, report = read_init(
@@ -199,16 +193,3 @@ def test_it_starts_from_a_pretraining_checkpoint(tmp_path):
     found["match_head"]["dense"]["kernel"],
     params["match_head"]["dense"]["kernel"],
   )
-
-
-@pytest.mark.parametrize(
-  ("options", "message"),
-  [
-    ({"loss": "pairs"}, "task.loss is 'pairs'; wanted one of match, choice"),
-    ({"hardest": 2}, "task.hardest is 2 with task.loss=match"),
-    ({"loss": "triplet", "hardest": -1}, "task.hardest is -1"),
-  ],
-)
-def test_options_that_make_no_sense(options, message):
-  with pytest.raises(ValueError, match=message):
-    make_task(**options)

@@ -28,7 +28,7 @@ from tests.support.tiny_data import (
   write_vocab,
 )
 from tests.support.tiny_questions import words_of
-from tests.support.tiny_task import DIMS, VOCAB, tiny_config
+from tests.support.tiny_task import DIMS, VOCAB, Known, tiny_config
 
 PAIRS = [(split, i) for split in ("train", "dev") for i in range(4)]
 
@@ -224,36 +224,18 @@ def test_two_images_against_each_by_itself(join):
   assert metrics["accuracy"] == (hits, 2)
 
 
-def test_unknown_joins():
-  with pytest.raises(
-    ValueError, match="task.join is 'mean'; wanted one of con"
-  ):
-    StatementSettings(join="mean")
-
-
-class Known:
-  """A predictor whose logits are known."""
-
-  def __init__(self, labels):
-    self.logits = np.eye(2)[labels]
-
-  def run(self, params):
-    return self.logits
-
-
 def test_consistency_wants_all_of_a_sentence():
   labels = np.array([0, 1, 1, 0, 1])
   groups = ["a", "b", "a", "b", "c"]
-  evaluator = StatementEvaluator(
-    predictor=Known([0, 1, 0, 0, 1]), labels=labels, groups=groups
-  )
+  known = Known(np.eye(2)[[0, 1, 0, 0, 1]])
+  evaluator = StatementEvaluator(predictor=known, labels=labels, groups=groups)
   # Of a one is wrong; all of b and c are right.
   assert evaluator.run(None) == {
     "accuracy": 0.8,
     "consistency": pytest.approx(2 / 3),
   }
   alone = StatementEvaluator(
-    predictor=Known([0, 1, 0, 0, 1]), labels=labels, groups=list("abcde")
+    predictor=known, labels=labels, groups=list("abcde")
   )
   assert alone.run(None) == {"accuracy": 0.8}
 

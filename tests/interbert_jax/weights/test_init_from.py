@@ -230,6 +230,14 @@ def test_other_models_of_the_same_shapes_are_refused(
   )
 
 
+def test_an_untied_decoder_is_refused(official, tmp_path):
+  path = tmp_path / "x.safetensors"
+  decoder = official.weights[DECODER] + 1
+  write_safetensors(path, {**official.weights, DECODER: decoder})
+  words = str(path), DECODER, "no matrix of its"
+  message_of(lambda: read(path, official), *words)
+
+
 def test_vocabularies_must_be_the_same(official, tmp_path):
   words = b"".join(b"word%d\n" % i for i in range(120))
   ours = hashlib.sha256(words).hexdigest()
