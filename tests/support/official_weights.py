@@ -11,6 +11,9 @@ from interbert_jax.weights.official_config import config_from_official
 
 WORDS = "bert.embeddings.word_embeddings.weight"
 DECODER = "cls.predictions.decoder.weight"
+# Of a batch as the official model reads it.
+TEXT_KEYS = ("input_ids", "input_mask", "segment_ids")
+REGION_KEYS = ("image_feat", "image_loc", "image_mask")
 VARIANTS = {
   "classes": ("pretrain_kl", 0),
   "features": ("pretrain_feature_regression", 0),

@@ -1,4 +1,4 @@
-"""Evaluators against one pair at a time, and against one big batch."""
+"""Evaluators against one big batch; test_pair_scorer has pairs one by one."""
 
 import functools
 
@@ -8,7 +8,6 @@ import pytest
 
 from interbert_jax.evaluation.evaluators import LossEvaluator
 from interbert_jax.evaluation.retrieval import RetrievalEvaluator
-from interbert_jax.model.inputs import TextInput, region_input
 from interbert_jax.parallel import make_parallel
 from interbert_jax.ranking.retrieval_metrics import retrieval_metrics
 from interbert_jax.tasks.retrieval import SCORES
@@ -55,52 +54,11 @@ def make_evaluator(task, sides, pairs_per_step):
   )
 
 
-@pytest.fixture(scope="module")
-def retrieval(task, sides):
-  """Evaluators that score 8 and 16 of the 15 pairs at once."""
-  return {size: make_evaluator(task, sides, size) for size in (8, 16)}
-
-
-@pytest.fixture(scope="module")
-def scores(retrieval, params):
-  return {size: ev.scores(params) for size, ev in retrieval.items()}
-
-
-def test_scores_equal_one_pair_at_a_time(task, params, sides, scores):
-  images, texts = sides
-
-  @jax.jit
-  def forward(ids, mask, features, boxes, size, count):
-    return task.model.apply(
-      {"params": params},
-      TextInput(ids, mask),
-      region_input(features, boxes, size, count),
-    )["match_head"]
-
-  def score(text, image):
-    ids = texts["text_ids"][text : text + 1]
-    mask = np.arange(ids.shape[1])[None] < texts["text_length"][text]
-    image_inputs = [array[image : image + 1] for array in images.values()]
-    match, mismatch = np.asarray(forward(ids, mask, *image_inputs))[0]
-    return match - mismatch
-
-  wanted = [
-    [score(t, i) for i in range(NUM_IMAGES)] for t in range(len(IMAGE_OF_TEXT))
-  ]
-  assert np.ptp(wanted, axis=0).min() > 0.01
-  assert np.ptp(wanted, axis=1).min() > 0.01
-  np.testing.assert_allclose(scores[8], wanted, atol=1e-5)
-
-
-def test_scores_do_not_depend_on_pairs_per_step(scores):
-  assert scores[8].shape == scores[16].shape == (5, 3)
-  assert scores[8].dtype == np.float32
-  np.testing.assert_allclose(scores[8], scores[16], atol=1e-6)
-
-
-def test_retrieval_metrics_and_counts(retrieval, params, scores):
-  evaluator = retrieval[8]
-  assert evaluator.run(params) == retrieval_metrics(scores[8], IMAGE_OF_TEXT)
+def test_retrieval_metrics_and_counts(task, sides, params):
+  evaluator = make_evaluator(task, sides, 8)
+  scores = evaluator.scores(params)
+  assert scores.shape == (5, 3) and scores.dtype == np.float32
+  assert evaluator.run(params) == retrieval_metrics(scores, IMAGE_OF_TEXT)
   assert evaluator.counts() == {
     "n_images": 3,
     "n_texts": 5,

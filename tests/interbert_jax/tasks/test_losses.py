@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-from interbert_jax.tasks import losses, metrics
+from interbert_jax.tasks import losses
 
 
 @pytest.mark.parametrize("batch", [2, 8, 32])
@@ -79,12 +79,6 @@ def test_rows_of_weight_zero_are_inert(loss):
   assert loss(spoilt, weights) == loss(rows, weights)
   total, weight = loss(spoilt, jnp.zeros(3))
   assert (total, weight) == (0, 0)
-
-
-def test_metrics_are_summed_before_they_are_divided():
-  """Means of means would give 0.75 here."""
-  batches = [{"a": (1.0, 1.0)}, {"a": (1.0, 2.0), "b": (0.0, 0.0)}]
-  assert metrics.mean_over(batches) == {"a": pytest.approx(2 / 3)}
 
 
 def test_hard_classes_and_their_confidence_by_hand():

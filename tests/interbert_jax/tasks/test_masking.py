@@ -21,11 +21,12 @@ def captions(count, pieces, length):
   return jnp.asarray(ids), jnp.full(count, pieces + 2)
 
 
-def mask(rules, *, pieces, length=40, count=20000, seed=0):
+def mask(rules, *, pieces, length=40, count=20000, seed=0, word_start_L=None):
   ids_BL, length_B = captions(count, pieces, length)
   keys = masking.example_keys(jax.random.key(seed), jnp.arange(count))
+  options = {**IDS, "rules": rules, "word_start_L": word_start_L}
   masked_BL, weights_BL = jax.jit(
-    jax.vmap(lambda *x: masking.mask_tokens(*x, **IDS, rules=rules))
+    jax.vmap(lambda *x: masking.mask_tokens(*x, **options))
   )(keys, ids_BL, length_B)
   return np.asarray(ids_BL), np.asarray(masked_BL), np.asarray(weights_BL)
 
@@ -97,31 +98,15 @@ def test_replacements():
 WORDS = [3, 1, 2, 1, 1, 4]  # pieces of each word
 
 
-def mask_words(rules, *, length=16, count=20000):
-  """Weights of each piece of a caption of WORDS, and which word it is of."""
-  word_of_piece = np.repeat(np.arange(len(WORDS)), WORDS)
-  starts = np.zeros(length, bool)
-  starts[1 + np.flatnonzero(np.diff(word_of_piece, prepend=-1))] = True
-  ids_BL, length_B = captions(count, sum(WORDS), length)
-  keys = masking.example_keys(jax.random.key(0), jnp.arange(count))
-  _, weights_BL = jax.jit(
-    jax.vmap(
-      lambda *x: masking.mask_tokens(
-        *x,
-        vocab_size=VOCAB,
-        mask_id=103,
-        rules=rules,
-        word_start_L=jnp.asarray(starts),
-      )
-    )
-  )(keys, ids_BL, length_B)
-  return np.asarray(weights_BL), word_of_piece
-
-
 @pytest.mark.parametrize("rules", ALL_RULES, ids=lambda r: r.rule)
 def test_whole_words_are_hidden_together(rules):
   rules = dataclasses.replace(rules, whole_word=True)
-  weights, word_of_piece = mask_words(rules)
+  word_of_piece = np.repeat(np.arange(len(WORDS)), WORDS)
+  starts = np.zeros(16, bool)
+  starts[1 + np.flatnonzero(np.diff(word_of_piece, prepend=-1))] = True
+  _, _, weights = mask(
+    rules, pieces=sum(WORDS), length=16, word_start_L=jnp.asarray(starts)
+  )
   pieces = weights[:, 1 : 1 + sum(WORDS)]
   assert not weights[:, 0].any() and not weights[:, 1 + sum(WORDS) :].any()
   for word in range(len(WORDS)):

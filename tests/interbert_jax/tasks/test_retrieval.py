@@ -19,6 +19,7 @@ from tests.support.tiny_task import (
   DIMS,
   VOCAB,
   drawn_params,
+  image_side,
   tiny_batch,
   tiny_config,
   tiny_task,
@@ -70,15 +71,9 @@ def one_by_one(batch):
 
     out = np.zeros((B, T, I))
     for b, t, i in np.ndindex(out.shape):
-      out[b, t, i] = score(
-        params_of(loss),
-        batch["text_ids"][b, t],
-        batch["text_length"][b, t],
-        batch["region_features"][b, i],
-        batch["region_boxes"][b, i],
-        batch["image_size"][b, i],
-        batch["num_regions"][b, i],
-      )
+      text = (batch[key][b, t] for key in ("text_ids", "text_length"))
+      image = (array[b, i] for array in image_side(batch).values())
+      out[b, t, i] = score(params_of(loss), *text, *image)
     return out
 
   return scores

@@ -16,6 +16,7 @@ from tests.support.tiny_task import (
   DIMS,
   VOCAB,
   Known,
+  image_side,
   tiny_config,
   visible_params,
 )
@@ -66,25 +67,13 @@ def one_by_one(params):
       regions,
     )["choice_head"][0, 0]
 
-  b = BATCH
-  return np.array(
-    [
-      [
-        score(
-          b["text_ids"][i, t],
-          b["text_length"][i, t],
-          b["second_start"][i, t],
-          b["region_features"][i],
-          b["region_boxes"][i],
-          b["image_size"][i],
-          b["num_regions"][i],
-          b["global_features"][i],
-        )
-        for t in range(T)
-      ]
-      for i in range(B)
-    ]
-  )
+  out = np.zeros((B, T))
+  for i, t in np.ndindex(B, T):
+    text = (BATCH[k][i, t] for k in ("text_ids", "text_length", "second_start"))
+    image = image_side(BATCH).values()
+    whole = BATCH["global_features"][i]
+    out[i, t] = score(*text, *(array[i] for array in image), whole)
+  return out
 
 
 @jax.jit

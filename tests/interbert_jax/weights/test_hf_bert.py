@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from interbert_jax.contract.errors import CheckpointError, ConfigError
-from interbert_jax.model.inputs import RegionInput, TextInput
+from interbert_jax.model.inputs import TextInput
 from interbert_jax.model.interbert import InterBert, pretraining_heads
 from interbert_jax.weights.hf_bert import bert_source
 from interbert_jax.weights.init_from import read_init
@@ -28,14 +28,7 @@ ROUNDING = 2e-5
 
 @functools.cache
 def random_params(config):
-  text = TextInput(IDS, MASK, TYPES)
-  regions = RegionInput(
-    np.ones((2, 3, config.region_feature_dim)),
-    np.ones((2, 3, 5)),
-    np.ones((2, 3)),
-  )
-  model = InterBert(config, pretraining_heads(config))
-  return model.init(jax.random.key(0), text, regions)["params"]
+  return bert.init_params(config, TextInput(IDS, MASK, TYPES))
 
 
 def fill(params, config):

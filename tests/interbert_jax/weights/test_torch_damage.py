@@ -103,11 +103,6 @@ def test_refuses_two_members_of_one_name(path):
   refused(path, "same name")
 
 
-def test_refuses_two_tables(path):
-  write_zip(path, {}, extra=[("other/data.pkl", b"\x80\x02}.")])
-  refused(path, "expected one data.pkl")
-
-
 # Damage and other formats.
 
 
@@ -133,16 +128,22 @@ def test_says_what_truncation_cut_off(path):
   refused(path, "table of contents", "truncated")
 
 
-def test_refuses_big_endian(path):
-  write_zip(path, {}, byteorder=b"big")
-  refused(path, "big-endian")
+@pytest.mark.parametrize(
+  ("options", "words"),
+  [
+    ({"byteorder": b"big"}, "big-endian"),
+    ({"extra": [("archive/constants.pkl", b"")]}, "TorchScript"),
+    ({"extra": [("other/data.pkl", b"\x80\x02}.")]}, "expected one data.pkl"),
+  ],
+)
+def test_refuses_zips_of_another_kind(path, options, words):
+  write_zip(path, {}, **options)
+  refused(path, words)
+
+
+def test_refuses_a_big_endian_legacy_file(path):
   write_legacy(path, {}, little_endian=False)
   refused(path, "big-endian")
-
-
-def test_refuses_torchscript(path):
-  write_zip(path, {}, extra=[("archive/constants.pkl", b"")])
-  refused(path, "TorchScript")
 
 
 @pytest.mark.parametrize(
