@@ -13,19 +13,13 @@ import pytest
 from configs import finetune_nlvr2, finetune_text, finetune_vcr, finetune_vqa
 from tests.conftest import ROOT
 from tests.interbert_jax.app.test_eval_task import write_mnli
-from tests.interbert_jax.tasks.test_statements import PAIRS, nlvr2_line
+from tests.interbert_jax.tasks.test_statements import write_nlvr2
 from tests.support.pod import environment, finish, start_pod
 from tests.support.random_run import save_random_run, set_tiny
 from tests.support.result_schema import read_result
-from tests.support.tiny_data import (
-  make_record,
-  make_records,
-  write_captions,
-  write_lines,
-  write_tiny_store,
-)
+from tests.support.tiny_data import write_captions
 from tests.support.tiny_questions import write_vcr, write_vqa
-from tests.support.tiny_run import write_run
+from tests.support.tiny_run import write_kdd, write_run
 
 # What may differ between two runs of the same evaluation.
 OWN = {"seconds", "date", "command", "environment", "versions", "git_hash"}
@@ -35,41 +29,16 @@ def write_runs(root):
   """The words of every evaluation, without its output, by name."""
   scored = write_run(root, images=11)
   write_captions(root / "captions.jsonl", train=4, val=7)
-  products = enumerate(make_records(11))
-  write_tiny_store(
-    root / "products", [{**r, "image_id": str(n)} for n, r in products]
-  )
-  lines = ["product_id\tquery\tquery_id"]
-  lines += [f"{n}\ta dog\t1" for n in range(6)]
-  lines += [f"{n}\tthe cat\t2" for n in range(4, 11)]
-  (root / "valid.tsv").write_text("\n".join(lines) + "\n")
-  (root / "answers.json").write_text(json.dumps({"1": [2], "2": [9, 4]}))
-
   for name, write, module, argument in (
     ("vcr", lambda path: write_vcr(path)[0], finetune_vcr, "both,runlocal"),
     ("vqa", write_vqa, finetune_vqa, "runlocal"),
+    ("nlvr2", lambda path: write_nlvr2(path)[0], finetune_nlvr2, "runlocal"),
   ):
     (root / f"{name}_files").mkdir()
     config = set_tiny(
       module.get_config(argument), write(root / f"{name}_files")
     )
     save_random_run(root / name, config)
-
-  images = [f"{split}-7-{i}-img{k}" for split, i in PAIRS for k in (0, 1)]
-  write_tiny_store(
-    root / "photos", [make_record(f"nlvr2_{name}") for name in images]
-  )
-  (root / "nlvr2_files").mkdir()
-  for split in ("train", "dev"):
-    write_lines(
-      root / "nlvr2_files" / f"{split}.json",
-      [nlvr2_line(split, i, n) for i in range(4) for n in range(2)],
-    )
-  config = finetune_nlvr2.get_config("runlocal")
-  files = {"store": root / "photos", "annotations": root / "nlvr2_files"}
-  files |= {"vocab": root / "vocab.txt", "max_regions": 4}
-  save_random_run(root / "nlvr2", set_tiny(config, files))
-
   write_mnli(root / "MNLI")
   config = finetune_text.get_config("mnli,runlocal")
   files = {"directory": root / "MNLI", "vocab": root / "vocab.txt"}
@@ -80,9 +49,7 @@ def write_runs(root):
     "kdd": [
       "interbert_jax/app/ranking/eval_kdd.py",
       f"--workdir={scored}",
-      f"--set=input.store={root / 'products'}",
-      f"--queries={root / 'valid.tsv'}",
-      f"--answers={root / 'answers.json'}",
+      *write_kdd(root),
     ],
     **{
       name: ["eval_task.py", f"--workdir={root / name}"]

@@ -7,7 +7,6 @@ import pytest
 from configs import finetune_nlvr2, finetune_snli_ve
 from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.evaluate import evaluate_run
-from interbert_jax.app.train import run_training
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.batch import STATEMENTS, check_batch, dummy_batch
 from interbert_jax.contract.errors import DataError
@@ -18,6 +17,7 @@ from interbert_jax.parallel import make_parallel
 from interbert_jax.tasks.settings import StatementSettings
 from interbert_jax.tasks.statements import StatementTask
 from tests.support.batch_checks import check_batches
+from tests.support.random_run import train_two_steps
 from tests.support.result_schema import read_result
 from tests.support.scripts import run_script
 from tests.support.tiny_data import (
@@ -42,9 +42,8 @@ def nlvr2_line(split, pair, number, *, label="True"):
   }
 
 
-@pytest.fixture(scope="module")
-def nlvr2(tmp_path_factory):
-  root = tmp_path_factory.mktemp("nlvr2")
+def write_nlvr2(root):
+  """Two sentences on each pair of images; data keywords, records by id."""
   names = [f"{split}-7-{i}-img{k}" for split, i in PAIRS for k in (0, 1)]
   records = [
     make_record(f"nlvr2_{n}", regions=2 + i % 3, seed=i)
@@ -70,6 +69,11 @@ def nlvr2(tmp_path_factory):
     "max_regions": 4,
     "max_text_length": 8,
   }, {record["image_id"]: record for record in records}
+
+
+@pytest.fixture(scope="module")
+def nlvr2(tmp_path_factory):
+  return write_nlvr2(tmp_path_factory.mktemp("nlvr2"))
 
 
 def test_a_sentence_has_two_images_in_their_order(nlvr2):
@@ -243,19 +247,7 @@ def test_consistency_wants_all_of_a_sentence():
 def test_a_run_from_the_files_to_the_predictions(nlvr2, tmp_path):
   files, _ = nlvr2
   config = finetune_nlvr2.get_config("runlocal")
-  for key in set(files) - {"split", "seed", "format"}:
-    value = files[key]
-    config.input[key] = value if isinstance(value, int) else str(value)
-  config.model.hidden_size = 32
-  config.model.num_interaction_layers = 1
-  config.model.mlp_dim = 32
-  config.model.region_mlp_dim = 32
-  config.model.pooler_dim = 32
-  config.train.batch_size = 8
-  config.train.steps = 2
-  config.evals.batch_size = 8
-  config.checkpoint.save_every = 2
-  logged = run_training(config, tmp_path / "run")
+  logged = train_two_steps(config, files, tmp_path / "run")
   run = TrainedRun(str(tmp_path / "run"), checkpoint="best", changes=[])
   path = tmp_path / "dev.csv"
   settings = TaskReport(predictions=str(path))
