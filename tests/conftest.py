@@ -28,7 +28,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 # Begun first, so that no worker is at work long after the other.
-_LONGEST = (
+LONGEST = (
   "test_config_runs",
   "test_train",
   "test_parallel",
@@ -50,9 +50,9 @@ _LONGEST = (
 def pytest_collection_modifyitems(items):
   items.sort(
     key=lambda item: (
-      _LONGEST.index(item.path.stem)
-      if item.path.stem in _LONGEST
-      else len(_LONGEST)
+      LONGEST.index(item.path.stem)
+      if item.path.stem in LONGEST
+      else len(LONGEST)
     )
   )
 

@@ -3,7 +3,6 @@
 Each half runs with the other half's libraries blocked.
 """
 
-import ast
 import pathlib
 import re
 
@@ -12,6 +11,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.support import tiny_data
 from tests.support.scripts import environment, run_python
+from tests.support.source_tree import imports
 
 DATA_LIBRARIES = (
   "tensorflow",
@@ -144,18 +144,7 @@ def package_of(module: str) -> str:
   return first
 
 
-def imported(path: pathlib.Path) -> set[str]:
-  """Full names of what a file imports, at any depth in it."""
-  found = set()
-  for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-    if isinstance(node, ast.Import):
-      found |= {alias.name for alias in node.names}
-    elif isinstance(node, ast.ImportFrom):
-      found |= {f"{node.module}.{alias.name}" for alias in node.names}
-  return found
-
-
-def sources(package: str) -> list[pathlib.Path]:
+def files_of(package: str) -> list[pathlib.Path]:
   root = ROOT / package.replace(".", "/")
   return sorted(root.rglob("*.py")) or [root.with_suffix(".py")]
 
@@ -182,12 +171,12 @@ def allowed(package: str) -> set[str]:
 
 @pytest.mark.parametrize("package", list(ALLOWED))
 def test_imports_point_one_way(package):
-  files = sources(package)
+  files = files_of(package)
   assert files
   bad = {
     f"{path}: {name}"
     for path in files
-    for name in imported(path)
+    for name in imports(path)
     if name.partition(".")[0] in {row.partition(".")[0] for row in ALLOWED}
     and package_of(name) not in allowed(package)
     and not ("settings" in ALLOWED[package].split() and SETTINGS.search(name))
@@ -206,9 +195,9 @@ def test_every_package_has_a_row():
 def test_no_file_imports_the_other_half(package):
   bad = {
     f"{path}: {name}"
-    for path in sources(package)
+    for path in files_of(package)
     if "app" not in path.relative_to(ROOT).parts
-    for name in imported(path)
+    for name in imports(path)
     if name.partition(".")[0] in FORBIDDEN[package]
   }
   assert bad == set()
@@ -280,6 +269,8 @@ else:
     ("eval_pretrain.py", "  --checkpoint:"),
     ("eval_task.py", "  --[no]all:"),
     ("bench.retention", "--bert"),
+    ("interbert_jax.convert_torch", "interbert_jax.convert_torch"),
+    ("interbert_jax.export", "interbert_jax.export"),
     ("interbert_jax.app.ranking.eval_kdd", "  --queries:"),
     ("interbert_jax.app.ranking.eval_chinese_clip", "  --pool:"),
     ("recommend.py", "  --topics:"),

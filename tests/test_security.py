@@ -9,13 +9,8 @@ import pytest
 
 from interbert_jax.run import environment as run_info
 from interbert_jax.run.environment import redact_arguments, redact_config
-from tests.conftest import ROOT
+from tests.support.source_tree import CODE, name_of, sources
 
-SOURCES = sorted(
-  path
-  for top in ("interbert_jax", "input_pipeline", "tools", "configs", "bench")
-  for path in (ROOT / top).rglob("*.py")
-) + sorted(ROOT.glob("*.py"))
 # No module reads YAML, so that no loader of it can be the wrong one.
 MODULES = {"yaml", "marshal", "shelve", "dill", "joblib", "cloudpickle"}
 FORBIDDEN = {
@@ -62,10 +57,10 @@ def used_in(path: pathlib.Path) -> set[str]:
 
 
 def test_nothing_runs_or_unpacks_a_file():
-  assert len(SOURCES) > 200
-  for path in SOURCES:
-    name = str(path.relative_to(ROOT))
-    assert used_in(path) == ALLOWED.get(name, set()), name
+  files = sources(*CODE)
+  assert len(files) > 200
+  for path in files:
+    assert used_in(path) == ALLOWED.get(name_of(path), set()), path
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import re
-import shlex
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from input_pipeline.store.region_store import RegionStore
 from tests.conftest import ROOT
 from tests.support import format_writers as write
 from tests.support.corpus import C, E, make_corpus
+from tests.support.doc_page import blocks, commands
 from tests.support.scripts import environment, run_python
 
 DATA = (ROOT / "docs" / "data.md").read_text("utf-8")
@@ -43,16 +43,6 @@ SOURCES = {
   "f30k_precomp": write.scan_npy,
 }
 WORDS = "a picture of number with dog".split()
-
-
-def blocks(language: str) -> list[str]:
-  return re.findall(rf"```{language}\n(.*?)```", DATA, re.DOTALL)
-
-
-def commands() -> list[list[str]]:
-  """Words of each command; lines that end in a backslash are joined."""
-  lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
-  return [shlex.split(line) for line in lines if line.strip()]
 
 
 def write_samples(raw: pathlib.Path):
@@ -104,7 +94,7 @@ def ran(tmp_path_factory):
   before = os.getcwd()
   os.chdir(root)
   try:
-    return root, [run(words) for words in commands()]
+    return root, [run(words) for words in commands(DATA)]
   finally:
     os.chdir(before)
 
@@ -167,7 +157,9 @@ def test_a_beam_pipeline_gives_the_same_store(ran):
 
 
 def test_the_python_of_the_page(tmp_path, monkeypatch):
-  code = next(block for block in blocks("python") if "write_store" in block)
+  code = next(
+    block for block in blocks(DATA, "python") if "write_store" in block
+  )
   monkeypatch.chdir(tmp_path)
   rng = np.random.default_rng(0)
   boxes = np.array([[0, 0, 10, 10], [5, 5, 20, 30]], np.float32)
@@ -189,7 +181,7 @@ def test_the_python_of_the_page(tmp_path, monkeypatch):
 def test_the_configuration_of_several_corpora():
   from configs import common
 
-  code = next(block for block in blocks("python") if "corpora" in block)
+  code = next(b for b in blocks(DATA, "python") if "corpora" in b)
   config = common.base_config()
   exec(code, {"config": config, "common": common})
   assert list(config.input.corpora) == ["cc", "text"]
@@ -213,6 +205,8 @@ def test_every_option_of_the_conversion_is_known():
     parse_arguments(["--source=a", "--output=b", option])
 
 
-def test_links_lead_somewhere():
-  for target in re.findall(r"\]\(([^)#:]+)\)", DATA):
-    assert (ROOT / "docs" / target).exists(), target
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=str)
+def test_links_lead_somewhere(page):
+  text = page.read_text("utf-8")
+  for target in re.findall(r"\]\((?!https?:)([^)#:]+)", text):
+    assert (page.parent / target).exists(), target

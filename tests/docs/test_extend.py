@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.doc_page import blocks
 from tests.support.tiny_data import (
   TINY_MODEL,
   WORDS,
@@ -20,10 +21,6 @@ from tests.support.tiny_data import (
 
 PAGE = (ROOT / "docs/extend.md").read_text("utf-8")
 PACKAGES = ("configs", "input_pipeline", "interbert_jax")
-
-
-def blocks(language):
-  return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
 def apply_diff(root, diff):
@@ -46,13 +43,13 @@ def tree(tmp_path_factory):
     shutil.copytree(ROOT / name, root / name, ignore=ignored)
   diffs = [
     part
-    for block in blocks("diff")
+    for block in blocks(PAGE, "diff")
     for part in re.split(r"^--- ", block, flags=re.MULTILINE)[1:]
   ]
   assert len(diffs) == 7
   for diff in diffs:
     apply_diff(root, diff)
-  for block in blocks("python"):
+  for block in blocks(PAGE, "python"):
     if match := re.match(r"# ([\w/]+\.py)\n", block):
       path = root / match[1]
       assert not path.exists()
@@ -71,7 +68,7 @@ def test_every_block_runs_and_the_task_trains(tree, tmp_path):
       for i in range(first, first + 8)
     ]
     write_lines(tmp_path / "stars" / f"{split}.jsonl", rows)
-  checks = [b for b in blocks("python") if not b.startswith("# ")]
+  checks = [b for b in blocks(PAGE, "python") if not b.startswith("# ")]
   assert len(checks) == 2
   settings = {
     "input": {

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from tests.support.doc_page import commands
 from tests.support.scripts import LIMIT, run_python, wait_for
 
 LAUNCH = ROOT / "launch"
@@ -323,9 +324,7 @@ def test_every_command_of_the_page_is_known(clusters, monkeypatch):
   python = pathlib.Path(sys.executable).parent
   path = os.environ["PATH"].replace(":", f":{python}:", 1)
   monkeypatch.setenv("PATH", path)
-  blocks = "".join(re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL))
-  lines = blocks.replace("\\\n", " ").splitlines()
-  found = [shlex.split(line) for line in lines if line.strip()]
+  found = commands(PAGE)
   scripts = {f"launch/{script}" for script in SCRIPTS}
   assert {words[0] for words in found} == {"python", "xpk", "kubectl", *scripts}
   for words in found:
@@ -341,8 +340,6 @@ def test_every_command_of_the_page_is_known(clusters, monkeypatch):
 def test_the_page_names_what_exists():
   for name in re.findall(r"`launch/([\w.]+)`", PAGE):
     assert (LAUNCH / name).exists(), name
-  for target in re.findall(r"\]\(([^)#:]+)", PAGE):
-    assert (ROOT / "docs" / target).exists(), target
   options = set(re.findall(r"`--(\w+)(?:=[^`]*)?`", PAGE)) - {"share"}
   helps = run_python("main.py", "--helpfull").stdout
   helps += "".join(launch([script, "--help"]).stdout for script in SCRIPTS)

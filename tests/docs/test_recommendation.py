@@ -3,12 +3,12 @@
 import dataclasses
 import json
 import re
-import shlex
 
 import pytest
 
 from interbert_jax.app.ranking import settings
 from tests.conftest import ROOT
+from tests.support.doc_page import commands
 from tools.sample_data import shapes
 from tools.sample_data.topics import add_ranking_files
 
@@ -21,13 +21,13 @@ SCRIPTS = {
 }
 
 
-def commands() -> list[list[str]]:
-  """Words of each command that runs a script of this page."""
-  blocks = re.findall(r"```(?:bash)?\n(.*?)```", TEXT, re.DOTALL)
-  lines = "".join(blocks).replace("\\\n", " ").splitlines()
-  words = [shlex.split(line) for line in lines if line.startswith("python")]
-  words = [w[:1] + w[2:] if w[1] == "-m" else w for w in words]
-  return [w for w in words if w[1] in SCRIPTS]
+# Words of each command that runs a script of this page.
+COMMANDS = [
+  words
+  for line in commands(TEXT, "(?:bash)?")
+  if (words := [w for w in line if w != "-m"])[0] == "python"
+  and words[1] in SCRIPTS
+]
 
 
 def flags_of(script: str) -> set[str]:
@@ -39,8 +39,8 @@ def flags_of(script: str) -> set[str]:
 
 
 def test_every_flag_is_known():
-  assert {words[1] for words in commands()} == set(SCRIPTS)
-  for words in commands():
+  assert {words[1] for words in COMMANDS} == set(SCRIPTS)
+  for words in COMMANDS:
     named = {word[2:].partition("=")[0] for word in words[2:]}
     assert named <= flags_of(words[1]), words
   of_page = set(re.findall(r"`--(\w+)", TEXT)) - {"mode"}
@@ -66,8 +66,3 @@ def test_every_file_of_the_sample_is_there(sample):
   named = set(re.findall(r"\$SAMPLE/([\w./]+)", TEXT))
   assert len(named) > 5
   assert [name for name in named if not (sample / name).is_file()] == []
-
-
-def test_links_lead_somewhere():
-  for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
-    assert (ROOT / "docs" / target).exists(), target

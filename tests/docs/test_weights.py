@@ -1,21 +1,15 @@
 """What docs/weights.md names is there."""
 
 import re
-import shlex
 
 from configs import common
 from interbert_jax import convert_torch, export
 from interbert_jax.weights.settings import FORMATS
 from tests.conftest import ROOT
+from tests.support.doc_page import commands
 from tools import fetch_bert
 
 PAGE = (ROOT / "docs/weights.md").read_text("utf-8")
-
-
-def commands():
-  lines = "".join(re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL))
-  lines = lines.replace("\\\n", " ").splitlines()
-  return [shlex.split(line) for line in lines]
 
 
 def test_every_flag_of_the_page_is_known():
@@ -25,7 +19,7 @@ def test_every_flag_of_the_page_is_known():
     "tools.fetch_bert": fetch_bert.PARSER.parse_args,
   }
   seen = set()
-  for words in commands():
+  for words in commands(PAGE):
     assert words[0] == "python"
     if words[1] == "-m":
       parsers[words[2]](words[3:])
@@ -51,13 +45,6 @@ def test_every_key_of_the_page_is_a_setting():
 def test_every_format_is_in_the_table():
   rows = re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)
   assert set(FORMATS) <= set(rows)
-
-
-def test_files_are_there():
-  files = re.findall(r"((?:tests|configs)/\w+\.py)", PAGE)
-  assert len(files) > 3
-  for name in files:
-    assert (ROOT / name).is_file(), name
 
 
 def test_links_lead_somewhere():

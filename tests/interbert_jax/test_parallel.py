@@ -3,15 +3,13 @@
 Compared before the optimiser, since AdamW would hide a wrong scale.
 """
 
-import functools
-
 import jax
 import numpy as np
 import optax
 import pytest
 
 from interbert_jax.parallel import make_parallel
-from interbert_jax.training import steps
+from tests.support.line_task import one_update
 from tests.support.tiny_task import BATCH, tiny_batch, tiny_task
 
 # Momentum SGD: the first update is minus the gradient, and there is optimiser
@@ -27,28 +25,16 @@ SETUPS = [
 ]
 
 
-def one_step(mode, sharding, num_devices, accumulate=1, *, task, batch):
-  parallel = make_parallel(
-    mode=mode, sharding=sharding, devices=jax.devices()[:num_devices]
+def one_step(mode, sharding, num_devices, parts=1, *, task, batch):
+  return one_update(
+    task,
+    TX,
+    batch,
+    mode=mode,
+    sharding=sharding,
+    devices=jax.devices()[:num_devices],
+    accumulate_steps=parts,
   )
-  key = jax.random.key(0)
-  state = parallel.init(
-    lambda: steps.init_state(task.init(key, tiny_batch(batch_size=1)), TX)
-  )
-  before = jax.device_get(parallel.eval_params(state))
-  step = parallel.compile_train_step(
-    functools.partial(
-      steps.train_step, task=task, tx=TX, accumulate_steps=accumulate
-    ),
-    state,
-  )
-  state, metrics = step(state, parallel.put(batch), key)
-  after = jax.device_get(parallel.eval_params(state))
-  return {
-    "gradients": jax.tree.map(lambda a, b: a - b, before, after),
-    "metrics": parallel.fetch(metrics),
-    "state": state,
-  }
 
 
 @pytest.fixture(scope="module")
@@ -73,26 +59,29 @@ def single(task, batch):
 def test_raw_gradients_are_equal(
   single, task, batch, mode, sharding, devices, parts
 ):
-  found = one_step(mode, sharding, devices, parts, task=task, batch=batch)
-  scale = max(np.abs(x).max() for x in jax.tree.leaves(single["gradients"]))
+  wanted, metrics, _ = single
+  found, of_parts, _ = one_step(
+    mode, sharding, devices, parts, task=task, batch=batch
+  )
+  scale = max(np.abs(x).max() for x in jax.tree.leaves(wanted))
   assert scale > 0.1
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6 * scale),
-    found["gradients"],
-    single["gradients"],
+    found,
+    wanted,
   )
-  for name, (value, weight) in single["metrics"].items():
-    assert found["metrics"][name][0] == pytest.approx(value, rel=1e-5), name
+  for name, (value, weight) in metrics.items():
+    assert of_parts[name][0] == pytest.approx(value, rel=1e-5), name
     # Under pmap the weight of a mean over devices stays that of one.
-    assert found["metrics"][name][1] == pytest.approx(weight), name
+    assert of_parts[name][1] == pytest.approx(weight), name
 
 
 def test_optimiser_state_is_spread(task, batch):
-  found = one_step("jit", "zero1", 8, task=task, batch=batch)
-  largest = max(jax.tree.leaves(found["state"].opt_state), key=lambda x: x.size)
+  _, _, state = one_step("jit", "zero1", 8, task=task, batch=batch)
+  largest = max(jax.tree.leaves(state.opt_state), key=lambda x: x.size)
   shard = largest.addressable_shards[0].data
   assert shard.size == largest.size // 8
-  params = jax.tree.leaves(found["state"].params)
+  params = jax.tree.leaves(state.params)
   assert all(x.is_fully_replicated for x in params)
 
 

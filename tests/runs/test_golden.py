@@ -26,6 +26,7 @@ from interbert_jax.training.settings import OptimSettings
 from interbert_jax.weights.official import params_from_torch, params_to_torch
 from interbert_jax.weights.official_config import config_from_official
 from interbert_jax.weights.official_names import official_heads
+from tests.support.official_weights import REGION_KEYS, TEXT_KEYS, group
 
 # Of the largest value of the tensor: float32 rounding through four layers.
 TOLERANCE = 1e-5
@@ -59,27 +60,15 @@ class Golden:
     return self.arrays[key]
 
   def group(self, prefix):
-    return {
-      k.removeprefix(prefix): v
-      for k, v in self.arrays.items()
-      if k.startswith(prefix)
-    }
+    return group(self.arrays, prefix)
 
   @property
   def text(self):
-    return TextInput(
-      self["batch/input_ids"],
-      self["batch/input_mask"],
-      self["batch/segment_ids"],
-    )
+    return TextInput(*(self[f"batch/{k}"] for k in TEXT_KEYS))
 
   @property
   def regions(self):
-    return RegionInput(
-      self["batch/image_feat"],
-      self["batch/image_loc"],
-      self["batch/image_mask"],
-    )
+    return RegionInput(*(self[f"batch/{k}"] for k in REGION_KEYS))
 
   @property
   def task(self):

@@ -17,12 +17,10 @@ from tests.support.pod import environment, finish, start_pod
 from tests.support.random_run import save_random_run, set_tiny
 from tests.support.result_schema import read_result
 from tests.support.tiny_data import (
-  make_records,
   write_captions,
-  write_tiny_store,
 )
 from tests.support.tiny_questions import write_nlvr2, write_vcr, write_vqa
-from tests.support.tiny_run import write_run
+from tests.support.tiny_run import write_kdd, write_run
 
 # What may differ between two runs of the same evaluation.
 OWN = {"seconds", "date", "command", "environment", "versions", "git_hash"}
@@ -32,16 +30,6 @@ def write_runs(root):
   """The words of every evaluation, without its output, by name."""
   scored = write_run(root, images=11)
   write_captions(root / "captions.jsonl", train=4, val=7)
-  products = enumerate(make_records(11))
-  write_tiny_store(
-    root / "products", [{**r, "image_id": str(n)} for n, r in products]
-  )
-  lines = ["product_id\tquery\tquery_id"]
-  lines += [f"{n}\ta dog\t1" for n in range(6)]
-  lines += [f"{n}\tthe cat\t2" for n in range(4, 11)]
-  (root / "valid.tsv").write_text("\n".join(lines) + "\n")
-  (root / "answers.json").write_text(json.dumps({"1": [2], "2": [9, 4]}))
-
   for name, write, module, argument in (
     ("vcr", lambda path: write_vcr(path)[0], finetune_vcr, "both,runlocal"),
     ("vqa", write_vqa, finetune_vqa, "runlocal"),
@@ -63,9 +51,7 @@ def write_runs(root):
     "kdd": [
       "interbert_jax/app/ranking/eval_kdd.py",
       f"--workdir={scored}",
-      f"--set=input.store={root / 'products'}",
-      f"--queries={root / 'valid.tsv'}",
-      f"--answers={root / 'answers.json'}",
+      *write_kdd(root),
     ],
     **{
       name: ["eval_task.py", f"--workdir={root / name}"]

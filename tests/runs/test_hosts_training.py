@@ -11,9 +11,9 @@ import jax
 import numpy as np
 import pytest
 
-from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.run.metric_writer import read_metrics
 from tests.support import pod_training
+from tests.support.line_task import saved
 from tests.support.pod import finish, start_pod
 
 # Steps 1 and 2 are of one process, 3 and 4 of two, 5 and 6 of one.
@@ -85,11 +85,6 @@ def assert_same_numbers(found, wanted):
     assert row == {
       k: pytest.approx(v, rel=1e-5) for k, v in wanted[key].items()
     }
-
-
-def saved(workdir, step, item):
-  with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:
-    return checkpoints.load_params(step, item)[0]
 
 
 @pytest.mark.parametrize("name", [*RUNS, *FRESH])

@@ -2,9 +2,12 @@
 
 import math
 
+import jax
 import numpy as np
 
 from interbert_jax.model.config import make_config
+from interbert_jax.model.inputs import RegionInput
+from interbert_jax.model.interbert import InterBert, pretraining_heads
 
 HIDDEN, HEADS, MLP, WORDS, ROWS = 24, 4, 40, 50, 12
 CONFIG_JSON = {
@@ -30,6 +33,14 @@ def bert_config(**changes):
     max_position_embeddings=ROWS,
     **changes,
   )
+
+
+def init_params(config, text):
+  """Fresh parameters of a pretraining model: what a file may not have."""
+  width = config.region_feature_dim
+  arrays = np.ones((2, 3, width)), np.ones((2, 3, 5)), np.ones((2, 3))
+  model = InterBert(config, pretraining_heads(config))
+  return model.init(jax.random.key(0), text, RegionInput(*arrays))["params"]
 
 
 def make_bert(

@@ -3,8 +3,8 @@
 A row is an entry of ROWS in config_errors.py, data_errors.py or
 state_errors.py, made by one of four functions of error_row.py:
 
-  training("L2", WORDS, key="value")    main.py with a key changed, "." written
-    as "__"; {root} is a folder of the row, {sound} has files nothing is wrong
+  provoked("L2", {WORDS: {also: {"key": value}}})    a training with keys
+    changed; {root} is a folder of the row, {sound} has files nothing is wrong
     with
   calling("K5", WORDS, function)        anything: function(place) raises it
   running("L1", WORDS, "main.py", ...)  a command of its own (slow)

@@ -327,7 +327,7 @@ PAYLOADS = {
     "LZMA": (lzma(MEMBER), "packed oddly"),
   },
   "npz (uniter_npz)": {
-    "a bomb of 80 MB in 80 KB": (bomb("x.npy"), "x.npy", "limit is"),
+    "a bomb of 80 MB in 80 KB": (bomb("x.npy"), "x.npy", "an archive of"),
     "less declared than there is": (
       packed("x.npy", bytes(1 << 20), claimed=60),
       "x.npy",

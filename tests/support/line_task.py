@@ -1,6 +1,7 @@
 """A task whose model is a line: it compiles at once, for tests of the loop."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -8,11 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.contract.batch import PRETRAIN, dummy_batch
 from interbert_jax.evaluation.settings import EvalSettings
 from interbert_jax.model.config import InterBertConfig, make_config
 from interbert_jax.parallel import make_parallel
+from interbert_jax.training import steps
 from interbert_jax.training.settings import (
   OptimSettings,
   RunSettings,
@@ -126,6 +129,11 @@ def line_batch(step, *, bad=False, size=BATCH):
   return batch
 
 
+def saved(workdir, step, item="params"):
+  with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:
+    return checkpoints.load_params(step, item)[0]
+
+
 def train_line(
   workdir,
   *,
@@ -175,3 +183,21 @@ def train_line(
     workdir,
     config=config,
   )
+
+
+def one_update(task, tx, batch, *, accumulate_steps=1, **layout):
+  """(raw gradient, metrics, state) of one step, with SGD of rate 1."""
+  parallel, key = make_parallel(**layout), jax.random.key(0)
+  example = jax.tree.map(lambda x: x[:1], batch)
+  state = parallel.init(lambda: steps.init_state(task.init(key, example), tx))
+  before = jax.device_get(parallel.eval_params(state))
+  step = parallel.compile_train_step(
+    functools.partial(
+      steps.train_step, task=task, tx=tx, accumulate_steps=accumulate_steps
+    ),
+    state,
+  )
+  state, metrics = step(state, parallel.put(batch), key)
+  after = jax.device_get(parallel.eval_params(state))
+  gradient = jax.tree.map(np.subtract, before, after)
+  return gradient, parallel.fetch(metrics), state

@@ -4,12 +4,16 @@ import dataclasses
 import json
 
 import numpy as np
+from flax import traverse_util
 
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.weights.official_config import config_from_official
 
 WORDS = "bert.embeddings.word_embeddings.weight"
 DECODER = "cls.predictions.decoder.weight"
+# Of a batch as the official model reads it.
+TEXT_KEYS = ("input_ids", "input_mask", "segment_ids")
+REGION_KEYS = ("image_feat", "image_loc", "image_mask")
 VARIANTS = {
   "classes": ("pretrain_kl", 0),
   "features": ("pretrain_feature_regression", 0),
@@ -17,7 +21,12 @@ VARIANTS = {
 }
 
 
+def flat(params, sep="/"):
+  return traverse_util.flatten_dict(params, sep=sep)
+
+
 def same(found, wanted):
+  found, wanted = flat(found), flat(wanted)
   assert found.keys() == wanted.keys()
   for name, array in wanted.items():
     assert found[name].dtype == array.dtype, name

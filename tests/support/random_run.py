@@ -1,16 +1,19 @@
-"""A workdir of any task, with a checkpoint of random weights."""
+"""Runs of any task over tiny files: trained two steps, or random weights."""
 
 import dataclasses
 import functools
+from unittest import mock
 
 import jax
 import numpy as np
 
+from interbert_jax.app import train
 from interbert_jax.app.build import find_task, make_task
 from interbert_jax.app.validate import read_experiment
 from interbert_jax.checkpoints import params as checkpoint_params
 from interbert_jax.contract import json_file
 from interbert_jax.contract.batch import dummy_batch
+from interbert_jax.parallel import make_parallel
 
 
 def set_tiny(config, files):
@@ -23,6 +26,27 @@ def set_tiny(config, files):
   config.evals.batch_size = 8
   config.checkpoint.best_metric = ""
   return config
+
+
+def one_device(**options):
+  """Compiles in half the time."""
+  return make_parallel(devices=jax.devices()[:1], **options)
+
+
+def train_two_steps(config, files, workdir):
+  """Trains a tiny model of this configuration; the last metrics."""
+  best_metric = config.checkpoint.best_metric
+  config = set_tiny(config, files)
+  config.checkpoint.best_metric = best_metric
+  for key in ("mlp_dim", "region_mlp_dim", "pooler_dim"):
+    config.model[key] = 32
+  config.train.batch_size = 8
+  config.train.epochs = None
+  config.train.steps = 2
+  config.train.log_every = 1
+  config.checkpoint.save_every = 2
+  with mock.patch.object(train, "make_parallel", one_device):
+    return train.run_training(config, workdir)
 
 
 def random_params(task, example, *, seed=0):

@@ -18,7 +18,9 @@ from interbert_jax.run import nonfinite
 from interbert_jax.training import steps
 from interbert_jax.weights import source
 from interbert_jax.weights.init_from import read_init
-from tests.support.error_row import calling, elsewhere
+from tests.support.error_row import calling, elsewhere, provoked
+
+MODEL = make_config("tiny", vocab_size=16)
 
 
 def _state(width: int, value: float = 1.0) -> steps.TrainState:
@@ -39,10 +41,9 @@ def _not_finite(place):
 
 
 def _other_weights(place):
-  model = make_config("tiny", vocab_size=16)
-  meta = {"model": dataclasses.asdict(model), "step": 7}
+  meta = {"model": dataclasses.asdict(MODEL), "step": 7}
   save_params(place.root / "7", _state(3).params, meta)
-  read_init(str(place.root / "7"), _state(4).params, config=model)
+  read_init(str(place.root / "7"), _state(4).params, config=MODEL)
 
 
 def _another_vocabulary(place):
@@ -88,34 +89,97 @@ def _raise(error: BaseException):
   return fails
 
 
+# Test file -> quote -> case.
+ELSEWHERE = {
+  "test_train.py": {
+    "this workdir was trained with other settings": "L6",
+    "beyond the ... steps of this configuration": "L6",
+  },
+  "test_resume.py": {
+    "these settings are not those that the workdir was trained with": "L6"
+  },
+  "test_checkpoints.py": {
+    "... is damaged: ...": "K1",
+    "refusing to start from step 0": "K4",
+    "no checkpoint ...; wanted latest": "K3",
+    "was written by ...; this is": "K10",
+    "ignoring unfinished checkpoint": "C2",
+  },
+  "test_workdir.py": {
+    "the checkpoint cannot be written": "K11",
+    "is not writable": "K12",
+    "is not a directory; give another": "K12",
+    "the workdir is in use by": "K13",
+  },
+  "test_preemption.py": {"preempted at step ..., saved": "C4"},
+  "test_watchdog.py": {"no step for ... s:": "C9"},
+  "test_hosts.py": {
+    "must start, and not all did within": "L5",
+    "process ... of ... stops:": "C8",
+    "the workdir is not one directory for all": "L5",
+  },
+}
 ROWS = [
+  elsewhere(case, quote, tested_in)
+  for tested_in, quotes in ELSEWHERE.items()
+  for quote, case in quotes.items()
+]
+# Case -> quote -> what is said besides -> the mistake.
+MISTAKES = {
   # Checkpoints and weights.
-  elsewhere(
-    "L6", "this workdir was trained with other settings", "test_train.py"
-  ),
-  elsewhere(
-    "L6", "beyond the ... steps of this configuration", "test_train.py"
-  ),
-  elsewhere(
-    "L6",
-    "these settings are not those that the workdir was trained with",
-    "test_resume.py",
-  ),
-  elsewhere("K1", "... is damaged: ...", "test_checkpoints.py"),
-  elsewhere("K4", "refusing to start from step 0", "test_checkpoints.py"),
-  elsewhere("K3", "no checkpoint ...; wanted latest", "test_checkpoints.py"),
-  elsewhere("K10", "was written by ...; this is", "test_checkpoints.py"),
-  elsewhere("C2", "ignoring unfinished checkpoint", "test_checkpoints.py"),
-  elsewhere("K11", "the checkpoint cannot be written", "test_workdir.py"),
-  elsewhere("K12", "is not writable", "test_workdir.py"),
-  elsewhere("K12", "is not a directory; give another", "test_workdir.py"),
-  elsewhere("K13", "the workdir is in use by", "test_workdir.py"),
-  # Runs that stop, and several hosts.
-  elsewhere("C4", "preempted at step ..., saved", "test_preemption.py"),
-  elsewhere("C9", "no step for ... s:", "test_watchdog.py"),
-  elsewhere("L5", "must start, and not all did within", "test_hosts.py"),
-  elsewhere("C8", "process ... of ... stops:", "test_hosts.py"),
-  elsewhere("L5", "the workdir is not one directory for all", "test_hosts.py"),
+  "K6": {
+    "the same ids would be other words": {
+      "{root}/7 has sha256 bbbbbbbbbbbb, input.vocab has "
+      "aaaaaaaaaaaa": _another_vocabulary
+    },
+    "is not the vocabulary of the checkpoint": {
+      "{sound}/vocab.txt (sha256 aaaaaaaaaaaa) is not the vocabulary of the "
+      "checkpoint (sha256 bbbbbbbbbbbb)": _other_vocabulary_in_evaluation
+    },
+  },
+  "K14": {
+    "is not saved, ... arrays of it are not finite": {
+      "{root}/checkpoints: step 7 is not saved, 1 arrays of it are not finite: "
+      "params/line/kernel": _not_finite
+    }
+  },
+  "L3": {
+    "no checkpoints here; train first": {
+      "{root}/none: no checkpoints here": lambda place: Checkpoints(
+        place.root / "none", create=False
+      )
+    },
+    "no such file or directory; check init_from": {
+      "{root}/none: no such": lambda place: read_init(
+        str(place.root / "none"), {}, config=MODEL
+      )
+    },
+  },
+  # Numbers.
+  "N1": {
+    "the loss or its gradient was not finite at steps": {
+      "{root}/checkpoints/6": _skipped
+    },
+    "gave no finite": {"step 7 gave no finite val/loss": _nan_metric},
+  },
+  "D17": {"scores are missing or not finite": {"": _nan_scores}},
+  # The machine.
+  "K12": {
+    "Permission denied": {
+      "{root}/file: Permission denied (check who may read and write "
+      "it)": _system(errno.EACCES)
+    },
+    "Read-only file system": {"{root}/file": _system(errno.EROFS)},
+    "Is a directory": {"{root}: Is a": lambda place: place.root.read_text()},
+    "Not a directory": {
+      "{sound}/vocab.txt/x: Not a directory (a part of the path is a "
+      "file)": lambda place: (place.sound / "vocab.txt/x").write_text("")
+    },
+  },
+  "K11": {"No space left on device": {"": _system(errno.ENOSPC, None)}},
+}
+ROWS += [row for case, rows in MISTAKES.items() for row in provoked(case, rows)]
+ROWS += [
   calling(
     "K5",
     "was saved by another configuration",
@@ -125,71 +189,8 @@ ROWS = [
     lines=4,
   ),
   calling(
-    "K6",
-    "the same ids would be other words",
-    _another_vocabulary,
-    "{root}/7 has sha256 bbbbbbbbbbbb, input.vocab has aaaaaaaaaaaa",
-  ),
-  calling(
-    "K6",
-    "is not the vocabulary of the checkpoint",
-    _other_vocabulary_in_evaluation,
-    "{sound}/vocab.txt (sha256 aaaaaaaaaaaa) is not the vocabulary of the "
-    "checkpoint (sha256 bbbbbbbbbbbb)",
-  ),
-  calling(
-    "L3",
-    "no checkpoints here; train first",
-    lambda p: Checkpoints(p.root / "none", create=False),
-    "{root}/none: no checkpoints here",
-  ),
-  calling(
     "K7", "does not fit the model", _other_weights, "{root}/7 does", lines=5
   ),
-  calling(
-    "K14",
-    "is not saved, ... arrays of it are not finite",
-    _not_finite,
-    "{root}/checkpoints: step 7 is not saved, 1 arrays of it are not finite: "
-    "params/line/kernel",
-  ),
-  calling(
-    "L3",
-    "no such file or directory; check init_from",
-    lambda p: read_init(
-      str(p.root / "none"), {}, config=make_config("tiny", vocab_size=16)
-    ),
-    "{root}/none: no such",
-  ),
-  # Numbers.
-  calling(
-    "N1",
-    "the loss or its gradient was not finite at steps",
-    _skipped,
-    "{root}/checkpoints/6",
-  ),
-  calling(
-    "N1", "gave no finite", _nan_metric, "step 7 gave no finite val/loss"
-  ),
-  calling("D17", "scores are missing or not finite", _nan_scores),
-  # The machine.
-  calling(
-    "K12",
-    "Permission denied",
-    _system(errno.EACCES),
-    "{root}/file: Permission denied (check who may read and write it)",
-  ),
-  calling("K12", "Read-only file system", _system(errno.EROFS), "{root}/file"),
-  calling(
-    "K12", "Is a directory", lambda p: p.root.read_text(), "{root}: Is a"
-  ),
-  calling(
-    "K12",
-    "Not a directory",
-    lambda p: (p.sound / "vocab.txt" / "x").write_text(""),
-    "{sound}/vocab.txt/x: Not a directory (a part of the path is a file)",
-  ),
-  calling("K11", "No space left on device", _system(errno.ENOSPC, None)),
   calling(
     "L4",
     "out of memory: ...",

@@ -58,3 +58,22 @@ def write_run(root, *, images=11, step=7, seed=0):
   config.checkpoint.best_metric = ""
   json_file.write_json(workdir / "config.json", config.to_dict())
   return workdir
+
+
+def write_kdd(root):
+  """Queries of the KDD Cup, their answers and products; eval_kdd's flags."""
+  # The competition's ids are digits alone.
+  products = enumerate(make_records(11))
+  write_tiny_store(
+    root / "products", [{**r, "image_id": str(n)} for n, r in products]
+  )
+  lines = ["product_id\tquery\tquery_id"]
+  lines += [f"{n}\ta dog\t1" for n in range(6)]
+  lines += [f"{n}\tthe cat\t2" for n in range(4, 11)]
+  (root / "valid.tsv").write_text("\n".join(lines) + "\n")
+  json_file.write_json(root / "valid_answer.json", {"1": [2], "2": [9, 4]})
+  return (
+    f"--set=input.store={root / 'products'}",
+    f"--queries={root / 'valid.tsv'}",
+    f"--answers={root / 'valid_answer.json'}",
+  )

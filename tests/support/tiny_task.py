@@ -1,5 +1,10 @@
 """A tiny pretraining task and NumPy batches for the training tests."""
 
+import dataclasses
+import functools
+from typing import Any
+
+import jax
 import numpy as np
 
 from interbert_jax.contract.batch import dummy_batch
@@ -54,3 +59,43 @@ def tiny_batches(first_step, last_step, *, seen=None):
     if seen is not None:
       seen[step] = batch["example_id"].tolist()
     yield batch
+
+
+def visible_params(task, batch, seed=0):
+  """Weights larger than fresh ones, so that outputs differ visibly."""
+  fresh = jax.jit(functools.partial(task.init, jax.random.key(seed)))(batch)
+  return jax.tree.map(lambda x: 5 * x if x.ndim > 1 else x, fresh)
+
+
+def drawn_params(task, batch, *, seed):
+  """Parameters that nothing has to be compiled for."""
+  init = functools.partial(task.init, jax.random.key(0))
+  rng = np.random.default_rng(seed)
+
+  def draw(path, shape):
+    middle = 1.0 if path[-1].key == "scale" else 0.0
+    return rng.normal(middle, 0.3, shape.shape).astype(np.float32)
+
+  return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(init, batch))
+
+
+def image_side(batch):
+  """What a ranking reads of the images of a batch."""
+  keys = ("region_features", "region_boxes", "image_size", "num_regions")
+  return {key: batch[key] for key in keys}
+
+
+def text_side(batch, image_of_text):
+  """What a ranking reads of the texts of a batch."""
+  keys = ("text_ids", "text_length")
+  return {key: batch[key] for key in keys} | {"image_of_text": image_of_text}
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+  """A predictor whose outputs are known."""
+
+  outputs: Any
+
+  def run(self, params, on_batch):
+    return self.outputs

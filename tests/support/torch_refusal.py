@@ -6,11 +6,18 @@ from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.weights.torch_file import load_torch_file
 
 
-def refused(path, *words, read=load_torch_file):
-  with pytest.raises(CheckpointError) as caught:
-    read(path)
+def message_of(call, *words, error=CheckpointError) -> str:
+  """The message of the error that a call ends with; it has these words."""
+  with pytest.raises(error) as caught:
+    call()
   message = str(caught.value)
-  assert str(path) in message, message
+  for word in words:
+    assert word in message, message
+  return message
+
+
+def refused(path, *words, read=load_torch_file):
+  message = message_of(lambda: read(path), str(path))
   message = message.replace(str(path), "")  # it holds the name of the test
   for word in words:
     assert word in message, message

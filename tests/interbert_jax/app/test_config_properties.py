@@ -14,6 +14,7 @@ from configs import common
 from interbert_jax.app import command_line, overrides
 from interbert_jax.app.validate import validate
 from interbert_jax.contract.errors import ConfigError
+from tests.interbert_jax.app.test_validate import set_key
 from tests.test_configs import leaves
 
 KEYS = sorted(key for key, _ in leaves(common.base_config()))
@@ -127,11 +128,7 @@ def test_any_values_of_the_right_type(task):
   def check(changed, devices, hosts):
     config = base.to_dict()
     for key, value in changed.items():
-      *sections, name = key.split(".")
-      section = config
-      for part in sections:
-        section = section[part]
-      section[name] = value
+      set_key(config, key, value)
     with contextlib.suppress(ConfigError):
       validate(config, devices=devices, hosts=hosts)
 

@@ -1,20 +1,19 @@
 """Every configuration trains two steps, on tiny files and in a tiny shape.
 
 Those with longer tests of their own: pretrain_zh (test_configs), quickstart
-(test_end_to_end), finetune_vcr and finetune_vqa (test_eval_task),
-finetune_nlvr2 (test_statements) and finetune_text (test_text_runs). pretrain_en
-is what its official and large relatives begin with.
+(test_end_to_end), finetune_vcr, finetune_vqa and finetune_text (test_eval_task)
+and finetune_nlvr2 (test_statements). pretrain_en is what its official and large
+relatives begin with.
 """
 
 import importlib
 
-import jax
 import pytest
 
-from interbert_jax.app import train as run_training
-from interbert_jax.parallel import make_parallel
 from interbert_jax.run.metric_writer import read_metrics
+from tests.interbert_jax.tasks.test_statements import snli_line
 from tests.support import sentence_files, tiny_data
+from tests.support.random_run import train_two_steps
 from tests.support.tiny_questions import write_vcr, write_vqa
 from tests.test_configs import NAMES
 
@@ -76,13 +75,7 @@ def hypotheses(root):
   )
   for split, image in images.items():
     lines = [
-      {
-        "Flickr30K_ID": image,
-        "pairID": f"{image}.jpg#{n}r1n",
-        "gold_label": ("neutral", "entailment", "contradiction")[n % 3],
-        "sentence1": "a man",
-        "sentence2": "the dog runs",
-      }
+      snli_line(n, Flickr30K_ID=image, pairID=f"{image}.jpg#{n}r1n")
       for n in range(8)
     ]
     tiny_data.write_lines(root / f"snli_ve_{split}.jsonl", lines)
@@ -106,36 +99,23 @@ FILES = {
 
 
 @pytest.mark.parametrize(("name", "argument"), RUNS)
-def test_it_trains(name, argument, tmp_path, monkeypatch):
+def test_it_trains(name, argument, tmp_path):
   config = importlib.import_module(f"configs.{name}").get_config(argument)
   task = config.task.name
   files = FILES[task](tmp_path)
-  for key in files.keys() & config.input.keys():
-    value = files[key]
-    config.input[key] = value if isinstance(value, int) else str(value)
+  files = {key: files[key] for key in files.keys() & config.input.keys()}
   if "near_images" in config.input:
     config.input.hard_texts = 0  # mining has tests of its own
   if task == "pretrain":
     config.task.group_size = 8
   config.model.update(tiny_data.TINY_MODEL)
-  config.train.epochs = None
-  config.train.steps = 2
-  config.train.batch_size = 8
   config.train.accumulate_steps = 1
-  config.train.log_every = 1
   config.evals.every = 0
-  config.evals.batch_size = 8
   if "retrieval_images" in config.evals:
     # Of retrieval itself; the others say in test_configs how they do.
     config.evals.retrieval_images = 2 if task == "retrieval" else 0
     config.evals.pairs_per_step = 8
-  config.checkpoint.save_every = 2
-  monkeypatch.setattr(
-    run_training,
-    "make_parallel",
-    lambda **options: make_parallel(devices=jax.devices()[:1], **options),
-  )
-  final = run_training.run_training(config, tmp_path / "run")
+  final = train_two_steps(config, files, tmp_path / "run")
   rows = [row for row in read_metrics(tmp_path / "run") if "loss" in row]
   assert [row["step"] for row in rows] == [1, 2] and not rows[-1]["skipped"]
   assert final[config.checkpoint.best_metric] is not None

@@ -2,21 +2,22 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 
 from configs import finetune_text, finetune_vcr, finetune_vqa
 from input_pipeline.annotations.sentence_formats import FORMATS
 from interbert_jax import export
-from interbert_jax.app import evaluate, train
+from interbert_jax.app import evaluate
 from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.evaluation.vcr_leaderboard import parse_leaderboard
-from interbert_jax.parallel import make_parallel
+from interbert_jax.evaluation.vcr_leaderboard import (
+  parse_leaderboard,
+)
 from interbert_jax.run.metric_writer import read_metrics
 from tests.support import sentence_files
+from tests.support.random_run import one_device, train_two_steps
 from tests.support.result_schema import read_result
 from tests.support.scripts import run_script
 from tests.support.tiny_data import WORDS, write_vocab
@@ -26,29 +27,11 @@ from tests.support.tiny_run import write_run
 MNLI_ROWS = {"train": 16, "val": 9, "val_mm": 7, "test": 5, "test_mm": 3}
 
 
-def one_device(**options):
-  """Compiles in half the time."""
-  return make_parallel(devices=jax.devices()[:1], **options)
-
-
 def trained(config, files, workdir):
-  """Trains a small model for two steps; its workdir and last metrics."""
-  for key in set(files) - {"split", "seed"}:
-    value = files[key]
-    config.input[key] = value if isinstance(value, int) else str(value)
-  for key in ("hidden_size", "mlp_dim", "region_mlp_dim", "pooler_dim"):
-    config.model[key] = 32
-  config.model.num_interaction_layers = 1
+  """A small model that is trained for two steps; its workdir."""
   config.model.initializer_range = 0.3  # so that scores differ visibly
-  config.train.batch_size = 8
-  config.train.steps = 2
-  config.train.log_every = 1
-  config.evals.batch_size = 8
-  config.checkpoint.save_every = 2
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(train, "make_parallel", one_device)
-    final = train.run_training(config, workdir)
-  return workdir, final
+  train_two_steps(config, files, workdir)
+  return workdir
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +39,14 @@ def vcr(tmp_path_factory):
   root = tmp_path_factory.mktemp("vcr")
   files, _, _ = write_vcr(root)
   config = finetune_vcr.get_config("both,runlocal")
-  return trained(config, files, root / "run")[0]
+  return trained(config, files, root / "run")
 
 
 @pytest.fixture(scope="module")
 def vqa(tmp_path_factory):
   root = tmp_path_factory.mktemp("vqa")
   config = finetune_vqa.get_config("runlocal")
-  return trained(config, write_vqa(root), root / "run")[0]
+  return trained(config, write_vqa(root), root / "run")
 
 
 def write_mnli(directory):
@@ -85,7 +68,7 @@ def write_mnli(directory):
 
 @pytest.fixture(scope="module")
 def mnli(tmp_path_factory):
-  """(a run in a folder of runs, its last metrics)."""
+  """A run in a folder of runs."""
   root = tmp_path_factory.mktemp("glue")
   write_mnli(root / "data" / "MNLI")
   files = {
@@ -217,12 +200,13 @@ def test_what_a_run_has_no_use_for_is_refused(vcr, vqa, mnli, tmp_path):
     evaluated(opened(vqa), "val", scores="x.jsonl")
   settings = TaskReport(scores="x.jsonl")
   with pytest.raises(ConfigError, match="--scores: --all evaluates .*: vcr"):
-    evaluate.evaluate_folder(mnli[0].parent, opened, settings, one_device())
+    evaluate.evaluate_folder(mnli.parent, opened, settings, one_device())
 
 
 def test_sentences(mnli, tmp_path):
-  workdir, final = mnli
+  workdir = mnli
   rows = [row for row in read_metrics(workdir) if "loss" in row]
+  final = read_metrics(workdir)[-1]
   assert [row["step"] for row in rows] == [1, 2]
   assert all(row["answer_loss"] > 0 for row in rows)
   assert {"val/score", "val/accuracy", "val_mm/accuracy"} <= final.keys()
@@ -246,7 +230,7 @@ def test_sentences(mnli, tmp_path):
 
 def test_sentences_without_labels_become_predictions(mnli, tmp_path):
   output = tmp_path / "test.json"
-  result = evaluated(opened(mnli[0]), "test", output=str(output))
+  result = evaluated(opened(mnli), "test", output=str(output))
   assert result["metrics"] == {}
   for name, count in (("MNLI-m.tsv", 5), ("MNLI-mm.tsv", 3)):
     header, *rows = (tmp_path / name).read_text().splitlines()
@@ -257,8 +241,8 @@ def test_sentences_without_labels_become_predictions(mnli, tmp_path):
 
 
 def test_all_runs_of_a_folder(mnli, tmp_path):
-  workdir, final = mnli
-  folder = workdir.parent
+  folder = mnli.parent
+  final = read_metrics(mnli)[-1]
   told = run_script("eval_task.py", f"--workdir={folder}", "--all").stdout
   found = read_result(told.splitlines()[-1])
   assert told.splitlines()[-1] == str(folder / "text_val.json")
@@ -270,7 +254,7 @@ def test_all_runs_of_a_folder(mnli, tmp_path):
     folder, opened, TaskReport(split="test"), one_device()
   )
   assert len(list((folder / "predictions").iterdir())) == 2
-  assert evaluate.find_runs(folder) == [workdir]
+  assert evaluate.find_runs(folder) == [mnli]
   (tmp_path / "other").mkdir()
   (tmp_path / "other" / "config.json").write_text('{"task": {"name": "x"}}')
   with pytest.raises(ConfigError, match="--all wants a folder of workdirs"):

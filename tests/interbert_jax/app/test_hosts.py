@@ -8,7 +8,6 @@ import pytest
 from interbert_jax.app import hosts, last_words
 from interbert_jax.app.hosts import HostSettings
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.run.workdir import local_path
 from tests.support import pod
 from tests.support.scripts import environment, run_python
 
@@ -197,11 +196,3 @@ def test_last_words_are_spoken_unless_told_goodbye():
     )
     assert bool(done.stderr) == bool(spoken)
     assert spoken in done.stderr
-
-
-def test_addresses_are_no_workdir(tmp_path):
-  assert local_path(tmp_path, name="--workdir") == tmp_path
-  with pytest.raises(
-    ConfigError, match="--workdir is gs://b/run: wanted a dir"
-  ):
-    local_path("gs://b/run", name="--workdir")

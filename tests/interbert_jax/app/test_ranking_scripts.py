@@ -13,8 +13,8 @@ import pytest
 from tests.conftest import ROOT
 from tests.support.result_schema import read_result
 from tests.support.scripts import run_script
-from tests.support.tiny_data import make_records, write_lines, write_tiny_store
-from tests.support.tiny_run import write_run
+from tests.support.tiny_data import write_lines
+from tests.support.tiny_run import write_kdd, write_run
 
 IMAGES = 11
 TOPICS = [
@@ -62,25 +62,12 @@ def test_topics_are_ranked_and_judged(workdir):
 
 
 def test_queries_of_the_kdd_cup(workdir):
-  # The competition's ids are digits alone.
-  store = workdir / "products"
-  products = enumerate(make_records(IMAGES))
-  write_tiny_store(store, [{**r, "image_id": str(n)} for n, r in products])
-  queries = workdir / "valid.tsv"
-  lines = ["product_id\tquery\tquery_id"]
-  lines += [f"{n}\ta dog\t1" for n in range(6)]
-  lines += [f"{n}\tthe cat\t2" for n in range(4, 11)]
-  queries.write_text("\n".join(lines) + "\n")
-  answers = workdir / "valid_answer.json"
-  answers.write_text(json.dumps({"1": [2], "2": [9, 4]}))
   submission = workdir / "submission.csv"
   told = run_script(
     "-m",
     "interbert_jax.app.ranking.eval_kdd",
     f"--workdir={workdir}",
-    f"--set=input.store={store}",
-    f"--queries={queries}",
-    f"--answers={answers}",
+    *write_kdd(workdir),
     f"--submission={submission}",
   ).stdout
   found = read_result(told.splitlines()[-1])

@@ -1,110 +1,23 @@
 """Topics over a catalogue: scores against dense ones, kills, refusals."""
 
-import json
-
 import numpy as np
 import pytest
 
-from input_pipeline.annotations.chinese_clip import read_query_texts
-from input_pipeline.catalogues.catalogue import Catalogue
-from interbert_jax.app.ranking import scoring
-from interbert_jax.app.ranking.chinese_clip import PoolRetrieval
 from interbert_jax.app.ranking.kdd import rank_candidates
 from interbert_jax.app.ranking.recommendation import Recommender
-from interbert_jax.app.ranking.settings import PoolSettings, RecommendSettings
+from interbert_jax.app.ranking.settings import RecommendSettings
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.evaluation.retrieval import RetrievalEvaluator
-from interbert_jax.parallel import make_parallel
 from interbert_jax.ranking.matrix_scorer import MatrixScorer
-from interbert_jax.ranking.retrieval_metrics import retrieval_metrics
-from interbert_jax.tasks.retrieval import SCORES
+from tests.interbert_jax.app.conftest import (
+  IMAGES,
+  ITEMS,
+  TILE,
+  TOPICS,
+  catalogue_of,
+)
 from tests.support.tiny_data import write_lines
-from tests.support.tiny_run import L, R, write_run
-
-IMAGES, TILE = 11, 4
-ITEMS = [f"im{i}" for i in (7, 0, 3, 9, 1, 10, 2, 5, 4)]
-TOPICS = [
-  {"topic_id": "t1", "text": "a dog"},
-  {"topic_id": "t2", "text": "the cat runs", "examples": ["im3", "im6"]},
-  {"topic_id": "t3", "text": "red man", "examples": ["im9"]},
-]
-# Every text of this file. As many at a time are scored in several tests: what
-# is compiled once serves them all.
-TEXTS = [
-  *(topic["text"] for topic in TOPICS),
-  *("the cat", "red", "man on", "un runs", "sits on the red"),
-]
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-  root = tmp_path_factory.mktemp("recommendation")
-  workdir = write_run(root, images=IMAGES)
-  titles = [
-    "a dog",
-    "the cat",
-    "",
-    None,
-    "a red dog on",
-    "man",
-    "sits",
-    "",
-    "a",
-  ]
-  lines = [
-    {"item_id": item} | ({} if title is None else {"title": title})
-    for item, title in zip(ITEMS, titles, strict=True)
-  ]
-  return {
-    "root": root,
-    "workdir": str(workdir),
-    "topics": write_lines(root / "topics.jsonl", TOPICS),
-    "items": write_lines(root / "items.jsonl", lines),
-  }
-
-
-@pytest.fixture(scope="module")
-def run(files):
-  return TrainedRun(files["workdir"], checkpoint="latest", changes=[])
-
-
-@pytest.fixture(scope="module")
-def parallel():
-  return make_parallel()
-
-
-def catalogue_of(run, items=""):
-  return Catalogue(run.config["input"]["store"], max_regions=R, items=items)
-
-
-@pytest.fixture(scope="module")
-def dense(run, parallel):
-  """Scores of some texts with some images, all at once from the evaluator."""
-  catalogue = catalogue_of(run)
-  tokenizer = scoring.Texts(run, TEXTS).tokenizer
-  packed = tokenizer.pack(
-    tokenizer.encode(TEXTS), np.arange(len(TEXTS)), max_length=L
-  )
-  evaluator = RetrievalEvaluator(
-    config=run.model,
-    score=SCORES["match"],
-    parallel=parallel,
-    images=catalogue.read(np.arange(IMAGES)),
-    texts={
-      **packed,
-      "image_of_text": np.zeros(len(TEXTS), int),
-    },
-    pairs_per_step=16,
-  )
-  scores_TI = evaluator.scores(run.placed_params(parallel))
-
-  def scores(texts, images=tuple(f"im{n}" for n in range(IMAGES))):
-    rows = [TEXTS.index(text) for text in texts]
-    columns = [catalogue.item_ids.index(image) for image in images]
-    return scores_TI[rows][:, columns]
-
-  return scores
+from tests.support.tiny_run import R, write_run
 
 
 @pytest.fixture
@@ -124,6 +37,12 @@ def make(files, run, parallel, tmp_path):
   return recommender
 
 
+def scored(make, name="scores"):
+  recommender = make(name)
+  recommender.score()
+  return recommender
+
+
 def all_tiles(recommender):
   return np.concatenate([part for _, part in recommender.tiles.all()], axis=2)
 
@@ -140,14 +59,13 @@ def test_scores_are_those_of_the_evaluator(make, dense):
 
 
 def test_a_killed_run_goes_on_to_the_same_scores(make, monkeypatch):
-  whole = make("whole")
-  whole.score()
-  scored, real = [], MatrixScorer.scores
+  whole = scored(make, "whole")
+  done, real = [], MatrixScorer.scores
 
   def dies(self, params, images, **options):
-    if len(scored) == 1:
+    if len(done) == 1:
       raise KeyboardInterrupt
-    scored.append(len(images["num_regions"]))
+    done.append(len(images["num_regions"]))
     return real(self, params, images, **options)
 
   monkeypatch.setattr(MatrixScorer, "scores", dies)
@@ -161,8 +79,7 @@ def test_a_killed_run_goes_on_to_the_same_scores(make, monkeypatch):
 
 
 def test_shares_make_the_whole(make):
-  whole = make("whole")
-  whole.score()
+  whole = scored(make, "whole")
   make("shares", share="1/2").score()
   assert not make("shares").is_whole()
   assert make("shares").tiles.missing() == [0, 2]
@@ -213,8 +130,7 @@ def cosine(a, b):
 
 
 def test_examples_are_the_mean_cosine(make, run):
-  recommender = make()
-  recommender.score()
+  recommender = scored(make)
   found = all_tiles(recommender)[recommender.tiles.channels.index("examples")]
   store = catalogue_of(run)._store
   vector = {
@@ -235,8 +151,7 @@ def test_examples_are_the_mean_cosine(make, run):
 def test_titles_are_like_scikit_learns(make):
   from sklearn.feature_extraction.text import TfidfVectorizer
 
-  recommender = make()
-  recommender.score()
+  recommender = scored(make)
   found = all_tiles(recommender)[recommender.tiles.channels.index("title")]
   titles = [title or "" for title in recommender.catalogue.titles]
   vectoriser = TfidfVectorizer(token_pattern=r"\w+").fit(titles)
@@ -259,8 +174,7 @@ def test_titles_are_like_scikit_learns(make):
 
 
 def test_ranking_is_the_sorted_sum_of_standardised_parts(make):
-  recommender = make()
-  recommender.score()
+  recommender = scored(make)
   match, examples, title = all_tiles(recommender).astype(np.float64)
 
   def standard(x):
@@ -285,8 +199,7 @@ def test_ranking_is_the_sorted_sum_of_standardised_parts(make):
 
 
 def test_one_part_is_kept_as_it_is(make):
-  recommender = make()
-  recommender.score()
+  recommender = scored(make)
   match_TI = all_tiles(recommender)[0]
   for topic, row in zip(
     make(example_weight=0.0, exclude_examples=False).rank(),
@@ -328,127 +241,3 @@ def test_candidate_lists(run, parallel, dense):
     wanted = sorted(candidates, key=lambda item: -row[int(item[2:])])
     assert list(items) == wanted
   assert found.n_pairs == 8
-
-
-@pytest.fixture
-def pool(run, parallel, tmp_path):
-  """Queries of one, of several and of no images, over all eleven."""
-  texts = [
-    {"text_id": 4, "text": "a dog", "image_ids": ["im3"]},
-    {"text_id": 9, "text": "the cat", "image_ids": ["im1", "im5", "im3"]},
-    {"text_id": 2, "text": "red", "image_ids": []},
-  ]
-  texts += [
-    {"text_id": 20 + n, "text": "man on", "image_ids": [f"im{n}"]}
-    for n in range(8)
-  ]
-  queries = read_query_texts(write_lines(tmp_path / "texts.jsonl", texts))
-
-  def make(catalogue=None, queries=queries):
-    settings = PoolSettings(
-      texts="texts.jsonl", scores=str(tmp_path / "pool"), tile_items=TILE
-    )
-    pool = catalogue or catalogue_of(run)
-    return PoolRetrieval(run, queries, pool, settings, parallel)
-
-  return queries, make
-
-
-def test_pool_retrieval(pool, dense):
-  queries, make = pool
-  retrieval = make()
-  retrieval.score()
-  found = retrieval.metrics()
-  names = [f"im{n}" for n in range(IMAGES)]
-  scores = dense([q.text for q in queries])
-  right = np.array([[n in q.image_ids for n in names] for q in queries])
-
-  def recall(scores, right, k):
-    """Expected over random orders of ties: drawn, which hits converge to."""
-    hits = []
-    for row, good in zip(scores, right, strict=True):
-      if good.any():
-        first = np.argsort(-row, kind="stable")[:k]
-        hits.append(good[first].any())
-    return np.mean(hits)
-
-  for k in (1, 5, 10):
-    name = f"image_retrieval_recall@{k}"
-    assert found["metrics"][name] == pytest.approx(recall(scores, right, k))
-  mean = np.mean([recall(scores, right, k) for k in (1, 5, 10)])
-  assert found["metrics"]["image_retrieval_mean_recall"] == pytest.approx(mean)
-  assert (found["n_queries"], found["n_skipped"]) == (10, 1)
-  assert found["n_image_queries"] == 8
-  # Eight texts are the same: where their score is the best of an image's own
-  # texts, the seven of the other images tie with it.
-  own = [scores[right[:, n], n].max() for n in range(8)]
-  tied = sum(best == scores[-1, n] for n, best in enumerate(own))
-  assert found["n_ties"] == tied > 0
-  for n in range(8, IMAGES):
-    assert not right[:, n].any()
-
-
-def test_a_pool_of_one_image_per_text_is_ordinary_retrieval(
-  run, parallel, tmp_path, dense
-):
-  # As many texts as above.
-  texts = [*TEXTS, "a dog", "red", "un runs"]
-  names = ["im2", "im5", "im7", "im9"]
-  images = [names[n % 4] for n in range(len(texts))]
-  queries = read_query_texts(
-    write_lines(
-      tmp_path / "texts.jsonl",
-      [
-        {"text_id": n, "text": text, "image_ids": [image]}
-        for n, (text, image) in enumerate(zip(texts, images, strict=True))
-      ],
-    )
-  )
-  settings = PoolSettings(
-    texts="texts.jsonl", scores=str(tmp_path / "pool"), tile_items=TILE
-  )
-  store = run.config["input"]["store"]
-  pool = Catalogue(store, max_regions=R, item_ids=names)
-  retrieval = PoolRetrieval(run, queries, pool, settings, parallel)
-  retrieval.score()
-  wanted = retrieval_metrics(
-    dense(texts, names), np.array([names.index(image) for image in images])
-  )
-  found = retrieval.metrics()
-  for name, value in wanted.items():
-    if name not in ("rsum", "n_ties"):
-      assert found["metrics"][name] == pytest.approx(value), name
-  assert found["n_ties"] == wanted["n_ties"]
-
-
-def test_predictions(pool, tmp_path, dense):
-  queries, make = pool
-  retrieval = make()
-  retrieval.score()
-  paths = retrieval.write_predictions(tmp_path / "out")
-  assert [path.name for path in paths] == [
-    "text_to_image.jsonl",
-    "text_to_image_output.json",
-    "image_to_text.jsonl",
-    "image_to_text_output.json",
-  ]
-  lines = [json.loads(line) for line in paths[0].read_text().splitlines()]
-  assert [line["text_id"] for line in lines] == [q.text_id for q in queries]
-  names = [f"im{n}" for n in range(IMAGES)]
-  for line, row in zip(lines, dense([q.text for q in queries]), strict=True):
-    assert line["image_ids"] == [names[n] for n in np.argsort(-row)[:10]]
-  back = [json.loads(line) for line in paths[2].read_text().splitlines()]
-  assert [line["image_id"] for line in back] == [f"im{n}" for n in range(8)]
-  assert all(len(set(line["text_ids"])) == 10 for line in back)
-  score = json.loads(paths[1].read_text())["scoreJson"]
-  metrics = retrieval.metrics()["metrics"]
-  assert score["r5"] == pytest.approx(100 * metrics["image_retrieval_recall@5"])
-
-
-def test_images_outside_the_pool_are_named(pool, run):
-  _, make = pool
-  some = Catalogue(
-    run.config["input"]["store"], max_regions=R, item_ids=["im0", "im1"]
-  )
-  with pytest.raises(ValueError, match=r"not in the pool of 2.*im3"):
-    make(some)

@@ -1,4 +1,4 @@
-"""Evaluators against one pair at a time, and against one big batch."""
+"""Evaluators against one big batch; test_pair_scorer has pairs one by one."""
 
 import functools
 
@@ -8,11 +8,16 @@ import pytest
 
 from interbert_jax.evaluation.evaluators import LossEvaluator
 from interbert_jax.evaluation.retrieval import RetrievalEvaluator
-from interbert_jax.model.inputs import TextInput, region_input
 from interbert_jax.parallel import make_parallel
 from interbert_jax.ranking.retrieval_metrics import retrieval_metrics
 from interbert_jax.tasks.retrieval import SCORES
-from tests.support.tiny_task import tiny_batch, tiny_task
+from tests.support.tiny_task import (
+  image_side,
+  text_side,
+  tiny_batch,
+  tiny_task,
+  visible_params,
+)
 
 EXAMPLES = 13
 NUM_IMAGES = 3
@@ -27,88 +32,35 @@ def task():
 
 @pytest.fixture(scope="module")
 def params(task):
-  """Weights larger than fresh ones, so that outputs differ visibly."""
-  init = jax.jit(
-    functools.partial(task.init, jax.random.key(0), tiny_batch(batch_size=1))
-  )
-  fresh = jax.device_get(init())
-  return jax.tree.map(lambda x: 5 * x if x.ndim > 1 else x, fresh)
+  return jax.device_get(visible_params(task, tiny_batch(batch_size=1)))
 
 
 @pytest.fixture(scope="module")
 def sides():
   """Three images and five texts."""
-  images, texts = tiny_batch(1, NUM_IMAGES), tiny_batch(2, len(IMAGE_OF_TEXT))
-  keys = ("region_features", "region_boxes", "image_size", "num_regions")
-  return (
-    {key: images[key] for key in keys},
-    {
-      "text_ids": texts["text_ids"],
-      "text_length": texts["text_length"],
-      "image_of_text": IMAGE_OF_TEXT,
-    },
+  texts = tiny_batch(2, len(IMAGE_OF_TEXT))
+  images = image_side(tiny_batch(1, NUM_IMAGES))
+  return images, text_side(texts, IMAGE_OF_TEXT)
+
+
+def make_evaluator(task, sides, pairs_per_step):
+  return RetrievalEvaluator(
+    config=task.config,
+    score=SCORES["match"],
+    parallel=make_parallel(),
+    images=sides[0],
+    texts=sides[1],
+    pairs_per_step=pairs_per_step,
   )
 
 
-@pytest.fixture(scope="module")
-def retrieval(task, sides):
-  """Evaluators that score 8 and 16 of the 15 pairs at once."""
-  images, texts = sides
-  return {
-    size: RetrievalEvaluator(
-      config=task.config,
-      score=SCORES["match"],
-      parallel=make_parallel(),
-      images=images,
-      texts=texts,
-      pairs_per_step=size,
-    )
-    for size in (8, 16)
-  }
-
-
-@pytest.fixture(scope="module")
-def scores(retrieval, params):
-  return {size: ev.scores(params) for size, ev in retrieval.items()}
-
-
-def test_scores_equal_one_pair_at_a_time(task, params, sides, scores):
-  images, texts = sides
-
-  @jax.jit
-  def forward(ids, mask, features, boxes, size, count):
-    return task.model.apply(
-      {"params": params},
-      TextInput(ids, mask),
-      region_input(features, boxes, size, count),
-    )["match_head"]
-
-  def score(text, image):
-    ids = texts["text_ids"][text : text + 1]
-    mask = np.arange(ids.shape[1])[None] < texts["text_length"][text]
-    image_inputs = [array[image : image + 1] for array in images.values()]
-    match, mismatch = np.asarray(forward(ids, mask, *image_inputs))[0]
-    return match - mismatch
-
-  wanted = [
-    [score(t, i) for i in range(NUM_IMAGES)] for t in range(len(IMAGE_OF_TEXT))
-  ]
-  assert np.ptp(wanted, axis=0).min() > 0.01
-  assert np.ptp(wanted, axis=1).min() > 0.01
-  np.testing.assert_allclose(scores[8], wanted, atol=1e-5)
-
-
-def test_scores_do_not_depend_on_pairs_per_step(scores):
-  assert scores[8].shape == scores[16].shape == (5, 3)
-  assert scores[8].dtype == np.float32
-  np.testing.assert_allclose(scores[8], scores[16], atol=1e-6)
-
-
-def test_retrieval_metrics_and_counts(retrieval, params, scores):
-  evaluator = retrieval[8]
+def test_retrieval_metrics_and_counts(task, sides, params):
+  evaluator = make_evaluator(task, sides, 8)
+  scores = evaluator.scores(params)
+  assert scores.shape == (5, 3) and scores.dtype == np.float32
   called = []
   metrics = evaluator.run(params, lambda: called.append(1))
-  assert metrics == retrieval_metrics(scores[8], IMAGE_OF_TEXT)
+  assert metrics == retrieval_metrics(scores, IMAGE_OF_TEXT)
   assert called  # before every batch of pairs
   assert evaluator.counts() == {
     "n_images": 3,
@@ -118,16 +70,8 @@ def test_retrieval_metrics_and_counts(retrieval, params, scores):
 
 
 def test_pairs_that_devices_cannot_share(task, sides):
-  images, texts = sides
   with pytest.raises(ValueError, match="evals.pairs_per_step is 12"):
-    RetrievalEvaluator(
-      config=task.config,
-      score=SCORES["match"],
-      parallel=make_parallel(),
-      images=images,
-      texts=texts,
-      pairs_per_step=12,
-    )
+    make_evaluator(task, sides, 12)
 
 
 def padded_batches(batch_size, *, garbage=False):

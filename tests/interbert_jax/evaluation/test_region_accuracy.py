@@ -1,7 +1,5 @@
 """Region classes with and without text, against the model called by hand."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +13,7 @@ from interbert_jax.evaluation.region_accuracy import (
 from interbert_jax.model.inputs import TextInput
 from interbert_jax.parallel import make_parallel
 from interbert_jax.tasks.settings import RegionMasking
-from tests.support.tiny_task import tiny_batch, tiny_task
+from tests.support.tiny_task import drawn_params, tiny_batch, tiny_task
 
 COUNT = 32
 
@@ -33,16 +31,7 @@ def batch():
 
 @pytest.fixture(scope="module")
 def params(task):
-  shapes = jax.eval_shape(
-    functools.partial(task.init, jax.random.key(0)), tiny_batch(batch_size=1)
-  )
-  rng = np.random.default_rng(0)
-
-  def draw(path, shape):
-    middle = 1.0 if path[-1].key == "scale" else 0.0
-    return rng.normal(middle, 0.3, shape.shape).astype(np.float32)
-
-  return jax.tree_util.tree_map_with_path(draw, shapes)
+  return drawn_params(task, tiny_batch(batch_size=1), seed=0)
 
 
 @pytest.fixture(scope="module")

@@ -2,30 +2,14 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 from sklearn.metrics import log_loss, top_k_accuracy_score
 
 from interbert_jax.evaluation import vcr
-from interbert_jax.evaluation.results import mean_interval
 from interbert_jax.evaluation.vcr_leaderboard import (
   HEADER,
   parse_leaderboard,
   write_leaderboard,
 )
-
-
-def test_both_must_be_right_for_the_same_question():
-  answers = np.array([[3.0, 1, 0, 0], [0, 5, 1, 1], [2, 0, 1, 1], [0, 0, 0, 9]])
-  rationales = np.array(
-    [[0.0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 4, 0], [0, 1, 0, 0]]
-  )
-  found = vcr.vcr_metrics(
-    {"answer": answers, "rationale": rationales},
-    {"answer": np.array([0, 1, 1, 3]), "rationale": np.array([1, 2, 2, 0])},
-  )
-  # Answers: right, right, wrong, right; rationales: right, wrong, right, wrong.
-  assert found["Q->A"] == 0.75 and found["QA->R"] == 0.5
-  assert found["Q->AR"] == 0.25
 
 
 def test_against_scikit_learn():
@@ -43,15 +27,6 @@ def test_ties_count_by_chance():
   hits = vcr.hits(scores, np.array([1, 0, 3]))
   np.testing.assert_array_equal(hits, [0.5, 0.25, 0])
   assert vcr.num_ties({"a": scores, "b": np.eye(4)}) == 3
-
-
-def test_the_interval_is_that_of_the_binomial():
-  """The mean of drawn zeros and ones is a binomial share."""
-  values = np.repeat([1.0, 0.0], [150, 250])
-  low, high = mean_interval(values)
-  wanted = np.array(stats.binom(400, 150 / 400).interval(0.95)) / 400
-  np.testing.assert_allclose((low, high), wanted, atol=0.006)
-  assert mean_interval(values) == (low, high)
 
 
 def scores_of(count, seed=0):

@@ -12,6 +12,7 @@ from interbert_jax.model.config import SIZES, InterBertConfig, make_config
 from interbert_jax.model.inputs import RegionInput, TextInput, region_input
 from interbert_jax.model.interbert import InterBert, pretraining_heads
 from interbert_jax.model.layers import Encoder
+from tests.support.tiny_task import NO_DROPOUT
 
 B, L, R, E = 3, 7, 5, 12
 CONFIG = make_config(
@@ -158,13 +159,7 @@ def test_too_much_text_is_refused():
 
 
 def test_bfloat16_stays_close():
-  config = make_config(
-    "tiny",
-    vocab_size=120,
-    region_feature_dim=E,
-    num_region_classes=9,
-    dtype="bfloat16",
-  )
+  config = dataclasses.replace(CONFIG, dtype="bfloat16")
   exact, rough = apply(*inputs()), apply(*inputs(), config=config)
   encoded = apply(*inputs(), config=config, method="encode")
   assert encoded.text.dtype == jnp.bfloat16
@@ -176,13 +171,7 @@ def test_bfloat16_stays_close():
 
 
 def test_sum_fusion():
-  config = make_config(
-    "tiny",
-    vocab_size=120,
-    region_feature_dim=E,
-    num_region_classes=9,
-    fusion="sum",
-  )
+  config = dataclasses.replace(CONFIG, fusion="sum")
   encoded = encode(*inputs())
   got = apply(encoded, None, config=config, method=lambda m, x, _: m.pool(x))
   np.testing.assert_allclose(
@@ -211,14 +200,8 @@ def test_a_head_reads_its_vectors_through_one_dropout():
   the product, and gives it to its heads; it drops nothing in between.
   """
   rate = 0.1
-  config = dataclasses.replace(
-    CONFIG,
-    hidden_dropout=0.0,
-    attention_dropout=0.0,
-    region_hidden_dropout=0.0,
-    region_attention_dropout=0.0,
-    pooled_dropout=rate,
-  )
+  config = dataclasses.replace(CONFIG, **NO_DROPOUT)
+  config = dataclasses.replace(config, pooled_dropout=rate)
   text, regions = jax.tree.map(
     lambda x: jnp.repeat(x[:1], 4000, axis=0), inputs()
   )
@@ -298,8 +281,3 @@ def test_recomputation_changes_no_number(remat):
   # The backward pass makes the GELU of the layer once more.
   erfs = {name: text.count("= erf") for name, text in programs.items()}
   assert erfs == {"none": 1, remat: 2}
-
-
-def test_unknown_recomputation():
-  with pytest.raises(ValueError, match="model.remat is 'all'; wanted one of"):
-    make_config("tiny", remat="all")

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from interbert_jax.contract.batch import CANDIDATES, dummy_batch
 from interbert_jax.evaluation.retrieval import (
   RetrievalEvaluator,
   mean_metrics,
@@ -22,8 +23,16 @@ from interbert_jax.ranking.matrix_scorer import (
   step_shape,
 )
 from interbert_jax.ranking.score_tiles import MatrixTiles
-from interbert_jax.tasks.retrieval import SCORES, pair_score
-from tests.support.tiny_task import tiny_batch, tiny_config
+from interbert_jax.tasks.retrieval import SCORES, RetrievalTask, pair_score
+from tests.support.tiny_task import (
+  DIMS,
+  VOCAB,
+  image_side,
+  text_side,
+  tiny_batch,
+  tiny_config,
+  visible_params,
+)
 
 T, I = 13, 6
 CONFIG = tiny_config()
@@ -32,36 +41,16 @@ MODEL = InterBert(CONFIG, SCORES["match"])
 
 @pytest.fixture(scope="module")
 def sides():
-  images, texts = tiny_batch(1, I), tiny_batch(2, T)
-  keys = ("region_features", "region_boxes", "image_size", "num_regions")
-  return (
-    {key: images[key] for key in keys},
-    {
-      "text_ids": texts["text_ids"],
-      "text_length": texts["text_length"],
-      "image_of_text": np.sort(np.arange(T) % I),
-    },
-  )
+  texts = text_side(tiny_batch(2, T), np.sort(np.arange(T) % I))
+  return image_side(tiny_batch(1, I)), texts
 
 
 @pytest.fixture(scope="module")
 def params():
-  """Weights larger than fresh ones, so that outputs differ visibly."""
-  batch = tiny_batch(batch_size=1)
-
-  def init():
-    mask = jnp.ones(batch["text_ids"].shape, bool)
-    regions = region_input(
-      batch["region_features"],
-      batch["region_boxes"],
-      batch["image_size"],
-      batch["num_regions"],
-    )
-    text = TextInput(batch["text_ids"], mask)
-    return MODEL.init(jax.random.key(0), text, regions)["params"]
-
-  fresh = jax.device_get(jax.jit(init)())
-  return jax.tree.map(lambda x: 5 * x if x.ndim > 1 else x, fresh)
+  task = RetrievalTask(CONFIG)
+  dims = {**DIMS, "B": 1, "T": 1, "I": 1}
+  example = dummy_batch(CANDIDATES, dims=dims, vocab_size=VOCAB)
+  return jax.device_get(visible_params(task, example))
 
 
 @pytest.fixture(scope="module")

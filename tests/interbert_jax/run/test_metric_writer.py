@@ -19,10 +19,16 @@ from interbert_jax.run.progress import Progress, duration
 from interbert_jax.training.plots import plot_losses
 
 
-def write_steps(workdir, steps, *, start_step=0, sign=1):
+def write(workdir, *rows, start_step=0):
+  """Writes rows of (step, metrics)."""
   with MetricWriter(workdir, start_step=start_step) as writer:
-    for step in steps:
-      writer.write(step, {"loss": sign * step, "val/loss": 0.5})
+    for step, metrics in rows:
+      writer.write(step, metrics)
+
+
+def write_steps(workdir, steps, *, start_step=0, sign=1):
+  rows = [(step, {"loss": sign * step, "val/loss": 0.5}) for step in steps]
+  write(workdir, *rows, start_step=start_step)
 
 
 def losses(workdir):
@@ -76,44 +82,39 @@ def test_a_line_cut_off_by_a_kill(tmp_path, cut):
 
 
 def test_not_a_number_becomes_null(tmp_path):
-  with MetricWriter(tmp_path, start_step=0) as writer:
-    writer.write(1, {"loss": float("nan"), "acc": np.float32("inf"), "n": 1})
+  row = {"loss": float("nan"), "acc": np.float32("inf"), "n": 1}
+  write(tmp_path, (1, row))
   text = (tmp_path / "metrics.jsonl").read_text()
   assert '"loss": null, "acc": null, "n": 1}' in text
 
 
 def test_a_plot_has_a_panel_for_each_loss(tmp_path):
-  with MetricWriter(tmp_path, start_step=0) as writer:
-    writer.write(1, {"loss": 2.0, "lr": 0.1})
-    writer.write(2, {"loss": 1.0, "lr": 0.1})
-    writer.write(2, {"val/loss": 1.5})
+  rows = (1, {"loss": 2.0, "lr": 0.1}), (2, {"loss": 1.0, "lr": 0.1})
+  write(tmp_path, *rows, (2, {"val/loss": 1.5}))
   path = plot_losses(tmp_path)
   assert path == tmp_path / "plots/loss.png"
   one = imread(path)[..., :3]
   colours = {tuple(c) for c in np.round(255 * one).reshape(-1, 3).astype(int)}
   # matplotlib's first two colours: the training and the evaluation curve.
   assert {(31, 119, 180), (255, 127, 14)} <= colours
-  with MetricWriter(tmp_path, start_step=2) as writer:
-    writer.write(3, {"loss": 1.0, "mlm_loss": 0.5, "itm_loss": float("nan")})
+  row = {"loss": 1.0, "mlm_loss": 0.5, "itm_loss": float("nan")}
+  write(tmp_path, (3, row), start_step=2)
   two = imread(plot_losses(tmp_path))
   assert two.shape[0] == one.shape[0]
   assert two.shape[1] == pytest.approx(2 * one.shape[1], abs=2)
 
 
 def test_curves_that_are_all_null_are_left_out(tmp_path):
-  with MetricWriter(tmp_path, start_step=0) as writer:
-    writer.write(1, {"loss": float("nan")})
-    writer.write(1, {"val/loss": float("nan")})
+  null = float("nan")
+  write(tmp_path, (1, {"loss": null}), (1, {"val/loss": null}))
   assert plot_losses(tmp_path) is None
-  with MetricWriter(tmp_path, start_step=1) as writer:
-    writer.write(2, {"loss": 1.0})
+  write(tmp_path, (2, {"loss": 1.0}), start_step=1)
   assert plot_losses(tmp_path).is_file()
 
 
 def test_no_plot_without_metrics(tmp_path):
   assert plot_losses(tmp_path) is None
-  with MetricWriter(tmp_path, start_step=0) as writer:
-    writer.write(1, {"lr": 0.1})
+  write(tmp_path, (1, {"lr": 0.1}))
   assert plot_losses(tmp_path) is None
   assert not (tmp_path / "plots").exists()
 

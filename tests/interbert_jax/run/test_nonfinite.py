@@ -11,12 +11,7 @@ from interbert_jax.contract import json_file
 from interbert_jax.parallel import make_parallel
 from interbert_jax.run import nonfinite
 from interbert_jax.run.metric_writer import read_metrics
-from tests.support.line_task import BATCH, line_batch, train_line
-
-
-def saved(workdir, step, item="params"):
-  with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:
-    return checkpoints.load_params(step, item)[0]
+from tests.support.line_task import BATCH, line_batch, saved, train_line
 
 
 def same(one, other):
@@ -127,8 +122,3 @@ def test_names_of_what_is_not_finite():
   tree = {"a": np.ones(2), "b": {"c": np.array([1, np.inf])}, "d": None}
   assert nonfinite.not_finite(tree) == ["b/c"]
   assert nonfinite.not_finite({"a": np.arange(3)}) == []
-
-
-def test_no_skipped_step_may_be_allowed(tmp_path):
-  with pytest.raises(ValueError, match="max_skipped is 0; wanted .* 1 or more"):
-    train_line(tmp_path, total_steps=2, max_skipped=0)

@@ -18,9 +18,12 @@ from interbert_jax.weights.weights_file import write_safetensors
 from tests.support.tiny_task import (
   DIMS,
   VOCAB,
+  drawn_params,
+  image_side,
   tiny_batch,
   tiny_config,
   tiny_task,
+  visible_params,
 )
 
 B, T, I = 3, 4, 3
@@ -45,9 +48,7 @@ def params_of(loss):
   example = dummy_batch(
     CANDIDATES, dims={**DIMS, "B": 1, "T": 1, "I": 1}, vocab_size=VOCAB
   )
-  fresh = jax.jit(functools.partial(task.init, jax.random.key(0)))(example)
-  # Weights larger than fresh ones, so that scores differ visibly.
-  return jax.tree.map(lambda x: 5 * x if x.ndim > 1 else x, fresh)
+  return visible_params(task, example)
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +71,9 @@ def one_by_one(batch):
 
     out = np.zeros((B, T, I))
     for b, t, i in np.ndindex(out.shape):
-      out[b, t, i] = score(
-        params_of(loss),
-        batch["text_ids"][b, t],
-        batch["text_length"][b, t],
-        batch["region_features"][b, i],
-        batch["region_boxes"][b, i],
-        batch["image_size"][b, i],
-        batch["num_regions"][b, i],
-      )
+      text = (batch[key][b, t] for key in ("text_ids", "text_length"))
+      image = (array[b, i] for array in image_side(batch).values())
+      out[b, t, i] = score(params_of(loss), *text, *image)
     return out
 
   return scores
@@ -178,13 +173,7 @@ def test_the_search_for_the_hardest_has_no_gradient(batch, one_by_one):
 def test_it_starts_from_a_pretraining_checkpoint(tmp_path):
   """Encoder and matching head are taken; the other heads are left and named."""
   pretrain = tiny_task(dropout=False)
-  params = jax.device_get(
-    jax.jit(
-      functools.partial(
-        pretrain.init, jax.random.key(1), tiny_batch(batch_size=1)
-      )
-    )()
-  )
+  params = drawn_params(pretrain, tiny_batch(batch_size=1), seed=1)
   path = tmp_path / "model.safetensors"
   write_safetensors(path, traverse_util.flatten_dict(params, sep="/"))
   found, report = read_init(
@@ -199,16 +188,3 @@ def test_it_starts_from_a_pretraining_checkpoint(tmp_path):
     found["match_head"]["dense"]["kernel"],
     params["match_head"]["dense"]["kernel"],
   )
-
-
-@pytest.mark.parametrize(
-  ("options", "message"),
-  [
-    ({"loss": "pairs"}, "task.loss is 'pairs'; wanted one of match, choice"),
-    ({"hardest": 2}, "task.hardest is 2 with task.loss=match"),
-    ({"loss": "triplet", "hardest": -1}, "task.hardest is -1"),
-  ],
-)
-def test_options_that_make_no_sense(options, message):
-  with pytest.raises(ValueError, match=message):
-    make_task(**options)

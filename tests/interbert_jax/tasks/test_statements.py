@@ -7,7 +7,6 @@ import pytest
 from configs import finetune_nlvr2, finetune_snli_ve
 from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.evaluate import evaluate_run
-from interbert_jax.app.train import run_training
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.batch import STATEMENTS, check_batch, dummy_batch
 from interbert_jax.contract.errors import DataError
@@ -17,6 +16,7 @@ from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import make_parallel
 from interbert_jax.tasks.settings import StatementSettings
 from interbert_jax.tasks.statements import StatementTask
+from tests.support.random_run import train_two_steps
 from tests.support.result_schema import read_result
 from tests.support.scripts import run_script
 from tests.support.tiny_data import (
@@ -27,7 +27,7 @@ from tests.support.tiny_data import (
   write_vocab,
 )
 from tests.support.tiny_questions import nlvr2_line, words_of, write_nlvr2
-from tests.support.tiny_task import DIMS, VOCAB, tiny_config
+from tests.support.tiny_task import DIMS, VOCAB, Known, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -183,36 +183,18 @@ def test_two_images_against_each_by_itself(join):
   assert metrics["accuracy"] == (hits, 2)
 
 
-def test_unknown_joins():
-  with pytest.raises(
-    ValueError, match="task.join is 'mean'; wanted one of con"
-  ):
-    StatementSettings(join="mean")
-
-
-class Known:
-  """A predictor whose logits are known."""
-
-  def __init__(self, labels):
-    self.logits = np.eye(2)[labels]
-
-  def run(self, params, on_batch):
-    return self.logits
-
-
 def test_consistency_wants_all_of_a_sentence():
   labels = np.array([0, 1, 1, 0, 1])
   groups = ["a", "b", "a", "b", "c"]
-  evaluator = StatementEvaluator(
-    predictor=Known([0, 1, 0, 0, 1]), labels=labels, groups=groups
-  )
+  known = Known(np.eye(2)[[0, 1, 0, 0, 1]])
+  evaluator = StatementEvaluator(predictor=known, labels=labels, groups=groups)
   # Of a one is wrong; all of b and c are right.
   assert evaluator.run(None) == {
     "accuracy": 0.8,
     "consistency": pytest.approx(2 / 3),
   }
   alone = StatementEvaluator(
-    predictor=Known([0, 1, 0, 0, 1]), labels=labels, groups=list("abcde")
+    predictor=known, labels=labels, groups=list("abcde")
   )
   assert alone.run(None) == {"accuracy": 0.8}
 
@@ -220,19 +202,7 @@ def test_consistency_wants_all_of_a_sentence():
 def test_a_run_from_the_files_to_the_predictions(nlvr2, tmp_path):
   files, _ = nlvr2
   config = finetune_nlvr2.get_config("runlocal")
-  for key in set(files) - {"split", "seed", "format"}:
-    value = files[key]
-    config.input[key] = value if isinstance(value, int) else str(value)
-  config.model.hidden_size = 32
-  config.model.num_interaction_layers = 1
-  config.model.mlp_dim = 32
-  config.model.region_mlp_dim = 32
-  config.model.pooler_dim = 32
-  config.train.batch_size = 8
-  config.train.steps = 2
-  config.evals.batch_size = 8
-  config.checkpoint.save_every = 2
-  logged = run_training(config, tmp_path / "run")
+  logged = train_two_steps(config, files, tmp_path / "run")
   run = TrainedRun(str(tmp_path / "run"), checkpoint="best", changes=[])
   path = tmp_path / "dev.csv"
   settings = TaskReport(predictions=str(path))

@@ -1,7 +1,5 @@
 """Choices are scored as texts are one by one, and joined by their ids."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +12,14 @@ from interbert_jax.model.inputs import TextInput, region_input
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import make_parallel
 from interbert_jax.tasks.vcr import VcrTask
-from tests.support.tiny_task import DIMS, VOCAB, tiny_config
+from tests.support.tiny_task import (
+  DIMS,
+  VOCAB,
+  Known,
+  image_side,
+  tiny_config,
+  visible_params,
+)
 
 B, T = 8, 4
 CONFIG = tiny_config(dropout=False, num_interaction_layers=1)
@@ -41,9 +46,7 @@ BATCH = make_batch()
 
 @pytest.fixture(scope="module")
 def params():
-  fresh = jax.jit(functools.partial(TASK.init, jax.random.key(0)))(BATCH)
-  # Weights larger than fresh ones, so that scores differ visibly.
-  return jax.tree.map(lambda x: 5 * x if x.ndim > 1 else x, fresh)
+  return visible_params(TASK, BATCH)
 
 
 @pytest.fixture(scope="module")
@@ -64,25 +67,13 @@ def one_by_one(params):
       regions,
     )["choice_head"][0, 0]
 
-  b = BATCH
-  return np.array(
-    [
-      [
-        score(
-          b["text_ids"][i, t],
-          b["text_length"][i, t],
-          b["second_start"][i, t],
-          b["region_features"][i],
-          b["region_boxes"][i],
-          b["image_size"][i],
-          b["num_regions"][i],
-          b["global_features"][i],
-        )
-        for t in range(T)
-      ]
-      for i in range(B)
-    ]
-  )
+  out = np.zeros((B, T))
+  for i, t in np.ndindex(B, T):
+    text = (BATCH[k][i, t] for k in ("text_ids", "text_length", "second_start"))
+    image = image_side(BATCH).values()
+    whole = BATCH["global_features"][i]
+    out[i, t] = score(*text, *(array[i] for array in image), whole)
+  return out
 
 
 @jax.jit
@@ -161,16 +152,6 @@ def test_outputs_that_are_not_finite(params, parallel):
   }
   with pytest.raises(ValueError, match="of example 4 are not finite"):
     predictor(parallel, [batch], 7).run(params)
-
-
-class Known:
-  """A predictor whose outputs are known."""
-
-  def __init__(self, outputs):
-    self.outputs = outputs
-
-  def run(self, params, on_batch):
-    return self.outputs
 
 
 def test_rationales_of_all_answers_count_for_the_right_one():

@@ -1,7 +1,5 @@
 """The loss and the accuracy of VQA against dense targets."""
 
-import functools
-
 import jax
 import numpy as np
 import optax
@@ -11,7 +9,13 @@ from interbert_jax.contract.batch import ANSWERS, dummy_batch
 from interbert_jax.evaluation.results import mean_interval
 from interbert_jax.evaluation.vqa import VqaEvaluator
 from interbert_jax.tasks.vqa import VqaTask
-from tests.support.tiny_task import DIMS, VOCAB, tiny_config
+from tests.support.tiny_task import (
+  DIMS,
+  VOCAB,
+  Known,
+  tiny_config,
+  visible_params,
+)
 
 B, A = 4, 7
 CONFIG = tiny_config(dropout=False, num_interaction_layers=1)
@@ -38,8 +42,7 @@ BATCH = make_batch()
 
 
 def test_the_loss_is_binary_cross_entropy_summed_over_answers():
-  params = jax.jit(functools.partial(TASK.init, jax.random.key(0)))(BATCH)
-  params = jax.tree.map(lambda x: 5 * x if x.ndim > 1 else x, params)
+  params = visible_params(TASK, BATCH)
 
   @jax.jit
   def run(params, batch):
@@ -66,19 +69,13 @@ def test_the_loss_is_binary_cross_entropy_summed_over_answers():
   np.testing.assert_allclose(metrics["accuracy"], (accuracy, 3))
 
 
-class Known:
-  """A predictor whose answers are known."""
-
-  def __init__(self, answers):
-    self.answers = np.stack([answers, np.zeros(len(answers))], 1)
-
-  def run(self, params, on_batch):
-    return self.answers
+def known(answers):
+  return Known(np.stack([answers, np.zeros(len(answers))], 1))
 
 
 def test_accuracies_by_kind():
   evaluator = VqaEvaluator(
-    predictor=Known([5, 6, 0, 0]),
+    predictor=known([5, 6, 0, 0]),
     answer_ids=BATCH["answer_ids"],
     answer_accuracy=BATCH["answer_accuracy"],
     answer_types=["other", "yes/no", "other", "number"],
@@ -111,7 +108,7 @@ def test_questions_of_an_image_are_drawn_together():
   """One image is all right and one all wrong: any share may come out."""
   N = 20
   evaluator = VqaEvaluator(
-    predictor=Known(np.zeros(N, int)),
+    predictor=known(np.zeros(N, int)),
     answer_ids=np.repeat([[0], [1]], N // 2, axis=0),
     answer_accuracy=np.ones((N, 1)),
     answer_types=["other"] * N,

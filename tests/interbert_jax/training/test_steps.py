@@ -1,17 +1,23 @@
 """Micro-batches, and the moving average by hand."""
 
 import functools
+import json
 
 import jax
 import numpy as np
 import optax
 import pytest
 
-from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.parallel import make_parallel
 from interbert_jax.tasks import rows
 from interbert_jax.training import steps
-from tests.support.line_task import LineTask, line_batch, train_line
+from tests.support.line_task import (
+  LineTask,
+  line_batch,
+  one_update,
+  saved,
+  train_line,
+)
 from tests.support.tiny_task import tiny_batch
 
 EVERY = {"save_every": 1, "keep_latest": 9, "best_metric": ""}
@@ -52,7 +58,6 @@ def test_batches_that_cannot_be_cut():
       {"accumulate_steps": 3},
       "accumulate_steps is 3; wanted a divisor of .* 8",
     ),
-    ({"accumulate_steps": 0}, "accumulate_steps is 0; wanted .* 1 or more"),
     ({"ema_decay": 1.0}, "ema_decay is 1.0; wanted more than 0, less than 1"),
   ],
 )
@@ -70,28 +75,21 @@ def test_parts_that_devices_cannot_share(tmp_path):
 
 
 def update(mode, devices, parts):
-  """Minus the raw gradient of a batch, and its metrics."""
-  task, key = LineTask(), jax.random.key(0)
-  tx = optax.sgd(1.0)
-  parallel = make_parallel(mode=mode, devices=jax.devices()[:devices])
-  state = parallel.init(lambda: steps.init_state(task.init(key, None), tx))
-  before = parallel.fetch(state.params)
-  step = parallel.compile_train_step(
-    functools.partial(
-      steps.train_step, task=task, tx=tx, accumulate_steps=parts
-    ),
-    state,
+  return one_update(
+    LineTask(),
+    optax.sgd(1.0),
+    line_batch(0),
+    mode=mode,
+    devices=jax.devices()[:devices],
+    accumulate_steps=parts,
   )
-  state, metrics = step(state, parallel.put(line_batch(0)), key)
-  after = parallel.fetch(state.params)
-  return jax.tree.map(np.subtract, after, before), parallel.fetch(metrics)
 
 
 @pytest.mark.parametrize(("mode", "devices"), [("jit", 1), ("pmap", 2)])
 def test_parts_add_up_to_the_gradient_of_the_whole(mode, devices):
   """Parts count unequal numbers of examples, of b_loss some none at all."""
-  wanted, metrics = update("jit", 1, 1)
-  found, of_parts = update(mode, devices, 4)
+  wanted, metrics, _ = update("jit", 1, 1)
+  found, of_parts, _ = update(mode, devices, 4)
   assert np.abs(wanted["line"]["kernel"]).max() > 0.1
   jax.tree.map(
     functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
@@ -101,11 +99,6 @@ def test_parts_add_up_to_the_gradient_of_the_whole(mode, devices):
   assert set(of_parts) == set(metrics)
   for name, pair in metrics.items():
     np.testing.assert_allclose(of_parts[name], pair, rtol=1e-5, err_msg=name)
-
-
-def read(workdir, step, item):
-  with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:
-    return checkpoints.load_params(step, item)[0]
 
 
 class Recorder:
@@ -136,9 +129,9 @@ def test_average_by_hand(tmp_path):
     except KeyboardInterrupt:
       assert stop == 2
   for step in (1, 2, 3, 4):
-    params = read(tmp_path, step, "params")["line"]["kernel"]
+    params = saved(tmp_path, step, "params")["line"]["kernel"]
     wanted = wanted + (1 - 0.9) * (params - wanted)
-    found = read(tmp_path, step, "ema")
+    found = saved(tmp_path, step, "ema")
     np.testing.assert_allclose(found["line"]["kernel"], wanted, rtol=1e-6)
     assert np.abs(params - wanted).max() > 0.01
   # Training evaluates the average.
@@ -173,7 +166,7 @@ def test_another_optimiser_is_refused(without_average):
 
 def test_no_average_to_evaluate(without_average):
   with pytest.raises(ValueError, match="has no item 'ema'; .*--noema"):
-    read(without_average, 2, "ema")
+    saved(without_average, 2, "ema")
 
 
 @pytest.mark.parametrize("mode", ["jit", "pmap"])
@@ -181,7 +174,7 @@ def test_an_average_starts_from_the_given_parameters(
   mode, without_average, tmp_path
 ):
   """Two steps: the state's buffers must be its own."""
-  given = read(without_average, 2, "params")
+  given = saved(without_average, 2, "params")
   train_line(
     tmp_path,
     total_steps=2,
@@ -191,8 +184,11 @@ def test_an_average_starts_from_the_given_parameters(
     optim_config={"lr": 1e-30},
   )
   for item in ("params", "ema"):
-    found = read(tmp_path, 2, item)
+    found = saved(tmp_path, 2, item)
     jax.tree.map(np.testing.assert_array_equal, found, given)
+  report = json.loads((tmp_path / "init_report.json").read_text())
+  assert report["format"] == "checkpoint"
+  assert report["counts"] == {"loaded": 3, "random": 0, "unused": 0}
 
 
 def test_the_average_is_spread_with_the_optimiser():

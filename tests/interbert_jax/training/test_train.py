@@ -22,7 +22,7 @@ from interbert_jax.training.train import train_and_evaluate
 from interbert_jax.weights.settings import InitSettings
 from interbert_jax.weights.weights_file import write_safetensors
 from tests.support.bert_weights import make_bert
-from tests.support.line_task import BatchData, run_settings, train_line
+from tests.support.line_task import BatchData, run_settings, saved
 from tests.support.tiny_task import (
   BATCH,
   DIMS,
@@ -53,53 +53,53 @@ class Killed(Exception):
   pass
 
 
-def train(workdir, *, total_steps=8, seen=None, kill_at=None, **changes):
-  """A run of the loop on NumPy batches, perhaps killed before a step."""
-  task = changes.pop("task", None) or tiny_task()
-  parallel = make_parallel(**changes.pop("parallel", {}))
+def train(
+  workdir, *, total_steps=8, task=None, parallel=None, batches=None, **changes
+):
+  """A run of the loop on NumPy batches."""
+  task, parallel = task or tiny_task(), parallel or make_parallel()
+  evaluator = LossEvaluator(
+    task=task,
+    parallel=parallel,
+    batches=lambda: [tiny_batch(1000), tiny_batch(1001)],
+  )
+  data = BatchData(batches or tiny_batches, DIMS, changes.pop("info", {}))
+  settings = run_settings(
+    steps=total_steps,
+    batch_size=BATCH,
+    **{
+      "log_every": 2,
+      "optim_config": OPTIM,
+      "eval_every": 4,
+      "checkpoint_config": CHECKPOINT,
+      **changes,
+    },
+  )
+  return train_and_evaluate(
+    task, data, {"val": evaluator}, settings, parallel, workdir
+  )
+
+
+def noted(seen, kill_at=None):
+  """Batches whose ids are written down, perhaps up to a kill before a step."""
 
   def batches(first, last):
+    steps = range(first, last)
     for step, batch in zip(
-      range(first, last), tiny_batches(first, last, seen=seen), strict=True
+      steps, tiny_batches(first, last, seen=seen), strict=True
     ):
       if step == kill_at:
         raise Killed
       yield batch
 
-  info = changes.pop("info", {})
-  options = {"optim_config": OPTIM, "eval_every": 4, **changes}
-  return train_and_evaluate(
-    task,
-    BatchData(batches, DIMS, info),
-    {
-      "val": LossEvaluator(
-        task=task,
-        parallel=parallel,
-        batches=lambda: [tiny_batch(1000), tiny_batch(1001)],
-      )
-    },
-    run_settings(
-      steps=total_steps,
-      batch_size=BATCH,
-      log_every=2,
-      checkpoint_config=CHECKPOINT,
-      **options,
-    ),
-    parallel,
-    workdir,
-  )
-
-
-def saved(workdir, step):
-  with Checkpoints(workdir / "checkpoints", create=False) as checkpoints:
-    return checkpoints.load_params(step)[0]
+  return batches
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("straight")
   seen = {}
-  final = train(workdir, seen=seen)
+  final = train(workdir, batches=noted(seen))
   return workdir, seen, final
 
 
@@ -109,9 +109,9 @@ def test_resumed_run_equals_straight_run(straight, tmp_path, capsys):
   resumed_seen = {}
   # The loop reads ahead, so it dies while step 6 waits for its batch.
   with pytest.raises(Killed):
-    train(tmp_path, seen=resumed_seen, kill_at=6)
+    train(tmp_path, batches=noted(resumed_seen, kill_at=6))
   resumed_seen = {k: v for k, v in resumed_seen.items() if k < 4}
-  assert train(tmp_path, seen=resumed_seen) == final
+  assert train(tmp_path, batches=noted(resumed_seen)) == final
   assert "from the checkpoint of step 4" in capsys.readouterr().err
   jax.tree.map(
     np.testing.assert_array_equal, saved(tmp_path, 8), saved(workdir, 8)
@@ -126,16 +126,6 @@ def test_resumed_run_equals_straight_run(straight, tmp_path, capsys):
     for d in (tmp_path, workdir)
   ]
   assert rows[0] == rows[1]
-
-
-def test_a_finished_run_is_left_alone(straight, capsys):
-  workdir, _, _ = straight
-  before = (workdir / "metrics.jsonl").read_bytes()
-  seen = {}
-  train(workdir, seen=seen)
-  assert seen == {}
-  assert (workdir / "metrics.jsonl").read_bytes() == before
-  assert "already trained to step 8" in capsys.readouterr().err
 
 
 def test_what_is_written(straight):
@@ -161,26 +151,17 @@ def test_what_is_written(straight):
 
 def test_eight_examples_are_learnt(tmp_path):
   """A model that does not learn is a bug: overfits one batch."""
-  task = tiny_task(dropout=False, mrm_weight=0.0)
   batch = tiny_batch(0)
-
-  def batches(first, last):
-    # The same masks too: the position never changes.
-    yield from [batch] * (last - first)
-
-  train_and_evaluate(
-    task,
-    BatchData(batches, DIMS),
-    {},
-    run_settings(
-      steps=150,
-      batch_size=BATCH,
-      log_every=10,
-      optim_config={**OPTIM, "lr": 1e-2, "warmup_steps": 10},
-      checkpoint_config={**CHECKPOINT, "save_every": 1000},
-    ),
-    make_parallel(),
+  train(
     tmp_path,
+    total_steps=150,
+    task=tiny_task(dropout=False, mrm_weight=0.0),
+    # The same masks too: the position never changes.
+    batches=lambda first, last: iter([batch] * (last - first)),
+    log_every=10,
+    eval_every=0,
+    optim_config={**OPTIM, "lr": 1e-2, "warmup_steps": 10},
+    checkpoint_config={**CHECKPOINT, "save_every": 1000, "best_metric": ""},
   )
   rows = read_metrics(tmp_path)
   losses = [row["loss"] for row in rows if "loss" in row]
@@ -206,28 +187,6 @@ def test_too_few_steps_are_refused(straight):
   workdir, _, _ = straight
   with pytest.raises(ValueError, match="at step 8, beyond the 4 steps"):
     train(workdir, total_steps=4, optim_config={**OPTIM, "warmup_steps": 0})
-
-
-def test_init_from_takes_the_parameters(tmp_path):
-  """Of another run, whose model is a line here."""
-  train_line(tmp_path / "first", total_steps=2)
-  train_line(
-    tmp_path / "second",
-    total_steps=1,
-    init_from=str(tmp_path / "first/checkpoints/2"),
-    optim_config={**OPTIM, "lr": 1e-30, "warmup_steps": 0},
-  )
-  first = saved(tmp_path / "first", 2)
-  jax.tree.map(
-    np.testing.assert_array_equal, saved(tmp_path / "second", 1), first
-  )
-  report = json.loads((tmp_path / "second/init_report.json").read_text())
-  assert report["format"] == "checkpoint"
-  assert report["counts"] == {
-    "loaded": len(jax.tree.leaves(first)),
-    "random": 0,
-    "unused": 0,
-  }
 
 
 def test_init_from_a_bert_leaves_the_rest_random(tmp_path):
@@ -270,16 +229,4 @@ def test_a_batch_outside_the_contract_is_refused(tmp_path):
     yield {**tiny_batch(), "text_ids": np.zeros((BATCH, 12), np.int32)}
 
   with pytest.raises(ValueError, match=r"text_ids: expected \(B=16, L=10\)"):
-    train_and_evaluate(
-      tiny_task(),
-      BatchData(wrong, DIMS),
-      {},
-      run_settings(
-        steps=1,
-        batch_size=BATCH,
-        optim_config={**OPTIM, "warmup_steps": 0},
-        checkpoint_config=CHECKPOINT,
-      ),
-      make_parallel(),
-      tmp_path,
-    )
+    train(tmp_path, batches=wrong)

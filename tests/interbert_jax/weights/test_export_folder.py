@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -23,7 +22,6 @@ from interbert_jax.weights.init_from import read_init
 from interbert_jax.weights.official import params_from_torch
 from interbert_jax.weights.official_config import config_from_official
 from interbert_jax.weights.weights_file import read_weights
-from tests.conftest import ROOT
 from tests.support.official_weights import same
 
 WORDS = b"".join(b"word%d\n" % i for i in range(120))
@@ -279,16 +277,3 @@ def test_a_model_with_fields_that_are_not_known(
     path = str(tmp_path / "run/checkpoints/40")
     with pytest.raises(CheckpointError, match=words):
       read_init(path, params, config=official.config)
-
-
-def test_help_imports_no_jax():
-  code = (
-    "import sys; from interbert_jax.export import main\n"
-    "try: main(['--help'])\n"
-    "finally: assert not {'jax', 'flax', 'orbax'} & set(sys.modules)"
-  )
-  done = subprocess.run(
-    [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
-  )
-  assert done.returncode == 0, done.stderr
-  assert "interbert_jax.export" in done.stdout

@@ -8,17 +8,17 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
-from flax import traverse_util
 
 from interbert_jax.checkpoints import manifest
 from interbert_jax.checkpoints import params as checkpoint_params
-from interbert_jax.contract.errors import CheckpointError, ConfigError
+from interbert_jax.contract.errors import ConfigError
 from interbert_jax.parallel import make_parallel
 from interbert_jax.training.steps import init_state
 from interbert_jax.weights.init_from import read_init
 from interbert_jax.weights.official import params_from_torch
 from interbert_jax.weights.weights_file import write_safetensors
-from tests.support.official_weights import DECODER, read_official
+from tests.support.official_weights import DECODER, flat, read_official, same
+from tests.support.torch_refusal import message_of
 from tests.support.torch_writer import WRITERS, whole
 
 SHA256 = "c0ffee" + "0" * 58
@@ -31,17 +31,6 @@ def downstream(golden_dir):
 
 def tree(variant):
   return params_from_torch(variant.weights, variant.config)
-
-
-def flat(params):
-  return traverse_util.flatten_dict(params, sep="/")
-
-
-def same(found, wanted):
-  found, wanted = flat(found), flat(wanted)
-  assert found.keys() == wanted.keys()
-  for name, value in wanted.items():
-    np.testing.assert_array_equal(found[name], value, name)
 
 
 def read(path, variant, wanted=None, **options):
@@ -57,13 +46,6 @@ def save(path, variant, **meta):
   model = dataclasses.asdict(variant.config)
   checkpoint_params.save_params(path, tree(variant), {"model": model, **meta})
   return path
-
-
-def refused(call, *words, error=CheckpointError):
-  with pytest.raises(error) as caught:
-    call()
-  for word in words:
-    assert word in str(caught.value), str(caught.value)
 
 
 def test_the_moving_average_of_a_checkpoint(official, tmp_path):
@@ -83,10 +65,10 @@ def test_the_moving_average_of_a_checkpoint(official, tmp_path):
   same(read(tmp_path / "7", official, ema=True)[0], average)
   # Where there is none, nothing else is taken for it.
   without = save(tmp_path / "without", official)
-  refused(lambda: read(without, official, ema=True), "no item 'ema'")
+  message_of(lambda: read(without, official, ema=True), "no item 'ema'")
   file = tmp_path / "model.safetensors"
   write_safetensors(file, official.weights)
-  refused(
+  message_of(
     lambda: read(file, official, ema=True),
     "init.ema is for a checkpoint",
     error=ConfigError,
@@ -132,7 +114,7 @@ def test_heads_come_and_go(official, downstream, tmp_path):
   found, report = read(path, downstream)
   heads = flat(tree(downstream)).keys() - flat(tree(official)).keys()
   loaded = {k: v for k, v in flat(found).items() if k not in heads}
-  same(traverse_util.unflatten_dict(loaded, sep="/"), tree(official))
+  same(loaded, flat(tree(official)))
   assert set(report.random) == heads and len(heads) == 8
   assert set(report.random.values()) == {"the file has no such head"}
   assert all(flat(found)[name] is None for name in heads)
@@ -155,7 +137,7 @@ def test_downstream_checkpoints_from_before_there_was_one_layout(
   old["pretraining"] = inner
   checkpoint_params.save_params(tmp_path / "7", old, {"step": 7})
   path = tmp_path / "old.safetensors"
-  write_safetensors(path, traverse_util.flatten_dict(old, sep="."))
+  write_safetensors(path, flat(old, "."))
   for source in (tmp_path / "7", path):
     found, report = read(source, downstream)
     same(found, params)
@@ -167,7 +149,7 @@ def test_parameters_can_be_skipped(official, tmp_path):
   wanted = tree(official)
   bias = wanted["region_head"]["decoder"]["bias"]
   wanted["region_head"]["decoder"]["bias"] = np.zeros(len(bias) + 5)
-  refused(
+  message_of(
     lambda: read(path, official, wanted),
     "(1 differences)",
     "misshapen: region_head/decoder/bias is (17,), wanted (22,)",
@@ -181,7 +163,7 @@ def test_parameters_can_be_skipped(official, tmp_path):
   }
   assert report.unused["region_head/decoder/bias"].startswith("init.skip")
   everything = tuple(flat(wanted))
-  refused(
+  message_of(
     lambda: read(path, official, wanted, skip=everything), "nothing would be"
   )
 
@@ -194,7 +176,7 @@ def test_one_error_lists_all_differences(official, tmp_path):
   weights["cls.strange.bias"] = np.zeros(2)
   weights["bert.t_pooler.dense.bias"] = np.full(56, np.inf)
   write_safetensors(tmp_path / "x.safetensors", weights)
-  refused(
+  message_of(
     lambda: read(tmp_path / "x.safetensors", official),
     "(5 differences)",
     "missing: encoder/interaction_encoder/layer_1/mlp_out/bias (48,)",
@@ -221,7 +203,7 @@ def test_an_official_configuration_beside_the_weights_counts(
     official.config, num_interaction_layers=3, num_text_layers=1
   )
   wanted = params_from_torch(official.weights, other)
-  refused(
+  message_of(
     lambda: read_init(str(tmp_path), wanted, config=other),
     "num_interaction_layers is 2 there and 3 here",
   )
@@ -230,13 +212,6 @@ def test_an_official_configuration_beside_the_weights_counts(
     str(tmp_path), wanted, config=other, vocab_sha256=sha256
   )
   assert "taken as 3 of them, then 1 text layers" in report.notes[0]
-
-
-def test_an_untied_decoder_is_refused(official, tmp_path):
-  weights = {**official.weights, DECODER: official.weights[DECODER] + 1}
-  write_safetensors(tmp_path / "x.safetensors", weights)
-  path = tmp_path / "x.safetensors"
-  refused(lambda: read(path, official), str(path), DECODER, "no matrix of its")
 
 
 @pytest.mark.parametrize(
@@ -248,11 +223,19 @@ def test_other_models_of_the_same_shapes_are_refused(
   path = save(tmp_path / "7", official)
   other = dataclasses.replace(official.config, **change)
   ((name, value),) = change.items()
-  refused(
+  message_of(
     lambda: read_init(str(path), tree(official), config=other),
     "made with another model",
     f"{name} is {getattr(official.config, name)!r} there and {value!r} here",
   )
+
+
+def test_an_untied_decoder_is_refused(official, tmp_path):
+  path = tmp_path / "x.safetensors"
+  decoder = official.weights[DECODER] + 1
+  write_safetensors(path, {**official.weights, DECODER: decoder})
+  words = str(path), DECODER, "no matrix of its"
+  message_of(lambda: read(path, official), *words)
 
 
 def test_vocabularies_must_be_the_same(official, tmp_path):
@@ -275,7 +258,7 @@ def test_vocabularies_must_be_the_same(official, tmp_path):
       _, report = read(path, official, vocab_sha256=sha256)
       assert len(report.notes) == 1
   (tmp_path / "vocab.txt").write_bytes(words.replace(b"word7", b"word07"))
-  refused(
+  message_of(
     lambda: read(path, official, vocab_sha256=ours),
     str(tmp_path / "vocab.txt"),
     ours[:12],
@@ -284,7 +267,7 @@ def test_vocabularies_must_be_the_same(official, tmp_path):
   # What the weights record counts more than what lies beside them.
   step = save(tmp_path / "7", official, vocab_sha256=ours)
   assert read(step, official, vocab_sha256=ours)[1].notes == ()
-  refused(
+  message_of(
     lambda: read(step, official, vocab_sha256=SHA256),
     f"the vocabulary of {step}",
     SHA256[:12],
@@ -294,29 +277,31 @@ def test_vocabularies_must_be_the_same(official, tmp_path):
 
 
 def test_what_is_no_weights_is_refused(official, tmp_path):
-  refused(lambda: read(tmp_path / "absent", official), "no such file")
+  message_of(lambda: read(tmp_path / "absent", official), "no such file")
   (tmp_path / "empty").mkdir()
-  refused(lambda: read(tmp_path / "empty", official), "no weights here")
+  message_of(lambda: read(tmp_path / "empty", official), "no weights here")
   (tmp_path / "run/checkpoints/40/params").mkdir(parents=True)
   (tmp_path / "run/checkpoints/300/params").mkdir(parents=True)
   for path in ("run", "run/checkpoints"):
-    refused(
+    message_of(
       lambda path=path: read(tmp_path / path, official),
       "[40, 300]",
       str(tmp_path / "run/checkpoints/300"),
     )
   write_safetensors(tmp_path / "empty/a.safetensors", {"w": np.zeros(2)})
-  refused(
+  message_of(
     lambda: read(tmp_path / "empty", official), "neither", "1 names", "['w']"
   )
   write_safetensors(tmp_path / "empty/b.safetensors", {"w": np.zeros(2)})
-  refused(
+  message_of(
     lambda: read(tmp_path / "empty", official), "a.safetensors", "name one"
   )
   (tmp_path / "empty/pytorch_model.bin").write_bytes(b"<html>")
-  refused(lambda: read(tmp_path / "empty", official), "pytorch_model.bin: exp")
+  message_of(
+    lambda: read(tmp_path / "empty", official), "pytorch_model.bin: exp"
+  )
   path = save(tmp_path / "7", official)
-  refused(
+  message_of(
     lambda: read(path, official, layers=(0, 1, 2, 3)),
     "are for a BERT",
     "'checkpoint'",
@@ -332,7 +317,7 @@ def test_a_wrong_guess_is_overridden(official, tmp_path):
   assert (
     len(report.random) == 2 * 16 + 6 + 4 + 8
   )  # layers, embeddings, poolers, heads
-  refused(lambda: read(path, official, format="export"), "missing: ")
+  message_of(lambda: read(path, official, format="export"), "missing: ")
 
 
 @pytest.mark.parametrize(

@@ -11,18 +11,13 @@ import pytest
 from configs import common
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.model.config import make_config
-from interbert_jax.model.inputs import RegionInput, TextInput
+from interbert_jax.model.inputs import TextInput
 from interbert_jax.model.interbert import InterBert, pretraining_heads
 from interbert_jax.weights.init_from import read_init
 from tests.support import bert_weights as bert
 from tools.packages import cached_files, find_missing
 from tools.weights import BERT
 
-WIDTHS = {
-  "num_interaction_layers": 3,
-  "num_text_layers": 3,
-  "num_region_layers": 1,
-}
 SENTENCES = (
   "A man riding a skateboard.",
   "A bowl of fruit on a table.",
@@ -40,21 +35,14 @@ COSINES = (0.0629007, 0.7440409)
 
 def text_outputs(folder, config, text, **options):
   model = InterBert(config, pretraining_heads(config))
-  regions = RegionInput(
-    np.ones((1, 2, config.region_feature_dim)),
-    np.ones((1, 2, 5)),
-    np.ones((1, 2)),
-  )
-  one = TextInput(text.ids[:1], text.mask[:1])
-  shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), one, regions))
-  params, report = read_init(
-    str(folder), shapes["params"], config=config, **options
-  )
+  two = TextInput(text.ids[:2], text.mask[:2])
+  shapes = jax.eval_shape(lambda: bert.init_params(config, two))
+  params, report = read_init(str(folder), shapes, config=config, **options)
   # What is not from the file, poolers and the image side, must not matter.
   params = jax.tree.map(
     lambda new, shape: np.full(shape.shape, np.nan) if new is None else new,
     params,
-    shapes["params"],
+    shapes,
     is_leaf=lambda x: x is None,
   )
   encoded = model.apply({"params": params}, text, None, method="encode")
@@ -76,7 +64,9 @@ def test_minilm_gives_its_published_numbers(minilm):
     region_num_heads=12,
     mlp_dim=1536,
     region_mlp_dim=1536,
-    **WIDTHS,
+    num_interaction_layers=3,
+    num_text_layers=3,
+    num_region_layers=1,
   )
   tokenizer = Tokenizer(minilm / "vocab.txt")
   packed = tokenizer.pack(
