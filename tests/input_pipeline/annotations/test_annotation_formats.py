@@ -233,6 +233,7 @@ def test_what_file_names_say_of_splits(name, asked, right, tmp_path):
     is_split,
   )
 
+  (tmp_path / name).touch()
   assert is_split(asked, AnnotationFile(tmp_path / name).split_word) == right
 
 
