@@ -203,4 +203,6 @@ def describe(cls: type[Settings], config: ConfigDict) -> Iterator[str]:
 
 if __name__ == "__main__":
   name = (*sys.argv[1:], "pretrain")[0]
+  if name not in TASKS:
+    sys.exit(f"usage: python -m configs.common [{'|'.join(TASKS)}]")
   print(*describe(experiment_class(name), base_config(name)), sep="\n")
