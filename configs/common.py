@@ -204,5 +204,7 @@ def describe(cls: type[Settings], config: ConfigDict) -> Iterator[str]:
 if __name__ == "__main__":
   name = (*sys.argv[1:], "pretrain")[0]
   if name not in TASKS:
-    sys.exit(f"usage: python -m configs.common [{'|'.join(TASKS)}]")
+    known = "|".join(TASKS)
+    print(f"usage: python -m configs.common [{known}]", file=sys.stderr)
+    sys.exit(2)
   print(*describe(experiment_class(name), base_config(name)), sep="\n")
