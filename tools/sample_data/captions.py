@@ -6,7 +6,9 @@ asks the language for another word than the name of the group `a`. The order of
 templates, and of the words in them, decides what a seed gives.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -313,3 +315,9 @@ def write_captions(
 ) -> list[str]:
   """Returns five different true captions; `nouns` is by class index."""
   return LANGUAGES[language](facts, nouns, rng).captions()
+
+
+def read_captions(folder: Path, language: str) -> list[dict]:
+  """The lines of a finished folder's captions, a scene each."""
+  text = (folder / f"captions_{language}.jsonl").read_text("utf-8")
+  return [json.loads(line) for line in text.splitlines()]

@@ -19,6 +19,7 @@ import numpy as np
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import whole, write_text
+from tools.sample_data.captions import read_captions
 from tools.sample_data.nouns import Noun
 from tools.sample_data.scenes import SPLITS, scene_rng
 
@@ -96,10 +97,7 @@ def _nouns(mark: Mapping[str, Any]) -> Sequence[Noun]:
 
 def read_scenes(folder: Path, nouns: Sequence[Noun]) -> list[Scene]:
   """The scenes of a folder, in order, with what their captions say."""
-  rows = (
-    json_file.read_lines(folder / f"captions_{language}.jsonl")
-    for language in ("en", "zh")
-  )
+  rows = [read_captions(folder, language) for language in ("en", "zh")]
   finder = KindFinder(nouns)
   scenes, counts = [], dict.fromkeys(SPLITS, 0)
   for en, zh in zip(*rows, strict=True):

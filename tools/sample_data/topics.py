@@ -18,6 +18,7 @@ import numpy as np
 
 from interbert_jax.contract import json_file
 from interbert_jax.contract.files import whole, write_text
+from tools.sample_data.captions import read_captions
 from tools.sample_data.nouns import count_en, count_zh
 from tools.sample_data.scenes import SPLITS, scene_counts, scene_id
 
@@ -230,7 +231,7 @@ def _write_recommendation(into: Path, folder: Path, things, shown, seed):
 
 def _write_chinese_clip(into: Path, folder: Path, things, shown, seed):
   del seed
-  rows = json_file.read_lines(folder / "captions_zh.jsonl")
+  rows = read_captions(folder, "zh")
   first = {row["image_id"]: row["captions"][0] for row in rows}
   for split, name in _QUERY_SPLITS.items():
     scenes = shown[split]
