@@ -16,12 +16,7 @@ import json
 import pathlib
 import statistics
 
-from bench.core_jobs import (
-  add_start_flags,
-  held_out_metrics,
-  measure_all,
-  once,
-)
+from bench.core_jobs import add_start_flags, held_out_metrics, measure_all, once
 from bench.measuring import make_parser, markdown_table, mean_and_deviation
 from configs import common
 

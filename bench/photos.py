@@ -17,12 +17,7 @@ import pathlib
 
 import numpy as np
 
-from bench.core_jobs import (
-  add_start_flags,
-  held_out_metrics,
-  measure_all,
-  once,
-)
+from bench.core_jobs import add_start_flags, held_out_metrics, measure_all, once
 from bench.measuring import (
   ROOT,
   make_parser,

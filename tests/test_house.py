@@ -12,13 +12,7 @@ from collections import defaultdict
 import pytest
 
 from tests.conftest import LONGEST, ROOT
-from tests.support.source_tree import (
-  CODE,
-  imports,
-  name_of,
-  sources,
-  tree_of,
-)
+from tests.support.source_tree import CODE, imports, name_of, sources, tree_of
 
 # Longer than 350 lines, and why: tables, where each row is read by itself.
 TABLES = {

@@ -9,10 +9,7 @@ import numpy as np
 
 from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.captions import Captions
-from input_pipeline.annotations.image_ids import (
-  VCR_RULES,
-  match_image_ids,
-)
+from input_pipeline.annotations.image_ids import VCR_RULES, match_image_ids
 from input_pipeline.annotations.load import list_splits, load_captions
 from input_pipeline.checks.report import Findings, Place
 from interbert_jax.contract.errors import DataError

@@ -12,11 +12,7 @@ from input_pipeline.conversion.to_record import (
   to_record,
 )
 from input_pipeline.formats.base import ImageRegions, Part
-from input_pipeline.store.shard import (
-  ShardFacts,
-  ShardWriter,
-  Statistics,
-)
+from input_pipeline.store.shard import ShardFacts, ShardWriter, Statistics
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.json_file import read_json, write_json
 

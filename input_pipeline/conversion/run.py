@@ -23,10 +23,7 @@ from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.conversion.to_record import BoxCounts, check_boxes
 from input_pipeline.formats.base import RegionFormat
 from input_pipeline.store.shard import ShardFacts
-from input_pipeline.store.store_writer import (
-  finish_store,
-  publish,
-)
+from input_pipeline.store.store_writer import finish_store, publish
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import new_output
 from interbert_jax.contract.json_file import read_json, write_json

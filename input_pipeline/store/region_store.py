@@ -31,11 +31,7 @@ from input_pipeline.store.store_files import (
   file_faults,
   read_image_ids,
 )
-from interbert_jax.contract.errors import (
-  BadRecord,
-  DataError,
-  MissingImages,
-)
+from interbert_jax.contract.errors import BadRecord, DataError, MissingImages
 
 SPLIT = "images"
 

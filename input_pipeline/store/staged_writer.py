@@ -13,10 +13,7 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.store.bad_records import BadRecords
-from input_pipeline.store.region_arrays import (
-  bytes_of,
-  image_shapes,
-)
+from input_pipeline.store.region_arrays import bytes_of, image_shapes
 from input_pipeline.store.region_store import RegionStore
 from input_pipeline.store.staged_store import (
   STAGED,

@@ -12,11 +12,7 @@ from input_pipeline.store.host_tf import host_tensorflow
 from input_pipeline.store.manifest import MANIFEST, manifest_fingerprint
 from input_pipeline.store.region_store import SPLIT
 from input_pipeline.store.schema import Layout
-from input_pipeline.store.shard import (
-  ShardFacts,
-  ShardWriter,
-  Statistics,
-)
+from input_pipeline.store.shard import ShardFacts, ShardWriter, Statistics
 from input_pipeline.store.store_files import IMAGE_IDS
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import new_output, sync, whole

@@ -16,11 +16,7 @@ from input_pipeline.store.buffers import BufferPool
 from input_pipeline.store.region_arrays import Slots, bytes_of, image_shapes
 from input_pipeline.store.region_store import RegionStore
 from input_pipeline.tasks.settings import ImageInput
-from interbert_jax.contract.errors import (
-  BadRecord,
-  DataError,
-  MissingImages,
-)
+from interbert_jax.contract.errors import BadRecord, DataError, MissingImages
 
 
 class MergedRegions:

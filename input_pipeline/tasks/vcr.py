@@ -32,12 +32,7 @@ from input_pipeline.text.pack import join_texts, num_truncated, pack_texts
 from input_pipeline.text.tokenizer import TokenTable
 from interbert_jax.contract import batch
 from interbert_jax.contract.errors import BadRecord, DataError
-from interbert_jax.contract.vcr import (
-  ANSWER,
-  CHOICES,
-  RATIONALE,
-  RATIONALES_OF,
-)
+from interbert_jax.contract.vcr import ANSWER, CHOICES, RATIONALE, RATIONALES_OF
 
 _METADATA_CHECKED = 256  # images
 

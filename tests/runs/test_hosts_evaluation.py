@@ -16,9 +16,7 @@ from tests.interbert_jax.app.test_eval_task import write_mnli
 from tests.support.pod import environment, finish, start_pod
 from tests.support.random_run import save_random_run, set_tiny
 from tests.support.result_schema import read_result
-from tests.support.tiny_data import (
-  write_captions,
-)
+from tests.support.tiny_data import write_captions
 from tests.support.tiny_questions import write_nlvr2, write_vcr, write_vqa
 from tests.support.tiny_run import write_kdd, write_run
 

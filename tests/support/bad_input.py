@@ -481,21 +481,16 @@ CASES = (
     None,
     ("model.vocab_size is 5, but the data has 16",),
   ),
-  Case(
-    "D10",
-    "answer 5 of 4",
-    questions(answer_label=5),
-    ("D10", "train.jsonl:2", "answer_label: found 5, wanted 0 to 3"),
-    ("train.jsonl:2: field answer_label: found 5, wanted 0 to 3",),
-    questions=True,
-  ),
-  Case(
-    "D10",
-    "label -1",
-    questions(rationale_label=-1),
-    ("D10", "train.jsonl:2", "rationale_label: found -1, wanted 0 to 3"),
-    ("train.jsonl:2: field rationale_label: found -1, wanted 0 to 3",),
-    questions=True,
+  *(
+    Case(
+      "D10",
+      f"{key} {value} of 4",
+      questions(**{key: value}),
+      ("D10", "train.jsonl:2", f"{key}: found {value}, wanted 0 to 3"),
+      (f"train.jsonl:2: field {key}: found {value}, wanted 0 to 3",),
+      questions=True,
+    )
+    for key, value in (("answer_label", 5), ("rationale_label", -1))
   ),
   Case(
     "D11",

@@ -11,11 +11,7 @@ from input_pipeline.conversion import run as conversion_run
 from input_pipeline.store.region_store import RegionStore
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.json_file import read_lines
-from tests.support.fake_extractor import (
-  extracted,
-  save_picture,
-  write_captions,
-)
+from tests.support.fake_extractor import extracted, save_picture, write_captions
 from tests.support.refusals import refused
 from tools.extract import __main__ as command
 from tools.extract import fetch, photos

@@ -12,11 +12,7 @@ from interbert_jax.contract.errors import DataError
 from tests.support.fake_extractor import extracted, save_picture
 from tests.support.refusals import refused
 from tools.extract import photos
-from tools.extract.models import (
-  describe_models,
-  load_centernet,
-  load_extractor,
-)
+from tools.extract.models import describe_models, load_centernet, load_extractor
 from tools.extract.networks.boxes import iou
 from tools.extract.photos import list_photos, open_photo
 from tools.extract.regions import cut_crops

@@ -21,12 +21,7 @@ from tools.sample_data import __main__ as command
 from tools.sample_data import build, descriptor, shapes
 from tools.sample_data.captions import write_captions
 from tools.sample_data.openmoji import Standardised
-from tools.sample_data.scenes import (
-  BACKGROUND,
-  SPLITS,
-  make_scenes,
-  scene_rng,
-)
+from tools.sample_data.scenes import BACKGROUND, SPLITS, make_scenes, scene_rng
 from tools.sample_data.sources import make_records, scene_crops
 
 VOCAB = Path(shapes.__file__).with_name("vocab_shapes.txt")

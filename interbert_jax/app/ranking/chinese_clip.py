@@ -14,10 +14,7 @@ import numpy as np
 
 from input_pipeline.annotations.chinese_clip import QueryText, read_query_texts
 from input_pipeline.catalogues.catalogue import Catalogue
-from interbert_jax.app.ranking.scoring import (
-  CatalogueScores,
-  Texts,
-)
+from interbert_jax.app.ranking.scoring import CatalogueScores, Texts
 from interbert_jax.app.ranking.settings import PoolSettings
 from interbert_jax.app.tasks.retrieval import score_name
 from interbert_jax.app.trained_run import TrainedRun

@@ -17,11 +17,7 @@ from input_pipeline.catalogues.catalogue import (
 from input_pipeline.catalogues.title_match import TitleMatch
 from input_pipeline.catalogues.topics import Topic, read_topics, topics_sha256
 from interbert_jax.app.ranking.ranking_file import RankedTopic, write_ranking
-from interbert_jax.app.ranking.scoring import (
-  CatalogueScores,
-  Channel,
-  Texts,
-)
+from interbert_jax.app.ranking.scoring import CatalogueScores, Channel, Texts
 from interbert_jax.app.ranking.settings import RecommendSettings
 from interbert_jax.app.tasks.retrieval import score_name
 from interbert_jax.app.trained_run import TrainedRun

@@ -12,9 +12,7 @@ from interbert_jax.app import evaluate
 from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.evaluation.vcr_leaderboard import (
-  parse_leaderboard,
-)
+from interbert_jax.evaluation.vcr_leaderboard import parse_leaderboard
 from interbert_jax.run.metric_writer import read_metrics
 from tests.support import sentence_files
 from tests.support.random_run import one_device, train_two_steps

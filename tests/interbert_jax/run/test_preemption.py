@@ -45,9 +45,7 @@ def train(workdir, at=None, *numbers, in_evaluation=(), **changes):
     total_steps=12,
     before_batch=lambda step: send(*numbers) if step == at else None,
     parallel=parallel,
-    evaluators={
-      "val": evaluation(parallel, lambda: send(*in_evaluation)),
-    },
+    evaluators={"val": evaluation(parallel, lambda: send(*in_evaluation))},
     checkpoint_config=KEEP,
     eval_every=6,
     log_examples=True,

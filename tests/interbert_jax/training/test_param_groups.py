@@ -96,11 +96,7 @@ def test_layers_by_hand(params):
 
 def test_streams_of_unequal_depth():
   """The last layer of either stream is next to the heads."""
-  layers = {
-    "interaction_encoder": 1,
-    "text_encoder": 3,
-    "region_encoder": 2,
-  }
+  layers = {"interaction_encoder": 1, "text_encoder": 3, "region_encoder": 2}
   names = [f"{k}/layer_{i}/x" for k, n in layers.items() for i in range(n)]
   depth = param_groups.layers_below_heads([*names, "text_embeddings/x", "head"])
   assert list(depth.values()) == [4, 3, 2, 1, 2, 1, 5, 0]
