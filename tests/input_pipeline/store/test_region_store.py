@@ -218,7 +218,7 @@ def test_killed_write_leaves_nothing_that_opens(tmp_path, monkeypatch, moment):
   if moment == "metadata":
     records = make_records(5)
 
-    def killed(path, manifest):
+    def killed(*_, **__):
       raise KeyboardInterrupt
 
     monkeypatch.setattr(store_writer, "write_json", killed)
