@@ -1,9 +1,8 @@
 """Reads region features from the files of other projects.
 
-A reader yields the images of a source as `ImageRegions`. Order, checks and
-writing are the same for all formats, and are done in `conversion`. Files come
-from strangers: no code that they name is run, and sizes are checked before
-memory is taken.
+A reader yields the images of a source as `ImageRegions`; conversion/ does the
+rest. Files come from strangers: no code that they name is run, and sizes are
+checked before memory is taken.
 
 Read base.py (what a format is), registry.py (all formats, and which one a file
 has), fields.py (from named fields to an image), then any format. A new format

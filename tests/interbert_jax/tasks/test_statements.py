@@ -110,7 +110,7 @@ def test_hypotheses_of_flickr30k(snli_ve):
 @pytest.mark.parametrize(
   ("lines", "words"),
   [
-    ([snli_line(0), snli_line(0)], "found id '100.jpg#0r1n' again, first at"),
+    ([snli_line(0), snli_line(0)], "found '100.jpg#0r1n' again, first at"),
     (
       [snli_line(0, gold_label="-")],
       "dev.jsonl:1: field gold_label: found '-', wanted one of entailment",
