@@ -1,4 +1,4 @@
-"""Metrics of a ranking of topics, from labels or a log of clicks.
+r"""Metrics of a ranking of topics, from labels or a log of clicks.
 
   python eval_recommendation.py --ranking=ranking.jsonl \
       --relevance=relevance.tsv

@@ -1,4 +1,4 @@
-"""Ranks the items of a catalogue for topics, with a trained checkpoint.
+r"""Ranks the items of a catalogue for topics, with a trained checkpoint.
 
   python recommend.py --workdir=runs/quickstart_openmoji \
       --topics=topics.jsonl --items=items.jsonl --output=ranking.jsonl

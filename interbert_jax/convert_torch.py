@@ -147,12 +147,12 @@ def _export_weights(args: argparse.Namespace) -> None:
   new_output(output, makes_parent=False)
 
   from interbert_jax.checkpoints.params import load_params
-  from interbert_jax.weights.export_folder import model_of
+  from interbert_jax.model.config import recorded_model
   from interbert_jax.weights.official import params_to_torch
   from interbert_jax.weights.weights_file import write_safetensors
 
   params, meta = load_params(source)
-  model = model_of(meta.get("model", {}), path=source)
+  model = recorded_model(meta.get("model", {}), path=source)
   try:
     state_dict = params_to_torch(params, model)
   except ValueError as error:

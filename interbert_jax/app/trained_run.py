@@ -12,11 +12,12 @@ from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.evaluation.results import params_fingerprint, write_result
+from interbert_jax.model.config import recorded_model
 from interbert_jax.parallel import Parallel
 from interbert_jax.run.environment import redact_config
 from interbert_jax.run.workdir import local_path
 from interbert_jax.tasks.base import Task
-from interbert_jax.weights.export_folder import is_export, load_export, model_of
+from interbert_jax.weights.export_folder import is_export, load_export
 
 # The scripts that evaluate a run of a task; of others it is eval_task.py.
 _SCRIPTS = {
@@ -60,7 +61,7 @@ class TrainedRun:
       self.ema = self.meta.get("ema", False)
     else:
       self._load_step(checkpoint, ema)
-    self.model = model_of(self.meta["model"], path=self.source)
+    self.model = recorded_model(self.meta.get("model"), path=self.source)
     self.fingerprint = params_fingerprint(self.params)
     self.selection = checkpoint
 

@@ -1,10 +1,11 @@
 """The shape of the model: one frozen dataclass and a table of sizes."""
 
 import dataclasses
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.contract.settings import Settings, read, rules_of, setting
 
 
@@ -226,3 +227,34 @@ def make_config(size: str = "base", **changes: Any) -> InterBertConfig:
     raise ConfigError(f"model size {size!r} is unknown; sizes: {list(SIZES)}")
   changes = {k: v for k, v in changes.items() if v is not None}
   return read(InterBertConfig, {**SIZES[size], **changes})
+
+
+def recorded_model(recorded: Any, *, path: object) -> InterBertConfig:
+  """The model that a checkpoint or an export recorded.
+
+  A field that is newer than the record has its default, which means the model
+  as it was; one line on stderr says so.
+
+  Raises:
+    CheckpointError: naming each field that is unknown or has a value that it
+      may not have.
+  """
+  if not recorded or not isinstance(recorded, Mapping):
+    raise CheckpointError(
+      f"{path}: its model is {str(recorded)!r:.60}, wanted an object with the "
+      "fields of the model"
+    )
+  try:
+    model = read(InterBertConfig, recorded)
+  except ConfigError as error:
+    raise CheckpointError(
+      f"{path}: {error}; read it with the version that wrote it"
+    ) from error
+  fields = dataclasses.asdict(model)
+  newer = [f"{k} = {v}" for k, v in fields.items() if k not in recorded]
+  if newer:
+    print(
+      f"{path}: its model has no {', '.join(newer)} yet: the default is taken",
+      file=sys.stderr,
+    )
+  return model

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import CheckpointError
-from interbert_jax.model.config import InterBertConfig
+from interbert_jax.model.config import InterBertConfig, recorded_model
 from interbert_jax.parallel import Parallel
 from interbert_jax.run.environment import environment
 from interbert_jax.training import steps
@@ -118,6 +118,8 @@ def find_start(
   changed: list[str] = []
 
   def check(saved: Mapping[str, Any]) -> None:
+    place = checkpoints.directory / str(saved.get("step"))
+    recorded_model(saved.get("model"), path=place)
     _check_data(saved, meta)
     changed.extend(
       check_settings(

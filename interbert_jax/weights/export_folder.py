@@ -7,7 +7,6 @@ read it.
 
 import dataclasses
 import pathlib
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,15 +14,12 @@ import numpy as np
 from flax import traverse_util
 
 from interbert_jax.contract import json_file
-from interbert_jax.contract.errors import CheckpointError, ConfigError
+from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.contract.files import file_sha256, whole, write_text
-from interbert_jax.model.config import InterBertConfig
+from interbert_jax.model.config import InterBertConfig, recorded_model
 from interbert_jax.weights import model_card
 from interbert_jax.weights.official import params_to_torch
-from interbert_jax.weights.official_config import (
-  checked_config,
-  official_config,
-)
+from interbert_jax.weights.official_config import official_config
 from interbert_jax.weights.source import (
   WeightsSource,
   current_name,
@@ -48,37 +44,6 @@ _KEPT = (
 )
 
 
-def model_of(recorded: Mapping[str, Any], *, path) -> InterBertConfig:
-  """The model that a checkpoint or an export recorded.
-
-  A field that is newer than the record has its default, which means the model
-  as it was; one line on stderr says so.
-
-  Raises:
-    CheckpointError: naming each field that is unknown or has a value that it
-      may not have.
-  """
-  if not recorded or not isinstance(recorded, Mapping):
-    raise CheckpointError(
-      f"{path}: its model is {str(recorded)!r:.60}, wanted an object with the "
-      "fields of the model"
-    )
-  try:
-    model = checked_config(recorded, name=str(path))
-  except ConfigError as error:
-    raise CheckpointError(
-      f"{error}; read it with the version that wrote it"
-    ) from error
-  fields = dataclasses.asdict(model)
-  newer = [f"{k} = {v}" for k, v in fields.items() if k not in recorded]
-  if newer:
-    print(
-      f"{path}: its model has no {', '.join(newer)} yet: the default is taken",
-      file=sys.stderr,
-    )
-  return model
-
-
 def write_export(
   output: pathlib.Path,
   params: Mapping[str, Any],
@@ -97,7 +62,7 @@ def write_export(
     run: what the card says about the training.
     official: adds the official state dict and JSON configuration.
   """
-  model = model_of(meta.get("model", {}), path="the checkpoint")
+  model = recorded_model(meta.get("model", {}), path="the checkpoint")
   words, sha256 = _vocabulary(vocab, meta.get("vocab_sha256"), model)
   flat = traverse_util.flatten_dict(params, sep=".")
   facts = {
@@ -202,7 +167,7 @@ def export_source(
   return WeightsSource(
     values,
     vocab_sha256=facts.get("vocab_sha256"),
-    model=model_of(facts["model"], path=folder / CONFIG),
+    model=recorded_model(facts["model"], path=folder / CONFIG),
   )
 
 

@@ -16,9 +16,9 @@ from flax import traverse_util
 
 from interbert_jax.checkpoints.params import load_params
 from interbert_jax.contract.errors import CheckpointError, ConfigError
-from interbert_jax.model.config import InterBertConfig
+from interbert_jax.model.config import InterBertConfig, recorded_model
 from interbert_jax.weights import hf_bert
-from interbert_jax.weights.export_folder import export_source, model_of
+from interbert_jax.weights.export_folder import export_source
 from interbert_jax.weights.official import check_tied, num_labels
 from interbert_jax.weights.official_config import config_from_official
 from interbert_jax.weights.official_names import TIED, official_tensors
@@ -143,7 +143,9 @@ def _checkpoint_source(path: str, ema: bool) -> WeightsSource:
   return WeightsSource(
     {name: (name, value) for name, value in flat.items()},
     vocab_sha256=meta.get("vocab_sha256"),
-    model=model_of(meta["model"], path=path) if meta.get("model") else None,
+    model=recorded_model(meta["model"], path=path)
+    if meta.get("model")
+    else None,
   )
 
 

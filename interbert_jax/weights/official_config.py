@@ -78,18 +78,8 @@ def config_from_official(
     values["region_target"] = "features"
   else:
     values["num_region_classes"] = raw.get("v_target_size", 1601)
-  return checked_config(values, name=name)
-
-
-def checked_config(fields: Mapping[str, Any], *, name: str) -> InterBertConfig:
-  """The model that a file describes; fields that it lacks have their default.
-
-  Raises:
-    ConfigError: naming the file, and each field that is unknown or has a
-      value that it may not have.
-  """
   try:
-    return read(InterBertConfig, fields)
+    return read(InterBertConfig, values)
   except ConfigError as error:
     raise ConfigError(f"{name}: {error}") from None
 

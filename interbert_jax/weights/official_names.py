@@ -146,9 +146,9 @@ def official_heads(
   """The heads of the official downstream model and their outputs."""
   return pretraining_heads(config) | {
     "answer_head": num_labels,
-    "choice_head": 1,
-    "region_choice_head": 1,
-    "token_choice_head": 1,
+    **dict.fromkeys(
+      ("choice_head", "region_choice_head", "token_choice_head"), 1
+    ),
   }
 
 

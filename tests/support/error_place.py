@@ -12,24 +12,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from unittest import mock
-
-import numpy as np
 
 from configs import quickstart
-from input_pipeline.store import schema, shard
 from interbert_jax.app.command_line import explain
 from tests.support import tiny_data
+from tests.support.bad_input import records, write_faulty_store
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TEXTS = "a dog runs", "the red cat sits", "man on the dog", "a man sits"
-
-
-def records(count: int = 12) -> list[dict[str, Any]]:
-  return [
-    tiny_data.make_record(f"im{i}", regions=2 + i % 3, seed=i)
-    for i in range(count)
-  ]
 
 
 def caption_lines(count: int = 12) -> list[dict[str, Any]]:
@@ -97,25 +87,12 @@ class Place:
       changes: number of a record, and new values or functions of the old.
     """
 
-    def stored(record, *, layout, file=None, index=None):
-      arrays = {key: dtype for key, (_, dtype) in layout.arrays.items()}
-      return {
-        "num_regions": len(record["features"]),
-        **record,
-        **{k: np.asarray(record[k]).astype(d) for k, d in arrays.items()},
-      }
-
     rows = records()
     for number, fields in changes:
       for field, value in fields.items():
         old = rows[number].get(field)
         rows[number][field] = value(old) if callable(value) else value
-    with (
-      mock.patch.object(schema, "check_record", stored),
-      mock.patch.object(shard.Statistics, "add", _count),
-      mock.patch.object(shard.Statistics, "summary", lambda _: {}),
-    ):
-      tiny_data.write_tiny_store(self.root / "store", rows, records_per_shard=5)
+    write_faulty_store(self.root / "store", rows, records_per_shard=5)
     return self.root / "store"
 
   def shards(self) -> list[pathlib.Path]:
@@ -132,12 +109,6 @@ class Place:
     raw = (self.sound / "captions.jsonl").read_bytes()
     (self.root / "captions.jsonl").write_bytes(change(raw))
     self.train({"input.annotations": "{root}/captions.jsonl"})
-
-
-def _count(statistics: shard.Statistics, record, features) -> None:
-  """Of records whose numbers cannot be added."""
-  del record, features
-  statistics.images += 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ from safetensors.numpy import save
 
 from interbert_jax.checkpoints import manifest
 from interbert_jax.checkpoints import params as checkpoint_params
-from interbert_jax.model.config import InterBertConfig
-from interbert_jax.weights.export_folder import load_export, model_of
+from interbert_jax.model.config import InterBertConfig, recorded_model
+from interbert_jax.weights.export_folder import load_export
 from interbert_jax.weights.weights_file import read_weights
 from tests.support.hostile_case import Case, written
 
@@ -128,7 +128,7 @@ CASES += [
     "S4",
     "model of a checkpoint",
     payload,
-    lambda root, marker, model=model: model_of(model, path="CKPT"),
+    lambda root, marker, model=model: recorded_model(model, path="CKPT"),
     ("CKPT",),
   )
   for payload, model in (

@@ -1,4 +1,4 @@
-"""Retrieval on the files of Chinese-CLIP: MUGE, Flickr30K-CN, COCO-CN.
+r"""Retrieval on the files of Chinese-CLIP: MUGE, Flickr30K-CN, COCO-CN.
 
   python -m interbert_jax.app.ranking.eval_chinese_clip --workdir=runs/zh \
       --texts=valid_texts.jsonl --pool=valid_imgs.tsv --predictions=predictions

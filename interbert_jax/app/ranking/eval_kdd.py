@@ -1,4 +1,4 @@
-"""KDD Cup 2020, multimodal recall: ranks each query's products.
+r"""KDD Cup 2020, multimodal recall: ranks each query's products.
 
   python -m interbert_jax.app.ranking.eval_kdd --workdir=runs/kdd \
       --queries=valid.tsv \

@@ -129,3 +129,20 @@ def test_starts_are_written_and_drawn(tmp_path, monkeypatch):
   monkeypatch.setattr(Axes, "axvline", noted)
   plot_losses(tmp_path)
   assert drawn == [2, 4] * 3  # in each of the three panels
+
+
+def test_the_model_of_the_checkpoint(tmp_path, monkeypatch, capsys):
+  """Fields that are newer than it have their default; unknown ones end it."""
+
+  def recorded(*_):
+    return {"model": model, "batch_size": 8, "seed": 0}
+
+  monkeypatch.setattr("interbert_jax.training.train.run_meta", recorded)
+  for model in ({"hidden_size": 48}, {"hidden_size": 48, "gated": True}):
+    train_line(tmp_path / str(len(model)), total_steps=1)
+  train_line(tmp_path / "1", total_steps=2)
+  assert "checkpoints/1: its model has no vocab_size" in capsys.readouterr().err
+  with pytest.raises(
+    CheckpointError, match="checkpoints/1: model.gated is no key"
+  ):
+    train_line(tmp_path / "2", total_steps=2)

@@ -15,11 +15,10 @@ import safetensors
 from interbert_jax.checkpoints import params as checkpoint_params
 from interbert_jax.contract.files import file_sha256
 from interbert_jax.convert_torch import main
-from interbert_jax.model.config import InterBertConfig
+from interbert_jax.model.config import InterBertConfig, recorded_model
 from interbert_jax.model.inputs import RegionInput, TextInput
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.tasks.retrieval import SCORES, pair_score
-from interbert_jax.weights.export_folder import model_of
 from interbert_jax.weights.official import params_from_torch, params_to_torch
 from interbert_jax.weights.weights_file import read_weights, write_safetensors
 from tests.support.official_weights import (
@@ -106,7 +105,7 @@ def test_a_downstream_file_gives_what_evaluation_reads(golden_dir, tmp_path):
     ("match", match[:, 0] - match[:, 1]),
     ("choice", golden["vl_out/vil_logit"][:, 0]),
   ):
-    model = InterBert(model_of(meta["model"], path="step"), SCORES[loss])
+    model = InterBert(recorded_model(meta["model"], path="step"), SCORES[loss])
     outputs = model.apply({"params": params}, text, regions)
     scale = np.abs(wanted).max()
     np.testing.assert_allclose(pair_score(outputs), wanted, atol=1e-5 * scale)
