@@ -1,4 +1,4 @@
-"""What README.md says of the code is so."""
+"""What README.md and CONTRIBUTING.md say of the code is so."""
 
 import pathlib
 import re
@@ -24,7 +24,8 @@ def test_the_path_of_a_newcomer_is_an_afternoon():
 
 
 def test_every_room_has_a_line():
-  rooms = set(re.findall(r"^\| `(\w+)/` \| \w", SECTION, re.MULTILINE))
+  page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+  rooms = set(re.findall(r"^\| `(\w+)/` \| \w", page, re.MULTILINE))
   assert rooms == {
     path.parent.name
     for half in ("interbert_jax", "input_pipeline")
