@@ -30,8 +30,8 @@ def part_weights(
 ) -> np.ndarray:
   """[H, T] share of each part, summing to 1 over parts.
 
-  The match has what the others leave; topics without examples have no part of
-  them, whatever their weight.
+  The match has what the others leave: also the weight of examples, in a topic
+  that has none.
 
   Args:
     channels: of the tiles.
@@ -39,7 +39,7 @@ def part_weights(
     example_weight, title_weight: from 0 on, 1 or less together.
 
   Raises:
-    ConfigError: a topic is left without any part.
+    ConfigError: for weights that are not shares.
   """
   for name, weight in (("example", example_weight), ("title", title_weight)):
     if not 0 <= weight <= 1:
@@ -50,20 +50,13 @@ def part_weights(
       "more than 1 together"
     )
   has_examples_T = np.array([*has_examples.values()])
+  of_examples_T = np.where(has_examples_T, example_weight, 0.0)
   parts = {
-    MATCH: np.full(len(has_examples_T), 1 - example_weight - title_weight),
-    EXAMPLES: np.where(has_examples_T, example_weight, 0.0),
+    MATCH: np.maximum(1 - of_examples_T - title_weight, 0),
+    EXAMPLES: of_examples_T,
     TITLE: np.full(len(has_examples_T), title_weight),
   }
-  weights_HT = np.stack([parts[name] for name in channels])
-  total_T = weights_HT.sum(axis=0)
-  if not total_T.all():
-    topic = [*has_examples][int(np.argmin(total_T))]
-    raise ConfigError(
-      f"topic {topic!r} has no examples, and the other parts weigh nothing; "
-      f"wanted example_weight below {example_weight}, or examples for it"
-    )
-  return weights_HT / total_T
+  return np.stack([parts[name] for name in channels])
 
 
 def _scales(tiles: CatalogueTiles) -> tuple[np.ndarray, np.ndarray]:

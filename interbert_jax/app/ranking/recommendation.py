@@ -5,6 +5,7 @@ scores, E feature width.
 """
 
 import pathlib
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -140,7 +141,14 @@ def recommend(
 ) -> None:
   """Writes the ranking, once all tiles are scored."""
   recommender = Recommender(run, settings, parallel)
-  recommender.weights()  # wrong ones are refused before anything is scored
+  # Wrong weights are refused before anything is scored.
+  if without := int((recommender.weights()[0] == 0).sum()):
+    print(
+      f"note: the model has no weight in {without} of "
+      f"{len(recommender.topics)} topics: example_weight and title_weight "
+      "are 1 together",
+      file=sys.stderr,
+    )
   recommender.score()
   if not recommender.is_whole():
     return

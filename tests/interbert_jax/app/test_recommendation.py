@@ -184,8 +184,8 @@ def test_ranking_is_the_sorted_sum_of_standardised_parts(make):
 
   found = make(example_weight=0.3, title_weight=0.2).rank()
   for place, topic in enumerate(found):
-    if topic.topic_id == "t1":  # has no examples: their share goes to the rest
-      score = (0.5 * standard(match) + 0.2 * standard(title))[place] / 0.7
+    if topic.topic_id == "t1":  # has no examples: the match has their share
+      score = (0.8 * standard(match) + 0.2 * standard(title))[place]
     else:
       parts = 0.5 * standard(match) + 0.2 * standard(title)
       score = (parts + 0.3 * standard(examples))[place]
@@ -211,7 +211,6 @@ def test_one_part_is_kept_as_it_is(make):
 
 def test_weights_that_say_nothing_are_refused(make):
   for options, words in (
-    ({"example_weight": 1.0}, "topic 't1' has no examples"),
     ({"example_weight": 0.8, "title_weight": 0.3}, "more than 1 together"),
     ({"title_weight": -0.1}, "title_weight is -0.1; wanted 0 to 1"),
   ):
@@ -219,6 +218,15 @@ def test_weights_that_say_nothing_are_refused(make):
       make(**options).weights()
   with pytest.raises(ConfigError, match="no item has a title"):
     make("plain", items="", title_weight=0.5).weights()
+
+
+def test_the_model_counts_where_a_topic_has_no_examples(make):
+  """Title and examples at a half each leave it nothing elsewhere."""
+  match, examples, title = make(title_weight=0.5).weights()
+  has = np.array([bool(topic.get("examples")) for topic in TOPICS])
+  np.testing.assert_array_equal(match, np.where(has, 0.0, 0.5))
+  np.testing.assert_array_equal(examples, np.where(has, 0.5, 0.0))
+  np.testing.assert_array_equal(title, 0.5)
 
 
 def test_unknown_examples_are_named(make, files, tmp_path):
