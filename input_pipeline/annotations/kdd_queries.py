@@ -19,7 +19,8 @@ _COLUMNS = ("product_id", "query", "query_id")
 class KddQuery:
   """A query with the products to rank for it.
 
-  `answers` are the right products; None if they are not known.
+  `answers` are the right products; None where the file of answers lacks the
+  query, or there is none.
   """
 
   query_id: str
@@ -111,7 +112,7 @@ def read_kdd_queries(
       query_id,
       texts[query_id],
       tuple(products),
-      None if answers is None else right.get(query_id, ()),
+      None if answers is None else right.get(query_id),
     )
     for query_id, products in candidates.items()
   ]

@@ -54,7 +54,7 @@ class QuestionData(BatchReader):
     self._targets = targets
     self._examples_of_each = examples_of_each
     numbers: dict[tuple[str, ...], int] = {}
-    self._images = np.array(  # [N, I]
+    self.images_NI = np.array(
       [[numbers.setdefault(i, len(numbers)) for i in each] for each in images]
     )
     self._regions = MergedRegions(settings, list(numbers), **regions)
@@ -65,7 +65,7 @@ class QuestionData(BatchReader):
       "L": settings.text_slots,
       "R": settings.max_regions,
       "E": layout.feature_dim,
-      "I": self._images.shape[1],
+      "I": self.images_NI.shape[1],
     }
     super().__init__(
       num_examples=len(texts) * examples_of_each, seed=seed, engine=engine
@@ -74,8 +74,8 @@ class QuestionData(BatchReader):
   @property
   def captions(self) -> Captions:
     """The texts as captions of their first images, for the checks."""
-    order = np.argsort(self._images[:, 0], kind="stable")
-    first, owners = np.unique(self._images[order, 0], return_inverse=True)
+    order = np.argsort(self.images_NI[:, 0], kind="stable")
+    first, owners = np.unique(self.images_NI[order, 0], return_inverse=True)
     return Captions(
       image_ids=tuple(self._regions.image_ids[i] for i in first),
       texts=tuple(self._texts[i] for i in order),
@@ -99,7 +99,7 @@ class QuestionData(BatchReader):
     self, examples: np.ndarray, position: np.ndarray
   ) -> dict[str, np.ndarray]:
     del position  # nothing is drawn
-    images = self._images[examples // self._examples_of_each]
+    images = self.images_NI[examples // self._examples_of_each]
     return {
       **self.texts(examples),
       **self._regions.images(images.ravel()),

@@ -23,6 +23,7 @@ from input_pipeline.tasks.settings import CaptionInput, RetrievalInput
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.contract.batch import CANDIDATES, encoded_spec
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import facts_sha256
 
 # Streams of the position hash; the k-th draw of a kind adds k to its stream.
 _TEXT, _IMAGE = 0x8EBC6AF09C88C6E3, 0x589965CC75374CC3
@@ -239,7 +240,7 @@ class RetrievalSet:
   image_of_text: np.ndarray  # [N] int32
   num_truncated_texts: int  # texts that were longer than L
   vocab_sha256: str
-  fingerprint: str  # changes with the images and the captions
+  fingerprint: str  # changes if any array changes
 
 
 def retrieval_set(
@@ -266,8 +267,14 @@ def retrieval_set(
     image_of_text=captions.image_of_text,
     num_truncated_texts=table.num_truncated(length),
     vocab_sha256=tokenizer.sha256,
-    fingerprint=hashlib.sha256(
-      f"{store.fingerprint} {captions.sha256}".encode()
-    ).hexdigest(),
+    fingerprint=facts_sha256(
+      {
+        "store": store.fingerprint,
+        "captions": captions.sha256,
+        "vocab": tokenizer.sha256,
+        "max_regions": settings.max_regions,
+        "max_text_length": length,
+      }
+    ),
     **restore_features(images, "region_"),
   )

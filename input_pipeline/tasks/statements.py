@@ -49,7 +49,7 @@ class StatementData(QuestionData):
 
   @property
   def facts(self) -> dict[str, Any]:
-    images, labels = self._images.tolist(), self.labels.tolist()
+    images, labels = self.images_NI.tolist(), self.labels.tolist()
     parts = self.ids, self._texts, images, labels
     return {
       **super().facts,

@@ -111,7 +111,7 @@ class VcrData(QuestionData):
     self.dims = {**self.dims, "T": CHOICES}
     self._choices = list(self._tables(answers, rationales))
     digest = hashlib.sha256()
-    owners = self._images[:, 0].tolist()
+    owners = self.images_NI[:, 0].tolist()
     for part in (questions, answers, rationales, ids, owners, labels):
       digest.update(repr(part).encode())
     self._sha256 = digest.hexdigest()

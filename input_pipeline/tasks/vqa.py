@@ -79,14 +79,9 @@ class VqaData(QuestionData):
         )
 
   @property
-  def image_of_question(self) -> np.ndarray:
-    """[N] the number of each question's image."""
-    return self._images[:, 0]
-
-  @property
   def facts(self) -> dict[str, Any]:
     digest = hashlib.sha256()
-    for part in (self._texts, self.image_of_question.tolist()):
+    for part in (self._texts, self.images_NI[:, 0].tolist()):
       digest.update(repr(part).encode())
     for array in (self.answer_ids, self.answer_scores, self.question_ids):
       digest.update(array.tobytes())

@@ -94,11 +94,20 @@ def report_split(
     split=settings.split,
     **result,
   )
+  counted = ", ".join(
+    f"{value} {name.removeprefix('n_').replace('_', ' ')}"
+    for name, value in {**counts, "n_images": info["num_images"]}.items()
+    if name.startswith("n_")
+  )
+  print(f"{settings.split}: {counted}")
   for name, value in result["metrics"].items():
     if name != "loss":
       low, high = result["intervals_95"].get(name, (None, None))
       bounds = "" if low is None else f"  ({100 * low:.1f} to {100 * high:.1f})"
-      print(f"{name}  {100 * value:.1f}{bounds}")
+      chance = f", chance {100 * result['chance']:.1f} %" * (
+        name in ("accuracy", "Q->A", "QA->R") and "chance" in result
+      )
+      print(f"{name}  {100 * value:.1f} %{bounds}{chance}")
   print(path)
   return result
 

@@ -1,8 +1,9 @@
 """A finished or running workdir, opened for evaluation."""
 
+import dataclasses
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from interbert_jax.app import build
@@ -12,12 +13,17 @@ from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.evaluation.results import params_fingerprint, write_result
-from interbert_jax.model.config import recorded_model
+from interbert_jax.model.config import InterBertConfig, recorded_model
 from interbert_jax.parallel import Parallel
 from interbert_jax.run.environment import redact_config
 from interbert_jax.run.workdir import local_path
 from interbert_jax.tasks.base import Task
 from interbert_jax.weights.export_folder import is_export, load_export
+
+# How a model is computed; all else of it is the checkpoint's.
+_FREE = ("dtype", "remat")
+# What these hold is known by a fingerprint, wherever they lie.
+_BY_CONTENT = ("store", "annotations", "vocab")
 
 # The scripts that evaluate a run of a task; of others it is eval_task.py.
 _SCRIPTS = {
@@ -61,7 +67,7 @@ class TrainedRun:
       self.ema = self.meta.get("ema", False)
     else:
       self._load_step(checkpoint, ema)
-    self.model = recorded_model(self.meta.get("model"), path=self.source)
+    self.model = self._model(changes)
     self.fingerprint = params_fingerprint(self.params)
     self.selection = checkpoint
 
@@ -77,6 +83,43 @@ class TrainedRun:
         self.step, "ema" if self.ema else "params"
       )
     self.source = folder / str(self.step)
+
+  def _model(self, changes: Sequence[str]) -> InterBertConfig:
+    """The checkpoint's model, computed as --set=model.dtype wants it."""
+    model = recorded_model(self.meta.get("model"), path=self.source)
+    names = [
+      change.partition("=")[0].removeprefix("model.")
+      for change in changes
+      if change.startswith("model.")
+    ]
+    if fixed := [name for name in names if name not in _FREE]:
+      raise ConfigError(
+        f"--set=model.{fixed[0]}: {self.source} has a model of its own, which "
+        f"is evaluated; wanted a setting of {', '.join(_FREE)}"
+      )
+    chosen = {name: getattr(self.settings.model, name) for name in names}
+    return dataclasses.replace(model, **chosen)
+
+  def score_facts(self, **data: str) -> dict[str, Any]:
+    """All that the scores of this run depend on, as JSON.
+
+    Args:
+      **data: fingerprints of what is scored.
+    """
+    config = self.config.to_dict()
+    return {
+      "checkpoint_fingerprint": self.fingerprint,
+      "vocab_sha256": self.meta["vocab_sha256"],
+      "language": config["language"],
+      **{f"model.{k}": v for k, v in dataclasses.asdict(self.model).items()},
+      **{f"task.{k}": v for k, v in config["task"].items()},
+      **{
+        f"input.{k}": v
+        for k, v in config["input"].items()
+        if k not in _BY_CONTENT
+      },
+      **data,
+    }
 
   def check_script(self, script: str) -> None:
     """Refuses a run of a task that the script does not evaluate."""
@@ -132,7 +175,7 @@ class TrainedRun:
       ema=self.ema,
       language=self.config["language"],
       model="interbert",
-      model_config=self.meta["model"],
+      model_config=dataclasses.asdict(self.model),
       vocab_sha256=self.meta["vocab_sha256"],
       seconds=round(time.monotonic() - self.began, 2),
       config=redact_config(self.config.to_dict()),

@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from interbert_jax.contract import json_file
 from interbert_jax.run import environment as run_info
@@ -46,6 +48,19 @@ def mean_interval(
   tail = (1 - 0.95) / 2  # the same bits as ever, which 0.025 is not
   low, high = np.quantile(np.concatenate(means), (tail, 1 - tail))
   return float(low), float(high)
+
+
+def linked(left_P: np.ndarray, right_P: np.ndarray) -> np.ndarray:
+  """[P] numbers of the groups of pairs that share a left or a right side.
+
+  Args:
+    left_P, right_P: such as texts and their images; numbers from 0.
+  """
+  start = left_P.max(initial=-1) + 1
+  edges = np.ones(len(left_P)), (left_P, start + right_P)
+  size = start + right_P.max(initial=-1) + 1
+  _, group = connected_components(coo_array(edges, shape=(size, size)))
+  return group[left_P]
 
 
 def params_fingerprint(params) -> str:

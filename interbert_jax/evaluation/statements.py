@@ -23,10 +23,12 @@ class StatementEvaluator(PredictionEvaluator):
     labels: [N].
     groups: [N] names of what shares a sentence; consistency is left out where
       every statement has its own.
+    images_NI: [N, I] numbers of the images of each statement.
   """
 
   labels: np.ndarray
   groups: Sequence[str]
+  images_NI: np.ndarray
 
   @functools.cached_property
   def _group_N(self) -> np.ndarray:
@@ -46,10 +48,17 @@ class StatementEvaluator(PredictionEvaluator):
     return metrics
 
   def facts(self, logits_NC: np.ndarray) -> dict[str, Any]:
-    interval = mean_interval(self._hits(logits_NC), groups=self._group_N)
+    # A sentence about pairs of images is said of several pairs; a single image
+    # has several sentences.
+    single = self.images_NI.shape[1] == 1
+    interval = mean_interval(
+      self._hits(logits_NC),
+      groups=self.images_NI[:, 0] if single else self._group_N,
+    )
     return {
       "protocol": f"one of {logits_NC.shape[1]} labels",
       "score": "highest label logit",
+      "chance": 1 / logits_NC.shape[1],
       "intervals_95": {"accuracy": interval},
-      "interval_unit": "sentence",
+      "interval_unit": "image" if single else "sentence",
     }

@@ -31,10 +31,12 @@ class VcrEvaluator(PredictionEvaluator):
       question e // K.
     objectives: the names of the objectives, as in contract/vcr.py.
     labels: [N, 2] right answer and rationale.
+    image_of_question: [N], the units of the intervals.
   """
 
   objectives: Sequence[str]
   labels: np.ndarray
+  image_of_question: np.ndarray
 
   def read(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
     """[N, T] float32 scores of each objective."""
@@ -64,13 +66,14 @@ class VcrEvaluator(PredictionEvaluator):
     return {
       "protocol": "four choices; rationales of the right answer",
       "score": "choice logit",
+      "chance": 0.25,
       "tie_policy": TIE_POLICY,
       "n_ties": num_ties(judged),
       "intervals_95": {
-        name: mean_interval(values)
+        name: mean_interval(values, groups=self.image_of_question)
         for name, values in vcr_hits(judged, labels).items()
       },
-      "interval_unit": "question",
+      "interval_unit": "image",
     }
 
 

@@ -59,6 +59,8 @@ class Activity:
 
 
 # The activities that each step takes part in, for the speed and the ETA.
+# Ends of names that an evaluation's line leaves out.
+_DETAILS = ("_rate", "_dropped", "@5", "stic", "_rank", "rsum", "n_ties")
 _STEP_ACTIVITIES = ("data", "step", "save")
 
 
@@ -154,11 +156,11 @@ class Progress:
   def show_evaluation(
     self, step: int, values: Mapping[str, float], seconds: float
   ) -> None:
-    """The losses, accuracies and recalls of an evaluation."""
+    """What an evaluation found, whatever its metrics are called."""
     shown = " ".join(
       f"{name} {value:.3f}"
       for name, value in values.items()
-      if name.endswith(("loss", "_acc", "recall@1", "recall@10", "score"))
+      if not name.endswith(_DETAILS)
     )
     self.message(f"eval at step {step:,} ({seconds:.0f}s): {shown}")
 

@@ -6,10 +6,16 @@ from interbert_jax.run.metric_writer import read_metrics
 from interbert_jax.training.resume import read_starts
 
 
-def plot_losses(workdir: str | pathlib.Path) -> pathlib.Path | None:
+def plot_losses(
+  workdir: str | pathlib.Path, *, also: str | None = None
+) -> pathlib.Path | None:
   """Draws plots/loss.png: one panel per loss, training and evaluation.
 
   Dotted lines stand where the run was started again.
+
+  Args:
+    workdir: of the run.
+    also: an evaluation's metric with a panel of its own, as in metrics.jsonl.
 
   Returns:
     The file, or None where nothing has been logged yet.
@@ -23,13 +29,15 @@ def plot_losses(workdir: str | pathlib.Path) -> pathlib.Path | None:
   # The total first, then the losses it is made of.
   parts = sorted(k for k in logged if k.endswith("_loss") and "/" not in k)
   names = [*({"loss"} & logged), *parts]
+  if also in logged and also.partition("/")[2] not in names:
+    names.append(also)
   if not names:
     return None
   figure = Figure(figsize=(3.2 * len(names), 2.8), layout="constrained")
   FigureCanvasAgg(figure)
   for i, name in enumerate(names):
     axes = figure.add_subplot(1, len(names), i + 1)
-    series = {"train": name}
+    series = {name.partition("/")[0] if "/" in name else "train": name}
     for row in rows:
       for key in row:
         prefix, _, rest = key.partition("/")

@@ -34,6 +34,7 @@ class Session:
     writer: writes metrics; None in all processes but the main one.
     meta: facts of the run that every checkpoint holds.
     preempt_exit_code: exit status of a process that was asked to stop.
+    best_metric: what the best checkpoint is chosen by, if it is.
   """
 
   workdir: pathlib.Path
@@ -49,6 +50,7 @@ class Session:
   writer: MetricWriter | None
   meta: Mapping[str, Any]
   preempt_exit_code: int
+  best_metric: str | None
 
   def log(self, step: int, pending: Sequence[tuple[int, Any]]) -> None:
     """Writes the means of the metrics of the steps up to `step`.
@@ -90,7 +92,7 @@ class Session:
     nonfinite.check_metrics(values, step=step, last_good=self.checkpoints.last)
     if self.writer:
       self.writer.write(step, values)
-      plots.plot_losses(self.workdir)
+      plots.plot_losses(self.workdir, also=self.best_metric)
     self.progress.show_evaluation(step, values, time.monotonic() - began)
     return values
 

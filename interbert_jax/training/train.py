@@ -184,6 +184,7 @@ def train_and_evaluate(
       else None,
       meta=meta,
       preempt_exit_code=train.preempt_exit_code,
+      best_metric=settings.checkpoint.best_metric,
     )
     if main:
       write_start(workdir, start, config=config)

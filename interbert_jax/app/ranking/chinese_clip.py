@@ -21,7 +21,7 @@ from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import facts_sha256
-from interbert_jax.evaluation.results import mean_interval
+from interbert_jax.evaluation.results import linked, mean_interval
 from interbert_jax.parallel import Parallel
 from interbert_jax.ranking import pool_ranks
 from interbert_jax.ranking.retrieval_metrics import (
@@ -153,6 +153,12 @@ class PoolRetrieval(CatalogueScores):
         self._matches, *relevant
       ),
     }
+    # Texts of one image are not independent, nor are images of one text.
+    group_P = linked(self._text_P, self._image_P)
+    groups = {
+      "image_retrieval": group_P[np.unique(self._text_P, return_index=True)[1]],
+      "text_retrieval": group_P[np.unique(self._image_P, return_index=True)[1]],
+    }
     metrics, intervals = {}, {}
     for direction, counted in ranks.items():
       metrics |= recall_metrics(counted, direction)
@@ -161,11 +167,14 @@ class PoolRetrieval(CatalogueScores):
         np.mean([metrics[name] for name in names])
       )
       for k, name in zip(RECALLS, names, strict=True):
-        intervals[name] = mean_interval(expected_recall(counted, k))
+        intervals[name] = mean_interval(
+          expected_recall(counted, k), groups=groups[direction]
+        )
     queries = len(np.unique(self._text_P))
     return {
       "metrics": metrics,
       "intervals_95": intervals,
+      "interval_unit": "image",
       "n_texts": len(self._texts),
       "n_images": len(self.catalogue),
       "n_pairs_scored": len(self._texts) * len(self.catalogue),

@@ -7,7 +7,6 @@ has five different ids of digits alone; a query without relevant products scores
 """
 
 import csv
-import hashlib
 import io
 import json
 import pathlib
@@ -23,7 +22,7 @@ from interbert_jax.app.ranking.settings import KddSettings
 from interbert_jax.app.tasks.retrieval import score_head, score_name
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.files import write_text
+from interbert_jax.contract.files import facts_sha256, write_text
 from interbert_jax.contract.progress import Progress
 from interbert_jax.parallel import Parallel, is_main_process
 from interbert_jax.ranking.baselines import random_metrics
@@ -111,7 +110,8 @@ def _looked_up(
 def official_ndcg(
   lists: Mapping[str, Sequence[str]], queries: Sequence[KddQuery]
 ) -> float:
-  """Mean NDCG@5 over all queries, 0 for those without relevant products."""
+  """Mean NDCG@5 over the file of answers, 0 where it names no product."""
+  queries = [query for query in queries if query.answers is not None]
   first = [lists[query.query_id][:PLACES] for query in queries]
   return float(
     np.mean(
@@ -195,9 +195,15 @@ def rank_candidates(
     lists=lists,
     n_pairs=len(item_P),
     num_truncated=texts.num_truncated,
-    fingerprint=hashlib.sha256(
-      f"{catalogue.fingerprint} {content}".encode()
-    ).hexdigest(),
+    fingerprint=facts_sha256(
+      {
+        "catalogue": catalogue.fingerprint,
+        "queries": content,
+        "vocab": texts.tokenizer.sha256,
+        "max_regions": section.max_regions,
+        "max_text_length": section.max_text_length,
+      }
+    ),
   )
 
 
@@ -248,5 +254,6 @@ def evaluate_kdd(
     data_fingerprint=ranking.fingerprint,
     **counts(ranked),
   )
-  print(f"NDCG@5 {100 * official:.2f} over {len(queries)} queries")
+  answered = sum(query.answers is not None for query in queries)
+  print(f"NDCG@5 {100 * official:.2f} % over {answered} queries with answers")
   print(path)

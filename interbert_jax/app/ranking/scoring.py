@@ -88,12 +88,8 @@ class CatalogueScores:
       bucket_images=False,
     )
     self.facts = {
-      "checkpoint_fingerprint": run.fingerprint,
+      **run.score_facts(catalogue_fingerprint=catalogue.fingerprint),
       "head": [*head, *head.values()],
-      "vocab_sha256": run.meta["vocab_sha256"],
-      "max_text_length": run.settings.input.max_text_length,
-      "max_regions": run.settings.input.max_regions,
-      "catalogue_fingerprint": catalogue.fingerprint,
       **facts,
     }
     self.tiles = CatalogueTiles(

@@ -102,10 +102,9 @@ def report(
     settings.protocol, len(texts.image_ids), settings.part_images
   )
   counts = evaluator.counts(parts)
-  loss = getattr(task, "loss", "match")  # pretraining has no other
   tiles = MatrixTiles(
     run.workdir / "eval" / "unfinished",
-    [run.fingerprint, texts.fingerprint, run.meta["model"], loss],
+    run.score_facts(data_fingerprint=texts.fingerprint),
     write=is_main_process(),
   )
   params = run.placed_params(parallel)
@@ -150,18 +149,24 @@ def report(
     n_ties=n_ties,
     metrics=metrics,
     intervals_95=intervals or None,
+    **({"interval_unit": "image"} if intervals else {}),
     folds=by_part if len(by_part) > 1 else None,
     n_truncated_texts=texts.num_truncated_texts,
     data_fingerprint=texts.fingerprint,
     **counts,
   )
   tiles.remove()
+  images, pairs = counts["n_images"] / len(parts), counts["n_pairs_scored"]
+  print(
+    f"{counts['n_texts']} texts, {counts['n_images']} images, {pairs} pairs; "
+    f"R@k in percent, chance of text -> image R@1 {100 / images:.2g}"
+  )
   for direction in ("image_retrieval", "text_retrieval"):
     median = f"median {metrics[f'{direction}_median_rank']:.0f}"
     print(f"{retrieval_metrics.recall_line(metrics, direction)}  {median}")
   if intervals:
     low, high = intervals["image_retrieval_recall@1"]
-    print(f"R@1 of text -> image: {100 * low:.1f} to {100 * high:.1f} (95 %)")
+    print(f"R@1 of text -> image: {100 * low:.1f} to {100 * high:.1f} % (95 %)")
   print(path)
   return metrics
 

@@ -48,7 +48,10 @@ def evaluator(
 ) -> StatementEvaluator:
   """Accuracy, and for NLVR2 consistency."""
   return StatementEvaluator(
-    predictor=predictor, labels=statements.labels, groups=statements.groups
+    predictor=predictor,
+    labels=statements.labels,
+    groups=statements.groups,
+    images_NI=statements.images_NI,
   )
 
 

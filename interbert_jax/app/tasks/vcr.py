@@ -60,6 +60,7 @@ def evaluator(questions: VcrData, predictor: Predictor) -> VcrEvaluator:
     predictor=predictor,
     objectives=questions.objectives,
     labels=questions.labels,
+    image_of_question=questions.images_NI[:, 0],
   )
 
 

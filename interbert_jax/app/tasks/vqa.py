@@ -42,7 +42,7 @@ def evaluator(questions: VqaData, predictor: Predictor) -> VqaEvaluator:
     answer_ids=questions.answer_ids,
     answer_accuracy=questions.answer_accuracy,
     answer_types=questions.answer_types,
-    image_of_question=questions.image_of_question,
+    image_of_question=questions.images_NI[:, 0],
   )
 
 

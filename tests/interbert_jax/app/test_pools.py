@@ -9,6 +9,8 @@ from input_pipeline.annotations.chinese_clip import read_query_texts
 from input_pipeline.catalogues.catalogue import Catalogue
 from interbert_jax.app.ranking.chinese_clip import PoolRetrieval
 from interbert_jax.app.ranking.settings import PoolSettings
+from interbert_jax.app.trained_run import TrainedRun
+from interbert_jax.contract.errors import ConfigError
 from interbert_jax.ranking.retrieval_metrics import retrieval_metrics
 from tests.interbert_jax.app.conftest import IMAGES, TEXTS, TILE, catalogue_of
 from tests.support.tiny_data import write_lines
@@ -124,3 +126,33 @@ def test_images_outside_the_pool_are_named(retrieval_of, run):
   some = Catalogue(store, max_regions=R, item_ids=NAMES[:2])
   with pytest.raises(ValueError, match=r"not in the pool of 2.*im3"):
     retrieval_of(QUERIES, some)
+
+
+def test_scores_of_other_settings_are_other_scores(files, run):
+  """What changes a score changes its facts; where a file lies does not."""
+
+  def facts(*changes):
+    opened = TrainedRun(
+      files["workdir"], checkpoint="latest", changes=list(changes)
+    )
+    return opened.score_facts(data="d")
+
+  same = run.score_facts(data="d")
+  assert facts("input.store=elsewhere", "evals.pairs_per_step=8") == same
+  for change in (
+    "input.max_regions=1",
+    "input.max_text_length=4",
+    "input.captions.on_missing=skip",
+    "model.dtype=bfloat16",
+  ):
+    assert facts(change) != same, change
+  assert run.score_facts(data="other") != same
+
+
+def test_the_model_is_that_of_the_checkpoint(files):
+  def opened(change):
+    return TrainedRun(files["workdir"], checkpoint="latest", changes=[change])
+
+  assert opened("model.dtype=bfloat16").model.dtype == "bfloat16"
+  with pytest.raises(ConfigError, match="--set=model.fusion: .*dtype, remat"):
+    opened("model.fusion=sum")

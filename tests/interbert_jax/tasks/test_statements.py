@@ -187,16 +187,39 @@ def test_consistency_wants_all_of_a_sentence():
   labels = np.array([0, 1, 1, 0, 1])
   groups = ["a", "b", "a", "b", "c"]
   known = Known(np.eye(2)[[0, 1, 0, 0, 1]])
-  evaluator = StatementEvaluator(predictor=known, labels=labels, groups=groups)
+  pairs = np.arange(10).reshape(5, 2)
+  evaluator = StatementEvaluator(
+    predictor=known, labels=labels, groups=groups, images_NI=pairs
+  )
   # Of a one is wrong; all of b and c are right.
   assert evaluator.run(None) == {
     "accuracy": 0.8,
     "consistency": pytest.approx(2 / 3),
   }
   alone = StatementEvaluator(
-    predictor=known, labels=labels, groups=list("abcde")
+    predictor=known, labels=labels, groups=list("abcde"), images_NI=pairs
   )
   assert alone.run(None) == {"accuracy": 0.8}
+
+
+def test_an_interval_draws_images_where_several_sentences_have_one():
+  """Image 0 is all right and image 1 all wrong: any share may come out."""
+  N = 20
+  logits_NC = np.eye(2)[np.repeat([0, 1], N // 2)]
+  for images_NI, unit, wanted in (
+    (np.repeat([0, 1], N // 2)[:, None], "image", (0, 1)),
+    (np.arange(2 * N).reshape(N, 2), "sentence", None),
+  ):
+    evaluator = StatementEvaluator(
+      predictor=Known(logits_NC),
+      labels=np.zeros(N, int),
+      groups=[str(n) for n in range(N)],
+      images_NI=images_NI,
+    )
+    facts = evaluator.facts(logits_NC)
+    low, high = facts["intervals_95"]["accuracy"]
+    assert facts["interval_unit"] == unit and facts["chance"] == 0.5
+    assert (low, high) == wanted if wanted else 0.2 < low < high < 0.8
 
 
 def test_a_run_from_the_files_to_the_predictions(nlvr2, tmp_path):

@@ -162,8 +162,11 @@ def test_rationales_of_all_answers_count_for_the_right_one():
     predictor=Known(scores.reshape(15, 4)),
     objectives=("answer", *(f"rationale_of_{i}" for i in range(4))),
     labels=labels,
+    image_of_question=np.array([0, 0, 1]),
   )
   found = evaluator.run(None)
+  facts = evaluator.facts(evaluator.outputs(None))
+  assert facts["interval_unit"] == "image"
   answers = scores[:, 0].argmax(1) == labels[:, 0]
   rationales = [
     scores[n, 1 + a].argmax() == r for n, (a, r) in enumerate(labels)
@@ -178,6 +181,7 @@ def test_one_objective_alone():
     predictor=Known(np.eye(4)),
     objectives=("rationale",),
     labels=np.array([[9, 0], [9, 1], [9, 0], [9, 3]]),
+    image_of_question=np.array([0, 0, 1, 1]),
   )
   found = evaluator.run(None)
   assert found["QA->R"] == 0.75 and found.keys() == {"loss", "QA->R"}

@@ -6,7 +6,7 @@ import optax
 import pytest
 
 from interbert_jax.contract.batch import ANSWERS, dummy_batch
-from interbert_jax.evaluation.results import mean_interval
+from interbert_jax.evaluation.results import linked, mean_interval
 from interbert_jax.evaluation.vqa import VqaEvaluator
 from interbert_jax.tasks.vqa import VqaTask
 from tests.support.tiny_task import (
@@ -102,6 +102,28 @@ def test_what_belongs_together_is_drawn_together():
   assert found == mean_interval(of_image)
   low, high = mean_interval(values)
   assert high - low < 0.5 * (found[1] - found[0])
+
+
+def test_groups_of_pairs():
+  """Texts 0 and 2 share image 5; text 1 has images of its own."""
+  texts, images = np.array([0, 1, 2, 1, 0]), np.array([5, 7, 5, 8, 6])
+  group = linked(texts, images)
+  assert group[0] == group[2] == group[4] != group[1] == group[3]
+
+
+def test_the_interval_of_texts_in_groups_covers_the_mean():
+  """Of 300 samples, 95 % of intervals have the true mean; 80 % without."""
+  rng = np.random.default_rng(1)
+  covered = {True: 0, False: 0}
+  for _ in range(300):
+    values = rng.random((60, 1)) + 0.2 * rng.normal(size=(60, 5))
+    images = np.arange(60).repeat(5)
+    for grouped in covered:
+      low, high = mean_interval(
+        values.ravel(), groups=images if grouped else None, samples=200
+      )
+      covered[grouped] += low <= 0.5 <= high
+  assert covered[True] >= 0.91 * 300 and covered[False] < 0.8 * 300
 
 
 def test_questions_of_an_image_are_drawn_together():
