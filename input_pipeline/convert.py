@@ -130,7 +130,7 @@ def _summary(output: pathlib.Path, manifest: dict) -> str:
   lines += [
     f"  {count} {what.replace('_', ' ')}"
     for what, count in manifest["conversion"].items()
-    if what.startswith(("images_", "boxes_")) and count
+    if what.startswith(("images_", "boxes_", "rows_")) and count
   ]
   if manifest["captions"]:
     lines.append(f"  captions  {output / manifest['captions']}")

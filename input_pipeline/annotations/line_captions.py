@@ -25,6 +25,7 @@ import numpy as np
 from input_pipeline.annotations.annotation_file import AnnotationFile
 from input_pipeline.annotations.reader import ImageCaptions, Reader
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.numpy_files import open_npy, repeats_rows
 
 _SCHEMES = ("http://", "https://")
 _URL_HEADERS = (("caption", "url"), ("url", "caption"))
@@ -126,23 +127,31 @@ def _read_scan(source: AnnotationFile) -> Iterator[ImageCaptions]:
   split = source.path.name.removesuffix(_SCAN_SUFFIX)
   # A blank line must not move the captions behind it to other images.
   lines = list(source.lines(blank=True))
-  if len(lines) % PER_IMAGE:
+  per_image = PER_IMAGE
+  features = source.path.with_name(f"{split}_ims.npy")
+  if features.is_file():
+    rows = open_npy(features)
+    if len(rows) == len(lines) and not repeats_rows(rows, PER_IMAGE):
+      per_image = 1  # as many images as captions
+  if len(lines) % per_image:
     raise DataError(
-      f"found {len(lines)} captions, wanted {PER_IMAGE} for every image",
+      f"found {len(lines)} captions, wanted {per_image} for every image",
       file=source.path,
     )
-  count = len(lines) // PER_IMAGE
+  count = len(lines) // per_image
   ids = [f"{split}-{number}" for number in range(count)]
   listed = source.path.with_name(f"{split}_ids.txt")
   if listed.is_file():
     ids = [line.strip() for _, line in AnnotationFile(listed).lines()]
+    if len(ids) == len(lines):  # an id for each caption
+      ids = ids[::per_image]
     if len(ids) != count:
       raise DataError(
         f"found {len(ids)} ids, the captions are of {count} images",
         file=listed,
       )
   for number, image_id in enumerate(ids):
-    own = lines[number * PER_IMAGE : (number + 1) * PER_IMAGE]
+    own = lines[number * per_image : (number + 1) * per_image]
     captions = [text for _, text in own]
     yield ImageCaptions(own[0][0], (image_id,), None, captions)
 

@@ -2,8 +2,9 @@
 
 import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from input_pipeline.conversion.plan import Plan, read_sizes
 from input_pipeline.conversion.to_record import (
@@ -55,6 +56,23 @@ def is_converted(plan: Plan, index: int) -> bool:
   path = shard_path(plan.building, index)
   size = path.stat().st_size if path.is_file() else 0
   return size == facts.shard.bytes
+
+
+def keep_unchanged(
+  building: pathlib.Path, before: Mapping[str, Any], now: Mapping[str, Any]
+) -> None:
+  """Removes converted parts of an earlier plan whose files have changed."""
+
+  def facts(plan: Mapping[str, Any], index: int):
+    if index >= len(plan["parts"]):
+      return None
+    part = plan["parts"][index]
+    return part, plan["files"][part[0]], plan["sizes"]
+
+  for index in range(max(len(before["parts"]), len(now["parts"]))):
+    if facts(before, index) != facts(now, index):
+      facts_path(str(building), index).unlink(missing_ok=True)
+      shard_path(str(building), index).unlink(missing_ok=True)
 
 
 def convert_part(plan: Plan, index: int) -> int:

@@ -28,6 +28,7 @@ class Plan:
   settings: ConversionSettings
   building: str  # directory where parts are written
   sizes: str | None = None
+  sizes_stamp: tuple | None = None
 
   def to_json(self) -> dict[str, Any]:
     """Everything that the content of the store depends on."""
@@ -38,7 +39,7 @@ class Plan:
       "files": self.files,
       "layout": asdict(self.layout),
       "options": asdict(self.settings),
-      "sizes": self.sizes,
+      "sizes": [self.sizes, self.sizes_stamp],
       "provenance": self.reader.provenance,
     }
     return json.loads(json.dumps(content))
@@ -55,28 +56,38 @@ def make_plan(
   """Cuts the source into parts and reads which fields its images have."""
   source = source.absolute()
   parts = reader.split(source)
-  first = reader.example or next(
-    (
-      image
-      for part in parts
-      for image in reader.read(part)
-      if not isinstance(image, DataError)
-    ),
-    None,
-  )
+  first, odd = reader.example, None
   if first is None:
-    raise DataError(f"found no images, wanted {reader.expects}", file=source)
+    for image in (image for part in parts for image in reader.read(part)):
+      if not isinstance(image, DataError):
+        first = image
+        break
+      odd = odd or image
+  if first is None:
+    why = f"; the first record: {odd}" if odd else ""
+    raise DataError(
+      f"found no images, wanted {reader.expects}{why}", file=source
+    )
   names = sorted({part.path for part in parts})
   return Plan(
     source=str(source),
     reader=reader,
     parts=tuple(parts),
-    files={name: (reader.stamp or _stamp)(name) for name in names},
+    files={name: _stamps(reader, name) for name in names},
     layout=layout_of(first, settings),
     settings=settings,
     building=str(building),
     sizes=None if sizes is None else str(sizes.absolute()),
+    sizes_stamp=None if sizes is None else _stamp(str(sizes)),
   )
+
+
+def _stamps(reader: RegionFormat, name: str) -> list[tuple]:
+  """What changes if the images of a part's file change."""
+  beside = reader.beside(pathlib.Path(name)) if reader.beside else []
+  return [(reader.stamp or _stamp)(name)] + [
+    (str(file), *_stamp(str(file))) for file in beside if file.is_file()
+  ]
 
 
 def _stamp(name: str) -> tuple:
@@ -103,9 +114,10 @@ def stamp_files(path: pathlib.Path, names: Iterable[str]) -> tuple[int, str]:
 
 
 def read_sizes(path: str | None) -> dict[str, tuple[int, int]]:
-  """Image id -> (width, height) from a JSON file.
+  """Name of an image -> (width, height), from a JSON file.
 
-  The file is {"id": [width, height]}, or has COCO's list "images".
+  The file is {"id": [width, height]}, or has COCO's list "images", whose names
+  are the ids, and the files' names without extension in small letters.
   """
   if path is None:
     return {}
@@ -116,8 +128,12 @@ def read_sizes(path: str | None) -> dict[str, tuple[int, int]]:
   try:
     if isinstance(content.get("images"), list):
       content = {
-        str(image["id"]): (image["width"], image["height"])
+        name: (image["width"], image["height"])
         for image in content["images"]
+        for name in (
+          str(image["id"]),
+          pathlib.Path(str(image.get("file_name", image["id"]))).stem.lower(),
+        )
       }
     sizes = {key: (int(w), int(h)) for key, (w, h) in content.items()}
   except (ValueError, TypeError, KeyError, OverflowError) as e:

@@ -37,7 +37,10 @@ class Repeats:
 
 
 def find_repeats(
-  facts: Callable[[], Iterable[PartFacts]], *, file: object
+  facts: Callable[[], Iterable[PartFacts]],
+  *,
+  file: object,
+  on_repeated: str = "error",
 ) -> Repeats:
   """Compares the ids of all parts, in eight bytes of memory per image.
 
@@ -64,13 +67,14 @@ def find_repeats(
       before = first.setdefault(image_id, (digest, place))
       if before == (digest, place):
         continue
-      if before[0] != digest:
+      if before[0] != digest and on_repeated == "error":
         raise DataError(
           f"other regions than the image of this id at {before[1]}",
           file=place or file,
           record=f"(image id {image_id!r})",
           field="image_id",
-          hint="one id is one image; rename or remove one of them",
+          hint="one id is one image: rename or remove one of them, or "
+          "--on_repeated=first keeps the first (what is converted is kept)",
         )
       repeats.rows.setdefault(index, set()).add(row)
       if part.captions and part.captions[row]:

@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -20,7 +21,11 @@ from input_pipeline.conversion import repeats
 from input_pipeline.conversion.plan import Plan, make_plan
 from input_pipeline.conversion.runners import Runner, processes
 from input_pipeline.conversion.settings import ConversionSettings
-from input_pipeline.conversion.to_record import BoxCounts, check_boxes
+from input_pipeline.conversion.to_record import (
+  BoxCounts,
+  check_background,
+  check_boxes,
+)
 from input_pipeline.formats.base import RegionFormat
 from input_pipeline.store.shard import ShardFacts
 from input_pipeline.store.store_writer import finish_store, publish
@@ -29,6 +34,8 @@ from interbert_jax.contract.files import new_output
 from interbert_jax.contract.json_file import read_json, write_json
 
 PLAN = "plan.json"
+# Options that change nothing in parts that are converted.
+_LATE = {"on_bad_record", "on_repeated", "max_bad_boxes"}
 CAPTIONS = "captions.jsonl"
 SKIPPED = "skipped.txt"
 
@@ -73,7 +80,13 @@ def convert(
       sizes=None if sizes is None else pathlib.Path(sizes),
     )
     _check_resumed(building, plan)
-    (runner or processes(workers))(plan, _todo(plan))
+    todo = _todo(plan)
+    if kept := len(plan.parts) - len(todo):
+      print(
+        f"{kept} of {len(plan.parts)} parts are kept from before",
+        file=sys.stderr,
+      )
+    (runner or processes(workers))(plan, todo)
     return _finish(plan, output, extractor=extractor or reader.extractor)
 
 
@@ -105,6 +118,13 @@ def _check_resumed(building: pathlib.Path, plan: Plan):
     return
   before = read_json(path, kind=dict, hint="--restart throws it away")
   changed = sorted(k for k in content if before.get(k) != content[k])
+  options = name_changes(before.get("options"), content["options"])
+  if not {key.split(" ")[0] for key in options} - _LATE:
+    changed = [key for key in changed if key != "options"]
+  if not set(changed) - {"files", "parts", "sizes"}:
+    parts.keep_unchanged(building, before, content)
+    write_json(path, content)
+    return
   if changed:
     if changed == ["provenance"]:
       changed = name_changes(before["provenance"], content["provenance"])
@@ -146,8 +166,11 @@ def _finish(
       kept.append(part.shard.records)
   if not skipped:
     (store / SKIPPED).unlink()
+  check_background(counts, plan.settings, file=plan.source)
   check_boxes(counts, limit=plan.settings.max_bad_boxes, file=plan.source)
-  again = repeats.find_repeats(facts, file=plan.source)
+  again = repeats.find_repeats(
+    facts, file=plan.source, on_repeated=plan.settings.on_repeated
+  )
   kept = [n - len(again.rows.get(i, ())) for i, n in enumerate(kept)]
   has_captions = _write_captions(plan, store, facts(), again)
   manifest = finish_store(
@@ -167,6 +190,7 @@ def _finish(
         "images_repeated": again.count,
         "boxes_clipped": counts.clipped,
         "boxes_dropped": counts.dropped,
+        "rows_of_padding": counts.padding,
         "images_of_nominal_size": counts.nominal_sizes,
         "images_without_boxes": counts.no_boxes,
       },
@@ -184,7 +208,8 @@ def _background(plan: Plan) -> int | None:
     return None
   # Probabilities made of ids have a background, even if the source has none.
   made = plan.settings.classes != "source"
-  return 0 if made else plan.reader.background_class
+  given = made or plan.settings.background != "source"
+  return 0 if given else plan.reader.background_class
 
 
 def _order(plan: Plan) -> str:

@@ -39,6 +39,12 @@ class ConversionSettings(Settings):
   num_classes: int = setting(
     1601, "background included, for probabilities out of ids", low=1
   )
+  background: str = setting(
+    "source",
+    "column of class probabilities that means no object: source: as the format "
+    "has it; first; last, as detectron2 has it: it is stored first",
+    choices=("source", "first", "last"),
+  )
   box_format: str = setting(
     "source",
     "xywh: boxes are x, y, width, height although the format says else",
@@ -46,6 +52,11 @@ class ConversionSettings(Settings):
   )
   max_bad_boxes: float = setting(
     0.01, "share of boxes that may be clipped or dropped", low=0, high=1
+  )
+  on_repeated: str = setting(
+    "error",
+    "an id with other regions than before: refuse it, or keep the first",
+    choices=("error", "first"),
   )
   on_bad_record: str = setting(
     "error",

@@ -4,7 +4,7 @@ Dimensions: R regions, E feature width, C classes with the background.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,10 @@ class BoxCounts:
   dropped: int = 0  # boxes without area, dropped with their regions
   nominal_sizes: int = 0  # images without a size
   no_boxes: int = 0  # images without boxes
+  padding: int = 0  # rows of zeros behind the regions of an image
+  regions: int = 0  # with class probabilities
+  first_class: int = 0  # regions whose most probable class is column 0
+  last_class: int = 0  # or the last column
 
   def merge(self, other: "BoxCounts"):
     for name, value in vars(other).items():
@@ -89,6 +93,7 @@ def to_record(
   Raises:
     DataError: the image has no regions, or lacks a field of the first image.
   """
+  image = _without_padding(image, counts)
   R = len(np.atleast_1d(image.features))
   if R == 0:
     raise image.refuse(
@@ -105,6 +110,10 @@ def to_record(
     **{field: getattr(image, field) for field in layout.optional},
   }
   if layout.num_classes is not None:
+    if settings.classes == "source" and image.class_probs is not None:
+      image = replace(
+        image, class_probs=_background_first(image, settings, counts)
+      )
     fields["class_probs"] = (
       image.class_probs
       if settings.classes == "source"
@@ -118,6 +127,11 @@ def to_record(
         "convert sources of different kinds one by one, or --classes=none",
       )
   fields = {field: np.asarray(value) for field, value in fields.items()}
+  for field in ("class_ids", "attribute_ids"):
+    if field in fields and (large := np.abs(fields[field]) >= 1 << 31).any():
+      raise image.refuse(
+        field, f"found {fields[field][large][0]}, wanted less than 2147483648"
+      )
   # If lengths differ, the check of the record says so better than an index.
   if all(np.ndim(v) > 0 and len(v) == R for v in fields.values()):
     keep = _keep(image, fields["boxes"], width, height, settings, counts)
@@ -143,6 +157,43 @@ def to_record(
   }
 
 
+def _background_first(
+  image: ImageRegions, settings: ConversionSettings, counts: BoxCounts
+) -> np.ndarray:
+  """[R, C] with the background in column 0; counts the first and last class."""
+  probs_RC = np.asarray(image.class_probs)
+  if probs_RC.ndim != 2 or probs_RC.shape[1] < 2:
+    return probs_RC
+  if settings.background == "last":
+    probs_RC = np.roll(probs_RC, 1, axis=1)
+  best_R = probs_RC.argmax(axis=1)
+  counts.regions += len(best_R)
+  counts.first_class += int(np.count_nonzero(best_R == 0))
+  counts.last_class += int(np.count_nonzero(best_R == probs_RC.shape[1] - 1))
+  return probs_RC
+
+
+def _without_padding(image: ImageRegions, counts: BoxCounts) -> ImageRegions:
+  """Without the rows at the end that are zeros: they fill an array up."""
+  features = np.asarray(image.features)
+  R = len(np.atleast_1d(features))
+  if features.ndim != 2 or not R or features[-1].any():
+    return image
+  used = np.flatnonzero(features.any(axis=1))
+  if not len(used):
+    return image
+  stop = used[-1] + 1
+  counts.padding += R - stop
+  return replace(
+    image,
+    **{
+      name: value[:stop]
+      for name, value in vars(image).items()
+      if isinstance(value, np.ndarray) and value.ndim and len(value) == R
+    },
+  )
+
+
 def _boxes_in_pixels(
   image: ImageRegions,
   sizes: Mapping[str, tuple[int, int]],
@@ -150,8 +201,17 @@ def _boxes_in_pixels(
 ) -> tuple[int, int, np.ndarray]:
   """Width, height and boxes, whichever of them the source has."""
   width, height, boxes = image.width, image.height, image.boxes
-  if width is None and image.image_id in sizes:
-    width, height = sizes[image.image_id]
+  known = sizes.get(image.image_id) or sizes.get(image.image_id.lower())
+  if width is None and known:
+    width, height = known
+  elif width is None and sizes:
+    raise image.refuse(
+      "width",
+      "the file of --sizes has no such image; it has "
+      + ", ".join([*sizes][:3]),
+      "give sizes of all images, or no file: then boxes are relative to "
+      f"{NOMINAL_SIZE} x {NOMINAL_SIZE}",
+    )
   elif width is None:
     if boxes is not None and not image.relative:
       raise image.refuse(
@@ -240,6 +300,26 @@ def _fits_as_xywh(boxes: np.ndarray, width: int, height: int) -> bool:
     are_ordered(corners).all()
     and are_inside(corners, width=width, height=height).all()
   )
+
+
+def check_background(
+  counts: BoxCounts, settings: ConversionSettings, *, file: object
+):
+  """Refuses a source whose last class is what the background should be."""
+  if (
+    settings.background == "source"
+    and counts.last_class >= FEW_BOXES
+    and counts.last_class > 0.1 * counts.regions
+    and counts.last_class > 3 * counts.first_class
+  ):
+    raise DataError(
+      f"{counts.last_class} of {counts.regions} regions are of the last class, "
+      f"{counts.first_class} of the first: this looks like a background in the "
+      "last column",
+      file=file,
+      field="class_probs",
+      hint="--background=last reads it so; --background=first keeps the order",
+    )
 
 
 def check_boxes(counts: BoxCounts, *, limit: float, file: object):

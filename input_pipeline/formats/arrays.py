@@ -13,6 +13,33 @@ import numpy as np
 from interbert_jax.contract.errors import DataError
 
 _MAX_NUMBERS = 1 << 24  # numbers in a list: 100 regions of 160,000
+_FEW = 32  # numbers that say nothing about their type
+_LARGEST = 2048.0  # no feature or probability is as large
+
+
+def item_size(raw: bytes) -> int:
+  """2, 4 or 8: the size of the floating-point numbers in raw bytes.
+
+  The low half of a float32 is as good as random: as float16 a fifth of such
+  halves is infinite, no number, or huge. If none is, they are float16; but not
+  where all end in 13 zero bits, as float16 made wider does. Likewise for
+  float64, of which the low halves are no sane float32.
+  """
+  low = np.frombuffer(raw[: len(raw) // 4 * 4], "<u2")[::2]
+  low = low[low != 0]
+  if len(low) >= _FEW and (low & 0x1FFF).any() and _sane(low.view("<f2")):
+    return 2
+  words = np.frombuffer(raw[: len(raw) // 8 * 8], "<f4")
+  wide = np.frombuffer(raw[: len(raw) // 8 * 8], "<f8")
+  if len(wide) < _FEW or len(raw) % 8 or not _sane(wide) or not wide.any():
+    return 4
+  halves = words[::2]
+  return 8 if not halves.any() or not _sane(halves) else 4
+
+
+def _sane(numbers: np.ndarray) -> bool:
+  with np.errstate(invalid="ignore", over="ignore"):
+    return bool((np.abs(numbers.astype(np.float64)) < _LARGEST).all())
 
 
 def _show(value: Any) -> str:
@@ -205,10 +232,18 @@ class Row:
   def b64_rows(
     self, field: str, dtype: str, R: int, *, width: int | None = None
   ) -> np.ndarray:
-    """A base64 array [R, width], checked."""
-    return self.rows(
-      field, self.b64(field, dtype, rows=R), R, width=width, ndim=2
-    )
+    """A base64 array [R, width] of floats, checked.
+
+    Most files have float32, as `dtype` says. Where the width or the numbers
+    tell that it is float16 or float64, it is read as such.
+    """
+    array = self.b64(field, dtype, rows=R)
+    if not isinstance(self.value(field), np.ndarray):
+      raw = array.tobytes()
+      itemsize = len(raw) / (R * width) if width else item_size(raw)
+      if itemsize in (2, 8) and len(raw) % (int(itemsize) * R) == 0:
+        array = np.frombuffer(raw, f"<f{itemsize:.0f}").reshape(R, -1)
+    return self.rows(field, array, R, width=width, ndim=2)
 
   def b64_column(self, field: str, dtype: str, R: int) -> np.ndarray:
     """A base64 array [R], checked."""

@@ -71,8 +71,8 @@ class RegionFormat(NamedTuple):
   Attributes:
     name: the value of --format.
     expects: what the source looks like, in one line.
-    detect: path -> why it has this format, or None. Reads names and first bytes
-      only, and never raises for a file of another format.
+    detect: path -> why it has this format; a DataError where it nearly has it;
+      or None. Reads names and first bytes only, and raises nothing.
     split: path -> its parts, in order, of about a thousand images each. Raises
       DataError if the source as a whole cannot be read.
     read: part -> its images, in order, one in memory at a time. For a record
@@ -85,13 +85,15 @@ class RegionFormat(NamedTuple):
       the manifest; an interrupted conversion is resumed only if it is the same.
     stamp: path of a part -> facts that change if its images change; None for
       the size and time of the file, or of all files of the directory.
+    beside: path of a part -> files beside it that are read too, such as ids;
+      a resumed conversion reads the part again if they change.
     example: an image without regions but with the fields of all images, if
       these are known before reading one.
   """
 
   name: str
   expects: str
-  detect: Callable[[Path], str | None]
+  detect: Callable[[Path], str | DataError | None]
   split: Callable[[Path], list[Part]]
   read: Callable[[Part], Iterator[ImageRegions | DataError]]
   extractor: str = "unknown"
@@ -99,6 +101,7 @@ class RegionFormat(NamedTuple):
   background_class: int | None = 0
   provenance: dict[str, Any] | None = None
   stamp: Callable[[str], tuple] | None = None
+  beside: Callable[[Path], list[Path]] | None = None
   example: ImageRegions | None = None
 
 
@@ -164,16 +167,22 @@ def archive_format(
   )
 
 
-def _detect_archive(is_archive, members, decode, kind, path) -> str | None:
+def _detect_archive(
+  is_archive, members, decode, kind, path
+) -> str | DataError | None:
   if not path.is_file() or not is_archive(path):
     return None
   try:
     names = members(str(path))
     if not names:
-      return None
+      return DataError(
+        f"found no {kind} in it",
+        file=path,
+        hint=f"if it is packed, unpack it first (unzip {path.name})",
+      )
     decode(str(path), names[0])
-  except DataError:
-    return None
+  except DataError as error:
+    return error
   return f"one file of {len(names)} {kind}s with boxes and features"
 
 

@@ -34,6 +34,8 @@ def first_file(
         seen += 1
         if seen > _LOOK_AT:
           return None
+        if entry.name.startswith("."):  # such as the ._ID.npz of macOS
+          continue
         if entry.is_dir():
           folders.append(pathlib.Path(entry.path))
         elif entry.name.endswith(suffix) and not (
@@ -66,16 +68,13 @@ def walk_files(path: str | os.PathLike[str]) -> Iterator[str]:
 @functools.lru_cache(maxsize=2)
 def list_files(path: str, suffix: str, without: str | None) -> tuple[str, ...]:
   """Relative paths of files below a directory, sorted."""
-  paths = []
-  for folder, folders, names in os.walk(path):
-    folders.sort()
-    base = os.path.relpath(folder, path)
-    paths += [
-      os.path.normpath(os.path.join(base, name))
-      for name in names
+  return tuple(
+    sorted(
+      name
+      for name in walk_files(path)
       if name.endswith(suffix) and not (without and name.endswith(without))
-    ]
-  return tuple(sorted(paths))
+    )
+  )
 
 
 def split_files(
@@ -126,7 +125,7 @@ def folder_format(
 
 def _detect(
   suffix: str, without: str | None, keys: tuple[str, ...], path: pathlib.Path
-) -> str | None:
+) -> str | DataError | None:
   # MMF's info files are not images, in no format.
   first = first_file(path, suffix, without=INFO)
   if first is None:
@@ -138,8 +137,8 @@ def _detect(
   try:
     is_npz = suffix == ".npz"
     names = read_npz(first, file=first) if is_npz else read_dict(first)
-  except DataError:
-    return None
+  except DataError as error:
+    return error
   if not set(keys) <= set(names):
     return None
   return f"a directory of {suffix[1:]} with {', '.join(keys)}"

@@ -22,6 +22,7 @@ class Fields(NamedTuple):
     num_boxes: must be the number of rows of the features.
     base64: whether arrays may be text in base64, with `num_boxes` rows.
     cuts_background: whether column 0 of class_probs may be missing.
+    required: fields that every record must have.
   """
 
   width: str | None = None
@@ -38,6 +39,7 @@ class Fields(NamedTuple):
   caption: str | None = None
   base64: bool = False
   cuts_background: bool = False
+  required: tuple[str, ...] = ()
 
 
 def read_image(row: Row, fields: Fields) -> ImageRegions:
@@ -57,6 +59,8 @@ def read_image(row: Row, fields: Fields) -> ImageRegions:
   if fields.width and fields.height:
     width, height = row.size(fields.width, fields.height)
   R = _num_regions(row, fields)
+  for field in fields.required:
+    row.value(field)
 
   def table(field: str, *, width: int | None = None) -> np.ndarray:
     """[R, width]"""
@@ -75,6 +79,10 @@ def read_image(row: Row, fields: Fields) -> ImageRegions:
   probs = table(fields.class_probs) if has(fields.class_probs) else None
   if probs is not None and fields.cuts_background:
     probs = with_background(probs)
+  attribute_ids = column(fields.attribute_ids, "<i8")
+  attribute_scores = column(fields.attribute_scores)
+  if attribute_ids is not None and (attribute_ids == -1).all():
+    attribute_ids = attribute_scores = None  # there are none; the column is
   return ImageRegions(
     place=row.place,
     image_id=row.image_id,
@@ -85,8 +93,8 @@ def read_image(row: Row, fields: Fields) -> ImageRegions:
     class_probs=probs,
     class_ids=column(fields.class_ids, "<i8"),
     class_scores=column(fields.class_scores),
-    attribute_ids=column(fields.attribute_ids, "<i8"),
-    attribute_scores=column(fields.attribute_scores),
+    attribute_ids=attribute_ids,
+    attribute_scores=attribute_scores,
     caption=row.text(fields.caption) if has(fields.caption) else None,
   )
 
@@ -99,7 +107,8 @@ def _num_regions(row: Row, fields: Fields) -> int:
   R = len(row.rows(fields.features, features, None))
   if fields.num_boxes and fields.num_boxes in row:
     count = row.count(fields.num_boxes)
-    if count != R:
+    rows = np.asarray(features)
+    if count > R or (count < R and rows[count:].any()):
       raise row.refuse(
         fields.num_boxes, f"found {count} for {R} rows of {fields.features}"
       )

@@ -22,6 +22,7 @@ _FIELDS = Fields(
   image_id="product_id",
   num_boxes="num_boxes",
   class_ids="class_labels",
+  required=("class_labels",),
   caption="query",
   base64=True,
 )

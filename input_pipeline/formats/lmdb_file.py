@@ -82,21 +82,31 @@ def _damaged(path: str, error: object) -> DataError:
 
 @functools.lru_cache(maxsize=2)
 def read_keys(path: str) -> tuple[bytes, ...]:
-  """The keys of records: a list in the database, or else all keys."""
+  """The keys of records: a list in the database that has them all, or all."""
   import lmdb
 
   env = open_lmdb(path)
   try:
     _check_size(path, env)
     with env.begin(buffers=True) as transaction:
+      listed = None
       for name in KEY_LISTS:
-        listed = transaction.get(name)
-        if listed is not None:
-          return _listed(bytes(listed), path, name)
+        if listed is None and (data := transaction.get(name)) is not None:
+          listed = _listed(bytes(data), path, name)
+      if listed is not None and len(listed) >= env.stat()["entries"] - 1:
+        return listed
       with transaction.cursor() as cursor:
-        return tuple(bytes(key) for key in cursor.iternext(values=False))
+        keys = (bytes(key) for key in cursor.iternext(values=False))
+        keys = [key for key in keys if not _is_about(key)]
+      # A list of fewer is of an earlier run than the records.
+      return listed if listed and len(listed) >= len(keys) else tuple(keys)
   except lmdb.Error as e:
     raise _damaged(path, e) from None
+
+
+def _is_about(key: bytes) -> bool:
+  """Whether a record is about the others: a list of keys, `__len__`."""
+  return key in KEY_LISTS or (key[:2] == b"__" and key[-2:] == b"__")
 
 
 def _check_size(path: str, env):
@@ -231,15 +241,30 @@ def lmdb_format(
 
 def _detect(
   look: Callable[[Value], str | None], path: pathlib.Path
-) -> str | None:
+) -> str | DataError | None:
   try:
     for database in databases(path)[:1]:
       keys = read_keys(str(database))
       for value in values(Part(str(database), 0, min(1, len(keys)))):
-        return look(value) if isinstance(value, Value) else None
-  except DataError:
+        return look(value) if isinstance(value, Value) else value
+      return DataError("found no records, the database is empty", file=database)
+  except DataError as error:
+    return error
+  return _looks_like_lmdb(path)
+
+
+def _looks_like_lmdb(path: pathlib.Path) -> DataError | None:
+  """Why a file with the name of a database is none."""
+  file = path / "data.mdb" if path.is_dir() else path
+  if not file.is_file() or file.suffix not in (".mdb", ".lmdb"):
     return None
-  return None
+  size = file.stat().st_size
+  return DataError(
+    f"no LMDB: found {size} bytes without its mark"
+    + (", an empty file" if not size else ", damaged or truncated"),
+    file=file,
+    hint="copy it again",
+  )
 
 
 def _read(

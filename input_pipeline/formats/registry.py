@@ -1,5 +1,6 @@
 """All formats of region features, and which of them a source has."""
 
+import zipfile
 from pathlib import Path
 
 from input_pipeline.formats import (
@@ -48,11 +49,10 @@ def find_format(path: Path, name: str = "auto") -> tuple[RegionFormat, str]:
         field="format",
       )
     return FORMATS[name], "asked for"
-  reasons = {
-    key: reason
-    for key, reader in FORMATS.items()
-    if (reason := reader.detect(path)) is not None
-  }
+  if path.is_file():
+    _refuse_packed(path)
+  found = {key: reader.detect(path) for key, reader in FORMATS.items()}
+  reasons = {key: why for key, why in found.items() if isinstance(why, str)}
   if len(reasons) == 1:
     ((key, reason),) = reasons.items()
     return FORMATS[key], reason
@@ -61,12 +61,39 @@ def find_format(path: Path, name: str = "auto") -> tuple[RegionFormat, str]:
     raise DataError(
       f"several formats fit: {fits}", file=path, hint="choose with --format"
     )
+  nearly = {k: why for k, why in found.items() if isinstance(why, DataError)}
+  if len(nearly) == 1:
+    ((key, error),) = nearly.items()
+    if error.field:  # of the first record alone: reading says more
+      return FORMATS[key], f"the nearest format; {error.problem}"
+  if nearly:
+    raise min(nearly.values(), key=lambda error: len(str(error)))
   known = "\n".join(f"  {f.name}: {f.expects}" for f in FORMATS.values())
   raise DataError(
     f"found {_describe(path)}, wanted one of\n{known}\n",
     file=path,
     hint="--format=NAME reads it as one of these and says what does not fit",
   )
+
+
+def _refuse_packed(path: Path):
+  with path.open("rb") as file:
+    head = file.read(2)
+  if head == b"\x1f\x8b":
+    raise DataError(
+      "packed with gzip",
+      file=path,
+      hint=f"unpack it first: gunzip --keep {path.name}",
+    )
+  if head == b"PK" and path.suffix != ".npz" and zipfile.is_zipfile(path):
+    with zipfile.ZipFile(path) as archive:
+      names = archive.namelist()
+    if not any(name.endswith(".json") for name in names):
+      raise DataError(
+        f"a zip of {len(names)} files such as {names[:1]}",
+        file=path,
+        hint=f"unpack it first: unzip {path.name}",
+      )
 
 
 def _describe(path: Path) -> str:

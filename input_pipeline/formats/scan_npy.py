@@ -1,7 +1,8 @@
 """SCAN's precomputed features: SPLIT_ims.npy, without boxes and ids.
 
 Image i of a split is "SPLIT-i", or line i of SPLIT_ids.txt where that is beside
-it. Without boxes every region is the whole image.
+it. Files with a row for each caption repeat the row of an image five times; an
+image is kept once. Without boxes every region is the whole image.
 """
 
 import functools
@@ -16,9 +17,10 @@ from input_pipeline.formats.base import (
   count_parts,
 )
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.numpy_files import open_npy
+from interbert_jax.contract.numpy_files import open_npy, repeats_rows
 
 _SUFFIX = "_ims.npy"
+PER_IMAGE = 5  # captions
 
 
 def _files(path: pathlib.Path) -> list[pathlib.Path]:
@@ -49,7 +51,9 @@ def _split(path: pathlib.Path) -> list[Part]:
 def _read(part: Part) -> Iterator[ImageRegions | DataError]:
   file = pathlib.Path(part.path)
   features_NRE = _open(file)
-  ids = _image_ids(part.path, len(features_NRE))
+  listed = _ids_file(file)
+  stamp = listed.stat().st_mtime_ns if listed.is_file() else None
+  ids = _image_ids(part.path, stamp)
   for number in range(part.start, part.stop):
     yield ImageRegions(
       place=f"{file}, image {number}",
@@ -72,18 +76,33 @@ def _open(file: pathlib.Path):
   return features_NRE
 
 
-@functools.lru_cache(maxsize=1)
-def _image_ids(path: str, count: int) -> tuple[str, ...]:
-  file = pathlib.Path(path)
+def _ids_file(file: pathlib.Path) -> pathlib.Path:
   split = file.name.removesuffix(_SUFFIX).removesuffix(".npy")
-  listed = file.with_name(f"{split}_ids.txt")
-  if not listed.is_file():
-    return tuple(f"{split}-{number}" for number in range(count))
+  return file.with_name(f"{split}_ids.txt")
+
+
+def _beside(file: pathlib.Path) -> list[pathlib.Path]:
+  return [_ids_file(file)]
+
+
+@functools.lru_cache(maxsize=1)
+def _image_ids(path: str, stamp: int | None) -> tuple[str, ...]:
+  """The id of each row; `stamp` is that of the file of ids."""
+  file = pathlib.Path(path)
+  features_NRE = _open(file)
+  count = len(features_NRE)
+  per_image = PER_IMAGE if repeats_rows(features_NRE, PER_IMAGE) else 1
+  split = file.name.removesuffix(_SUFFIX).removesuffix(".npy")
+  listed = _ids_file(file)
+  if stamp is None:
+    return tuple(f"{split}-{number // per_image}" for number in range(count))
   try:
     ids = listed.read_text("utf-8").split("\n")
   except UnicodeDecodeError as e:
     raise DataError(f"not UTF-8: {e}", file=listed) from None
   ids = tuple(i.strip() for i in ids if i.strip())
+  if len(ids) * per_image == count:
+    ids = tuple(i for i in ids for _ in range(per_image))
   if len(ids) != count:
     raise DataError(
       f"found {len(ids)} ids for {count} images, wanted a line per image",
@@ -100,4 +119,5 @@ FORMAT = RegionFormat(
   split=_split,
   read=_read,
   extractor=BOTTOM_UP,
+  beside=_beside,
 )

@@ -140,7 +140,7 @@ def tsv_format(
   fewest: int | None = None,
   **about: Any,
 ) -> RegionFormat:
-  """A format with a row per image and no header.
+  """A format with a row per image; a header with the names is passed over.
 
   Rows may end after the first `fewest` columns; `about` is as of RegionFormat.
   """
@@ -159,15 +159,19 @@ def _detect(
   fields: Fields,
   counts: tuple[int, ...],
   path: pathlib.Path,
-) -> str | None:
+) -> str | DataError | None:
   for count in counts:
     first = first_row(path, columns[:count])
     if first is None:
       continue
+    if _is_header(first.fields[columns[0]], columns):
+      first = first_row(path, columns[:count], skip=1)
+      if first is None:
+        return None
     try:
       R, E = read_image(first, fields).features.shape
-    except DataError:
-      return None
+    except DataError as error:
+      return error
     return f"{count} tab-separated columns, {R} boxes and features of {E}"
   return None
 
@@ -178,7 +182,14 @@ def _read(
   counts: tuple[int, ...],
   part: Part,
 ) -> Iterator[ImageRegions | DataError]:
-  return each(
-    lines(part, columns=counts),
-    lambda line: read_image(row(line, columns), fields),
+  rows = (
+    line
+    for line in lines(part, columns=counts)
+    if isinstance(line, DataError) or not _is_header(line.columns[0], columns)
   )
+  return each(rows, lambda line: read_image(row(line, columns), fields))
+
+
+def _is_header(first: bytes, columns: tuple[str, ...]) -> bool:
+  """Whether a row's first column is the name of it."""
+  return first.decode("utf-8", "replace") == columns[0]

@@ -74,16 +74,21 @@ def _read_image(row: Row, count: int | None) -> ImageRegions:
   )
 
 
-@functools.lru_cache(maxsize=2)
-def read_counts(path: str) -> dict[str, int]:
-  """File name -> regions to use, of nbb_*.json; empty without that file."""
-  folder = pathlib.Path(path)
+def _counts_files(folder: pathlib.Path) -> list[pathlib.Path]:
   files = sorted(folder.glob("nbb_*.json"))
   if not files:
     # feat_RULE and feat_RULE_compressed have nbb_RULE.json beside them.
     kind, _, rule = folder.name.removesuffix("_compressed").partition("_")
     rule = glob.escape(rule) if kind == "feat" else "*"
     files = sorted(folder.parent.glob(f"nbb_{rule}.json"))
+  return files
+
+
+@functools.lru_cache(maxsize=2)
+def read_counts(path: str) -> dict[str, int]:
+  """File name -> regions to use, of nbb_*.json; empty without that file."""
+  folder = pathlib.Path(path)
+  files = _counts_files(folder)
   if not files:
     return {}
   if len(files) > 1:
@@ -108,6 +113,7 @@ UNITER_NPZ = folder_format(
   keys=("norm_bb", "features", "conf"),
   decode=_read_file,
   extractor=BOTTOM_UP,
+  beside=_counts_files,
 )
 UNITER_LMDB = lmdb_format(
   _look,
@@ -116,4 +122,5 @@ UNITER_LMDB = lmdb_format(
   expects="LMDB with keys NAME.npz, values norm_bb, features, conf, "
   "soft_labels in msgpack or npz (UNITER)",
   extractor=BOTTOM_UP,
+  beside=_counts_files,
 )

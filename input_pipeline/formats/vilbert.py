@@ -18,7 +18,12 @@ from input_pipeline.formats.fields import Fields, read_image
 from input_pipeline.formats.npz_file import read_dict
 from input_pipeline.formats.pickled_row import pickled_lmdb
 
-_MT_LMDB = Fields(width="image_w", height="image_h", image_id="image_id")
+_MT_LMDB = Fields(
+  width="image_w",
+  height="image_h",
+  image_id="image_id",
+  required=("image_id",),
+)
 _MT_NPY = Fields(
   width="image_width",
   height="image_height",

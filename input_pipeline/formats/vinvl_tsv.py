@@ -20,26 +20,48 @@ from interbert_jax.contract.json_file import parse_json
 
 GEOMETRY = 6  # numbers after the features: x1, y1, x2, y2, w, h
 _COLUMNS = tuple(range(3, 9))
+_SHORT = 32  # characters: fewer are no features
 
 
 def _features_file(path: pathlib.Path) -> pathlib.Path:
   return path / "features.tsv" if path.is_dir() else path
 
 
-def _detect(path: pathlib.Path) -> str | None:
+def _detect(path: pathlib.Path) -> str | DataError | None:
   path = _features_file(path)
   try:
     size = path.stat().st_size
     line = next(
       tsv_file.lines(Part(str(path), 0, size), columns=_COLUMNS), None
     )
-    if line is None or isinstance(line, DataError):
+    if line is None:
       return None
+    if isinstance(line, DataError):
+      return _without_boxes(path)
     image = _from_line(line, {})
-  except (OSError, DataError):
+  except OSError:
     return None
+  except DataError as error:
+    # Other formats have more columns, other texts shorter ones.
+    last = line.columns[-1]
+    fits = len(line.columns) == min(_COLUMNS) and len(last) > _SHORT
+    return error if fits else None
   E = image.features.shape[1]
   return f"the last column ends in boxes from 0 to 1 after features of {E}"
+
+
+def _without_boxes(path: pathlib.Path) -> DataError | None:
+  """Of Oscar's features for captioning: an id, and JSON with features."""
+  row = tsv_file.first_row(path, ("image_id", "json"))
+  text = b"" if row is None else row.fields["json"].strip()
+  if not text.startswith(b"{") or b'"features"' not in text:
+    return None
+  return DataError(
+    "found rows of an id and JSON with features: Oscar's features for "
+    "captioning, which have no boxes",
+    file=path,
+    hint="take VinVL's features.tsv, or a Python iterator (docs/data.md)",
+  )
 
 
 def _split(path: pathlib.Path) -> list[Part]:
@@ -47,6 +69,10 @@ def _split(path: pathlib.Path) -> list[Part]:
   if not path.is_file():
     raise DataError("no such file", file=path, hint="name features.tsv itself")
   return tsv_file.split_tsv(path)
+
+
+def _beside(path: pathlib.Path) -> list[pathlib.Path]:
+  return [path.with_name("predictions.tsv")]
 
 
 def _read(part: Part) -> Iterator[ImageRegions | DataError]:
@@ -74,7 +100,8 @@ def _from_line(line, sizes: dict[str, tuple[int, int]]) -> ImageRegions:
   ):
     raise row.refuse(
       "features",
-      "the last six numbers are no box from 0 to 1 with its width and height",
+      "the last six numbers are no box from 0 to 1 with its width and height; "
+      "files with height before width exist: swap the two",
     )
   width = height = None
   if sizes:
@@ -133,4 +160,5 @@ FORMAT = RegionFormat(
   read=_read,
   extractor="VinVL, ResNeXt-152",
   unit="B",
+  beside=_beside,
 )

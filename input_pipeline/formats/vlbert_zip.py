@@ -34,7 +34,14 @@ def _open(path: str) -> tuple[zipfile.ZipFile, tuple[zipfile.ZipInfo, ...]]:
       file=path,
       hint="the file is damaged or truncated; copy it again",
     ) from None
-  members = [m for m in archive.infolist() if m.filename.endswith(_SUFFIX)]
+  members = [
+    m
+    for m in archive.infolist()
+    if m.filename.endswith(_SUFFIX)
+    # Copies of macOS beside the files.
+    and not m.filename.startswith("__MACOSX/")
+    and not pathlib.PurePosixPath(m.filename).name.startswith("._")
+  ]
   return archive, tuple(sorted(members, key=lambda m: m.filename))
 
 

@@ -11,7 +11,10 @@ from input_pipeline.formats.fields import read_image
 from input_pipeline.formats.pickled_row import pickled_lmdb
 from input_pipeline.formats.tsv_file import tsv_format
 
-FIELDS = LXMERT_FIELDS._replace(class_probs="cls_prob")
+FIELDS = LXMERT_FIELDS._replace(
+  class_probs="cls_prob",
+  required=("objects_id", "objects_conf", "attrs_id", "attrs_conf"),
+)
 # The names in HDF5 files, and those of LXMERT.
 H5_NAMES = {
   "obj_id": "objects_id",

@@ -67,7 +67,8 @@ def _group(path: str, name: str) -> dict[str, object]:
     group = file[name]
     if not isinstance(group, h5py.Group):
       raise refuse(
-        "found a dataset, wanted a group per image with boxes and features"
+        "found a dataset, wanted a group per image with boxes and features; "
+        "HDF5 of whole arrays keeps its ids in a .pkl: convert the TSV"
       )
     left = _MAX_BYTES
     for field in _READ:

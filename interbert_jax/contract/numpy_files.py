@@ -54,7 +54,11 @@ def read_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     raise ValueError(f"no header: {type(e).__name__} {e}") from None
   shape, _, dtype = header
   if dtype.kind != "O" and (dtype.kind not in _PLAIN_KINDS or dtype.names):
-    raise ValueError(f"found dtype {dtype}, wanted numbers or text")
+    perhaps = ", as bfloat16 is written" if dtype == "V2" else ""
+    raise ValueError(
+      f"found dtype {dtype}{perhaps}, wanted numbers or text"
+      + ("; write it as float32" if perhaps else "")
+    )
   if any(n < 0 for n in shape) or (
     math.prod(shape) == 0 and math.prod(n for n in shape if n) >= 1 << 31
   ):
@@ -264,3 +268,12 @@ def plain_dtype(code: object) -> np.dtype:
     return np.dtype(code)
   except TypeError as e:  # i16, f1
     raise ValueError(f"dtype {code!r}: {e}") from None
+
+
+def repeats_rows(rows: np.ndarray, times: int) -> bool:
+  """Whether each row stands there `times` times, by the first ones."""
+  return (
+    len(rows) >= times
+    and len(rows) % times == 0
+    and all(np.array_equal(rows[0], rows[n]) for n in range(1, times))
+  )

@@ -13,6 +13,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
+from input_pipeline.conversion import part as parts
 from input_pipeline.conversion import plan as plan_lib
 from input_pipeline.conversion import run
 from input_pipeline.conversion.plan import make_plan
@@ -20,10 +21,12 @@ from input_pipeline.conversion.run import convert
 from input_pipeline.conversion.runners import beam_runner
 from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.formats.base import ImageRegions
+from input_pipeline.formats.registry import find_format
 from input_pipeline.store.region_store import RegionStore
 from interbert_jax.contract.errors import ConfigError, DataError
 from tests.conftest import ROOT
 from tests.support.corpus import E, make_image
+from tests.support.format_writers import butd_tsv_6
 from tests.support.scripts import wait_for
 from tests.support.seed_format import FORMAT, converted, write_seeds
 
@@ -158,11 +161,64 @@ def test_another_conversion_is_not_mixed_in(source, tmp_path):
   interrupt(source, tmp_path)
   with pytest.raises(DataError, match="with another options .*--restart"):
     converted(source, tmp_path, order="stored")
-  write_seeds(source, [f"im{i}" for i in range(9)])
-  with pytest.raises(DataError, match="with another files, parts"):
+  _, store = converted(source, tmp_path, order="stored", restart=True)
+  assert store.manifest["region_order"] == "as stored"
+
+
+def test_parts_of_a_changed_file_are_done_again(source, tmp_path):
+  interrupt(source, tmp_path)
+  write_seeds(source, [f"new{i}" for i in range(9)])
+  _, store = converted(source, tmp_path)
+  assert store.image_ids == tuple(f"new{i}" for i in range(9))
+
+
+def test_a_corrected_piece_alone_is_done_again(tmp_path, capsys):
+  """Of four pieces one is cut; ids beside a file count as well."""
+  corpus = [make_image(f"im{i}", seed=i) for i in range(8)]
+  folder = tmp_path / "pieces"
+  folder.mkdir()
+  for piece in range(4):
+    butd_tsv_6(corpus[2 * piece : 2 * piece + 2], tmp_path)
+    (tmp_path / "trainval.tsv").rename(folder / f"a.tsv.{piece}")
+  broken = folder / "a.tsv.2"
+  whole = broken.read_bytes()
+  broken.write_bytes(whole[:-200])
+  reader, _ = find_format(folder)
+  with pytest.raises(DataError, match="tsv.2"):
+    convert(folder, reader, tmp_path / "store")
+  broken.write_bytes(whole)
+  capsys.readouterr()
+  with mock.patch.object(
+    parts, "convert_part", wraps=parts.convert_part
+  ) as spy:
+    convert(folder, reader, tmp_path / "store")
+  assert sorted(call.args[1] for call in spy.call_args_list) == [2, 3]
+  assert "2 of 4 parts are kept" in capsys.readouterr().err
+  assert len(RegionStore(tmp_path / "store")) == 8
+
+
+def test_changed_ids_beside_a_file_are_read_again(tmp_path):
+  np.save(tmp_path / "a_ims.npy", np.random.rand(3, 2, 4).astype("f4"))
+  ids = tmp_path / "a_ids.txt"
+  ids.write_text("x\ny\nx\n")
+  reader, _ = find_format(tmp_path / "a_ims.npy")
+  with pytest.raises(DataError, match="other regions .*--on_repeated=first"):
+    convert(tmp_path / "a_ims.npy", reader, tmp_path / "store")
+  ids.write_text("x\ny\nz\n")
+  convert(tmp_path / "a_ims.npy", reader, tmp_path / "store")
+  assert RegionStore(tmp_path / "store").image_ids == ("x", "y", "z")
+
+
+def test_the_first_of_a_repeated_id_is_kept_if_asked(tmp_path):
+  recipes = [{"id": "a", "seed": 0}, {"id": "b", "seed": 1}]
+  source = write_seeds(tmp_path / "a.seeds", [*recipes, {"id": "a", "seed": 2}])
+  with pytest.raises(DataError, match="--on_repeated=first keeps the first"):
     converted(source, tmp_path)
-  _, store = converted(source, tmp_path, restart=True)
-  assert len(store) == 9
+  manifest, store = converted(source, tmp_path, on_repeated="first")
+  assert store.image_ids == ("a", "b")
+  assert manifest["conversion"]["images_repeated"] == 1
+  wanted = make_image("a", seed=0).boxes
+  np.testing.assert_array_equal(store.read([0])[0]["boxes"], wanted)
 
 
 def test_a_place_in_use_is_refused(source, tmp_path):

@@ -96,15 +96,21 @@ def test_boxes_without_sizes(tmp_path):
   source = write_seeds(tmp_path / "a.seeds", recipes)
   sizes = tmp_path / "sizes.json"
   sizes.write_text('{"a": [640, 480]}')
+  with pytest.raises(DataError, match="'b'.*--sizes has no such image; .* a "):
+    converted(source, tmp_path, sizes=sizes)
+  _, b = converted(source, tmp_path, "nominal")[1].read([0, 1])
+  sizes.write_text('{"a": [640, 480], "b": [64, 48]}')
   manifest, store = converted(source, tmp_path, sizes=sizes)
-  a, b = store.read([0, 1])
+  a = store.read([0])[0]
   assert (a["width"], a["height"]) == (640, 480)
   np.testing.assert_allclose(a["boxes"], make_image("a").boxes, rtol=1e-5)
   assert (b["width"], b["height"]) == (1000, 1000)
   np.testing.assert_allclose(b["boxes"], np.array(unit) * 1000, rtol=1e-5)
-  assert manifest["conversion"]["images_of_nominal_size"] == 1
+  assert manifest["conversion"]["images_of_nominal_size"] == 0
   coco = tmp_path / "coco.json"
-  coco.write_text('{"images": [{"id": "b", "width": 64, "height": 48}]}')
+  side = {"width": 64, "height": 48}
+  images = [{"id": 7, "file_name": "x/A.jpg"} | side, {"id": "b"} | side]
+  coco.write_text(json.dumps({"images": images}))
   _, store = converted(source, tmp_path, "coco_store", sizes=coco)
   assert store.read([1])[0]["width"] == 64
   sizes.write_text("[1]")

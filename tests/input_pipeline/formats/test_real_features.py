@@ -27,7 +27,8 @@ def test_official_lmdb(name, format, shared_dir, tmp_path):
   folder = shared_dir / "golden/lmdb"
   manifest, store = store_of(folder / f"{name}.lmdb", tmp_path, order="stored")
   assert manifest["source_format"] == format
-  expected = np.load(folder / "retrieval_expected.npz")
+  with np.load(folder / "retrieval_expected.npz") as file:
+    expected = dict(file)
   assert {key.split("/")[0] for key in expected} == set(store.image_ids)
   for record in store.read(range(len(store))):
     want = {
