@@ -100,6 +100,13 @@ def _mine(command: Command, rules: SimilarCaptions):
     f"{about['candidates_per_item']:.1f} candidates each on average, "
     f"{about['items_without_candidates']:,} without{recall}"
   )
+  if (
+    command.kind == "captions"
+    and 2 * about["items_without_candidates"] > table.items
+    and rules.analyzer == "word"
+    and any("\u4e00" <= letter <= "\u9fff" for letter in captions.texts[0])
+  ):
+    print("hint: these are Chinese; --analyzer=char compares characters")
   if command.page:
     write_page(command.page, table, names, count=command.samples)
     print(command.page)

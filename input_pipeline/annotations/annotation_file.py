@@ -210,10 +210,15 @@ def _parse(text: str, place: object, *, is_whole: bool = False) -> Any:
   try:
     return json.loads(text, object_pairs_hook=hook)
   except json.JSONDecodeError as e:
+    hint = "the file may be truncated; copy it again" if is_whole else None
+    if e.msg == "Extra data":
+      hint = "wanted one JSON value; these are two on a line"
+      if is_whole:
+        hint = "lines of JSON want a name that ends in .jsonl"
     raise DataError(
       f"invalid JSON: {e.msg} at column {e.colno}",
       file=f"{place}:{e.lineno}" if is_whole else place,
-      hint="the file may be truncated; copy it again" if is_whole else None,
+      hint=hint,
     ) from None
   except RecursionError:
     raise DataError("invalid JSON: nested too deep", file=place) from None

@@ -25,6 +25,7 @@ class Captions:
     id_rule: how names of images were compared with the ids of the store.
     missing: ids of images that were left out.
     num_bad: how many captions were left out.
+    num_empty: how many images were, because they have none.
   """
 
   image_ids: tuple[str, ...]
@@ -34,6 +35,7 @@ class Captions:
   id_rule: str = ""
   missing: tuple[str, ...] = ()
   num_bad: int = 0
+  num_empty: int = 0
 
   @property
   def num_missing(self) -> int:
@@ -73,6 +75,8 @@ class Captions:
       )
     if self.num_bad:
       notes.append(f"left out {self.num_bad} captions that are no text")
+    if self.num_empty:
+      notes.append(f"left out {self.num_empty} images without a caption")
     return notes
 
   def first_images(self, count: int | None) -> "Captions":

@@ -28,7 +28,7 @@ class Collected:
     self.texts: list[str] = []
     self.owners = array.array("i")
     self.counts: collections.Counter[str] = collections.Counter()
-    self.num_bad = 0
+    self.num_bad = self.num_empty = 0
     self._splits: dict[str, int] = {}
 
   def add(self, image: ImageCaptions, *, skip_bad: bool):
@@ -59,6 +59,7 @@ class Collected:
           hint="on_bad_caption=skip leaves such captions out",
         )
     if not captions:
+      self.num_empty += chosen and not image.captions
       return
     if number == len(self.names):
       self.names.append(image.image_ids)
@@ -131,6 +132,7 @@ class Collected:
       texts=tuple(texts),
       image_of_text=owners[order],
       num_bad=self.num_bad,
+      num_empty=self.num_empty,
     )
 
 

@@ -43,12 +43,20 @@ def vcr_number(name: str) -> str:
   return name if name.isdecimal() else ""
 
 
+def _prefixed(name: str) -> str:
+  """The number of a name that says its data set."""
+  return "" if _stem(name).isdecimal() else _number(name)
+
+
 RULES: dict[str, Callable[[str], str]] = {
   "as they are": str,
   "without extension": _path,
   "without folder and extension": _stem,
   "by their number, without zeros before it": _number,
+  "by their number, with ids that say their data set": _number,
 }
+# The ids of the store have one short name, the file's images another.
+_IN_STORE = {"by their number, with ids that say their data set": _prefixed}
 # SCAN's ids look like VCR's, so this rule is for VCR only.
 VCR_RULES = {**RULES, "by VCR's numbers": vcr_number}
 
@@ -83,7 +91,7 @@ def match_image_ids(
   best, most = Match([None] * len(candidates), 0, next(iter(rules))), 0
   fields = max(map(len, candidates), default=1)
   for rule, shorten in rules.items():
-    known = _shortened(store_ids, shorten)
+    known = _shortened(store_ids, _IN_STORE.get(rule, shorten))
     if known is None:
       continue
     for field in range(fields):

@@ -24,10 +24,8 @@ from interbert_jax.contract.errors import DataError
 
 def _read_own(source: AnnotationFile) -> Iterator[ImageCaptions]:
   for image in source.entries():
-    image_id, split, captions = (
-      image.value(field, kind)
-      for field, kind in (("image_id", str), ("split", str), ("captions", list))
-    )
+    image_id = image.id("image_id")
+    split, captions = image.value("split", str), image.value("captions", list)
     yield ImageCaptions(image.place, (image_id,), split, captions)
 
 
@@ -78,9 +76,7 @@ def _read_coco(source: AnnotationFile) -> Iterator[ImageCaptions]:
       problem = f"found {image_id}, which is not among the images"
       raise entry.refuse("image_id", problem)
     images[image_id].captions.append(entry.text("caption"))
-  for image in images.values():
-    if image.captions:  # test sets list images without captions
-      yield image
+  yield from images.values()  # test sets list images without captions
 
 
 def _detect_dict(source: AnnotationFile) -> str | None:
@@ -91,7 +87,21 @@ def _detect_dict(source: AnnotationFile) -> str | None:
 
 
 def _read_dict(source: AnnotationFile) -> Iterator[ImageCaptions]:
-  for key, caption in source.entry("one JSON object of texts").fields.items():
+  texts = source.entry("one JSON object of texts").fields
+  counted: dict[str, list[str]] = {}
+  for key in texts:
+    counted.setdefault(key[:-1], []).append(key[-1:])
+  if all(
+    len(digits) > 1 and digits == [str(n) for n in range(len(digits))]
+    for digits in counted.values()
+  ):
+    # The last digits count captions; whole keys may be ids of other images.
+    for image_id, digits in counted.items():
+      captions = [texts[image_id + digit] for digit in digits]
+      place = f"{source.path}, key {image_id + '0'!r}"
+      yield ImageCaptions(place, ("", image_id), None, captions)
+    return
+  for key, caption in texts.items():
     place = f"{source.path}, key {key!r}"
     yield ImageCaptions(place, (key, key[:-1]), None, [caption])
 

@@ -46,7 +46,7 @@ def _detect_urls(source: AnnotationFile) -> str | None:
 def _read_urls(source: AnnotationFile) -> Iterator[ImageCaptions]:
   shared = _shared(source)
   for place, url, caption in _url_rows(source):
-    number = _crc32(url)
+    number = crc32(url)
     own = url if number in shared else ""
     yield ImageCaptions(place, (str(number), own), None, [caption])
 
@@ -68,7 +68,8 @@ def _url_rows(source: AnnotationFile) -> Iterator[tuple[str, str, str]]:
     yield place, url, caption
 
 
-def _crc32(url: str) -> int:
+def crc32(url: str) -> int:
+  """The id of an image of Conceptual Captions and SBU."""
   return zlib.crc32(url.encode("utf-8"))
 
 
@@ -76,7 +77,7 @@ def _shared(source: AnnotationFile) -> frozenset[int]:
   """The crc32 that several URLs have."""
   numbers, digests = array.array("L"), array.array("Q")
   for _, url, _ in _url_rows(source):
-    numbers.append(_crc32(url))
+    numbers.append(crc32(url))
     digest = hashlib.blake2b(url.encode("utf-8"), digest_size=8).digest()
     digests.append(int.from_bytes(digest, "big"))
   pairs = np.stack([np.array(numbers, "u8"), np.array(digests, "u8")], 1)

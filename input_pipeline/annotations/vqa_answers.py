@@ -2,7 +2,9 @@
 
 Two people who mean the same rarely write the same. The published rules (VQA,
 "evaluation code" on visualqa.org) make answers comparable: lower case, numbers
-as digits, no articles, contractions with their apostrophe, no punctuation.
+as digits, no articles, contractions with their apostrophe, and of punctuation
+only some: & $ % ' # : * ~ ^ | stay. Where all people say the same, their answer
+is taken as it is.
 """
 
 import collections
@@ -38,16 +40,20 @@ _CONTRACTIONS = {
   you'd you'd've you'll you're you've
   """.split()
 }
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d)")
+_THOUSANDS = re.compile(r"\d,\d")
 _PERIOD = re.compile(r"\.(?!\d)")  # a decimal point stays
-# All punctuation but apostrophe, colon (times) and period becomes a space.
-_PUNCTUATION = re.compile(r"[^\w\s'.:]|_")
+_PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 
 
 def normal_answer(answer: str) -> str:
   """The normal form of an answer."""
-  text = _THOUSANDS.sub("", answer.lower())
-  text = _PERIOD.sub("", _PUNCTUATION.sub(" ", text))
+  text = answer = answer.lower()
+  # A mark beside a space goes; another one becomes a space.
+  thousands = _THOUSANDS.search(answer) is not None
+  for mark in _PUNCTUATION:
+    goes = thousands or f"{mark} " in answer or f" {mark}" in answer
+    text = text.replace(mark, "" if goes else " ")
+  text = _PERIOD.sub("", text)
   words = [_DIGITS.get(word, word) for word in text.split()]
   return " ".join(
     _CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES
@@ -56,6 +62,9 @@ def normal_answer(answer: str) -> str:
 
 def votes_of(answers: Iterable[str]) -> dict[str, int]:
   """How many people gave each answer, in normal form, most frequent first."""
+  answers = list(answers)
+  if len(set(answers)) == 1:
+    return {answers[0]: len(answers)}
   return dict(collections.Counter(map(normal_answer, answers)).most_common())
 
 
@@ -87,7 +96,11 @@ def build_vocabulary(answers: Iterable[str], *, min_count: int) -> list[str]:
 
 
 def read_vocabulary(path: str | pathlib.Path) -> list[str]:
-  """Answers of a file: a JSON list, or one a line; in normal form."""
+  """Answers of a file: a JSON list, or one a line; in normal form.
+
+  Published lists have an empty answer, and some that are one in normal form:
+  these stay as they are, so that outputs of the model keep their number.
+  """
   path = pathlib.Path(path)
   if not path.is_file():
     raise DataError("no such file of answers", file=path)
@@ -103,10 +116,8 @@ def read_vocabulary(path: str | pathlib.Path) -> list[str]:
   place: dict[str, int] = {}
   for number, answer in enumerate(answers, start=1):
     normal = normal_answer(answer)
-    if not normal:
-      raise DataError(
-        f"found {answer!r}, wanted an answer", file=path, record=number
-      )
+    if normal in place:
+      normal = answer
     if place.setdefault(normal, number) != number:
       raise DataError(
         f"{answer!r} is {normal!r}, as answer {place[normal]} already",

@@ -12,7 +12,7 @@ from input_pipeline.annotations.captions import Captions
 from input_pipeline.annotations.image_ids import VCR_RULES, match_image_ids
 from input_pipeline.annotations.load import list_splits, load_captions
 from input_pipeline.checks.report import Findings, Place
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import DataError, MissingImages
 
 # Words of a reader's error -> the case of docs/data.md.
 _CASES = (
@@ -84,10 +84,11 @@ def _read_split(
     try:
       captions = load_captions(path, name, **options)
     except DataError as error:
-      if "on_bad_caption=skip" in str(error):
+      hint = error.hint or ""
+      if "on_bad_caption=skip" in hint and "on_bad_caption" not in options:
         add_refusal(error, path, findings, hint="these captions are left out")
         options["on_bad_caption"] = "skip"
-      elif "images is in" in str(error):
+      elif isinstance(error, MissingImages) and options["image_ids"]:
         options["image_ids"] = None  # check_ids says what is missing
       else:
         raise

@@ -45,8 +45,8 @@ BAD_LINES = {
     ":2: field captions: missing; it has image_id, split, caption",
   ),
   "id type": (
-    b'{"image_id": 5, "split": "train", "captions": ["a"]}',
-    ":2: field image_id: found 5, wanted a non-empty str",
+    b'{"image_id": 5.5, "split": "train", "captions": ["a"]}',
+    ":2: field image_id: found 5.5, wanted a non-empty str",
   ),
   "no captions": (
     b'{"image_id": "x", "split": "train", "captions": []}',

@@ -31,6 +31,13 @@ from interbert_jax.contract.errors import DataError
     ("black-and-white!", "black and white"),
     ("  many\n  spaces\t", "many spaces"),
     ("(left)", "left"),
+    ("AT&T", "at&t"),
+    ("$5", "$5"),
+    ("50%", "50%"),
+    ("#1", "#1"),
+    ("10:30", "10:30"),
+    ("a-b, c", "b c"),
+    ("1,000-2", "10002"),
   ],
 )
 def test_normal_forms(answer, wanted):
@@ -59,6 +66,7 @@ def test_votes_are_of_normal_forms():
     "dog": 3,
     "cat": 1,
   }
+  assert vqa_answers.votes_of(["The two"] * 10) == {"The two": 10}
 
 
 def test_the_vocabulary():
@@ -75,13 +83,11 @@ def test_vocabulary_files(tmp_path):
   listed.write_text(json.dumps(["yes", "dog", "two"]))
   assert vqa_answers.read_vocabulary(lines) == ["yes", "dog", "2"]
   assert vqa_answers.read_vocabulary(listed) == ["yes", "dog", "2"]
-  lines.write_text("dog\ncat\nthe dog\n")
-  with pytest.raises(
-    DataError, match="record 3: 'the dog' is 'dog', as answer 1"
-  ):
-    vqa_answers.read_vocabulary(lines)
-  lines.write_text("dog\n\n")
-  with pytest.raises(DataError, match="record 2: found '', wanted an answer"):
+  # As published: one that is another in normal form, and an empty one.
+  lines.write_text("dog\ncat\nthe dog\n\n")
+  assert vqa_answers.read_vocabulary(lines) == ["dog", "cat", "the dog", ""]
+  lines.write_text("dog\ncat\ndog\n")
+  with pytest.raises(DataError, match="record 3: 'dog' is 'dog', as answer 1"):
     vqa_answers.read_vocabulary(lines)
   listed.write_text('{"yes": 0}')
   with pytest.raises(DataError, match="wanted a JSON list of answers"):
