@@ -141,7 +141,7 @@ CASES = (
       f"15-repeated-image/{name}.tsv",
       "refused, with a way to keep one",
       converted(),
-      "refused: .*repeat",
+      "refused: .*(on_repeated|truncated)",
     )
     for name in ("differs", "first_cut")
   ),

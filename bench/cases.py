@@ -5,7 +5,7 @@
 DIR holds a folder or a file for each input of the table below, such as a TSV
 whose features are 16 bits wide. Each is converted, or read as captions; it must
 give the right images, or be refused by a message that names what is odd. The
-same table is a test (tests/runs/test_cases.py).
+same table is a test (tests/bench/test_cases.py).
 """
 
 import contextlib

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from configs.common import TASKS, Experiment, experiment_class
+from configs.common import TASKS, Experiment, base_config, experiment_class
 from input_pipeline.batches.engine import check_steps
 from input_pipeline.batches.order import (
   check_hosts_divide_shares,
@@ -97,7 +97,8 @@ def _read(
   name = task.get("name") if isinstance(task, Mapping) else None
   if isinstance(name, str) and name in TASKS:
     cls = experiment_class(name)
-    return cls, *read_fields(cls, config)
+    base = base_config(name).to_dict()  # defaults of a task are its own
+    return cls, *read_fields(cls, _filled(config, base))
   # What does not depend on the task.
   known = {field.name for field in dataclasses.fields(RunSettings)} - {"evals"}
   common = {key: value for key, value in config.items() if key in known}
@@ -106,6 +107,17 @@ def _read(
   hint = f"; did you mean {near[0]}?" if near else ""
   wanted = f"wanted one of {', '.join(TASKS)}{hint}"
   return RunSettings, fields, [f"task.name is {name!r}; {wanted}", *problems]
+
+
+def _filled(
+  config: Mapping[str, Any], base: Mapping[str, Any]
+) -> dict[str, Any]:
+  """The configuration, with what it lacks out of another."""
+  filled = {**base, **config}
+  for key, section in base.items():
+    if isinstance(section, Mapping) and isinstance(filled[key], Mapping):
+      filled[key] = _filled(filled[key], section)
+  return filled
 
 
 def _refuse(problems: list[str]) -> None:

@@ -119,7 +119,8 @@ def find_start(
 
   def check(saved: Mapping[str, Any]) -> None:
     place = checkpoints.directory / str(saved.get("step"))
-    recorded_model(saved.get("model"), path=place)
+    recorded = recorded_model(saved.get("model"), path=place)
+    _check_newer(saved["model"], recorded, model, allow=settings.allow_changes)
     _check_data(saved, meta)
     changed.extend(
       check_settings(
@@ -151,6 +152,30 @@ def find_start(
   )
   state = parallel.with_params(parallel.init(init_fn), params)
   return Start(state, 0, str(report), {}, report=report)
+
+
+def _check_newer(
+  saved: Mapping[str, Any],
+  recorded: InterBertConfig,
+  model: InterBertConfig,
+  *,
+  allow: Sequence[str],
+) -> None:
+  """Refuses fields that are newer than the checkpoint and not its default."""
+  changed = [
+    f"model.{name}: {getattr(recorded, name)} before, {value} now"
+    for name, value in dataclasses.asdict(model).items()
+    if name not in saved
+    and value != getattr(recorded, name)
+    and not f"model.{name}".startswith((*MAY_CHANGE, *allow))
+  ]
+  if changed:
+    raise CheckpointError(
+      "the checkpoint is of a model before these settings, trained with their "
+      "defaults:\n  "
+      + "\n  ".join(changed)
+      + "\nput them back, or use another --workdir"
+    )
 
 
 def _check_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

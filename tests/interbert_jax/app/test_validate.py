@@ -1,5 +1,6 @@
 """All that is wrong with a configuration is said at once, without data."""
 
+import dataclasses
 import importlib
 import json
 import math
@@ -241,6 +242,16 @@ def test_a_missing_key_has_its_default():
   del config["evals"]["split"], config["init"]
   found = validate(config, devices=1, hosts=1)
   assert (found.evals.split, found.init.format) == ("val", "auto")
+
+
+@pytest.mark.parametrize("task", ["vqa", "nlvr2", "retrieval", "text"])
+def test_a_missing_section_has_the_defaults_of_its_task(task):
+  config = base(task).to_dict()
+  want = validate(config, devices=1, hosts=1)
+  gone = {k: v for k, v in config.items() if k not in ("checkpoint", "evals")}
+  found = validate(gone, devices=1, hosts=1)
+  assert found.checkpoint == want.checkpoint
+  assert dataclasses.replace(found.evals, every=want.evals.every) == want.evals
 
 
 def test_one_mistake_is_one_line():

@@ -1,9 +1,13 @@
 """What may change between two starts of a run, and what may not."""
 
+import dataclasses
+
 import pytest
 
 from configs import quickstart
 from interbert_jax.contract.errors import CheckpointError
+from interbert_jax.model.config import make_config, recorded_model
+from interbert_jax.training import resume
 from interbert_jax.training.plots import plot_losses
 from interbert_jax.training.resume import check_settings, read_starts
 from tests.support.line_task import train_line
@@ -134,15 +138,32 @@ def test_starts_are_written_and_drawn(tmp_path, monkeypatch):
 def test_the_model_of_the_checkpoint(tmp_path, monkeypatch, capsys):
   """Fields that are newer than it have their default; unknown ones end it."""
 
-  def recorded(*_):
+  def recorded(config, *_):
+    model = {**dataclasses.asdict(config), **extra}
+    del model["fusion"]
     return {"model": model, "batch_size": 8, "seed": 0}
 
   monkeypatch.setattr("interbert_jax.training.train.run_meta", recorded)
-  for model in ({"hidden_size": 48}, {"hidden_size": 48, "gated": True}):
-    train_line(tmp_path / str(len(model)), total_steps=1)
-  train_line(tmp_path / "1", total_steps=2)
-  assert "checkpoints/1: its model has no vocab_size" in capsys.readouterr().err
+  for extra in ({}, {"gated": True}):
+    train_line(tmp_path / str(len(extra)), total_steps=1)
+  train_line(tmp_path / "0", total_steps=2)
+  assert (
+    "checkpoints/1: its model has no fusion = product"
+    in capsys.readouterr().err
+  )
   with pytest.raises(
     CheckpointError, match="checkpoints/1: model.gated is no key"
   ):
-    train_line(tmp_path / "2", total_steps=2)
+    train_line(tmp_path / "1", total_steps=2)
+
+
+def test_a_newer_field_of_the_model_has_its_default_or_is_refused():
+  """A run on sums does not go on from what was trained on products."""
+  model = make_config("tiny", fusion="sum", remat="full")
+  saved = dataclasses.asdict(model)
+  del saved["fusion"], saved["remat"]
+  recorded = recorded_model(saved, path="checkpoints/7")
+  with pytest.raises(CheckpointError, match="model.fusion: product .*sum now"):
+    resume._check_newer(saved, recorded, model, allow=())
+  resume._check_newer(saved, recorded, model, allow=("model.fusion",))
+  resume._check_newer(saved, recorded, recorded, allow=())
