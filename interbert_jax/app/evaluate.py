@@ -104,9 +104,9 @@ def report_split(
     if name != "loss":
       low, high = result["intervals_95"].get(name, (None, None))
       bounds = "" if low is None else f"  ({100 * low:.1f} to {100 * high:.1f})"
-      chance = f", chance {100 * result['chance']:.1f} %" * (
-        name in ("accuracy", "Q->A", "QA->R") and "chance" in result
-      )
+      chance = ""
+      if "chance" in result and name in ("accuracy", "Q->A", "QA->R"):
+        chance = f", chance {100 * result['chance']:.1f} %"
       print(f"{name}  {100 * value:.1f} %{bounds}{chance}")
   print(path)
   return result
