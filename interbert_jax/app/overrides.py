@@ -12,7 +12,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from configs.common import experiment_class
+from configs.common import TASKS, experiment_class
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.contract.settings import is_open, is_section, rules_of
 
@@ -68,9 +68,17 @@ def change_config(
     ConfigError: for an unknown key, or a value of another type than its own.
   """
   changed, typed = ConfigDict(config), {}
-  if "name" not in config.get("task", {}):  # it is older than other tasks
+  task = config.get("task") or {}
+  if not isinstance(task, Mapping):
+    raise ConfigError(f"task is {task!r:.60}; wanted a section")
+  if "name" not in task:  # it is older than other tasks
     changed.update({"task": {"name": "pretrain"}})
-  cls = experiment_class(changed.task.name)
+  name = changed.task.name
+  if not isinstance(name, str) or name not in TASKS:
+    raise ConfigError(
+      f"task.name is {name!r:.60}; wanted one of {', '.join(TASKS)}"
+    )
+  cls = experiment_class(name)
   for change in changes:
     key, equals, text = change.partition("=")
     if not equals:

@@ -10,6 +10,7 @@ used only if all its files are as they were written.
 
 import contextlib
 import logging
+import math
 import pathlib
 import shutil
 from collections.abc import Callable, Mapping
@@ -79,9 +80,11 @@ class Checkpoints:
     policies: list = [ocp.checkpoint_managers.LatestN(settings.keep_latest)]
     best: dict[str, Any] = {}
     if best_metric:
+      worst = math.inf if settings.best_mode == "min" else -math.inf
 
       def score(metrics) -> float:
-        return metrics[best_metric]
+        # A step that was saved for another metric has none of this one.
+        return metrics.get(best_metric, worst)
 
       policies.append(
         ocp.checkpoint_managers.BestN(
@@ -185,11 +188,14 @@ class Checkpoints:
 
   def _why(self, reason: str) -> str:
     free = shutil.disk_usage(self.directory).free
+    again = "make room and give the same command again"
+    if reason != _FULL and free > 2 * self._bytes:
+      again = "give the same command again once its cause is gone"
     return (
       f"{self.directory}/{self._saving}: the checkpoint cannot be written: "
       f"{reason}. It needs about {self._bytes / 1e6:,.1f} MB, and "
       f"{free / 1e6:,.1f} MB are free. The last good one is {self.last}; "
-      "make room and give the same command again"
+      f"{again}"
     )
 
   def _unfinished(self, step: int | None) -> list[pathlib.Path]:
@@ -311,11 +317,17 @@ class Checkpoints:
     if which == "latest":
       return steps[-1]
     if which == "best":
+      if not self.best_metric:
+        raise CheckpointError(
+          f"{self.directory}: no checkpoint.best_metric, so that no "
+          f"step is the best; wanted latest or one of {steps}"
+        )
       step = self.manager.best_step()
-      if step is None:
+      if step is None or self.best_metric not in self._metrics(step):
+        known = sorted({name for s in steps for name in self._metrics(s)})
         raise CheckpointError(
           f"{self.directory}: no checkpoint has the metric "
-          f"{self.best_metric!r}; steps: {steps}"
+          f"{self.best_metric!r}; steps: {steps}; metrics: {known}"
         )
       return step
     if not which.isdigit() or int(which) not in steps:
@@ -324,6 +336,10 @@ class Checkpoints:
         f"one of {steps}"
       )
     return int(which)
+
+  def _metrics(self, step: int) -> Mapping[str, float]:
+    """The metrics that a step was saved with; none without an evaluation."""
+    return self.manager.metrics(step) or {}
 
   def has_ema(self, step: int) -> bool:
     return (self.directory / str(step) / "ema").is_dir()

@@ -70,12 +70,26 @@ def damage_message(path, problems: Sequence[str]) -> str:
 
 
 def checked_meta(path, meta: Any) -> dict[str, Any]:
-  """The meta of a step; CheckpointError where it is no object."""
+  """The meta of a step; CheckpointError where it is no object, or another's."""
   if not isinstance(meta, dict):
     raise CheckpointError(
       f"{path}: meta is a {type(meta).__name__}, wanted an object"
     )
+  if odd := other_step(path, meta):
+    raise CheckpointError(odd)
   return meta
+
+
+def other_step(path, meta: Mapping[str, Any]) -> str:
+  """What is wrong where a folder's name is not the step it was saved as."""
+  path = epath.Path(path)
+  step = meta.get("step")
+  if step is None or not path.name.isdigit() or int(path.name) == step:
+    return ""
+  return (
+    f"{path}: holds step {step!r:.20}, so the folder was renamed or swapped; "
+    "give it its own name again"
+  )
 
 
 def save_params(path, params, meta: Mapping[str, Any]) -> None:

@@ -13,7 +13,11 @@ import jax
 import orbax.checkpoint as ocp
 
 from interbert_jax.checkpoints import manifest
-from interbert_jax.checkpoints.params import checked_meta, damage_message
+from interbert_jax.checkpoints.params import (
+  checked_meta,
+  damage_message,
+  other_step,
+)
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.parallel import anywhere
 from interbert_jax.run.environment import versions
@@ -41,7 +45,9 @@ class StoredStep:
       self.path, part=jax.process_index(), parts=jax.process_count()
     )
     if not anywhere(bool(problems)):
-      return ""
+      # All processes read it, or none.
+      meta = self._read(meta=ocp.args.JsonRestore())["meta"]
+      return other_step(self.path, meta) if isinstance(meta, dict) else ""
     return damage_message(
       self.path, problems or ["what another process has found"]
     )

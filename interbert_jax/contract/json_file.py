@@ -51,6 +51,9 @@ def read_json(
 ) -> Any:
   """`parse_json` of a file that is not larger than max_bytes."""
   path = pathlib.Path(path)
+  if path.exists() and not path.is_file() and not path.is_dir():
+    # Opening a pipe waits for ever for somebody who writes into it.
+    raise DataError("found no regular file", file=path, hint=hint)
   try:
     with path.open("rb") as file:
       data = file.read(max_bytes + 1)

@@ -54,7 +54,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
     ConfigError: another process has it.
   """
   path = workdir / LOCK
-  handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+  handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
   try:
     try:
       fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

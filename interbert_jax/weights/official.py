@@ -94,7 +94,7 @@ def params_to_torch(
 
 def _refuse(what: str, problems: list[str]) -> None:
   if problems:
-    raise ValueError(
+    raise CheckpointError(
       f"these {what} do not fit the configuration ({len(problems)} "
       "differences):\n  " + "\n  ".join(problems)
     )

@@ -1,8 +1,11 @@
 """--set of the eval scripts: values by the type of what they replace."""
 
+import re
+
 import pytest
 
 from interbert_jax.app.overrides import change_config
+from interbert_jax.contract.errors import ConfigError
 
 CONFIG = {
   "input": {
@@ -75,3 +78,20 @@ def test_a_run_without_a_task_is_one_of_pretraining():
 def test_mistakes(change, message):
   with pytest.raises(ValueError, match=message):
     change_config(CONFIG, [change])
+
+
+@pytest.mark.parametrize(
+  ("task", "words"),
+  [
+    (None, None),
+    ("vqa", "task is 'vqa'; wanted a section"),
+    ({"name": "vqaa"}, "task.name is 'vqaa'; wanted one of pretrain, "),
+    ({"name": ["vqa"]}, "wanted one of"),
+  ],
+)
+def test_a_file_with_an_odd_task_is_no_traceback(task, words):
+  if words is None:
+    assert change_config({"task": task}, []).task.name == "pretrain"
+    return
+  with pytest.raises(ConfigError, match=re.escape(words)):
+    change_config({"task": task}, [])

@@ -222,3 +222,40 @@ def test_the_best_step_stays_the_best_after_a_restart(tmp_path):
     create=False,
   ) as checkpoints:
     assert (checkpoints.steps, checkpoints.choose("best")) == ([4, 8], 4)
+
+
+def test_another_metric_can_become_the_best_one(tmp_path):
+  """Steps that were saved for the metric before have none of the new one."""
+
+  class Both:
+    def run(self, params, on_batch):
+      return {"loss": 0.5, "acc": 0.5}
+
+  settings = {"save_every": 2, "keep_latest": 1, "best_mode": "min"}
+  options = {"eval_every": 2, "evaluators": {"val": Both()}}
+  for steps, metric in ((4, "val/loss"), (8, "val/acc")):
+    config = {**settings, "best_metric": metric}
+    train(tmp_path, total_steps=steps, checkpoint_config=config, **options)
+  folder = tmp_path / "checkpoints"
+
+  def best(metric):
+    settings = CheckpointSettings(best_metric=metric, best_mode="min")
+    with Checkpoints(folder, settings, create=False) as checkpoints:
+      return checkpoints.choose("best")
+
+  assert best("val/acc") in (6, 8)
+  with pytest.raises(CheckpointError, match="metric 'val/nope'.*val/acc"):
+    best("val/nope")
+  with pytest.raises(CheckpointError, match="no checkpoint.best_metric"):
+    best("")
+
+
+def test_a_renamed_step_is_named_and_put_aside(workdir, trained, said):
+  folder = workdir / "checkpoints"
+  (folder / "4").rename(folder / "44")
+  with pytest.raises(CheckpointError, match="44: holds step 4, .* renamed"):
+    load_params(folder / "44")
+  train(workdir, total_steps=8)
+  assert "44: holds step 4" in said()
+  assert (workdir / "set_aside/44").is_dir()
+  assert logged(workdir)[-1] == 8

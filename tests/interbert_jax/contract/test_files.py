@@ -127,3 +127,9 @@ def test_progress_on_a_terminal_is_drawn_over():
   with Progress(total=3, unit="images", what="check", file=terminal) as bar:
     bar.advance(3)
   assert terminal.getvalue().count("\r") > 1
+
+
+def test_nobody_waits_at_a_pipe(tmp_path):
+  os.mkfifo(tmp_path / "a.json")
+  with pytest.raises(DataError, match="a.json: found no regular file"):
+    read_json(tmp_path / "a.json")

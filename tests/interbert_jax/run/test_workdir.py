@@ -139,3 +139,13 @@ def test_what_is_put_aside_replaces_nothing(tmp_path):
     set_aside(tmp_path / "20", tmp_path / "aside")
   found = {p.name: p.read_text() for p in (tmp_path / "aside").iterdir()}
   assert found == {"20": "a", "20.1": "b", "20.2": "c"}
+
+
+def test_a_lock_is_not_written_through_a_link(tmp_path):
+  notes = tmp_path / "notes.txt"
+  notes.write_text("mine")
+  (tmp_path / "run").mkdir()
+  (tmp_path / "run/LOCK").symlink_to(notes)
+  with pytest.raises(OSError, match="LOCK"), locked(tmp_path / "run"):
+    pass
+  assert notes.read_text() == "mine"
