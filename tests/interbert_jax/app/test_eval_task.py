@@ -101,7 +101,7 @@ def test_vcr(vcr, capsys):
   assert result["dataset"] == "vcr"
   low, high = result["intervals_95"]["Q->A"]
   assert low <= metrics["Q->A"] <= high
-  assert f"Q->AR  {100 * metrics['Q->AR']:.1f}  (" in capsys.readouterr().out
+  assert f"Q->AR  {100 * metrics['Q->AR']:.1f} %  (" in capsys.readouterr().out
   # Enough to compute the metrics again.
   rows = [json.loads(line) for line in file.read_text().splitlines()]
   assert [row["annot_id"] for row in rows] == [f"val-{i}" for i in range(5)]
