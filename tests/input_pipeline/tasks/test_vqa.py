@@ -33,7 +33,7 @@ def test_a_batch(files):
   np.testing.assert_allclose(batch["answer_accuracy"][:3, 0], [0.9, 0.6, 1])
   assert not batch["answer_scores"][:, 1:].any()
   assert data.question_ids.tolist() == [70, 71, 65]
-  assert data.image_of_question.tolist() == [0, 0, 1]
+  assert data.images_NI[:, 0].tolist() == [0, 0, 1]
 
 
 def test_other_splits(files):
