@@ -204,14 +204,6 @@ def _boxes_in_pixels(
   known = sizes.get(image.image_id) or sizes.get(image.image_id.lower())
   if width is None and known:
     width, height = known
-  elif width is None and sizes:
-    raise image.refuse(
-      "width",
-      "the file of --sizes has no such image; it has "
-      + ", ".join([*sizes][:3]),
-      "give sizes of all images, or no file: then boxes are relative to "
-      f"{NOMINAL_SIZE} x {NOMINAL_SIZE}",
-    )
   elif width is None:
     if boxes is not None and not image.relative:
       raise image.refuse(
