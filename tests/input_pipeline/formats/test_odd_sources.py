@@ -59,6 +59,25 @@ def test_the_width_of_numbers_is_found_out(tmp_path, dtype, made_of):
   np.testing.assert_allclose(record["boxes"], CORPUS[0].boxes, rtol=1e-3)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_float32_of_any_kind_stays_float32(seed):
+  """Half of it exact, sparse, one-hot, or with numbers that are large."""
+  rng = np.random.default_rng(seed)
+  exact = rng.random((5, 64)).astype("f2").astype("f4")
+  one_hot = np.zeros((40, 64), "f4")
+  one_hot[:, 1] = 1
+  large = rng.random((5, 64), "f4")
+  large[0, ::8] = 5000
+  for array in (
+    np.concatenate([exact, rng.random((5, 6), "f4")], axis=1),
+    exact * (rng.random((5, 64)) < 0.1),
+    one_hot[:5],
+    large,
+    rng.normal(size=(36, 64)).astype("f4"),
+  ):
+    assert item_size(array.astype("<f4").tobytes()) == 4
+
+
 def test_a_row_for_each_caption_is_an_image_once(tmp_path):
   rows = np.random.default_rng(0).random((4, 2, 4)).astype("f4").repeat(5, 0)
   np.save(tmp_path / "dev_ims.npy", rows)
