@@ -24,7 +24,7 @@ from interbert_jax.model.heads import pair_score
 from interbert_jax.model.inputs import image_input, text_input
 from interbert_jax.model.interbert import Embedded, InterBert
 from interbert_jax.parallel import Parallel
-from interbert_jax.ranking.score_tiles import MatrixPart, MatrixTiles
+from interbert_jax.ranking.score_tiles import MatrixTiles
 
 # Images whose embeddings are held at once, and pairs between two saves.
 _BLOCK = 64
@@ -41,6 +41,15 @@ class Bucket(NamedTuple):
 
   items: np.ndarray
   length: int
+
+
+class MatrixPart(NamedTuple):
+  """Part of what a call scores; texts and images by their place in the call."""
+
+  texts: np.ndarray
+  images: np.ndarray
+  length: int  # text slots
+  steps: list[np.ndarray]  # the texts, some of them twice, in equal parts
 
 
 def length_buckets(lengths_N: np.ndarray, max_buckets: int) -> list[Bucket]:
@@ -199,7 +208,7 @@ class MatrixScorer:
       scores = rows[: len(tile.texts), : len(tile.images)]
       out[np.ix_(tile.texts, tile.images)] = scores
       if tiles:
-        tiles.write(tile, scores)
+        tiles.write(text_rows[tile.texts], image_rows[tile.images], scores)
       advance(scores.size)
 
     for regions, block in self._tiles(params, images, text_rows, image_rows):
@@ -207,7 +216,8 @@ class MatrixScorer:
         known = None
         if tiles:
           shape = len(tile.texts), len(tile.images)
-          known = self._parallel.from_main(tiles.read(tile), shape)
+          known = tiles.read(text_rows[tile.texts], image_rows[tile.images])
+          known = self._parallel.from_main(known, shape)
         if known is not None:
           out[np.ix_(tile.texts, tile.images)] = known
           advance(known.size)

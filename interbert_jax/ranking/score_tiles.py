@@ -16,7 +16,7 @@ import pathlib
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -61,15 +61,6 @@ class _Tiles:
     return np.frombuffer(body, "<f4").reshape(shape)
 
 
-class MatrixPart(NamedTuple):
-  """Part of a matrix: which texts, which images, and how it is computed."""
-
-  texts: np.ndarray
-  images: np.ndarray
-  length: int  # text slots
-  steps: list[np.ndarray]  # the texts, some of them twice, in equal parts
-
-
 class MatrixTiles(_Tiles):
   """The finished parts of one matrix.
 
@@ -86,26 +77,33 @@ class MatrixTiles(_Tiles):
     self._may_write = write
     self.reused = 0  # tiles that were on disk already
 
-  def read(self, part: MatrixPart) -> np.ndarray | None:
-    """[texts, images], or None where they are not there whole."""
-    shape = len(part.texts), len(part.images)
-    scores = self._read(self._path(part), shape)
+  def read(self, texts: np.ndarray, images: np.ndarray) -> np.ndarray | None:
+    """[texts, images], or None where they are not there whole.
+
+    Args:
+      texts, images: their numbers in all that the facts are about, whichever
+        part of it is scored: folds share the folder.
+    """
+    scores = self._read(self._path(texts, images), (len(texts), len(images)))
     self.reused += scores is not None
     return scores
 
-  def write(self, part: MatrixPart, scores: np.ndarray) -> None:
+  def write(
+    self, texts: np.ndarray, images: np.ndarray, scores: np.ndarray
+  ) -> None:
+    """Keeps scores [texts, images], for `read` with the same numbers."""
     if self._may_write:
       self.folder.mkdir(parents=True, exist_ok=True)
-      self._write(self._path(part), scores)
+      self._write(self._path(texts, images), scores)
 
   def remove(self) -> None:
     """Once the result is written."""
     if self._may_write:
       shutil.rmtree(self.folder, ignore_errors=True)
 
-  def _path(self, part: MatrixPart) -> pathlib.Path:
+  def _path(self, texts: np.ndarray, images: np.ndarray) -> pathlib.Path:
     digest = hashlib.sha256()
-    for numbers in (part.texts, part.images):
+    for numbers in (texts, images):
       digest.update(np.asarray(numbers, np.int64).tobytes() + b"|")
     return self.folder / f"{digest.hexdigest()[:20]}.f32"
 

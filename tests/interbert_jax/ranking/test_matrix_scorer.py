@@ -164,7 +164,7 @@ def test_steps_fill_up_as_little_as_can_be():
   assert step_shape(97, 1000, [5000]) == (97, 1)
 
 
-def test_folds_are_ranked_by_themselves(scorer, sides, params, plain):
+def test_folds_are_ranked_by_themselves(sides, params, plain, tmp_path):
   images, texts = sides
   evaluator = RetrievalEvaluator(
     config=CONFIG,
@@ -182,13 +182,19 @@ def test_folds_are_ranked_by_themselves(scorer, sides, params, plain):
     "n_texts": 13,
     "n_pairs_scored": 26,
   }
-  rows = np.flatnonzero((owner >= 2) & (owner < 4))
-  np.testing.assert_allclose(
-    evaluator.scores(params, parts[1]), plain[rows, 2:4], atol=1e-5
-  )
-  assert evaluator.image_of_text_in(parts[1]).tolist() == [
-    image - 2 for image in owner[rows]
-  ]
+  # Folds of as many texts are cut alike, and keep their tiles in one folder.
+  tiles = MatrixTiles(tmp_path, "run")
+  for first, last in parts:
+    rows = np.flatnonzero((owner >= first) & (owner < last))
+    np.testing.assert_allclose(
+      evaluator.scores(params, (first, last), tiles=tiles),
+      plain[rows, first:last],
+      atol=1e-5,
+    )
+    assert evaluator.image_of_text_in((first, last)).tolist() == [
+      image - first for image in owner[rows]
+    ]
+  assert tiles.reused == 0
 
 
 @pytest.mark.parametrize(
