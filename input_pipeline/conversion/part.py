@@ -9,6 +9,7 @@ from typing import Any
 from input_pipeline.conversion.plan import Plan, read_sizes
 from input_pipeline.conversion.to_record import (
   BoxCounts,
+  check_background,
   check_boxes,
   to_record,
 )
@@ -58,18 +59,19 @@ def is_converted(plan: Plan, index: int) -> bool:
   return size == facts.shard.bytes
 
 
-def keep_unchanged(
+def drop_changed(
   building: pathlib.Path, before: Mapping[str, Any], now: Mapping[str, Any]
 ) -> None:
   """Removes converted parts of an earlier plan whose files have changed."""
 
   def facts(plan: Mapping[str, Any], index: int):
-    if index >= len(plan["parts"]):
+    parts = plan.get("parts", [])
+    if index >= len(parts):
       return None
-    part = plan["parts"][index]
-    return part, plan["files"][part[0]], plan["sizes"]
+    part = parts[index]
+    return part, plan["files"].get(part[0]), plan["sizes"]
 
-  for index in range(max(len(before["parts"]), len(now["parts"]))):
+  for index in range(max(len(before.get("parts", [])), len(now["parts"]))):
     if facts(before, index) != facts(now, index):
       facts_path(str(building), index).unlink(missing_ok=True)
       shard_path(str(building), index).unlink(missing_ok=True)
@@ -101,6 +103,8 @@ def convert_part(plan: Plan, index: int) -> int:
       check_boxes(
         facts.counts, limit=plan.settings.max_bad_boxes, file=part.path
       )
+    # An hour of conversion for nothing, were it only known at the end.
+    check_background(facts.counts, plan.reader, plan.settings, file=part.path)
   facts.shard = writer.facts
   if not any(facts.captions):
     facts.captions = []

@@ -34,10 +34,10 @@ from interbert_jax.contract.files import new_output
 from interbert_jax.contract.json_file import read_json, write_json
 
 PLAN = "plan.json"
-# Options that change nothing in parts that are converted.
-_LATE = {"on_bad_record", "on_repeated", "max_bad_boxes"}
 CAPTIONS = "captions.jsonl"
 SKIPPED = "skipped.txt"
+# Options that change nothing in the parts that are converted already.
+_LATE = ("on_repeated", "max_bad_boxes")
 
 
 def convert(
@@ -118,21 +118,27 @@ def _check_resumed(building: pathlib.Path, plan: Plan):
     return
   before = read_json(path, kind=dict, hint="--restart throws it away")
   changed = sorted(k for k in content if before.get(k) != content[k])
-  options = name_changes(before.get("options"), content["options"])
-  if not {key.split(" ")[0] for key in options} - _LATE:
+  if _same_parts(before.get("options") or {}, content["options"]):
     changed = [key for key in changed if key != "options"]
-  if not set(changed) - {"files", "parts", "sizes"}:
-    parts.keep_unchanged(building, before, content)
+  if set(changed) <= {"files", "parts", "sizes"}:
+    parts.drop_changed(building, before, content)
     write_json(path, content)
     return
-  if changed:
-    if changed == ["provenance"]:
-      changed = name_changes(before["provenance"], content["provenance"])
-    raise DataError(
-      f"an interrupted conversion lies here, with another {', '.join(changed)}",
-      file=building,
-      hint="--restart throws it away; or choose another --output",
-    )
+  if changed == ["provenance"]:
+    changed = name_changes(before["provenance"], content["provenance"])
+  raise DataError(
+    f"an interrupted conversion lies here, with another {', '.join(changed)}",
+    file=building,
+    hint="--restart throws it away; or choose another --output",
+  )
+
+
+def _same_parts(before: dict[str, Any], now: dict[str, Any]) -> bool:
+  """Whether parts that were converted with other options are the same."""
+  late = set(_LATE)
+  if before.get("on_bad_record") == "error":  # so nothing in them was bad
+    late.add("on_bad_record")
+  return all(before.get(k) == v for k, v in now.items() if k not in late)
 
 
 def name_changes(before: dict | None, after: dict | None) -> list[str]:
@@ -166,7 +172,7 @@ def _finish(
       kept.append(part.shard.records)
   if not skipped:
     (store / SKIPPED).unlink()
-  check_background(counts, plan.settings, file=plan.source)
+  check_background(counts, plan.reader, plan.settings, file=plan.source)
   check_boxes(counts, limit=plan.settings.max_bad_boxes, file=plan.source)
   again = repeats.find_repeats(
     facts, file=plan.source, on_repeated=plan.settings.on_repeated

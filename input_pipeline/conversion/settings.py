@@ -69,3 +69,11 @@ class ConversionSettings(Settings):
     choices=tuple(COMPRESSION),
   )
   split: str = setting("train", "split of captions that come with the regions")
+
+  def check(self):
+    if self.background != "source" and self.classes != "source":
+      yield (
+        f"background is {self.background!r}, a column of the source's own "
+        f"probabilities, but classes is {self.classes!r}; wanted "
+        "--classes=source"
+      )

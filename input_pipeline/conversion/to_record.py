@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.conversion.settings import ConversionSettings
-from input_pipeline.formats.base import ImageRegions
+from input_pipeline.formats.base import ImageRegions, RegionFormat
 from input_pipeline.store.schema import (
   PER_REGION,
   Layout,
@@ -295,11 +295,16 @@ def _fits_as_xywh(boxes: np.ndarray, width: int, height: int) -> bool:
 
 
 def check_background(
-  counts: BoxCounts, settings: ConversionSettings, *, file: object
+  counts: BoxCounts,
+  reader: RegionFormat,
+  settings: ConversionSettings,
+  *,
+  file: object,
 ):
   """Refuses a source whose last class is what the background should be."""
   if (
     settings.background == "source"
+    and reader.background_class == 0
     and counts.last_class >= FEW_BOXES
     and counts.last_class > 0.1 * counts.regions
     and counts.last_class > 3 * counts.first_class

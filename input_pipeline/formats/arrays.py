@@ -15,6 +15,7 @@ from interbert_jax.contract.errors import DataError
 _MAX_NUMBERS = 1 << 24  # numbers in a list: 100 regions of 160,000
 _FEW = 32  # numbers that say nothing about their type
 _LARGEST = 2048.0  # no feature or probability is as large
+_LOOKED_AT = 1 << 15  # bytes of an array that tell its type
 
 
 def item_size(raw: bytes) -> int:
@@ -25,6 +26,7 @@ def item_size(raw: bytes) -> int:
   that end in 13 zero bits say nothing: float16 made wider has them. The low
   half of a float64 is likewise no sane float32, or is zero throughout.
   """
+  raw = raw[:_LOOKED_AT]
   low = np.frombuffer(raw[: len(raw) // 4 * 4], "<u2")[::2]
   telling = low[(low & 0x1FFF) != 0]
   if len(telling) >= max(_FEW, np.count_nonzero(low) / 2):
@@ -244,9 +246,9 @@ class Row:
     array = self.b64(field, dtype, rows=R)
     if not isinstance(self.value(field), np.ndarray):
       raw = array.tobytes()
-      itemsize = len(raw) / (R * width) if width else item_size(raw)
-      if itemsize in (2, 8) and len(raw) % (int(itemsize) * R) == 0:
-        array = np.frombuffer(raw, f"<f{itemsize:.0f}").reshape(R, -1)
+      size = len(raw) / (R * width) if width else item_size(raw)
+      if size in (2, 8) and len(raw) % (size * R) == 0:
+        array = np.frombuffer(raw, f"<f{size:.0f}").reshape(R, -1)
     return self.rows(field, array, R, width=width, ndim=2)
 
   def b64_column(self, field: str, dtype: str, R: int) -> np.ndarray:

@@ -175,11 +175,7 @@ def _detect_archive(
   try:
     names = members(str(path))
     if not names:
-      return DataError(
-        f"found no {kind} in it",
-        file=path,
-        hint=f"if it is packed, unpack it first (unzip {path.name})",
-      )
+      return DataError(f"found no {kind} in it", file=path)
     decode(str(path), names[0])
   except DataError as error:
     return error

@@ -93,13 +93,14 @@ def read_keys(path: str) -> tuple[bytes, ...]:
       for name in KEY_LISTS:
         if listed is None and (data := transaction.get(name)) is not None:
           listed = _listed(bytes(data), path, name)
-      if listed is not None and len(listed) >= env.stat()["entries"] - 1:
+      # Without a look at millions of keys, where the list has all of them.
+      if listed and len(listed) >= env.stat()["entries"] - len(KEY_LISTS):
         return listed
       with transaction.cursor() as cursor:
         keys = (bytes(key) for key in cursor.iternext(values=False))
-        keys = [key for key in keys if not _is_about(key)]
+        keys = tuple(key for key in keys if not _is_about(key))
       # A list of fewer is of an earlier run than the records.
-      return listed if listed and len(listed) >= len(keys) else tuple(keys)
+      return listed if listed and len(listed) >= len(keys) else keys
   except lmdb.Error as e:
     raise _damaged(path, e) from None
 

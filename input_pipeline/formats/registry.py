@@ -66,8 +66,8 @@ def find_format(path: Path, name: str = "auto") -> tuple[RegionFormat, str]:
     ((key, error),) = nearly.items()
     if error.field:  # of the first record alone: reading says more
       return FORMATS[key], f"the nearest format; {error.problem}"
-  if nearly:
-    raise min(nearly.values(), key=lambda error: len(str(error)))
+  for error in nearly.values():  # a file that all of them find damaged
+    raise error
   known = "\n".join(f"  {f.name}: {f.expects}" for f in FORMATS.values())
   raise DataError(
     f"found {_describe(path)}, wanted one of\n{known}\n",

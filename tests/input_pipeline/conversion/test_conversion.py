@@ -337,3 +337,23 @@ def test_a_changed_file_of_a_directory_is_noticed(tmp_path):
   assert changed != stamp and changed[0] == 2
   (folder / "below/b.npz").touch()
   assert plan_lib._stamp(str(folder))[0] == 3
+
+
+def test_records_that_were_skipped_are_not_kept_for_a_run_that_refuses(
+  tmp_path,
+):
+  """From error to skip, parts are the same; the other way they are not."""
+  bad = {"id": "bad", "set": {"boxes": [[9, 9, 1, 1]] * 5}}
+  recipes = [{"id": f"im{i}"} for i in range(5)] + [bad]
+  source = write_seeds(tmp_path / "a.seeds", recipes)
+  with pytest.raises(DataError, match="bad"):
+    converted(source, tmp_path)
+  with (
+    mock.patch.object(run, "_finish", side_effect=KeyboardInterrupt),
+    pytest.raises(KeyboardInterrupt),
+  ):
+    converted(source, tmp_path, on_bad_record="skip")
+  with pytest.raises(DataError, match="with another options"):
+    converted(source, tmp_path)
+  _, store = converted(source, tmp_path, on_bad_record="skip")
+  assert len(store) == 5

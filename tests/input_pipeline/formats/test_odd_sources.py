@@ -12,7 +12,7 @@ from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.formats.arrays import item_size
 from input_pipeline.formats.registry import find_format
 from input_pipeline.store.region_store import RegionStore
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import ConfigError, DataError
 from tests.support.corpus import make_image
 from tests.support.format_writers import (
   BUTD,
@@ -25,7 +25,7 @@ from tests.support.format_writers import (
   write_lmdb,
   write_tsv,
 )
-from tests.support.seed_format import made
+from tests.support.seed_format import FORMAT, made, write_seeds
 
 CORPUS = [make_image(f"im{i}", seed=i) for i in range(6)]
 
@@ -141,6 +141,13 @@ def test_a_background_in_the_last_column(tmp_path):
     record = store.read([0])[0]
     np.testing.assert_allclose(record["class_probs"][:, column], 0.9, 1e-3)
     assert manifest["background_class"] == 0
+  # Of a detector without a background, a class may be as frequent.
+  source = write_seeds(tmp_path / "b.seeds", recipes)
+  plain = FORMAT._replace(background_class=None)
+  manifest = convert(source, plain, tmp_path / "plain")
+  assert manifest["background_class"] is None
+  with pytest.raises(ConfigError, match="wanted --classes=source"):
+    ConversionSettings(background="last", classes="none")
 
 
 def test_ids_keep_their_value_or_are_refused(tmp_path):
