@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from interbert_jax.contract.errors import DataError
+
 _EXTENSION = re.compile(
   r"\.(jpe?g|png|gif|bmp|webp|tiff?|npy|npz|json)$", re.IGNORECASE
 )
@@ -83,6 +85,9 @@ def match_image_ids(
 ) -> Match:
   """Finds images in a store, all of them by one rule.
 
+  Raises:
+    DataError: a number is the id of an image, and that of another data set's.
+
   Args:
     candidates: the names that each image may have; "" is no name.
     store_ids: the ids of the store, all different.
@@ -103,8 +108,32 @@ def match_image_ids(
       if count > most:
         best, most = Match(ids, field, rule), count
       if most == len(candidates):
-        return best
+        break
+    if most == len(candidates):
+      break
+  _refuse_two_ways(best, candidates, store_ids)
   return best
+
+
+def _refuse_two_ways(
+  best: Match, candidates: Sequence[tuple[str, ...]], store_ids: Sequence[str]
+):
+  """Refuses numbers that are ids, and as well those of a named data set."""
+  if not any(i and i.isdecimal() for i in best.ids) or all(
+    i.isdecimal() for i in store_ids
+  ):
+    return
+  named = _shortened(store_ids, _prefixed) or {}
+  other = [named.get(_number(names[best.field])) for names in candidates]
+  if other.count(None) != best.ids.count(None):
+    return
+  for one, two in zip(best.ids, other, strict=True):
+    if one is not None and two is not None and one != two:
+      raise DataError(
+        f"the store has two images for a number: {one} and {two}",
+        field="image_id",
+        hint="name the data set in the annotations, as the store does",
+      )
 
 
 def _shortened(

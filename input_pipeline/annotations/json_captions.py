@@ -9,11 +9,19 @@ karpathy, dataset_flickr30k.json and dataset_coco.json: COCO has a fourth split,
 coco_captions, captions_SPLIT.json: images and annotations in two lists.
 caption_dict, caption_train.json of ViLBERT and InterBERT: a key is an image id,
   or an image id and one digit that counts its captions.
+caption_list, BLIP's and ALBEF's: [{"image", "caption": text or texts}].
+sbu_json, sbu-captions-all.json: "image_urls" and "captions" side by side; ids
+  are those of url_tsv.
 """
 
 from collections.abc import Iterator
 
-from input_pipeline.annotations.annotation_file import AnnotationFile
+from input_pipeline.annotations.annotation_file import (
+  AnnotationFile,
+  Entry,
+  is_unicode,
+)
+from input_pipeline.annotations.line_captions import shared_crc32, url_names
 from input_pipeline.annotations.reader import (
   ImageCaptions,
   Reader,
@@ -106,6 +114,60 @@ def _read_dict(source: AnnotationFile) -> Iterator[ImageCaptions]:
     yield ImageCaptions(place, (key, key[:-1]), None, [caption])
 
 
+def _entries(source: AnnotationFile) -> Iterator[Entry]:
+  if not isinstance(source.content, list):
+    raise DataError("wanted a JSON list", file=source.path)
+  for number, fields in enumerate(source.content):
+    place = f"{source.path}, entry {number}"
+    if not isinstance(fields, dict):
+      raise DataError(f"found {fields!r:.40}, wanted an object", file=place)
+    yield Entry(place, fields)
+
+
+def _detect_list(source: AnnotationFile) -> str | None:
+  if not source.is_json or not source.first_line.lstrip().startswith("["):
+    return None
+  content = source.content
+  first = content[0] if isinstance(content, list) and content else None
+  if not isinstance(first, dict) or not {"image", "caption"} <= set(first):
+    return None
+  return "a JSON list of objects with image and caption"
+
+
+def _read_list(source: AnnotationFile) -> Iterator[ImageCaptions]:
+  for entry in _entries(source):
+    captions = entry.fields.get("caption")  # `load_captions` checks them
+    captions = captions if isinstance(captions, list) else [captions]
+    name = entry.value("image", str)
+    number = entry.id("image_id") if "image_id" in entry else ""
+    yield ImageCaptions(entry.place, (name, number), None, captions)
+
+
+def _detect_sbu(source: AnnotationFile) -> str | None:
+  keys = source.first_object or source.object
+  if not {"image_urls", "captions"} <= set(keys):
+    return None
+  return "JSON of image_urls and captions"
+
+
+def _read_sbu(source: AnnotationFile) -> Iterator[ImageCaptions]:
+  content = source.entry("a JSON object of image_urls and captions")
+  urls, captions = (
+    content.value(field, list) for field in ("image_urls", "captions")
+  )
+  if len(captions) != len(urls):
+    raise content.refuse(
+      "captions", f"found {len(captions)}, wanted {len(urls)} as of image_urls"
+    )
+  for number, url in enumerate(urls):
+    if not isinstance(url, str) or not is_unicode(url):
+      raise content.refuse("image_urls", f"found {url!r:.60} as URL {number}")
+  shared = shared_crc32(urls)
+  for number, (url, caption) in enumerate(zip(urls, captions, strict=True)):
+    place = f"{source.path}, entry {number}"
+    yield ImageCaptions(place, url_names(url, shared), None, [caption])
+
+
 JSONL = Reader(
   name="jsonl",
   expects='lines of {"image_id": "a", "split": "train", "captions": [...]}',
@@ -141,4 +203,20 @@ CAPTION_DICT = Reader(
   read=_read_dict,
   ids=("key", "key without its last digit"),
   joins=True,
+)
+CAPTION_LIST = Reader(
+  name="caption_list",
+  expects='[{"image": "a.jpg", "caption": "a dog"}, ...] (BLIP, ALBEF)',
+  detect=_detect_list,
+  read=_read_list,
+  ids=("image", "image_id"),
+  scattered=True,
+)
+SBU_JSON = Reader(
+  name="sbu_json",
+  expects='{"image_urls": [...], "captions": [...]} (SBU)',
+  detect=_detect_sbu,
+  read=_read_sbu,
+  ids=("crc32 of the URL", "URL"),
+  scattered=True,
 )

@@ -4,6 +4,10 @@ url_tsv, Conceptual Captions and SBU: a caption and the URL of its image, in
   either order. The id of an image is the crc32 of its URL, as in the published
   features. Among millions of URLs a thousand share theirs: these images have
   the URL as a second name, so that `load_captions` can report them.
+caption_rows, a row a caption, so that an image has several: Flickr30K's
+  results_20130124.token ("7.jpg#0", tab, caption) and results.csv
+  ("image_name| comment_number| comment"), Flickr8k's captions.txt
+  ("image,caption"), and TSV with a header of image_id and caption.
 title_tsv, e-commerce titles: an item's id, its title, maybe more columns. The
   title is the second column, or the one that a header calls title, as in
   "item_id \\t category \\t title".
@@ -15,10 +19,11 @@ ner_titles, Chinese titles with tags of named entities: a character and its tag
 """
 
 import array
+import csv
 import hashlib
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -32,6 +37,9 @@ _URL_HEADERS = (("caption", "url"), ("url", "caption"))
 _ID_HEADERS = {"id", "item_id", "image_id", "product_id", "img_id"}
 PER_IMAGE = 5
 _SCAN_SUFFIX = "_caps.txt"
+_NUMBERED = re.compile(r"([^\t]+)#\d+\t(.*)")
+_IMAGE = {"image", "image_name", "image_id", "img_id", "filename", "file_name"}
+_CAPTION = {"caption", "comment", "captions", "text"}
 
 
 def _detect_urls(source: AnnotationFile) -> str | None:
@@ -44,11 +52,9 @@ def _detect_urls(source: AnnotationFile) -> str | None:
 
 
 def _read_urls(source: AnnotationFile) -> Iterator[ImageCaptions]:
-  shared = _shared(source)
+  shared = shared_crc32(url for _, url, _ in _url_rows(source))
   for place, url, caption in _url_rows(source):
-    number = crc32(url)
-    own = url if number in shared else ""
-    yield ImageCaptions(place, (str(number), own), None, [caption])
+    yield ImageCaptions(place, url_names(url, shared), None, [caption])
 
 
 def _url_rows(source: AnnotationFile) -> Iterator[tuple[str, str, str]]:
@@ -68,21 +74,73 @@ def _url_rows(source: AnnotationFile) -> Iterator[tuple[str, str, str]]:
     yield place, url, caption
 
 
-def crc32(url: str) -> int:
-  """The id of an image of Conceptual Captions and SBU."""
+def _crc32(url: str) -> int:
   return zlib.crc32(url.encode("utf-8"))
 
 
-def _shared(source: AnnotationFile) -> frozenset[int]:
+def url_names(url: str, shared: frozenset[int]) -> tuple[str, str]:
+  """The crc32 of a URL, and the URL where others have the same."""
+  number = _crc32(url)
+  return str(number), url if number in shared else ""
+
+
+def shared_crc32(urls: Iterable[str]) -> frozenset[int]:
   """The crc32 that several URLs have."""
   numbers, digests = array.array("L"), array.array("Q")
-  for _, url, _ in _url_rows(source):
-    numbers.append(crc32(url))
+  for url in urls:
+    numbers.append(_crc32(url))
     digest = hashlib.blake2b(url.encode("utf-8"), digest_size=8).digest()
     digests.append(int.from_bytes(digest, "big"))
   pairs = np.stack([np.array(numbers, "u8"), np.array(digests, "u8")], 1)
   urls = np.unique(pairs, axis=0)[:, 0]
   return frozenset(urls[1:][urls[1:] == urls[:-1]].tolist())
+
+
+def _columns(line: str) -> tuple[str, int, int] | None:
+  """(separator, column of the image, column of the caption) of a header."""
+  for separator in ("\t", "|", ","):
+    names = [name.strip().lower() for name in line.split(separator)]
+    image = [n for n, name in enumerate(names) if name in _IMAGE]
+    caption = [n for n, name in enumerate(names) if name in _CAPTION]
+    if image and caption and caption[0] == len(names) - 1:
+      return separator, image[0], caption[0]
+  return None
+
+
+def _detect_rows(source: AnnotationFile) -> str | None:
+  if _NUMBERED.fullmatch(source.first_line):
+    return "rows of IMAGE#0 and a caption"
+  if columns := _columns(source.first_line):
+    return f"a header of {source.first_line[:60]!r}, {columns[2] + 1} columns"
+  return None
+
+
+def _read_rows(source: AnnotationFile) -> Iterator[ImageCaptions]:
+  columns = _columns(source.first_line)
+  for number, (place, line) in enumerate(source.lines()):
+    if columns is None:
+      match = _NUMBERED.fullmatch(line)
+      if match is None:
+        raise DataError(
+          f"found {line!r:.60}, wanted IMAGE#0, a tab and a caption", file=place
+        )
+      image, caption = match.groups()
+    else:
+      if number == 0:
+        continue
+      separator, at, last = columns
+      if separator == ",":
+        values = next(csv.reader([line]))
+        values[last:] = [",".join(values[last:])]
+      else:
+        values = line.split(separator, last)
+      if len(values) <= last:
+        raise DataError(
+          f"found {len(values)} columns, wanted {last + 1} as in the header",
+          file=place,
+        )
+      image, caption = values[at].strip(), values[last].strip()
+    yield ImageCaptions(place, (image,), None, [caption])
 
 
 def _detect_titles(source: AnnotationFile) -> str | None:
@@ -199,6 +257,14 @@ URL_TSV = Reader(
   detect=_detect_urls,
   read=_read_urls,
   ids=("crc32 of the URL", "URL"),
+  scattered=True,
+)
+CAPTION_ROWS = Reader(
+  name="caption_rows",
+  expects="rows of an image and a caption: 7.jpg#0 and a tab (Flickr30K's "
+  ".token), or a header such as image,caption",
+  detect=_detect_rows,
+  read=_read_rows,
   scattered=True,
 )
 TITLE_TSV = Reader(

@@ -10,19 +10,19 @@ from interbert_jax.contract.errors import DataError
 # Format -> the module that reads it, in the order in which a file is compared
 # with them. Only the modules that a file needs are imported.
 READERS = {
-  "sbu_json": "caption_rows",
+  "sbu_json": "json_captions",
   "jsonl": "json_captions",
   "official_jsonline": "json_captions",
   "chinese_clip": "chinese_clip",
   "karpathy": "json_captions",
   "coco_captions": "json_captions",
   "caption_dict": "json_captions",
-  "caption_list": "caption_rows",
+  "caption_list": "json_captions",
   "url_tsv": "line_captions",
   "scan_caps": "line_captions",
   "kdd_queries": "kdd_queries",
   "ner_titles": "line_captions",
-  "caption_rows": "caption_rows",
+  "caption_rows": "line_captions",
   "title_tsv": "line_captions",  # nearly any TSV fits: it is the last
 }
 

@@ -3,8 +3,8 @@
 Two people who mean the same rarely write the same. The published rules (VQA,
 "evaluation code" on visualqa.org) make answers comparable: lower case, numbers
 as digits, no articles, contractions with their apostrophe, and of punctuation
-only some: & $ % ' # : * ~ ^ | stay. Where all people say the same, their answer
-is taken as it is.
+only some: & $ % ' # : * ~ ^ | stay. Where all people say the same, the official
+accuracy compares their answer as it is; a classifier learns its normal form.
 """
 
 import collections
@@ -62,10 +62,15 @@ def normal_answer(answer: str) -> str:
 
 def votes_of(answers: Iterable[str]) -> dict[str, int]:
   """How many people gave each answer, in normal form, most frequent first."""
-  answers = list(answers)
-  if len(set(answers)) == 1:
-    return {answers[0]: len(answers)}
   return dict(collections.Counter(map(normal_answer, answers)).most_common())
+
+
+def is_compared(answer: str, answers: Sequence[str]) -> bool:
+  """Whether the official accuracy finds a normal form among people's answers.
+
+  It does not, where all say the same in another form.
+  """
+  return len(set(answers)) > 1 or answer == answers[0]
 
 
 def soft_score(votes: int) -> float:

@@ -74,9 +74,11 @@ class VqaData(QuestionData):
       for column, (answer, count) in enumerate(known):
         self.answer_ids[row, column] = answer
         self.answer_scores[row, column] = vqa_answers.soft_score(count)
-        self.answer_accuracy[row, column] = vqa_answers.accuracy(
-          count, len(question.answers)
-        )
+        people = question.answers
+        if vqa_answers.is_compared(self.answers[answer], people):
+          self.answer_accuracy[row, column] = vqa_answers.accuracy(
+            count, len(people)
+          )
 
   @property
   def facts(self) -> dict[str, Any]:

@@ -512,5 +512,5 @@ def test_byte_order_marks_are_no_text(tmp_path):
 def test_every_reader_is_tested():
   tested = {format for format, *_ in CASES.values()}
   tested |= {"jsonl", "url_tsv", "scan_caps", "ner_titles"}
-  # test_caption_rows.py
+  # In test_caption_rows.py.
   assert tested | {"caption_rows", "caption_list", "sbu_json"} == set(READERS)

@@ -60,7 +60,9 @@ def test_urls_beside_captions(tmp_path):
   found = load_captions(path, "train")
   assert len(found.image_ids) == 2 and found.texts == ("x", "y")
   path.write_text(json.dumps(content | {"captions": ["x"]}))
-  with pytest.raises(DataError, match="captions: wanted a list of 2 texts"):
+  with pytest.raises(
+    DataError, match="captions: found 1, wanted 2 as of image_urls"
+  ):
     load_captions(path, "train")
 
 
@@ -81,6 +83,11 @@ def test_numbers_of_another_data_set_are_other_images():
   store = [f"COCO_train2014_{n:012d}" for n in (9, 25, 30)] + ["9", "2417997"]
   names = [(str(n), f"{n:012d}.jpg") for n in (9, 25, 30)]
   assert match_image_ids(names, store).ids == store[:3]
+  with pytest.raises(DataError, match="two images for a number: 9 and COCO"):
+    match_image_ids(names[:1], store)
+  # All of these are there by their own names, and few of COCO's numbers.
+  visual = [("9",), ("2417997",)]
+  assert match_image_ids(visual, store).ids == ["9", "2417997"]
 
 
 def test_images_without_captions_are_mentioned(tmp_path):

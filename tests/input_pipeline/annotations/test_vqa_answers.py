@@ -66,7 +66,10 @@ def test_votes_are_of_normal_forms():
     "dog": 3,
     "cat": 1,
   }
-  assert vqa_answers.votes_of(["The two"] * 10) == {"The two": 10}
+  assert vqa_answers.votes_of(["The two"] * 10) == {"2": 10}
+  assert vqa_answers.is_compared("2", ["2"] * 10)
+  assert vqa_answers.is_compared("2", ["two"] * 9 + ["2"])
+  assert not vqa_answers.is_compared("2", ["two"] * 10)
 
 
 def test_the_vocabulary():

@@ -51,6 +51,18 @@ def test_answers_of_a_file(files, tmp_path):
   np.testing.assert_allclose(data.answer_scores[:, 0], [1, 1, 0])
 
 
+def test_an_answer_of_all_that_is_in_no_normal_form(files, tmp_path):
+  """It is learnt in normal form; the official accuracy does not find it."""
+  folder = tmp_path / "vqa"
+  rows = [(1, 100, "red", ["Dog"] * 10), (2, 101, "red", ["dog"] * 10)]
+  vqa_files(folder, "train", rows)
+  own = {"annotations": folder, "split": "train", "min_answer_count": 1}
+  data = build("vqa", **{**files, **own})
+  assert data.answers == ["dog"]
+  np.testing.assert_array_equal(data.answer_scores[:, 0], [1, 1])
+  np.testing.assert_array_equal(data.answer_accuracy[:, 0], [0, 1])
+
+
 def test_rare_answers(files):
   with pytest.raises(DataError, match="no answer is the best one of 9 quest"):
     build("vqa", **{**files, "min_answer_count": 9})
