@@ -59,9 +59,12 @@ class Activity:
 
 
 # The activities that each step takes part in, for the speed and the ETA.
-# Ends of names that an evaluation's line leaves out.
-_DETAILS = ("_rate", "_dropped", "@5", "stic", "_rank", "rsum", "n_ties")
 _STEP_ACTIVITIES = ("data", "step", "save")
+# Ends of names that an evaluation's line leaves out.
+_DETAILS = (
+  *("_rate", "_dropped", "_rank", "recall@5", "rsum", "n_ties"),
+  *("_optimistic", "_pessimistic"),
+)
 
 
 def duration(seconds: float) -> str:

@@ -174,7 +174,8 @@ def _check_newer(
       "the checkpoint is of a model before these settings, trained with their "
       "defaults:\n  "
       + "\n  ".join(changed)
-      + "\nput them back, or use another --workdir"
+      + "\nput them back, use another --workdir, or name them in "
+      "--config.allow_changes"
     )
 
 

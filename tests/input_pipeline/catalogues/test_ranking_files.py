@@ -186,6 +186,10 @@ def test_submission(tmp_path):
   first = ndcg_score([[1, 0, 0, 0, 0, 1]], [[6, 5, 4, 3, 2, 0]], k=5)
   found = kdd.official_ndcg(LISTS, QUERIES)
   assert found == pytest.approx(first / 2)
+  # A query that the file of answers lacks does not count.
+  more = KddQuery("3", "a man", tuple("345678"), None)
+  lists = {**LISTS, "3": list("876543")}
+  assert kdd.official_ndcg(lists, [*QUERIES, more]) == found
 
 
 @pytest.mark.parametrize(

@@ -359,6 +359,16 @@ def test_d8_captions(captions, words, files):
   assert report.summary["captions, train"]["images"] == 8
 
 
+def test_d8_a_path_with_the_words_of_a_remedy(files, tmp_path):
+  """They are no advice: what has been tried is not tried for ever."""
+  folder = tmp_path / "images is in, on_bad_caption=skip"
+  folder.mkdir()
+  files["captions"] = folder / "caps.jsonl"
+  files["captions"].write_text("no JSON\n")
+  report = check(files)
+  assert not report.ok and "invalid JSON" in report.to_text()
+
+
 def test_d8_truncation_is_counted(files):
   report = check(files, max_text_length=8)
   finding = found(report, "D8", "note")

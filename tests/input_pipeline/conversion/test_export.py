@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
+from input_pipeline.checks.run import run_checks
 from input_pipeline.export import EXPORTERS, best_classes, export, main
 from input_pipeline.formats.registry import FORMATS, find_format
 from interbert_jax.contract.errors import DataError
@@ -41,6 +42,16 @@ def test_what_is_exported_converts_to_the_same(format, writer, tmp_path):
     for image, new in zip(CORPUS, again.read(rows), strict=True):
       np.testing.assert_array_equal(new["class_ids"], image.class_ids)
       np.testing.assert_array_equal(new["class_scores"], image.class_scores)
+
+
+def test_attributes_that_a_store_lacks_are_none_when_read_again(tmp_path):
+  """They are written as -1, which is no attribute, and is not kept."""
+  first = store_of(write.butd_tsv_7(CORPUS, tmp_path), tmp_path / "first")
+  export(first.directory, tmp_path / "a.tsv", format="lxmert_tsv")
+  again = store_of(tmp_path / "a.tsv", tmp_path / "again")
+  record = again.read([0])[0]
+  assert "class_ids" in record and "attribute_ids" not in record
+  assert run_checks(again.directory).report.ok
 
 
 def test_the_lmdb_is_what_the_official_reader_takes(tmp_path):

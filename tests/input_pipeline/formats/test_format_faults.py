@@ -249,6 +249,27 @@ def test_pickled_records(value, words, tmp_path):
   expect_fault(path, "vilbert_lmdb", [f"{path}, key '1037': ", *words])
 
 
+@pytest.mark.parametrize("record", [0, 1])
+@pytest.mark.parametrize(
+  ("writer", "name", "field"),
+  [
+    (write.volta_lmdb, "volta_lmdb", "objects_id"),
+    (write.volta_lmdb, "volta_lmdb", "attrs_conf"),
+    (write.vilbert_mt_lmdb, "vilbert_mt_lmdb", "image_id"),
+  ],
+)
+def test_a_field_that_all_records_have(writer, name, field, record, tmp_path):
+  """Without it in the first one, the store would not have it."""
+  import lmdb
+
+  path, key = writer(CORPUS, tmp_path), CORPUS[record].image_id.encode()
+  with lmdb.open(str(path), lock=False) as env, env.begin() as transaction:
+    row = pickle.loads(transaction.get(key))
+  del row[field]
+  spoil_lmdb(path, key, pickle.dumps(row))
+  expect_fault(path, name, [f"field {field}: missing"], others=record == 1)
+
+
 PICKLED = [
   (write.vilbert_lmdb, "vilbert_lmdb", SECOND),
   (write.vilbert_mt_lmdb, "vilbert_mt_lmdb", SECOND),

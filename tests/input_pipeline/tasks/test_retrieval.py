@@ -5,6 +5,7 @@ import pytest
 
 from input_pipeline.annotations.load import load_captions
 from input_pipeline.negatives.table import write_table
+from input_pipeline.tasks.retrieval import retrieval_set
 from interbert_jax.contract.batch import CANDIDATES
 from tests.support.batch_checks import check_batches, check_fingerprints
 from tests.support.tiny_data import (
@@ -53,6 +54,17 @@ def test_batches_with_hard_texts(files, near):
   hard = {"hard_texts": 1, "near_images": near}
   check_batches("candidates", {**options, **hard}, spec=CANDIDATES)
   check_fingerprints("candidates", files, [hard])
+
+
+def test_the_fingerprint_of_a_set_changes_with_its_arrays(files):
+  def fingerprint(**changes):
+    settings = build("candidates", **{**files, **changes}).settings
+    return retrieval_set(settings, "train").fingerprint
+
+  same = fingerprint()
+  assert fingerprint(random_texts=2) == same
+  for change in ({"max_regions": 1}, {"max_text_length": 4}):
+    assert fingerprint(**change) != same, change
 
 
 def test_an_example_is_its_caption_and_image_as_stored(files):

@@ -101,7 +101,11 @@ def test_vcr(vcr, capsys):
   assert result["dataset"] == "vcr"
   low, high = result["intervals_95"]["Q->A"]
   assert low <= metrics["Q->A"] <= high
-  assert f"Q->AR  {100 * metrics['Q->AR']:.1f} %  (" in capsys.readouterr().out
+  printed = capsys.readouterr().out
+  assert f"Q->AR  {100 * metrics['Q->AR']:.1f} %  (" in printed
+  assert printed.count(", chance 25.0 %") == 2  # of both halves
+  assert f"val: 5 questions, {result['n_images']} images" in printed
+  assert (result["chance"], result["interval_unit"]) == (0.25, "image")
   # Enough to compute the metrics again.
   rows = [json.loads(line) for line in file.read_text().splitlines()]
   assert [row["annot_id"] for row in rows] == [f"val-{i}" for i in range(5)]

@@ -250,6 +250,12 @@ def test_another_metric_can_become_the_best_one(tmp_path):
     best("")
 
 
+def test_room_is_asked_for_where_it_is_short(tmp_path):
+  with Checkpoints(tmp_path) as checkpoints:
+    assert "make room" not in checkpoints._why("a wire is loose")
+    assert "make room" in checkpoints._why("no space left on the disk")
+
+
 def test_a_renamed_step_is_named_and_put_aside(workdir, trained, said):
   folder = workdir / "checkpoints"
   (folder / "4").rename(folder / "44")

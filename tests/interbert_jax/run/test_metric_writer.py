@@ -104,6 +104,15 @@ def test_a_plot_has_a_panel_for_each_loss(tmp_path):
   assert two.shape[1] == pytest.approx(2 * one.shape[1], abs=2)
 
 
+def test_the_metric_of_the_best_step_has_a_panel(tmp_path):
+  write(tmp_path, (1, {"loss": 2.0}), (2, {"val/loss": 1.5, "val/acc": 0.5}))
+  one = imread(plot_losses(tmp_path))
+  two = imread(plot_losses(tmp_path, also="val/acc"))
+  assert two.shape[1] == pytest.approx(2 * one.shape[1], abs=2)
+  for drawn_already in ("val/loss", "val/unknown", "", None):
+    assert imread(plot_losses(tmp_path, also=drawn_already)).shape == one.shape
+
+
 def test_curves_that_are_all_null_are_left_out(tmp_path):
   null = float("nan")
   write(tmp_path, (1, {"loss": null}), (1, {"val/loss": null}))
@@ -205,13 +214,15 @@ def test_a_log_file_gets_whole_lines_without_control_characters(capsys):
   found.show(1, {"loss": 3.0})
   found.message("compiled in 3s")
   found.show(2000, {"loss": 1.0})
-  found.show_evaluation(2000, {"val/loss": 1.5, "val/mlm_rate": 0.1}, 2.0)
+  values = {"val/loss": 1.5, "val/mlm_rate": 0.1, "val/Q->AR": 0.25}
+  values["val/image_retrieval_recall@1_optimistic"] = 0.5
+  found.show_evaluation(2000, values, 2.0)
   text = capsys.readouterr().err
   assert text.splitlines() == [
     "step 1/2,000 (0.1%) loss 3.000",
     "compiled in 3s",
     "step 2,000/2,000 (100.0%) loss 1.000",
-    "eval at step 2,000 (2s): val/loss 1.500",
+    "eval at step 2,000 (2s): val/loss 1.500 val/Q->AR 0.250",
   ]
   assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", text)
 
