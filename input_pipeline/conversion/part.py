@@ -68,8 +68,7 @@ def drop_changed(
     parts = plan.get("parts", [])
     if index >= len(parts):
       return None
-    part = parts[index]
-    return part, plan["files"].get(part[0]), plan["sizes"]
+    return parts[index], plan["files"][index], plan["sizes"]
 
   for index in range(max(len(before.get("parts", [])), len(now["parts"]))):
     if facts(before, index) != facts(now, index):

@@ -1,5 +1,6 @@
 """The plan of a conversion; written to a file, to resume from."""
 
+import functools
 import hashlib
 import json
 import pathlib
@@ -23,7 +24,7 @@ class Plan:
   source: str
   reader: RegionFormat
   parts: tuple[Part, ...]
-  files: dict[str, tuple]  # file -> facts that change if the file changes
+  files: list[tuple]  # of each part, what changes if its files change
   layout: Layout
   settings: ConversionSettings
   building: str  # directory where parts are written
@@ -68,12 +69,11 @@ def make_plan(
     raise DataError(
       f"found no images, wanted {reader.expects}{why}", file=source
     )
-  names = sorted({part.path for part in parts})
   return Plan(
     source=str(source),
     reader=reader,
     parts=tuple(parts),
-    files={name: _stamps(reader, name) for name in names},
+    files=_stamps(reader, parts),
     layout=layout_of(first, settings),
     settings=settings,
     building=str(building),
@@ -82,11 +82,23 @@ def make_plan(
   )
 
 
-def _stamps(reader: RegionFormat, name: str) -> list[tuple]:
-  """What changes if the images of a part's file change."""
-  beside = reader.beside(pathlib.Path(name)) if reader.beside else []
-  return [(reader.stamp or _stamp)(name)] + [
-    (str(file), *_stamp(str(file))) for file in beside if file.is_file()
+def _stamps(reader: RegionFormat, parts: Iterable[Part]) -> list[tuple]:
+  """What changes if the images of a part change, for each part."""
+  stamp = functools.cache(_stamp)
+
+  @functools.cache
+  def beside(name: str) -> tuple:
+    files = reader.beside(pathlib.Path(name)) if reader.beside else []
+    return tuple((str(f), *_stamp(str(f))) for f in files if f.is_file())
+
+  return [
+    (
+      _stamp_files(pathlib.Path(part.path), reader.inside(part))
+      if reader.inside
+      else stamp(part.path),
+      *beside(part.path),
+    )
+    for part in parts
   ]
 
 
@@ -96,10 +108,10 @@ def _stamp(name: str) -> tuple:
   if not path.is_dir():
     status = path.stat()
     return status.st_size, status.st_mtime_ns
-  return stamp_files(path, walk_files(path))
+  return _stamp_files(path, walk_files(path))
 
 
-def stamp_files(path: pathlib.Path, names: Iterable[str]) -> tuple[int, str]:
+def _stamp_files(path: pathlib.Path, names: Iterable[str]) -> tuple[int, str]:
   """The number of files, and a hash of their names, sizes and times."""
   digest, count = hashlib.blake2b(digest_size=8), 0
   for relative in names:

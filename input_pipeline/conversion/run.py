@@ -120,7 +120,8 @@ def _check_resumed(building: pathlib.Path, plan: Plan):
   changed = sorted(k for k in content if before.get(k) != content[k])
   if _same_parts(before.get("options") or {}, content["options"]):
     changed = [key for key in changed if key != "options"]
-  if set(changed) <= {"files", "parts", "sizes"}:
+  listed = isinstance(before.get("files"), list)
+  if listed and set(changed) <= {"files", "parts", "sizes"}:
     parts.drop_changed(building, before, content)
     write_json(path, content)
     return

@@ -83,10 +83,11 @@ class RegionFormat(NamedTuple):
     background_class: the column of class_probs that means no object, if any.
     provenance: what else decides the content (settings, weights). It goes into
       the manifest; an interrupted conversion is resumed only if it is the same.
-    stamp: path of a part -> facts that change if its images change; None for
-      the size and time of the file, or of all files of the directory.
+    inside: part -> the names of its files, where a source is a directory of
+      them. A resumed conversion reads a part again if these change; without
+      `inside`, if the part's file or any file of its directory does.
     beside: path of a part -> files beside it that are read too, such as ids;
-      a resumed conversion reads the part again if they change.
+      the part is read again if they change.
     example: an image without regions but with the fields of all images, if
       these are known before reading one.
   """
@@ -100,7 +101,7 @@ class RegionFormat(NamedTuple):
   unit: str = "images"
   background_class: int | None = 0
   provenance: dict[str, Any] | None = None
-  stamp: Callable[[str], tuple] | None = None
+  inside: Callable[[Part], Iterable[str]] | None = None
   beside: Callable[[Path], list[Path]] | None = None
   example: ImageRegions | None = None
 

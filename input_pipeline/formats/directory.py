@@ -89,12 +89,18 @@ def split_files(
   return count_parts(path, len(names))
 
 
-def files_of(
-  part: Part, suffix: str, *, without: str | None = None
-) -> Iterator[pathlib.Path]:
-  names = list_files(part.path, suffix, without)[part.start : part.stop]
-  for name in names:
-    yield pathlib.Path(part.path) / name
+def names_of(
+  part: Part, suffix: str, without: str | None = None
+) -> tuple[str, ...]:
+  return list_files(part.path, suffix, without)[part.start : part.stop]
+
+
+def _inside(suffix: str, without: str | None, part: Part) -> Iterator[str]:
+  """The names of a part's files, and of those beside them."""
+  for name in names_of(part, suffix, without):
+    yield name
+    if without:
+      yield name.removesuffix(suffix) + without
 
 
 def folder_format(
@@ -119,6 +125,7 @@ def folder_format(
     detect=functools.partial(_detect, suffix, without, keys),
     split=functools.partial(split_files, suffix=suffix, without=without),
     read=functools.partial(_read, suffix, without, decode),
+    inside=functools.partial(_inside, suffix, without),
     **about,
   )
 
@@ -151,5 +158,5 @@ def _read(
   part: Part,
 ) -> Iterator[ImageRegions | DataError]:
   root = pathlib.Path(part.path)
-  files = files_of(part, suffix, without=without)
-  return each(files, lambda file: decode(file, root))
+  names = names_of(part, suffix, without)
+  return each(names, lambda name: decode(root / name, root))

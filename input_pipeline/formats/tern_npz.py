@@ -1,5 +1,6 @@
 """TERN's COCO features: NAME_att/ID.npz and NAME_box/ID.npy, no image sizes."""
 
+import os
 import pathlib
 from collections.abc import Iterator
 
@@ -46,12 +47,25 @@ def _split(path: pathlib.Path) -> list[Part]:
 
 
 def _read(part: Part) -> Iterator[ImageRegions | DataError]:
-  return each(directory.files_of(part, _SUFFIX), _decode)
+  folder = pathlib.Path(part.path)
+  names = directory.names_of(part, _SUFFIX)
+  return each(names, lambda name: _decode(folder / name))
+
+
+def _inside(part: Part) -> Iterator[str]:
+  """The names of a part's files, boxes too, from NAME_att."""
+  folder = pathlib.Path(part.path)
+  for name in directory.names_of(part, _SUFFIX):
+    yield name
+    yield os.path.relpath(_box_file(folder / name), folder)
+
+
+def _box_file(file: pathlib.Path) -> pathlib.Path:
+  return _boxes_of(file.parent) / f"{file.stem}.npy"
 
 
 def _decode(file: pathlib.Path) -> ImageRegions:
-  image_id = file.stem
-  box_file = _boxes_of(file.parent) / f"{image_id}.npy"
+  image_id, box_file = file.stem, _box_file(file)
   row = Row(read_npz(file, file=file), place=str(file), image_id=image_id)
   features = row.rows("feat", row.value("feat"), None)
   boxes = Row(
@@ -76,5 +90,6 @@ FORMAT = RegionFormat(
   detect=_detect,
   split=_split,
   read=_read,
+  inside=_inside,
   extractor=BOTTOM_UP,
 )

@@ -1,5 +1,6 @@
 """The outputs of a model for every example of a split, and their metrics."""
 
+import abc
 import copy
 import dataclasses
 import functools
@@ -102,7 +103,7 @@ class Predictor:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class PredictionEvaluator:
+class PredictionEvaluator(abc.ABC):
   """Metrics of the outputs of a split.
 
   A task's evaluator says what the outputs of the model mean (`read`), computes
@@ -121,12 +122,13 @@ class PredictionEvaluator:
     """What the outputs of the model mean, in the order of the examples."""
     return outputs
 
+  @abc.abstractmethod
   def metrics(self, outputs) -> dict[str, float]:
-    raise NotImplementedError
+    """The metrics, as fractions."""
 
+  @abc.abstractmethod
   def facts(self, outputs) -> dict[str, Any]:
     """Protocol, score and intervals, as docs/result.schema.json names them."""
-    raise NotImplementedError
 
   def run(self, params, on_batch: OnBatch = do_nothing) -> dict[str, float]:
     return self.metrics(self.outputs(params, on_batch))

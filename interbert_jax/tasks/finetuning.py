@@ -4,6 +4,7 @@ Dimensions: B examples, N texts and M images of all of them, L text slots,
 R region slots, O outputs of the head.
 """
 
+import abc
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -58,7 +59,7 @@ class TaskInputs:
 
 
 @dataclasses.dataclass(frozen=True)
-class FineTuningTask:
+class FineTuningTask(abc.ABC):
   """Base of the tasks with one head on the pooled vectors (base.Task).
 
   A subclass says what batches hold, which head there is, and in `metrics` what
@@ -92,17 +93,17 @@ class FineTuningTask:
       )
 
   @property
+  @abc.abstractmethod
   def heads(self) -> dict[str, int]:
     """The name of the head and the number of its outputs."""
-    raise NotImplementedError
 
   def limits(self) -> dict[str, int]:
     """How many values there are of some targets."""
     return {}
 
+  @abc.abstractmethod
   def metrics(self, outputs, inputs: TaskInputs) -> dict[str, SumWeight]:
     """The loss, and what else is measured."""
-    raise NotImplementedError
 
   def forward(
     self, model: InterBert, inputs: TaskInputs, *, deterministic: bool

@@ -107,16 +107,20 @@ def test_an_interrupted_run_goes_on(folder, tmp_path):
   assert not building.exists()
 
 
-def test_an_image_that_changes_is_noticed(folder, tmp_path, monkeypatch):
+def test_the_part_of_a_changed_image_is_done_again(
+  folder, tmp_path, monkeypatch, capsys
+):
   with monkeypatch.context() as patch:
     patch.setattr(conversion_run, "_finish", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
       extracted(folder, tmp_path / "out")
   (folder / "notes.txt").write_text("other files may change")
-  save_picture(folder / "im03.png", (9, 9, 9))
-  with pytest.raises(DataError, match="with another files .*--restart"):
-    extracted(folder, tmp_path / "out")
-  extracted(folder, tmp_path / "out", restart=True)
+  save_picture(folder / "im07.png", (9, 9, 9))
+  extracted(folder, tmp_path / "out")
+  assert "2 of 3 parts are kept" in capsys.readouterr().err
+  store = RegionStore(tmp_path / "out/regions")
+  record = store.read([store.image_ids.index("im07")])[0]
+  assert record["features"][0, :3].tolist() == [9, 9, 9]
 
 
 def test_what_is_done_is_not_done_again(folder, tmp_path, monkeypatch):

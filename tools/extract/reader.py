@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from input_pipeline.conversion.plan import stamp_files
 from input_pipeline.formats.base import (
   ImageRegions,
   Part,
@@ -64,7 +63,7 @@ def make_format(
     extractor=models.extractor,
     background_class=models.background_class,
     provenance=chosen | models.provenance | {"names_sha256": listing.sha256},
-    stamp=_stamp,
+    inside=_names,
     example=ImageRegions(
       place="",
       image_id="",
@@ -82,9 +81,9 @@ def _detect(path: Path) -> str | None:
   return None  # never guessed: this source has a command of its own
 
 
-def _stamp(folder: str) -> tuple[int, str]:
-  """What shows that images have changed; other files may come and go."""
-  return stamp_files(Path(folder), list_photos(folder).names)
+def _names(part: Part) -> tuple[str, ...]:
+  """The images of a part; other files may come and go."""
+  return list_photos(part.path).names[part.start : part.stop]
 
 
 def _split(path: Path) -> list[Part]:
@@ -109,7 +108,7 @@ def _read(
       hint="run the command again when the folder is complete",
     )
   extract = _load_once(load, settings)
-  names = iter(listing.names[part.start : part.stop])
+  names = iter(_names(part))
   while chunk := list(itertools.islice(names, settings.batch_size)):
     opened = [_open(part.path, name, settings) for name in chunk]
     regions = iter(extract([p for p in opened if isinstance(p, Photo)]))

@@ -1,5 +1,6 @@
 """What an interrupted conversion keeps, and what it does again."""
 
+import functools
 from unittest import mock
 
 import numpy as np
@@ -9,11 +10,13 @@ from input_pipeline.conversion import part as parts
 from input_pipeline.conversion import plan as plan_lib
 from input_pipeline.conversion import run
 from input_pipeline.conversion.run import convert
+from input_pipeline.formats import directory
+from input_pipeline.formats.base import count_parts
 from input_pipeline.formats.registry import find_format
 from input_pipeline.store.region_store import RegionStore
 from interbert_jax.contract.errors import DataError
 from tests.support.corpus import make_image
-from tests.support.format_writers import butd_tsv_6
+from tests.support.format_writers import butd_tsv_6, mmf_npy, tern_npz
 from tests.support.seed_format import FORMAT, converted, write_seeds
 
 
@@ -150,3 +153,26 @@ def test_records_that_were_skipped_are_not_kept_for_a_run_that_refuses(
     converted(source, tmp_path)
   _, store = converted(source, tmp_path, on_bad_record="skip")
   assert len(store) == 5
+
+
+@pytest.mark.parametrize(
+  ("write", "beside"),
+  [(tern_npz, "cocobu_box/im2.npy"), (mmf_npy, "im2_info.npy")],
+)
+def test_one_part_of_a_directory_changes_with_its_files(
+  write, beside, tmp_path, monkeypatch
+):
+  """Also where only the file beside the features does: boxes, sizes."""
+  cut = functools.partial(count_parts, images_per_part=2)
+  monkeypatch.setattr(directory, "count_parts", cut)
+  folder = write([make_image(f"im{i}", seed=i) for i in range(5)], tmp_path)
+  reader, _ = find_format(folder)
+
+  def stamps():
+    return plan_lib._stamps(reader, reader.split(folder))
+
+  before = stamps()
+  with (folder / beside).open("ab") as file:
+    file.write(b"0")
+  now = stamps()
+  assert [a == b for a, b in zip(before, now, strict=True)] == [1, 0, 1]

@@ -144,8 +144,8 @@ def place(tmp_path):
 
 
 def test_a_file_that_is_no_captions(place):
-  (place.root / "captions.csv").write_text("image,caption\n1.jpg,a dog\n")
-  with pytest.raises(DataError, match="found 'image,caption', wanted one of"):
+  (place.root / "captions.csv").write_text("picture,said\n1.jpg,a dog\n")
+  with pytest.raises(DataError, match="found 'picture,said', wanted one of"):
     place.train({"input.annotations": "{root}/captions.csv"})
 
 
