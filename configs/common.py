@@ -49,7 +49,7 @@ from interbert_jax.tasks.settings import (
   StatementSettings,
   TaskSettings,
 )
-from interbert_jax.training.settings import RunSettings
+from interbert_jax.training.settings import RANDOM, RunSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -163,6 +163,7 @@ def runlocal(config: ConfigDict, arg: str) -> ConfigDict:
     config.train.batch_size = 32
     config.train.epochs = None
     config.train.steps = 20
+    config.init_from = config.init_from or RANDOM
     config.train.log_every = 5
     config.evals.every = 0
     config.evals.batch_size = 32
@@ -180,11 +181,15 @@ BERT_PARAMETERS = (
 )
 
 
-def official_optimizer(config: ConfigDict) -> ConfigDict:
-  """Pretraining's optimiser exactly as in the official code."""
+def official_optimizer(
+  config: ConfigDict, schedule: str = "official_linear"
+) -> ConfigDict:
+  """The optimiser exactly as in the official code.
+
+  Its pretraining, on weights of BERT, has rate_groups too.
+  """
   config.optim.algorithm = "bert_adam"
-  config.optim.schedule = "official_linear"
-  config.optim.rate_groups = ((BERT_PARAMETERS, 0.1),)
+  config.optim.schedule = schedule
   config.optim.decay_on = "biases_and_norms"
   config.optim.clip = "per_parameter"
   return config

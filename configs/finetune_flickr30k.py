@@ -15,11 +15,20 @@ classes for every pair, 20 epochs at 4e-5, divided by 10 at epochs 12 and 16,
 moving average 0.9999, 30 text and 101 region slots. The paper's model reaches
 R@1 61.9, R@5 87.1, R@10 92.7 (text to image, its own README); not run here.
 Hardware: one 80 GB GPU or a TPU. :choice is ViLBERT's loss, :triplet UNITER's.
+
+Optimiser and precision are ours; :official has the official ones: BertAdam,
+decay on biases and LayerNorms, each gradient clipped by itself, a first update
+of rate 0, float32. Not copied: long captions there lose their [SEP].
 """
 
 from configs import common
 
-LOSSES = ("match", "choice", "triplet")
+LOSSES = {
+  "match": "match",
+  "official": "match",
+  "choice": "choice",
+  "triplet": "triplet",
+}
 
 
 def get_config(arg: str = "match"):
@@ -41,7 +50,10 @@ def get_config(arg: str = "match"):
   config.optim.milestones = (12, 16)
 
   if name in LOSSES:
-    config.task.loss = name
+    config.task.loss = LOSSES[name]
+  if name == "official":
+    config.model.dtype = "float32"
+    common.official_optimizer(config, "official_constant")
   if name == "triplet":
     # UNITER's hard negatives: the hardest of many, found at every step.
     config.input.random_texts = 31

@@ -51,6 +51,13 @@ def _parser() -> argparse.ArgumentParser:
     help="the official configuration that belongs to a weights file",
   )
   parser.add_argument(
+    "--vocab",
+    type=pathlib.Path,
+    metavar="FILE",
+    help="the vocabulary of a weights file; its sha256 is kept, so that the "
+    "weights are never used with another",
+  )
+  parser.add_argument(
     "--optimizer",
     type=pathlib.Path,
     metavar="FILE",
@@ -99,6 +106,7 @@ def _import_weights(args: argparse.Namespace) -> None:
     read_official_optimizer,
     write_optimizer,
   )
+  from interbert_jax.weights.source import check_words
   from interbert_jax.weights.weights_file import read_weights
 
   state_dict = read_weights(source)
@@ -107,6 +115,11 @@ def _import_weights(args: argparse.Namespace) -> None:
   except ValueError as error:
     raise CheckpointError(f"{source} with {args.config}: {error}") from error
   moments = args.optimizer and read_official_optimizer(args.optimizer, config)
+  known = {}
+  if args.vocab:
+    known["vocab_sha256"] = check_words(
+      args.vocab, config.vocab_size, name="--vocab"
+    )
   _say_read(source, state_dict, params)
   if moments:
     steps = sorted({moment.step for moment in moments.values()})
@@ -116,6 +129,7 @@ def _import_weights(args: argparse.Namespace) -> None:
     "source": source.name,
     "source_sha256": file_sha256(source),
     "step": 0,
+    **known,
   }
   # Made in a directory of its own, because Orbax leaves temporary siblings when
   # it fails; beside the output, because a rename stays in one file system.
@@ -133,7 +147,7 @@ def _import_weights(args: argparse.Namespace) -> None:
 def _export_weights(args: argparse.Namespace) -> None:
   """Writes a safetensors file from a checkpoint, which knows its own model."""
   source, output = args.input, args.output
-  for name in ("config", "optimizer"):
+  for name in ("config", "optimizer", "vocab"):
     if (value := getattr(args, name)) is not None:
       raise ConfigError(
         f"--{name}={value}: only for a weights file; leave it out, the "

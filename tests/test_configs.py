@@ -3,11 +3,17 @@
 import importlib
 import pathlib
 
+import numpy as np
 import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from configs import common
+from configs import (
+  common,
+  finetune_flickr30k,
+  finetune_vcr,
+  pretrain_en_official,
+)
 from interbert_jax.app import overrides
 from interbert_jax.app.validate import read_experiment
 from interbert_jax.contract.errors import ConfigError
@@ -202,3 +208,43 @@ def test_the_length_that_is_typed_counts(typed, wanted):
   found, values = typed_config(config, *(f"--config.train.{t}" for t in typed))
   overrides.keep_typed_length(found, values)
   assert (found.train.steps, found.train.epochs) == wanted
+
+
+@pytest.mark.parametrize(
+  "config",
+  [
+    finetune_flickr30k.get_config("official"),
+    finetune_vcr.get_config("official"),
+    pretrain_en_official.get_config(),
+  ],
+  ids=["flickr30k", "vcr", "pretrain"],
+)
+def test_official_means_all_of_it(config):
+  """Optimiser, decay groups, clipping, schedule, precision."""
+  optim = config.optim
+  assert (optim.algorithm, optim.clip) == ("bert_adam", "per_parameter")
+  assert (optim.decay_on, optim.weight_decay) == ("biases_and_norms", 0.01)
+  assert optim.clip_norm == 1.0 and config.model.dtype == "float32"
+  if config.task.name == "pretrain":
+    assert optim.schedule == "official_linear"
+    assert optim.rate_groups == ((common.BERT_PARAMETERS, 0.1),)
+    return
+  assert (optim.schedule, optim.rate_groups) == ("official_constant", ())
+  assert config.train.ema_decay == 0.9999
+  if config.task.name == "vcr":
+    assert config.input.in_turn and config.train.batch_size == 32
+    assert optim.warmup_fraction == 0.05  # counted in iterations of two updates
+
+
+def test_spans_have_places_in_the_heads():
+  """Groups of captions of 34 pieces, by the official rule of one span."""
+  task = pretrain_en_official.get_config().task
+  pieces, groups = 34, 4000
+  rng = np.random.default_rng(0)
+  start = rng.integers(0, pieces + 1, (groups, task.group_size))
+  length = rng.integers(1, pieces + 1, start.shape)
+  hidden = np.minimum(length, pieces - start).sum(1)
+  assert hidden.mean() / task.group_size == pytest.approx(11.5, abs=0.1)
+  places = task.mlm_rows * task.group_size
+  assert hidden.max() <= places
+  assert places > hidden.mean() + 4.9 * hidden.std()

@@ -54,6 +54,10 @@ class Catalogue:
     return len(self.item_ids)
 
   @property
+  def feature_dim(self) -> int:
+    return self._store.layout.feature_dim
+
+  @property
   def has_titles(self) -> bool:
     return self.titles is not None and any(self.titles)
 

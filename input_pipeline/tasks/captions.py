@@ -63,7 +63,8 @@ class CaptionData(BatchReader):
         "the store has none",
         file=settings.store,
         field="class_probs",
-        hint="predict features instead: task.mrm_loss=features",
+        hint="predict features instead: task.mrm_loss=features and "
+        "task.mrm_weight=0.002 (docs/objectives.md says why)",
       )
     self.num_images = len(self.captions.image_ids)
     self.bad_records = BadRecords(

@@ -214,12 +214,6 @@ class RetrievalInput(CaptionInput):
         "input.random_texts, hard_texts and random_images are all 0; wanted "
         "something to tell a pair from"
       )
-    if self.hard_texts and not self.near_images:
-      yield (
-        f"input.near_images is empty, but each example wants {self.hard_texts} "
-        "hard texts; mine them with python -m input_pipeline.mine_negatives "
-        "--kind=images, or set input.hard_texts to 0"
-      )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -234,6 +228,11 @@ class VcrInput(ImageInput):
   objectives: tuple[str, ...] = setting(
     (ANSWER, RATIONALE),
     "an example each for every question: answer (Q->A), rationale (QA->R)",
+  )
+  in_turn: bool = setting(
+    False,
+    "each batch has one objective and the next batch the next one, as "
+    "officially; without, all are in one random order",
   )
   max_regions: int = _region_slots(99)
   max_text_length: int = setting(

@@ -9,7 +9,7 @@ n examples.
 
 import hashlib
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from input_pipeline.annotations.vcr import (
   read_vcr,
   read_vcr_metadata,
 )
+from input_pipeline.batches.order import SharedOrder
 from input_pipeline.tasks.questions import QuestionData
 from input_pipeline.tasks.settings import VcrInput
 from input_pipeline.text.pack import join_texts, num_truncated, pack_texts
@@ -168,6 +169,7 @@ class VcrData(QuestionData):
       "questions_sha256": self._sha256,
       "objectives": list(self.objectives),
       "lengths": [length for *_, length in self._choices],
+      **({"in_turn": True} if self.settings.in_turn else {}),
     }
 
   @property
@@ -179,6 +181,17 @@ class VcrData(QuestionData):
         for first, second, length in self._choices
       ),
     }
+
+  def order(self, batch_size: int) -> Callable[[np.ndarray], np.ndarray]:
+    if not self.settings.in_turn:
+      return super().order(batch_size)
+    objectives = len(self.objectives)
+    # An equal slice of this larger batch for each objective is a batch.
+    return SharedOrder(
+      np.arange(self.num_examples) % objectives,
+      seed=self.seed,
+      batch_size=objectives * batch_size,
+    ).examples
 
   def texts(self, examples: np.ndarray) -> dict[str, np.ndarray]:
     """text_ids [n, T, L], text_length and second_start [n, T]."""

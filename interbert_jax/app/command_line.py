@@ -95,8 +95,8 @@ def parse(
   """Flags of a command; a misspelt configuration key takes one line."""
   try:
     words = values(argv)
-    if "config" in values:
-      # A file that could not be read is an error only when it is looked at.
+    # A file that could not be read is an error only when it is looked at.
+    if "config" in values and values.config is not None:
       values.config.keys()
     return words
   except SystemExit:
@@ -177,8 +177,8 @@ def _has_devices() -> bool:
 
 
 def _shows_traceback() -> bool:
-  debug = "config" in flags.FLAGS and flags.FLAGS.config.get("debug")
-  return bool(debug) or command.asks_for_traceback()
+  config = flags.FLAGS.config if "config" in flags.FLAGS else None
+  return bool(config and config.get("debug")) or command.asks_for_traceback()
 
 
 def _unraisable(error) -> None:

@@ -3,6 +3,7 @@
 import importlib
 
 from absl import flags
+from ml_collections import config_flags
 
 from interbert_jax.app import command_line
 from interbert_jax.app.hosts import HostSettings
@@ -13,12 +14,19 @@ flags.disclaim_key_flags()
 
 
 def define_run_flags() -> None:
-  """The run and its checkpoint."""
+  """The run and its checkpoint, or settings for weights without a run."""
   flags.DEFINE_string("workdir", None, "The run to evaluate.")
+  config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "Settings for weights that no run here has trained, instead of --workdir, "
+    "such as configs/finetune_flickr30k.py:official.",
+  )
   flags.DEFINE_string(
     "checkpoint",
     "latest",
-    "latest, best (by the run's metric), a step, or an exported folder.",
+    "latest, best (by the run's metric), a step, an exported folder, or the "
+    "directory of a step, as convert_torch writes it.",
   )
   flags.DEFINE_bool(
     "ema",
@@ -30,7 +38,7 @@ def define_run_flags() -> None:
   flags.DEFINE_multi_string(
     "set", [], "Changes the run's configuration: --set=input.store=DIR."
   )
-  flags.mark_flag_as_required("workdir")
+  flags.mark_flags_as_mutual_exclusive(["workdir", "config"], required=True)
   command_line.define_flags(HostSettings)
 
 
@@ -39,11 +47,14 @@ def open_run(workdir: str | None = None):
   # Imported here, so that --help and a typo are answered at once.
   from interbert_jax.app.trained_run import TrainedRun
 
+  config = flags.FLAGS.config
   return TrainedRun(
     workdir or flags.FLAGS.workdir,
     checkpoint=flags.FLAGS.checkpoint,
     changes=flags.FLAGS.set,
     ema=flags.FLAGS.ema,
+    config=config,
+    typed=tuple(flags.FLAGS["config"].override_values) if config else (),
   )
 
 

@@ -68,6 +68,7 @@ def change_config(
     ConfigError: for an unknown key, or a value of another type than its own.
   """
   changed, typed = ConfigDict(config), {}
+  config = changed.to_dict()
   task = config.get("task") or {}
   if not isinstance(task, Mapping):
     raise ConfigError(f"task is {task!r:.60}; wanted a section")

@@ -177,6 +177,19 @@ def _check_schedule(s: Experiment, _: Machine) -> None:
   make_schedule(s.optim, total_steps=steps, steps_per_epoch=1.0)
 
 
+def _check_slow_groups(s: Experiment, _: Machine) -> None:
+  """Random parameters at a tenth of the rate hardly learn."""
+  slow = [group for group in s.optim.rate_groups if 0 < group[1] < 1]
+  if slow and not s.init_from:
+    raise ConfigError(
+      "optim.rate_groups trains some parameters at a part of the rate "
+      f"({', '.join(f'{m:g} of it {p!r}' for p, m in slow)}), which suits "
+      "weights, but init_from is empty; name weights, such as those of a BERT, "
+      "empty optim.rate_groups, or set init_from=random to train so all the "
+      "same"
+    )
+
+
 def _check_best_metric(s: Experiment, _: Machine) -> None:
   """The best step's metric must be one that an evaluation gives."""
   metric = s.checkpoint.best_metric
@@ -243,6 +256,7 @@ RULES: tuple[tuple[tuple[str, ...], Callable[[Any, Machine], None]], ...] = (
   (("evals",), _check_eval_batch),
   (("evals",), _check_pairs),
   (("optim", "train"), _check_schedule),
+  (("optim", "init_from"), _check_slow_groups),
   (("checkpoint", "evals", "task", "input"), _check_best_metric),
   (("checkpoint", "evals", "train"), _check_best_step),
   (("model", "input"), _check_model),

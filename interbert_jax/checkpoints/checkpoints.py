@@ -31,6 +31,7 @@ from interbert_jax.run.nonfinite import not_finite
 from interbert_jax.run.workdir import set_aside
 
 log = logging.getLogger(__package__)
+STEPS = "checkpoints"  # the directory of all steps in a workdir
 _TEMPORARY = ".orbax-checkpoint-tmp"
 _FULL = "no space left on the disk"
 _SAVE_TIMEOUT = 1200  # seconds; a save that hangs is an error

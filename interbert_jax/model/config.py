@@ -99,6 +99,13 @@ class InterBertConfig(Settings):
     "type of the computation; parameters are float32",
     choices=("float32", "bfloat16", "float16"),
   )
+  matmul_precision: str = setting(
+    "float32",
+    "precision of products of float32 matrices, on every device: float32, or "
+    "less for speed, tensorfloat32 (GPUs; three passes on TPUs) or bfloat16; a "
+    "16-bit dtype has its own",
+    choices=("float32", "tensorfloat32", "bfloat16"),
+  )
   remat: str = setting(
     "none",
     "what the backward pass computes again to save memory: none, full (whole "
@@ -160,6 +167,9 @@ class InterBertConfig(Settings):
     return self.num_region_classes
 
 
+# How a model is computed; the other fields say which model it is.
+COMPUTED_BY = ("dtype", "matmul_precision", "remat")
+
 # tiny is for tests; base is the official configuration; large has the layer
 # shape of BERT-large and the layer split of base, doubled.
 SIZES: dict[str, dict[str, Any]] = {
@@ -193,7 +203,7 @@ def _optional_fields() -> Iterator[tuple[str, Any, Any]]:
   """The fields of InterBertConfig, each unset until somebody sets it."""
   for field in dataclasses.fields(InterBertConfig):
     kind = rules_of(InterBertConfig)[field.name].kind
-    if field.name in ("dtype", "remat"):  # no size says anything about them
+    if field.name in COMPUTED_BY:  # no size says anything about them
       yield field.name, kind, setting(field.default, **field.metadata)
     elif field.name != "region_target":
       yield field.name, kind | None, setting(None, **field.metadata)

@@ -5,6 +5,7 @@ first, S = R + L joint slots, D hidden, P pooled, N rows of any leading shape,
 O outputs of a head.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -22,6 +23,21 @@ from interbert_jax.model.layers import (
   RegionEmbeddings,
   TextEmbeddings,
 )
+
+
+def _precise(method):
+  """Runs a method in the precision of the configuration.
+
+  JAX's own default is not float32 on GPUs and TPUs. What a gradient multiplies
+  has the precision of the forward pass.
+  """
+
+  @functools.wraps(method)
+  def wrapped(self, *arguments, **options):
+    with jax.default_matmul_precision(self.config.matmul_precision):
+      return method(self, *arguments, **options)
+
+  return wrapped
 
 
 class Embedded(NamedTuple):
@@ -60,12 +76,14 @@ class Trunk(nn.Module):
     self.text_pooler = Pooler(c)
     self.region_pooler = Pooler(c)
 
+  @_precise
   def embed_text(self, text: TextInput, deterministic: bool = True) -> Embedded:
     hidden_BLD = self.text_embeddings(
       text.ids, text.types, deterministic=deterministic
     )
     return Embedded(hidden_BLD, text.mask)
 
+  @_precise
   def embed_regions(
     self, regions: RegionInput, deterministic: bool = True
   ) -> Embedded:
@@ -74,6 +92,7 @@ class Trunk(nn.Module):
     )
     return Embedded(hidden_BRD, regions.mask)
 
+  @_precise
   def __call__(
     self,
     text: TextInput | Embedded | None,
@@ -188,6 +207,7 @@ class InterBert(nn.Module):
       return text_BP * regions_BP
     return text_BP + regions_BP
 
+  @_precise
   def read(
     self, name: str, hidden_NX: jax.Array, *, deterministic: bool = True
   ) -> jax.Array:

@@ -124,7 +124,11 @@ class PretrainSettings(TaskSettings):
     1.0, "weight of masked words in the loss; 0 leaves them out", low=0
   )
   mrm_weight: float = setting(
-    1.0, "weight of masked regions in the loss; 0 leaves them out", low=0
+    1.0,
+    "weight of masked regions in the loss; 0 leaves them out; with "
+    "mrm_loss=features about 0.002, because a squared error is the sum over a "
+    "feature's numbers",
+    low=0,
   )
   itm_weight: float = setting(
     1.0, "weight of image-text matching in the loss; 0 leaves it out", low=0

@@ -13,7 +13,7 @@ from interbert_jax.model.config import InterBertConfig, recorded_model
 from interbert_jax.parallel import Parallel
 from interbert_jax.run.environment import environment
 from interbert_jax.training import steps
-from interbert_jax.training.settings import RunSettings
+from interbert_jax.training.settings import RANDOM, RunSettings
 
 if TYPE_CHECKING:
   from interbert_jax.weights.source import InitReport
@@ -29,6 +29,7 @@ MAY_CHANGE = (
   "init_from",
   "input.",
   "language",
+  "model.matmul_precision",
   "model.remat",
   "parallel.",
   "train.accumulate_steps",
@@ -137,7 +138,7 @@ def find_start(
     step = int(saved["step"])
     origin = f"the checkpoint of step {step:,}"
     return Start(parallel.from_saved(state), step, origin, saved, changed)
-  if not settings.init_from:
+  if settings.init_from in ("", RANDOM):
     return Start(parallel.init(init_fn), 0, "random parameters", {})
   # Imported here, because few runs start from given weights.
   from interbert_jax.weights.init_from import read_init

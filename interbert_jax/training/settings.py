@@ -17,6 +17,8 @@ from interbert_jax.contract.settings import Settings, setting
 from interbert_jax.evaluation.settings import EvalSettings
 from interbert_jax.weights.settings import InitSettings
 
+RANDOM = "random"  # init_from, said rather than left empty
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainSettings(Settings):
@@ -222,8 +224,8 @@ class RunSettings(Settings):
   init_from: str = setting(
     "",
     "weights to start from (docs/weights.md): a checkpoint's step directory, "
-    "an exported folder, a Hugging Face BERT, official weights; the workdir's "
-    "own checkpoint goes first",
+    "an exported folder, a Hugging Face BERT, official weights; empty or "
+    "random for none; the workdir's own checkpoint goes first",
   )
   init: InitSettings = setting(InitSettings, "how init_from is read")
   train: TrainSettings = setting(TrainSettings, "length and steps of the run")

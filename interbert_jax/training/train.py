@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from interbert_jax.checkpoints.checkpoints import Checkpoints
+from interbert_jax.checkpoints.checkpoints import STEPS, Checkpoints
 from interbert_jax.contract.batch import (
   Data,
   check_batch,
@@ -125,7 +125,7 @@ def train_and_evaluate(
     )
     signals = stack.enter_context(StopSignals())
     checkpoints = stack.enter_context(
-      Checkpoints(workdir / "checkpoints", settings.checkpoint)
+      Checkpoints(workdir / STEPS, settings.checkpoint)
     )
     if config is not None:
       config = redact_config(config)

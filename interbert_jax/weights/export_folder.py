@@ -22,6 +22,7 @@ from interbert_jax.weights.official import params_to_torch
 from interbert_jax.weights.official_config import official_config
 from interbert_jax.weights.source import (
   WeightsSource,
+  check_words,
   current_name,
   vocab_forms,
 )
@@ -96,20 +97,11 @@ def _vocabulary(
   path: pathlib.Path, recorded: str | None, model: InterBertConfig
 ) -> tuple[bytes, str]:
   """(content, sha256), in the form whose hash the checkpoint knows."""
-  if not path.is_file():
-    raise CheckpointError(f"--vocab={path}: no such file; check the path")
-  data = path.read_bytes()
-  size = data.removesuffix(b"\n").count(b"\n") + 1
-  if size != model.vocab_size:
-    raise CheckpointError(
-      f"--vocab={path}: has {size} lines, the model {model.vocab_size} words; "
-      "name the vocabulary that it was trained with"
-    )
-  forms = vocab_forms(path)
-  sha256 = recorded or next(iter(forms))
+  found = check_words(path, model.vocab_size, name="--vocab")
+  forms, sha256 = vocab_forms(path), recorded or found
   if sha256 not in forms:
     raise CheckpointError(
-      f"--vocab={path}: has sha256 {next(iter(forms))[:12]}, the checkpoint "
+      f"--vocab={path}: has sha256 {found[:12]}, the checkpoint "
       f"was trained with {sha256[:12]}; name that vocabulary"
     )
   return forms[sha256], sha256

@@ -3,7 +3,7 @@ r"""Official (PyTorch) InterBERT weights to Flax parameters and back.
 No torch is needed: a state dict is a plain dict of arrays. From the shell:
 
   python -m interbert_jax.convert_torch --input=pytorch_model_14.bin \
-      --config=bert_base_6layer_6conect.json --output=checkpoint_dir
+      --config=bert_base_6layer_interbert.json --output=checkpoint_dir
   python -m interbert_jax.convert_torch --input=checkpoint_dir \
       --output=model.safetensors
 """

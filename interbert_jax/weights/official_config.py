@@ -95,7 +95,7 @@ def official_config(config: InterBertConfig) -> dict[str, Any]:
     "v_hidden_act": "gelu",
     "v_hidden_size": config.hidden_size,
     "v_initializer_range": config.initializer_range,
-    "v_target_size": config.num_region_classes,
+    "v_target_size": config.region_output_dim,
     "fusion_method": "mul" if config.fusion == "product" else "sum",
     "predict_feature": config.region_target == "features",
   }

@@ -171,6 +171,26 @@ def vocab_forms(path: pathlib.Path) -> dict[str, bytes]:
   }
 
 
+def check_words(path: pathlib.Path, size: int, *, name: str) -> str:
+  """Refuses a vocabulary of another size; returns the sha256 of the file.
+
+  Args:
+    path: one word a line.
+    size: words of the model.
+    name: what names the path, for messages.
+  """
+  if not path.is_file():
+    raise CheckpointError(f"{name}={path}: no such file; check the path")
+  data = path.read_bytes()
+  found = data.removesuffix(b"\n").count(b"\n") + 1
+  if found != size:
+    raise CheckpointError(
+      f"{name}={path}: has {found} lines, the model {size} words; name the "
+      "vocabulary that it was trained with"
+    )
+  return hashlib.sha256(data).hexdigest()
+
+
 def check_vocabulary(
   path: pathlib.Path,
   *,

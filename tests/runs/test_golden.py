@@ -239,6 +239,7 @@ class OfficialBatch:
 def test_five_steps_of_the_official_optimiser(golden):
   """The losses before every step, and every parameter after the fifth."""
   config = common.official_optimizer(common.base_config())
+  config.optim.rate_groups = ((common.BERT_PARAMETERS, 0.1),)
   config.optim.lr = float(golden["opt/base_lr"])
   config.optim.warmup_fraction = float(golden["opt/warmup"])
   optimizer = optim.make_optimizer(

@@ -263,7 +263,7 @@ def evaluate_pool(
     task="chinese_retrieval",
     split=settings.split,
     protocol="full pool, hit if any right one is among the first k",
-    score=score_name(run.settings),
+    score=score_name(run.score_head()),
     score_dtype="float32",
     tie_policy=TIE_POLICY,
     **result,

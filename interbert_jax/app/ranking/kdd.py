@@ -19,7 +19,7 @@ from input_pipeline.annotations.kdd_queries import KddQuery, read_kdd_queries
 from input_pipeline.catalogues.catalogue import Catalogue
 from interbert_jax.app.ranking.scoring import Texts
 from interbert_jax.app.ranking.settings import KddSettings
-from interbert_jax.app.tasks.retrieval import score_head, score_name
+from interbert_jax.app.tasks.retrieval import score_name
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import facts_sha256, write_text
@@ -156,10 +156,11 @@ def rank_candidates(
     item_ids=item_ids,
     wanted_by=wanted_by,
   )
+  run.check_width(catalogue.feature_dim)
   texts = Texts(run, [text for text, _ in queries])
   scorer = CandidateScorer(
     config=run.model,
-    score=score_head(run.settings),
+    score=run.score_head(),
     parallel=parallel,
     params=run.placed_params(parallel),
     texts=texts.arrays,
@@ -241,7 +242,7 @@ def evaluate_kdd(
     task="kdd_recall",
     split=settings.split,
     protocol="candidates of each query",
-    score=score_name(run.settings),
+    score=score_name(run.score_head()),
     score_dtype="float32",
     tie_policy=TIE_POLICY,
     metrics={

@@ -160,7 +160,7 @@ def recommend(
     "language": run.settings.language,
     "store": str(run.settings.input.store),
     "max_regions": run.settings.input.max_regions,
-    "score": score_name(run.settings),
+    "score": score_name(run.score_head()),
     "n_topics": len(recommender.topics),
     "n_items": len(recommender.catalogue),
     "n_truncated_topics": recommender.num_truncated,

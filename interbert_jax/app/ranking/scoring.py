@@ -10,7 +10,6 @@ import numpy as np
 from input_pipeline.catalogues.catalogue import Catalogue
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.app.ranking.settings import TileSettings
-from interbert_jax.app.tasks.retrieval import score_head
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.contract.progress import Progress
@@ -73,7 +72,8 @@ class CatalogueScores:
       raise ConfigError(
         "this command runs by itself on each host, with --share=I/N"
       )
-    head = score_head(run.settings)
+    head = run.score_head()
+    run.check_width(catalogue.feature_dim)
     self.catalogue = catalogue
     self.num_truncated = texts.num_truncated
     self._settings = settings

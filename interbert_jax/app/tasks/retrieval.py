@@ -36,9 +36,19 @@ def task(
 
 
 def check(settings: Experiment) -> None:
-  """Refuses a run that is not evaluated: retrieval is its only evaluation."""
-  if settings.evals.retrieval_images < 1:
-    raise ConfigError("evals.retrieval_images is 0; wanted 1 or more")
+  """Refuses a run without evaluation, or without the candidates it wants."""
+  problems = []
+  if settings.evals.retrieval_images < 1:  # its only evaluation
+    problems.append("evals.retrieval_images is 0; wanted 1 or more")
+  hard = settings.input.hard_texts
+  if hard and not settings.input.near_images:
+    problems.append(
+      f"input.near_images is empty, but each example wants {hard} hard texts; "
+      "mine them with python -m input_pipeline.mine_negatives --kind=images, "
+      "or set input.hard_texts to 0"
+    )
+  if problems:
+    raise ConfigError("\n".join(problems))
 
 
 def evaluators(
@@ -62,21 +72,9 @@ def evaluators(
   return {split: evaluator}
 
 
-def score_head(settings: Experiment) -> Mapping[str, int]:
-  """The head that a run was trained to score pairs with."""
-  name = settings.task.name
-  if name == "retrieval":
-    return SCORES[settings.task.loss]
-  if name == "pretrain":
-    return SCORES["match"]
-  raise ConfigError(
-    f"task.name is {name!r}: it has no head that scores a text with an image; "
-    "wanted a run of pretrain or retrieval"
-  )
-
-
-def score_name(settings: Experiment) -> str:
-  if score_head(settings) == SCORES["choice"]:
+def score_name(head: Mapping[str, int]) -> str:
+  """What a head's score of a pair is, as a result says it."""
+  if head == SCORES["choice"]:
     return "choice logit"
   return "matching logit, match - mismatch"
 
@@ -89,14 +87,15 @@ def report(
   Finished parts of the scores stay on disk until the result is written.
   """
   run.check_script("eval_retrieval.py")
-  task = run.settings.task
+  task, head = run.settings.task, run.score_head()
   evaluator, texts = build.retrieval_evaluator(
     run.settings,
     settings.split,
     model=run.model,
-    score=score_head(run.settings),
+    score=head,
     parallel=parallel,
   )
+  run.check_width(texts.region_features.shape[-1])
   run.check_vocabulary(texts.vocab_sha256, run.settings.input.vocab)
   protocol, parts = protocol_parts(
     settings.protocol, len(texts.image_ids), settings.part_images
@@ -143,7 +142,7 @@ def report(
     task="retrieval" if task.name == "retrieval" else "zeroshot_retrieval",
     split=settings.split,
     protocol=protocol,
-    score=score_name(run.settings),
+    score=score_name(head),
     score_dtype="float32",
     tie_policy=retrieval_metrics.TIE_POLICY,
     n_ties=n_ties,

@@ -50,6 +50,8 @@ def _check_answers(run: TrainedRun, info: Mapping[str, Any]) -> None:
   """Refuses other answers than those that the run was trained to give."""
   count, sha256 = info["num_answers"], info["answers_sha256"]
   trained = run.meta.get("answers_sha256")
+  if "answer_head" not in run.params:
+    run.check_heads({"answer_head": count})
   width = len(run.params["answer_head"]["dense"]["bias"])
   if trained is None and width == count:
     print(

@@ -243,3 +243,28 @@ def test_metadata_that_does_not_fit(other):
   write_tiny_store(store, [*more, *exact[2:]])
   with pytest.raises(DataError, match="im1.json: field boxes: found 1 boxes"):
     build("vcr", **{**files, "ground_truth": store})
+
+
+def test_objectives_in_turn(files):
+  """A batch of answers, then one of rationales; every question once each."""
+  data = build("vcr", **{**files, "in_turn": True})
+  first, second = data.train_batches(0, 2, batch_size=5)
+  for number, batch in enumerate((first, second)):
+    assert batch["objective"].tolist() == [number] * 5
+    assert sorted(batch["example_id"] // 2) == list(range(5))
+  orders = [
+    (batch["example_id"] // 2).tolist()
+    for batch in data.train_batches(0, 8, batch_size=5)
+  ]
+  assert len({*map(tuple, orders)}) > 4  # each has its own order, every time
+  halves = [
+    list(data.train_batches(0, 2, batch_size=4, shard_index=i, shard_count=2))
+    for i in (0, 1)
+  ]
+  whole = data.train_batches(0, 2, batch_size=4)
+  for batch, *parts in zip(whole, *halves, strict=True):
+    ids = np.concatenate([part["example_id"] for part in parts])
+    assert batch["example_id"].tolist() == ids.tolist()
+  # Without it, runs go on as before.
+  names = {"fingerprint": build("vcr", **files).info["fingerprint"]}
+  assert data.info["fingerprint"] != names["fingerprint"]

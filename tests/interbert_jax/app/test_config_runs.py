@@ -21,7 +21,9 @@ from tests.test_configs import NAMES
 RUNS = [
   ("finetune_coco", "match"),
   ("finetune_flickr30k", "choice"),
+  ("finetune_flickr30k", "official"),
   ("finetune_flickr30k", "triplet"),
+  ("finetune_retrieval_zh", "match"),
   ("finetune_snli_ve", ""),
   ("pretrain_en_large", ""),
   ("pretrain_en_official", ""),
@@ -108,6 +110,7 @@ def test_it_trains(name, argument, tmp_path):
     config.input.hard_texts = 0  # mining has tests of its own
   if task == "pretrain":
     config.task.group_size = 8
+    config.init_from = config.init_from or "random"
   config.model.update(tiny_data.TINY_MODEL)
   config.train.accumulate_steps = 1
   config.evals.every = 0

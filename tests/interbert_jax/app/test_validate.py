@@ -8,7 +8,7 @@ import math
 import jax
 import pytest
 
-from configs import common, quickstart
+from configs import common, pretrain_en_official, quickstart
 from interbert_jax.app.validate import validate
 from interbert_jax.contract.errors import ConfigError
 from tests.support.scripts import run_python
@@ -16,11 +16,12 @@ from tests.test_configs import NAMES, leaves
 
 ON_A_POD = {
   "finetune_coco": ("match", "choice", "triplet", "runlocal"),
-  "finetune_flickr30k": ("match", "choice", "triplet", "triplet,runlocal"),
+  "finetune_flickr30k": ("official", "choice", "triplet", "triplet,runlocal"),
   "finetune_nlvr2": ("", "runlocal"),
+  "finetune_retrieval_zh": ("match", "official,runlocal"),
   "finetune_snli_ve": ("", "runlocal"),
   "finetune_text": ("sst2", "mnli", "stsb", "own", "tnews", "qqp,runlocal"),
-  "finetune_vcr": ("both", "answer", "rationale", "runlocal"),
+  "finetune_vcr": ("both", "answer", "rationale", "official", "runlocal"),
   "finetune_vqa": ("", "runlocal"),
   "pretrain_en": ("", "mixed", "runlocal", "mixedrunlocal"),
   "pretrain_en_large": ("", "runlocal"),
@@ -44,6 +45,8 @@ def filled(config):
   for key in FILES:
     if key in config.input:
       config.input[key] = config.input[key] or "somewhere"
+  if config.optim.rate_groups:
+    config.init_from = config.init_from or "somewhere"
   return config
 
 
@@ -286,9 +289,9 @@ def test_the_devices_are_those_of_jax():
 def test_it_needs_no_tensorflow_and_no_time():
   code = """
 import sys, time
-from configs import pretrain_en_large
+from configs import pretrain_en
 from interbert_jax.app.validate import validate
-config = pretrain_en_large.get_config()
+config = pretrain_en.get_config()
 began = time.process_time()  # of this process, however busy the machine is
 validate(config, devices=8, hosts=1)
 assert time.process_time() - began < 3
@@ -296,3 +299,17 @@ assert "tensorflow" not in sys.modules
 """
   done = run_python("-c", code)
   assert done.returncode == 0, done.stderr
+
+
+def test_a_tenth_of_the_rate_is_for_weights():
+  """Officially those of BERT; from random parameters little is learnt."""
+  config = pretrain_en_official.get_config()
+  for key in ("store", "annotations", "vocab"):
+    config.input[key] = "somewhere"
+  refused = refusal(config)
+  assert "0.1 of it" in refused and "init_from=random" in refused
+  for told in ("random", "bert-base-uncased"):
+    config.init_from = told
+    validate(config, devices=1, hosts=1)
+  config.init_from, config.optim.rate_groups = "", ()
+  validate(config, devices=1, hosts=1)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -281,3 +282,23 @@ def test_recomputation_changes_no_number(remat):
   # The backward pass makes the GELU of the layer once more.
   erfs = {name: text.count("= erf") for name, text in programs.items()}
   assert erfs == {"none": 1, remat: 2}
+
+
+@pytest.mark.parametrize(
+  ("name", "wanted"),
+  [("float32", "HIGHEST"), ("tensorfloat32", "HIGH"), ("bfloat16", "DEFAULT")],
+)
+def test_every_product_has_the_precision_of_the_configuration(name, wanted):
+  """Forward and backward, whatever JAX's own default is."""
+  config = dataclasses.replace(CONFIG, matmul_precision=name)
+
+  def loss(parameters):
+    outputs = apply(*inputs(), config=config, parameters=parameters)
+    return sum(jnp.sum(value) for value in outputs.values())
+
+  with jax.default_matmul_precision("bfloat16"):
+    jaxpr = jax.make_jaxpr(jax.grad(loss))(params())
+  found = set(re.findall(r"precision=(\S+)", str(jaxpr)))
+  products = str(jaxpr).count("dot_general[")
+  assert products > 30
+  assert all(wanted in words for words in found) and found, found

@@ -3,7 +3,6 @@
 import itertools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -13,7 +12,6 @@ from interbert_jax.evaluation.retrieval import (
   mean_metrics,
   protocol_parts,
 )
-from interbert_jax.model.inputs import TextInput, region_input
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import make_parallel
 from interbert_jax.ranking import matrix_scorer
@@ -23,7 +21,8 @@ from interbert_jax.ranking.matrix_scorer import (
   step_shape,
 )
 from interbert_jax.ranking.score_tiles import MatrixTiles
-from interbert_jax.tasks.retrieval import SCORES, RetrievalTask, pair_score
+from interbert_jax.tasks.retrieval import SCORES, RetrievalTask
+from tests.support.plain_scores import plain_scores
 from tests.support.tiny_task import (
   DIMS,
   VOCAB,
@@ -55,30 +54,8 @@ def params():
 
 @pytest.fixture(scope="module")
 def plain(params, sides):
-  """[T, I] scores of pairs one by one, at full size, all slots computed."""
   images, texts = sides
-
-  @jax.jit
-  def score(ids, length, features, boxes, size, count):
-    mask = jnp.arange(ids.shape[1]) < length[:, None]
-
-    def forward(model):
-      encoded = model.encoder(
-        TextInput(ids, mask), region_input(features, boxes, size, count)
-      )
-      assert encoded.text.shape[1] == ids.shape[1]
-      return {"match_head": model.read("match_head", model.pool(encoded))}
-
-    return pair_score(MODEL.apply({"params": params}, method=forward))
-
-  out = np.zeros((T, I), np.float32)
-  for t, i in np.ndindex(T, I):
-    out[t, i] = score(
-      texts["text_ids"][t : t + 1],
-      texts["text_length"][t : t + 1],
-      *(array[i : i + 1] for array in images.values()),
-    )[0]
-  return out
+  return plain_scores(MODEL, params, images=images, texts=texts)
 
 
 @pytest.fixture
