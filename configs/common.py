@@ -70,21 +70,17 @@ class TaskKind:
     task: those of its losses.
     evals: those of its evaluation.
     best: the metric by which its best step is kept, from its held-out split.
-    best_mode: whether the largest or the smallest value is the best.
   """
 
   input: type[InputSettings]
   task: type[TaskSettings] = TaskSettings
   evals: type[EvalSettings] = EvalSettings
   best: str = "val/loss"
-  best_mode: str = "max"
 
 
 _STATEMENTS = TaskKind(StatementInput, StatementSettings, best="dev/accuracy")
 TASKS = {
-  "pretrain": TaskKind(
-    PretrainInput, PretrainSettings, RetrievalEvals, best_mode="min"
-  ),
+  "pretrain": TaskKind(PretrainInput, PretrainSettings, RetrievalEvals),
   "retrieval": TaskKind(
     RetrievalInput, RetrievalSettings, RetrievalEvals, best="val/rsum"
   ),
@@ -117,7 +113,6 @@ def base_config(task: str = "pretrain") -> ConfigDict:
   config.task.name = task
   config.evals.split = kind.best.partition("/")[0]
   config.checkpoint.best_metric = kind.best
-  config.checkpoint.best_mode = kind.best_mode
   return config
 
 

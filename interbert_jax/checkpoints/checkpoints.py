@@ -5,12 +5,12 @@ and skipped steps), `meta` (JSON: step, model, data fingerprint, versions, ...)
 and, in runs that keep one, `ema`, the moving average of the parameters.
 Parameters are an item of their own, so evaluation and fine-tuning read only
 them. Beside the items lies a list of checksums (manifest.py): a checkpoint is
-used only if all its files are as they were written.
+used only if all its files are as they were written. The metrics of a step come
+later, once it is evaluated.
 """
 
 import contextlib
 import logging
-import math
 import pathlib
 import shutil
 from collections.abc import Callable, Mapping
@@ -23,6 +23,7 @@ from etils import epath
 from interbert_jax.checkpoints import manifest
 from interbert_jax.checkpoints import params as checkpoint_params
 from interbert_jax.checkpoints.settings import CheckpointSettings
+from interbert_jax.checkpoints.step_metrics import StepMetrics
 from interbert_jax.checkpoints.stored_step import StoredStep
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.parallel import anywhere, is_main_process, wait_for_all
@@ -61,6 +62,9 @@ class Checkpoints:
   Args:
     directory: created if it is missing and `create` is set.
     settings: which steps are kept; by default none for its metric.
+
+  Attributes:
+    metrics: those of the steps.
   """
 
   def __init__(
@@ -71,33 +75,14 @@ class Checkpoints:
     create: bool = True,
   ):
     settings = settings or CheckpointSettings(best_metric="")
-    best_metric = settings.best_metric
     self.directory = epath.Path(directory).absolute()
     if not create and not self.directory.is_dir():
       raise CheckpointError(
         f"{self.directory}: no checkpoints here; train first with "
         "main.py --workdir, or give another --workdir"
       )
-    policies: list = [ocp.checkpoint_managers.LatestN(settings.keep_latest)]
-    best: dict[str, Any] = {}
-    if best_metric:
-      worst = math.inf if settings.best_mode == "min" else -math.inf
-
-      def score(metrics) -> float:
-        # A step that was saved for another metric has none of this one.
-        return metrics.get(best_metric, worst)
-
-      policies.append(
-        ocp.checkpoint_managers.BestN(
-          get_metric_fn=score,
-          n=1,
-          reverse=settings.best_mode == "min",
-          keep_checkpoints_without_metrics=False,
-        )
-      )
-      # Without best_fn the metrics would not be written.
-      best = {"best_fn": score, "best_mode": settings.best_mode}
-    self.best_metric = best_metric
+    self.best_metric = settings.best_metric
+    self.metrics = StepMetrics(pathlib.Path(self.directory), settings)
     self._saving: int | None = None  # the step that is being written
     self._failed = False
     self._bytes = 0  # an estimate for the save that is being written
@@ -117,7 +102,10 @@ class Checkpoints:
       options=ocp.CheckpointManagerOptions(
         save_interval_steps=settings.save_every,
         preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(
-          policies
+          [
+            ocp.checkpoint_managers.LatestN(settings.keep_latest),
+            self.metrics,
+          ]
         ),
         create=create,
         cleanup_tmp_directories=create,
@@ -125,7 +113,6 @@ class Checkpoints:
           timeout_secs=_SAVE_TIMEOUT,
           post_finalization_callback=self._write_manifest,
         ),
-        **best,
       ),
     )
 
@@ -223,7 +210,6 @@ class Checkpoints:
     *,
     step: int,
     meta: Mapping[str, Any],
-    metrics: Mapping[str, float] | None = None,
   ) -> None:
     """Starts an asynchronous save of a TrainState whose numbers are finite."""
     args, items = ocp.args, _items(state)
@@ -233,7 +219,6 @@ class Checkpoints:
         f"are not finite: {', '.join(bad[:8])}; the last good checkpoint is "
         f"{self.last}"
       )
-    known = {k: float(v) for k, v in (metrics or {}).items()}
     self.wait()
     self._saving = step
     self._check_room(items)
@@ -244,9 +229,13 @@ class Checkpoints:
           **{name: args.StandardSave(tree) for name, tree in items.items()},
           meta=args.JsonSave({**meta, "step": step, "versions": versions()}),
         ),
-        metrics=known if self.best_metric in known else None,
         force=True,
       )
+
+  def record(self, step: int, metrics: Mapping[str, float]) -> None:
+    """Keeps the metrics of a step that was saved before it was evaluated."""
+    self.wait()
+    self.metrics.record(step, metrics)
 
   def restore(
     self,
@@ -323,9 +312,9 @@ class Checkpoints:
           f"{self.directory}: no checkpoint.best_metric, so that no "
           f"step is the best; wanted latest or one of {steps}"
         )
-      step = self.manager.best_step()
-      if step is None or self.best_metric not in self._metrics(step):
-        known = sorted({name for s in steps for name in self._metrics(s)})
+      step = self.metrics.best(steps)
+      if step is None:
+        known = sorted({name for s in steps for name in self.metrics.of(s)})
         raise CheckpointError(
           f"{self.directory}: no checkpoint has the metric "
           f"{self.best_metric!r}; steps: {steps}; metrics: {known}"
@@ -337,10 +326,6 @@ class Checkpoints:
         f"one of {steps}"
       )
     return int(which)
-
-  def _metrics(self, step: int) -> Mapping[str, float]:
-    """The metrics that a step was saved with; none without an evaluation."""
-    return self.manager.metrics(step) or {}
 
   def has_ema(self, step: int) -> bool:
     return (self.directory / str(step) / "ema").is_dir()

@@ -10,7 +10,7 @@ import json
 import os
 import pathlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from interbert_jax.contract import json_file
@@ -48,18 +48,30 @@ def _files(directory: pathlib.Path) -> list[str]:
 def write_manifest(directory: str | os.PathLike) -> int:
   """Lists the files below a checkpoint's directory; returns their bytes."""
   directory = pathlib.Path(directory)
-  files = {
-    name: {
-      "bytes": (directory / name).stat().st_size,
-      "crc32": _checksum(directory / name),
-    }
-    for name in _files(directory)
-  }
+  files = {name: _entry(directory / name) for name in _files(directory)}
+  _write(directory, files)
+  return sum(entry["bytes"] for entry in files.values())
+
+
+def add_file(directory: pathlib.Path, name: str) -> None:
+  """Lists one more file, or a file that is written anew."""
+  _write(directory, {**listed(directory), name: _entry(directory / name)})
+
+
+def listed(directory: pathlib.Path) -> dict[str, dict]:
+  """The files of the list, as `damage` compares them; none if it is damaged."""
+  return _read(directory)[0]
+
+
+def _entry(path: pathlib.Path) -> dict[str, Any]:
+  return {"bytes": path.stat().st_size, "crc32": _checksum(path)}
+
+
+def _write(directory: pathlib.Path, files: Mapping[str, Any]) -> None:
   json_file.write_json(
     directory / FILE,
     {"format": _FORMAT, "crc32": _of_itself(files), "files": files},
   )
-  return sum(entry["bytes"] for entry in files.values())
 
 
 def damage(

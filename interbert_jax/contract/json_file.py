@@ -3,6 +3,7 @@
 import json
 import math
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from interbert_jax.contract.errors import DataError
@@ -129,7 +130,14 @@ def append_line(path: str | pathlib.Path, row: Any) -> None:
 
 def forget_after(path: str | pathlib.Path, step: int) -> list[Any]:
   """Removes the lines of later steps, which a kill undid; returns the rest."""
-  rows = [row for row in read_lines(path) if row["step"] <= step]
+  return keep_rows(path, lambda row: row["step"] <= step)
+
+
+def keep_rows(
+  path: str | pathlib.Path, is_kept: Callable[[Any], bool]
+) -> list[Any]:
+  """Removes the other lines of a file that may be missing; returns the rest."""
+  rows = [row for row in read_lines(path) if is_kept(row)]
   if pathlib.Path(path).exists():
     write_lines(path, rows)
   return rows

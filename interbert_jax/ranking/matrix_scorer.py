@@ -228,6 +228,8 @@ class MatrixScorer:
           parts.append(
             self._start(params, regions(), text_rows[texts], tile.length)
           )
+          # Two steps keep a device busy; more would only delay a stop.
+          jax.block_until_ready(parts[-2:-1])
         # Fetched one tile late, so that the device has work meanwhile.
         waiting.append((tile, parts))
         if len(waiting) > 1:

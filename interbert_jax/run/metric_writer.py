@@ -4,7 +4,7 @@ import pathlib
 import sys
 import time
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from interbert_jax.contract import json_file
 
@@ -25,11 +25,21 @@ def read_metrics(workdir: str | pathlib.Path) -> list[dict]:
 class MetricWriter:
   """Appends rows to `workdir`.
 
-  Rows after `start_step` belong to updates that a kill undid: they will be
-  written again, so they are removed.
+  Rows that will be written again are removed.
+
+  Args:
+    workdir: of the run.
+    start_step: rows after it belong to updates that a kill undid.
+    again: prefixes of metrics that are measured again at `start_step`.
   """
 
-  def __init__(self, workdir: str | pathlib.Path, *, start_step: int):
+  def __init__(
+    self,
+    workdir: str | pathlib.Path,
+    *,
+    start_step: int,
+    again: Iterable[str] = (),
+  ):
     # TensorBoard takes a second to import: only where something is written.
     # With this name in place it does not import TensorFlow, which it does not
     # need on a disk, and which would tell about itself on the screen.
@@ -37,7 +47,13 @@ class MetricWriter:
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     workdir = pathlib.Path(workdir)
-    rows = json_file.forget_after(workdir / _FILE, start_step)
+    begins = tuple(f"{prefix}/" for prefix in again)
+
+    def is_kept(row) -> bool:
+      measured = any(name.startswith(begins) for name in row)
+      return row["step"] < start_step + (not measured)
+
+    rows = json_file.keep_rows(workdir / _FILE, is_kept)
     self._file = workdir / _FILE
     self._events = EventFileWriter(str(workdir))
     if rows:

@@ -6,8 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-import jax
-
 from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.parallel import Parallel
@@ -75,8 +73,13 @@ class Session:
       self.writer.write(step, values)
     self.progress.show(step, values)
 
-  def evaluate(self, step: int, state: TrainState) -> dict[str, float]:
+  def evaluate(
+    self, step: int, state: TrainState, *, recorded: bool
+  ) -> dict[str, float]:
     """All evaluators' metrics, as "prefix/name".
+
+    Args:
+      recorded: keeps them with the step, which may then be the best one.
 
     Raises:
       EvaluationStopped: the run was asked to stop; nothing is written.
@@ -93,14 +96,16 @@ class Session:
     if self.writer:
       self.writer.write(step, values)
       plots.plot_losses(self.workdir, also=self.best_metric)
+    if recorded:
+      self.checkpoints.record(step, values)
     self.progress.show_evaluation(step, values, time.monotonic() - began)
     return values
 
   def _on_eval_batch(self) -> None:
     """Tells the watchdog of progress; raises where the run is to stop."""
     self.activity.alive()
-    # With several processes one alone cannot leave an evaluation.
-    if self.signals.name and jax.process_count() == 1:
+    # Hosts have the same number of batches, and leave before the same one.
+    if self.signals.stop_requested():
       raise EvaluationStopped
 
   def save(
@@ -108,10 +113,11 @@ class Session:
     step: int,
     state: TrainState,
     *,
-    evaluation: Mapping[str, float] | None,
     evaluation_due: bool,
   ) -> None:
-    """Starts a save; with `evaluation_due`, a restart evaluates it first."""
+    """Starts a save; with `evaluation_due`, a restart evaluates it first, if
+    nobody has.
+    """
     self.activity.begin("save", step)
     self.checkpoints.save(
       self.parallel.to_save(state),
@@ -121,7 +127,6 @@ class Session:
         "seconds": self.activity.seconds,
         "evaluation_due": evaluation_due,
       },
-      metrics=evaluation,
     )
 
   def stop(self, step: int) -> NoReturn:

@@ -163,7 +163,9 @@ def train_and_evaluate(
     )
     for line in start.notes():
       progress.message(line)
-    evaluation_due = start.meta.get("evaluation_due", False)
+    evaluation_due = start.meta.get("evaluation_due", False) and not (
+      checkpoints.metrics.of(start_step)
+    )
     if start_step == total_steps and not evaluation_due:
       progress.message(f"{workdir} is already trained to step {start_step:,}")
       return {}
@@ -179,7 +181,13 @@ def train_and_evaluate(
       progress=progress,
       examples=ExampleLog(workdir, written=train.log_examples, **shared),
       skipped=SkippedSteps(workdir, max_in_a_row=train.max_skipped, **shared),
-      writer=stack.enter_context(MetricWriter(workdir, start_step=start_step))
+      writer=stack.enter_context(
+        MetricWriter(
+          workdir,
+          start_step=start_step,
+          again=evaluators if evaluation_due else (),
+        )
+      )
       if main
       else None,
       meta=meta,
@@ -189,10 +197,17 @@ def train_and_evaluate(
     if main:
       write_start(workdir, start, config=config)
 
+    def is_scheduled(step: int) -> bool:
+      """Whether a run that nobody disturbs saves this step."""
+      every = settings.checkpoint.save_every
+      return step == total_steps or _is_due(step, every)
+
     evaluation: dict[str, float] = {}
     if evaluation_due:  # the last start was stopped before this evaluation
       try:
-        evaluation = session.evaluate(start_step, state)
+        evaluation = session.evaluate(
+          start_step, state, recorded=is_scheduled(start_step)
+        )
       except EvaluationStopped:
         session.stop(start_step)
       if start_step == total_steps:
@@ -246,22 +261,22 @@ def train_and_evaluate(
       checkpoints.check()
 
       stopping = signals.stop_requested()
-      last = step == total_steps
-      evaluating = last or _is_due(step, settings.evals.every)
-      saving = last or stopping or _is_due(step, settings.checkpoint.save_every)
-      if evaluating or saving:
+      evaluating = step == total_steps or _is_due(step, settings.evals.every)
+      scheduled = is_scheduled(step)
+      if evaluating or scheduled or stopping:
         # Too many skipped steps must end the run before another save.
         session.log(step, pending)
         pending = []
-      fresh = None  # the evaluation of this step
+      # Saved first: a kill in a long evaluation then loses no training.
+      if scheduled or stopping:
+        session.save(step, state, evaluation_due=evaluating)
       if evaluating and not stopping:
         try:
-          fresh = evaluation = session.evaluate(step, state)
+          evaluation = session.evaluate(step, state, recorded=scheduled)
         except EvaluationStopped:
-          stopping = saving = True
-      if saving:
-        due = evaluating and fresh is None
-        session.save(step, state, evaluation=fresh, evaluation_due=due)
+          stopping = True
+          if not scheduled:
+            session.save(step, state, evaluation_due=True)
       if stopping:
         session.stop(step)
     session.summary()

@@ -10,6 +10,7 @@ import pytest
 
 from configs import common, pretrain_en_official, quickstart
 from interbert_jax.app.validate import validate
+from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.contract.errors import ConfigError
 from tests.support.scripts import run_python
 from tests.test_configs import NAMES, leaves
@@ -313,3 +314,30 @@ def test_a_tenth_of_the_rate_is_for_weights():
     validate(config, devices=1, hosts=1)
   config.init_from, config.optim.rate_groups = "", ()
   validate(config, devices=1, hosts=1)
+
+
+@pytest.mark.parametrize(
+  ("metric", "mode", "sign"),
+  [
+    ("val/loss", None, -1),
+    ("val_retrieval/image_retrieval_median_rank", None, -1),
+    ("val/perplexity", None, -1),
+    ("val/Q->AR", None, 1),
+    ("val_retrieval/rsum", None, 1),
+    ("val/mcc", None, 1),
+    ("val/deviation", "min", -1),
+  ],
+)
+def test_the_best_end_of_a_metric(metric, mode, sign):
+  settings = CheckpointSettings(best_metric=metric, best_mode=mode)
+  assert settings.sign == sign
+
+
+@pytest.mark.parametrize(
+  ("metric", "mode"),
+  [("val_retrieval/image_retrieval_recall@1", "min"), ("val/loss", "max")],
+)
+def test_the_wrong_end_of_a_metric_is_refused(metric, mode):
+  config = filled(quickstart.get_config())
+  config.checkpoint.best_metric, config.checkpoint.best_mode = metric, mode
+  assert "leave best_mode out" in refusal(config)

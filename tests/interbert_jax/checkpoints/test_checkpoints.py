@@ -231,7 +231,7 @@ def test_another_metric_can_become_the_best_one(tmp_path):
     def run(self, params, on_batch):
       return {"loss": 0.5, "acc": 0.5}
 
-  settings = {"save_every": 2, "keep_latest": 1, "best_mode": "min"}
+  settings = {"save_every": 2, "keep_latest": 1}
   options = {"eval_every": 2, "evaluators": {"val": Both()}}
   for steps, metric in ((4, "val/loss"), (8, "val/acc")):
     config = {**settings, "best_metric": metric}
@@ -239,7 +239,7 @@ def test_another_metric_can_become_the_best_one(tmp_path):
   folder = tmp_path / "checkpoints"
 
   def best(metric):
-    settings = CheckpointSettings(best_metric=metric, best_mode="min")
+    settings = CheckpointSettings(best_metric=metric)
     with Checkpoints(folder, settings, create=False) as checkpoints:
       return checkpoints.choose("best")
 
@@ -265,3 +265,26 @@ def test_a_renamed_step_is_named_and_put_aside(workdir, trained, said):
   assert "44: holds step 4" in said()
   assert (workdir / "set_aside/44").is_dir()
   assert logged(workdir)[-1] == 8
+
+
+def test_metrics_of_before_are_read(tmp_path):
+  """Orbax wrote them with the step; a step has its own file of ours now."""
+  settings = CheckpointSettings(best_metric="val/acc")
+  train(tmp_path, total_steps=6)
+  folder = tmp_path / "checkpoints"
+  for step, value in ((2, 0.9), (4, 0.2)):
+    place = folder / str(step) / "metrics"
+    place.mkdir()
+    (place / "metrics").write_text(json.dumps({"val/acc": value}))
+    manifest.write_manifest(folder / str(step))
+  with Checkpoints(folder, settings) as checkpoints:
+    assert checkpoints.choose("best") == 2
+    checkpoints.record(6, {"val/acc": 1.0})
+    checkpoints.record(4, {"val/acc": 2.0})
+  with Checkpoints(folder, settings, create=False) as checkpoints:
+    assert checkpoints.choose("best") == 4
+    assert not StoredStep(checkpoints.manager, 4).damage()
+  damage(folder / "4/evaluation.json", "flip")
+  with Checkpoints(folder, settings, create=False) as checkpoints:
+    assert checkpoints.choose("best") == 6
+    assert "evaluation.json" in StoredStep(checkpoints.manager, 4).damage()

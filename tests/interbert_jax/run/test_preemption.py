@@ -1,8 +1,10 @@
 """SIGTERM and Ctrl-C end a run after its step, saved; nothing is lost."""
 
+import contextlib
 import os
 import signal
 import threading
+from unittest import mock
 
 import jax
 import numpy as np
@@ -11,8 +13,12 @@ from jax.experimental import multihost_utils
 
 from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.checkpoints.params import load_params
+from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.contract import json_file
 from interbert_jax.evaluation.evaluators import LossEvaluator
+from interbert_jax.parallel import make_parallel
+from interbert_jax.ranking import matrix_scorer
+from interbert_jax.ranking.matrix_scorer import MatrixScorer
 from interbert_jax.run.preemption import Preempted, StopSignals
 from tests.support.line_task import LineTask, line_batch, train_line
 
@@ -37,8 +43,6 @@ def send(*numbers):
 
 def train(workdir, at=None, *numbers, in_evaluation=(), **changes):
   """12 steps, evaluated at 6 and 12; signals come before step `at` is read."""
-  from interbert_jax.parallel import make_parallel
-
   parallel = make_parallel(devices=jax.devices()[:1])
   return train_line(
     workdir,
@@ -201,3 +205,125 @@ def test_orbax_does_not_ask_for_the_signal(tmp_path, monkeypatch):
   monkeypatch.setattr(multihost_utils, "reached_preemption_sync_point", ask)
   train(tmp_path)
   assert steps(tmp_path)[-1] == 12
+
+
+class Values:
+  """An evaluation of two batches, with these losses one after the other."""
+
+  def __init__(self, *values, between=lambda: None):
+    self._values, self._between = list(values), between
+
+  def run(self, params, on_batch):
+    on_batch()
+    self._between()
+    on_batch()
+    return {"loss": self._values.pop(0)}
+
+
+def rows_of(workdir):
+  """Without what is measured in seconds."""
+  return [
+    {k: v for k, v in row.items() if k in ("step", "loss", "val/loss")}
+    for row in json_file.read_lines(workdir / "metrics.jsonl")
+  ]
+
+
+def evaluated(workdir, values, *, save_every=6):
+  """12 steps, evaluated at 6 and 12; the first is the best."""
+  return train_line(
+    workdir,
+    total_steps=12,
+    parallel=make_parallel(devices=jax.devices()[:1]),
+    evaluators={"val": values},
+    checkpoint_config={
+      **{"save_every": save_every, "keep_latest": 1},
+      "best_metric": "val/loss",
+    },
+    eval_every=6,
+  )
+
+
+def best(workdir):
+  settings = CheckpointSettings(best_metric="val/loss", best_mode="min")
+  with Checkpoints(workdir / "checkpoints", settings, create=False) as found:
+    return found.choose("best"), found.steps
+
+
+@pytest.mark.parametrize("save_every", [6, 4])
+def test_a_disturbed_run_ends_as_an_undisturbed_one(save_every, tmp_path):
+  """The same best step, and the same rows: stopped in each evaluation, and
+  killed in it, and between its row and its record.
+  """
+  undisturbed, disturbed = tmp_path / "a", tmp_path / "b"
+  evaluated(undisturbed, Values(0.1, 0.9), save_every=save_every)
+  stop = Values(between=lambda: send(signal.SIGTERM))
+
+  def kill():
+    raise RuntimeError("killed")
+
+  for values in ((0.1, 0.9), (0.9,)):
+    with pytest.raises(Preempted):
+      evaluated(disturbed, stop, save_every=save_every)
+    with pytest.raises(RuntimeError, match="killed"):
+      evaluated(disturbed, Values(between=kill), save_every=save_every)
+    if save_every == 6:
+      with (
+        mock.patch.object(Checkpoints, "record", side_effect=RuntimeError),
+        pytest.raises(RuntimeError),
+      ):
+        evaluated(disturbed, Values(*values), save_every=save_every)
+    with contextlib.suppress(Preempted):
+      following = [None, lambda: send(signal.SIGTERM)]
+      last = Values(*values, between=lambda f=following: (f.pop(0) or bool)())
+      evaluated(disturbed, last, save_every=save_every)
+  assert rows_of(disturbed) == rows_of(undisturbed)
+  assert best(disturbed) == best(undisturbed)
+  assert best(undisturbed)[0] == (6 if save_every == 6 else 12)
+
+
+def test_a_kill_in_an_evaluation_loses_no_training(tmp_path):
+  """The step was due, and is saved before it is evaluated."""
+
+  def kill():
+    raise RuntimeError("killed")
+
+  with pytest.raises(RuntimeError, match="killed"):
+    evaluated(tmp_path, Values(between=kill))
+  assert steps(tmp_path) == [6]
+
+
+def test_few_steps_of_a_long_evaluation_are_queued(monkeypatch):
+  """A stop waits for what the device was given: at most two steps of pairs."""
+  queued, most = [], []
+
+  def start(self, *_):
+    queued.append(1)
+    most.append(len(queued))
+    return np.zeros((2, 2))
+
+  monkeypatch.setattr(
+    matrix_scorer.jax,
+    "block_until_ready",
+    lambda parts: queued.clear() if parts else None,
+  )
+  monkeypatch.setattr(
+    MatrixScorer,
+    "_start",
+    start,
+  )
+  texts = {"text_ids": np.ones((64, 4), int), "text_length": np.full(64, 4)}
+  images = {
+    "region_features": np.zeros((2, 3, 4), np.float32),
+    "region_boxes": np.zeros((2, 3, 4), np.float32),
+    "image_size": np.ones((2, 2)),
+    "num_regions": np.full(2, 3),
+  }
+  scorer = MatrixScorer(
+    model=None,
+    parallel=make_parallel(devices=jax.devices()[:1]),
+    texts=texts,
+    pairs_per_step=4,
+  )
+  scorer._embed = lambda *_: None
+  scorer.scores({}, images)
+  assert len(most) == 32 and max(most) <= 2
