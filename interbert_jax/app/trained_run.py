@@ -46,12 +46,12 @@ def read_run_config(workdir: str | pathlib.Path) -> dict[str, Any]:
   if is_export(workdir) or is_checkpoint(workdir):
     raise ConfigError(
       f"--workdir={workdir}: holds weights, and no run; give them to "
-      "--checkpoint, and settings to --config=configs/NAME.py or --workdir"
+      "--checkpoint, and settings to --config=configs/finetune_flickr30k.py or --workdir"
     )
   if not path.is_file():
     raise ConfigError(
       f"{path}: not found; --workdir must name a run of main.py (weights alone "
-      "are evaluated with --config=configs/NAME.py --checkpoint=PATH)"
+      "are evaluated with --config=configs/finetune_flickr30k.py --checkpoint=PATH)"
     )
   return json_file.read_object(path)
 

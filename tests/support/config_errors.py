@@ -104,7 +104,7 @@ ROWS += provoked(
     },
     "optim.rate_groups: no parameter matches": {
       "'nothing/'; the nearest paths are": {
-        "optim.rate_groups": (("nothing/", 0.1),)
+        "optim.rate_groups": (("nothing/", 2.0),)
       }
     },
   },

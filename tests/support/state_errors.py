@@ -53,7 +53,7 @@ def _another_vocabulary(place):
 
 
 def _other_vocabulary_in_evaluation(place):
-  run = types.SimpleNamespace(meta={"vocab_sha256": "b" * 64})
+  run = types.SimpleNamespace(vocab_sha256="b" * 64)
   TrainedRun.check_vocabulary(run, "a" * 64, place.sound / "vocab.txt")
 
 
