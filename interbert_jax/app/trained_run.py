@@ -46,12 +46,14 @@ def read_run_config(workdir: str | pathlib.Path) -> dict[str, Any]:
   if is_export(workdir) or is_checkpoint(workdir):
     raise ConfigError(
       f"--workdir={workdir}: holds weights, and no run; give them to "
-      "--checkpoint, and settings to --config=configs/finetune_flickr30k.py or --workdir"
+      "--checkpoint, with --workdir of a run or a --config such as "
+      "configs/finetune_flickr30k.py"
     )
   if not path.is_file():
     raise ConfigError(
       f"{path}: not found; --workdir must name a run of main.py (weights alone "
-      "are evaluated with --config=configs/finetune_flickr30k.py --checkpoint=PATH)"
+      "are evaluated with --checkpoint=PATH and a --config such as "
+      "configs/finetune_flickr30k.py)"
     )
   return json_file.read_object(path)
 
