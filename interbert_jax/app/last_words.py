@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 GOODBYE = "goodbye"
 
@@ -53,6 +54,14 @@ def answers(address: str, *, seconds: float = 2) -> bool:
     return False
 
 
+def _is_gone(address: str) -> bool:
+  """Whether nothing listens there, asked again for one that is just ending."""
+  if not answers(address):
+    return True
+  time.sleep(1)
+  return not answers(address)
+
+
 def lost_words(about: dict, cause: str = "") -> str:
   """What a process says that stops because another one is gone.
 
@@ -64,7 +73,7 @@ def lost_words(about: dict, cause: str = "") -> str:
   address = about["address"]
   words = f"process {process} of {count} stops: "
   other = f"process {1 - process}" if count == 2 else "another process"
-  if process != 0 and address and not answers(address):
+  if process != 0 and address and _is_gone(address):
     words += f"process 0 (at {address}) is gone"
   elif cause:
     words += f"{other} is gone; JAX says: {cause.removesuffix('.')}"
