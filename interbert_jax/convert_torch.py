@@ -17,6 +17,7 @@ from absl import logging
 from interbert_jax.contract.command import run_command
 from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.contract.files import file_sha256, new_output
+from interbert_jax.run.workdir import local_path
 
 _WEIGHTS_SUFFIXES = (".npz", ".safetensors", ".bin", ".pt", ".pth")
 
@@ -97,7 +98,7 @@ def _import_weights(args: argparse.Namespace) -> None:
       f"--output={output}: a weights file becomes a checkpoint directory; "
       f"give a path that does not end in {output.suffix}"
     )
-  new_output(output, makes_parent=False)
+  new_output(local_path(output, name="--output"))
   config = _read_config(args.config)
 
   from interbert_jax.checkpoints.params import save_params
@@ -158,7 +159,7 @@ def _export_weights(args: argparse.Namespace) -> None:
       f"--output={output}: a checkpoint becomes a safetensors file; give a "
       "path that ends in .safetensors"
     )
-  new_output(output, makes_parent=False)
+  new_output(output)
 
   from interbert_jax.checkpoints.params import load_params
   from interbert_jax.model.config import recorded_model

@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _export(args: argparse.Namespace) -> None:
-  new_output(args.output, makes_parent=False)
+  new_output(args.output)
 
   from interbert_jax.checkpoints.params import load_params
   from interbert_jax.weights.export_folder import write_export

@@ -2,14 +2,23 @@
 
 import ast
 import json
+import os
 import pathlib
+import signal
 import sys
 
 import pytest
 
+from input_pipeline.formats.registry import find_format
+from input_pipeline.store.region_store import RegionStore
+from input_pipeline.text.tokenizer import Tokenizer
+from interbert_jax.contract.errors import UserError
 from interbert_jax.run import environment as run_info
 from interbert_jax.run.environment import redact_arguments, redact_config
+from interbert_jax.weights.weights_file import read_weights
+from tests.support.hostile_archives import captions
 from tests.support.source_tree import CODE, name_of, sources
+from tools.extract.photos import open_photo
 
 # No module reads YAML, so that no loader of it can be the wrong one.
 MODULES = {"yaml", "marshal", "shelve", "dill", "joblib", "cloudpickle"}
@@ -128,3 +137,35 @@ def test_the_environment_has_no_secret(monkeypatch):
   monkeypatch.setattr(sys, "argv", ["main.py", "--hub_token=hunter2"])
   monkeypatch.setenv("HUB_TOKEN", "hunter3")
   assert "hunter" not in json.dumps(run_info.environment())
+
+
+def drawn_folder(path):
+  find_format(path.parent)
+
+
+@pytest.mark.parametrize(
+  ("name", "read"),
+  [
+    ("a.tsv", find_format),
+    ("a.lmdb", drawn_folder),
+    ("a.bin", read_weights),
+    ("manifest.json", lambda path: RegionStore(path.parent)),
+    ("captions.jsonl", captions),
+    ("vocab.txt", Tokenizer),
+    ("a.png", lambda path: open_photo(path.parent, path.name, max_side=64)),
+  ],
+)
+def test_nobody_waits_for_a_pipe(name, read, tmp_path):
+  os.mkfifo(tmp_path / name)
+
+  def hang(*_):
+    raise TimeoutError
+
+  before = signal.signal(signal.SIGALRM, hang)
+  signal.alarm(600)
+  try:
+    with pytest.raises(UserError):
+      read(tmp_path / name)
+  finally:
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

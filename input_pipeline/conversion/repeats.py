@@ -19,6 +19,7 @@ from input_pipeline.store.shard import (
   ShardFacts,
   Statistics,
   open_shard,
+  system_errors,
 )
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import file_sha256, sync
@@ -107,11 +108,13 @@ def copy_without(
   statistics = Statistics()
   for row in kept:
     raw = reader.read([row])[0]
-    writer.write(raw)
+    with system_errors(target):
+      writer.write(raw)
     record = schema.parse(raw, layout)
     features = schema.parse_whole(raw, layout)["features"]
     statistics.add(record, features)
-  writer.close()
+  with system_errors(target):
+    writer.close()
   sync(target)
   # The error of 8 bits was measured when the features were still whole.
   share = statistics.values / facts.statistics.values

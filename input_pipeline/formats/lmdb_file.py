@@ -20,6 +20,7 @@ from input_pipeline.formats.base import (
 from input_pipeline.formats.msgpack_file import load_msgpack
 from input_pipeline.formats.restricted_pickle import load_pickle
 from interbert_jax.contract.errors import DataError, import_optional
+from interbert_jax.contract.files import check_regular
 from interbert_jax.contract.json_file import parse_json
 
 MAX_VALUE_BYTES = 256 << 20
@@ -41,6 +42,8 @@ class Value(NamedTuple):
 def is_lmdb(path: pathlib.Path) -> bool:
   """Whether this file, or data.mdb in it, has the magic number of LMDB."""
   file = path / "data.mdb" if path.is_dir() else path
+  if not file.is_file():
+    return False
   try:
     with file.open("rb") as stream:
       head = stream.read(32)
@@ -58,6 +61,7 @@ def open_lmdb(path: str):
 def _open(path: str):
   lmdb = import_optional("lmdb")
   folder = pathlib.Path(path).is_dir()
+  check_regular(pathlib.Path(path, "data.mdb") if folder else path)
   try:
     return lmdb.open(
       path,

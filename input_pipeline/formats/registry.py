@@ -19,6 +19,7 @@ from input_pipeline.formats import (
 )
 from input_pipeline.formats.base import RegionFormat
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import check_regular
 
 FORMATS: dict[str, RegionFormat] = {
   reader.name: reader
@@ -42,6 +43,7 @@ def find_format(path: Path, name: str = "auto") -> tuple[RegionFormat, str]:
   """
   if not path.exists():
     raise DataError("no such file or directory", file=path)
+  check_regular(path)
   if name != "auto":
     if name not in FORMATS:
       raise DataError(

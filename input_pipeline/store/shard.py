@@ -5,9 +5,13 @@ there. A conversion writes its facts (counts, checksum, ids, statistics) after
 it to a JSON file, so a shard with facts is complete.
 """
 
+import contextlib
+import errno
 import hashlib
+import os
 import pathlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -114,6 +118,18 @@ class ShardFacts:
     return len(self.ids)
 
 
+@contextlib.contextmanager
+def system_errors(path: pathlib.Path) -> Iterator[None]:
+  """What array_record says of a full disk, as the system would say it."""
+  try:
+    yield
+  except RuntimeError as error:
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+      if os.strerror(number) in str(error):
+        raise OSError(number, os.strerror(number), str(path)) from error
+    raise
+
+
 class ShardWriter:
   """Writes a file that appears if the `with` block ends without an error."""
 
@@ -149,7 +165,8 @@ class ShardWriter:
       record, layout=self._layout, file=file, index=index
     )
     raw = schema.serialise(record, self._layout)
-    self._writer.write(raw)
+    with system_errors(self.path):
+      self._writer.write(raw)
     facts = self.facts
     facts.ids.append(record["image_id"])
     facts.places.append(place)
@@ -157,10 +174,15 @@ class ShardWriter:
     facts.statistics.add(record, np.asarray(source["features"]))
 
   def __exit__(self, *error):
-    self._writer.close()
-    if not any(error):
-      self.facts.bytes = self._building.stat().st_size
-      self.facts.sha256 = file_sha256(self._building)
+    try:
+      with system_errors(self.path):
+        self._writer.close()
+      if not any(error):
+        self.facts.bytes = self._building.stat().st_size
+        self.facts.sha256 = file_sha256(self._building)
+    except OSError:
+      self._whole.__exit__(*sys.exc_info())
+      raise
     self._whole.__exit__(*error)
 
 

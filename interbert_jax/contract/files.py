@@ -56,15 +56,8 @@ def _remove(place: pathlib.Path) -> None:
     place.unlink(missing_ok=True)
 
 
-def new_output(
-  path: str | pathlib.Path, *, makes_parent: bool = True
-) -> pathlib.Path:
-  """The absolute path of an output that must not exist yet.
-
-  Args:
-    path: a file's or a directory's.
-    makes_parent: makes the directory that it is to stand in; that of a single
-      file is rather misspelt than missing.
+def new_output(path: str | pathlib.Path) -> pathlib.Path:
+  """The absolute path of an output that must not exist yet; makes its folder.
 
   Raises:
     DataError: it exists, or cannot be made there.
@@ -76,11 +69,22 @@ def new_output(
       file=path,
       hint="remove it or choose another one",
     )
-  if makes_parent:
+  try:
     path.parent.mkdir(parents=True, exist_ok=True)
-  elif not path.parent.is_dir():
-    raise DataError(f"no directory {path.parent}; create it first", file=path)
+  except (FileExistsError, NotADirectoryError) as error:
+    raise DataError(
+      "cannot stand below a file", file=path, hint="choose another path"
+    ) from error
   return path
+
+
+def check_regular(path: str | pathlib.Path) -> None:
+  """Refuses pipes and devices: a reader would wait for ever, or never end."""
+  path = pathlib.Path(path)
+  if path.exists() and not path.is_file() and not path.is_dir():
+    raise DataError(
+      "found no regular file", file=path, hint="wanted a file, not a pipe"
+    )
 
 
 def sync(path: pathlib.Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.files import write_text
+from interbert_jax.contract.files import check_regular, write_text
 
 MAX_BYTES = 256 << 20  # of a file that describes others: a manifest, sizes
 
@@ -52,9 +52,7 @@ def read_json(
 ) -> Any:
   """`parse_json` of a file that is not larger than max_bytes."""
   path = pathlib.Path(path)
-  if path.exists() and not path.is_file() and not path.is_dir():
-    # Opening a pipe waits for ever for somebody who writes into it.
-    raise DataError("found no regular file", file=path, hint=hint)
+  check_regular(path)
   try:
     with path.open("rb") as file:
       data = file.read(max_bytes + 1)

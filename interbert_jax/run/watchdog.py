@@ -14,6 +14,9 @@ ABORTED = 70  # the exit status of a run that the watchdog has ended
 class Watchdog:
   """While entered, dumps all stacks when there is no progress for too long.
 
+  A job that was suspended has not hung: time in which the watchdog itself did
+  not run does not count.
+
   Args:
     activity: what the watched loop does, and since when.
     seconds: how long is too long; 0 watches nothing.
@@ -51,9 +54,15 @@ class Watchdog:
 
   def _watch(self) -> None:
     reported = 0.0  # the sign of life after which a hang was reported
+    seen = resumed = time.monotonic()
     while not self._stop.wait(min(self._seconds / 4, 5.0)):
-      since = self._activity.since
-      if time.monotonic() - since < self._seconds or since == reported:
+      now = time.monotonic()
+      # This thread stood still as well.
+      if now - seen > max(self._seconds / 2, 5.0):
+        resumed = now
+      seen = now
+      since = max(self._activity.since, resumed)
+      if now - since < self._seconds or since == reported:
         continue
       reported = since
       self._report()

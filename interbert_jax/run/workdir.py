@@ -20,6 +20,9 @@ LOCK = "LOCK"
 # File systems without locks: a run there is not protected, and still runs.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
+# Errors of a place on another file system, or where this user may not write.
+_NOT_THERE = (errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
+
 
 def check_workdir(workdir: str | os.PathLike) -> pathlib.Path:
   """The absolute path, if a run can write there; leaves nothing behind.
@@ -103,15 +106,31 @@ def set_aside(path: pathlib.Path, into: pathlib.Path) -> pathlib.Path:
 
 
 def move_contents(workdir: pathlib.Path) -> pathlib.Path | None:
-  """Moves all that a locked workdir holds into a new directory beside it."""
-  held = [path for path in workdir.iterdir() if path.name != LOCK]
+  """Moves all that a locked workdir holds into a new directory beside it.
+
+  Where that is another file system, or is not ours, into one inside it.
+  """
+  begins = f"{workdir.name}.old"
+  held = [
+    path
+    for path in workdir.iterdir()
+    if path.name != LOCK and not path.name.startswith(begins)
+  ]
   if not held:
     return None
-  number = 1
-  while (old := workdir.with_name(f"{workdir.name}.old{number}")).exists():
-    number += 1
-  for path in held:
-    set_aside(path, old)
+  for home in (workdir.parent, workdir):
+    number = 1
+    while (old := home / f"{begins}{number}").exists():
+      number += 1
+    try:
+      for path in held:
+        set_aside(path, old)
+      break
+    except OSError as error:
+      if home == workdir or error.errno not in _NOT_THERE:
+        raise
+      if old.is_dir():
+        old.rmdir()  # nothing could be moved
   print(
     f"{workdir}: what was in it is now in {old}; take --config.restart=True "
     "out of the command, or the next start does the same",
@@ -124,7 +143,9 @@ _WAIT_SECONDS = 20  # network file systems may show a new file late
 
 
 def local_path(path: str | os.PathLike, *, name: str) -> pathlib.Path:
-  """The path; ConfigError for an address such as gs://bucket/run."""
+  """The path; ConfigError for an address such as gs://bucket/run, and where
+  checkpoints could be written but not read.
+  """
   # pathlib makes one slash of two.
   scheme = re.match(r"([a-zA-Z][\w+.-]+):/", str(path))
   if scheme:
@@ -133,7 +154,15 @@ def local_path(path: str | os.PathLike, *, name: str) -> pathlib.Path:
       "read; mount the bucket on every host (as gcsfuse does) and give the "
       "path (docs/pods.md)"
     )
-  return pathlib.Path(path)
+  path = pathlib.Path(path)
+  if "[" in str(
+    path.absolute()
+  ):  # Orbax takes it for a pattern, and finds none
+    raise ConfigError(
+      f"{name} is {path.absolute()}: checkpoints in a path with [ cannot be "
+      "read again; give another, or rename the directory"
+    )
+  return path
 
 
 def check_same_workdir(

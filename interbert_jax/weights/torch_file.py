@@ -10,6 +10,7 @@ import zipfile
 from typing import Any
 
 from interbert_jax.contract.errors import CheckpointError
+from interbert_jax.contract.files import check_regular
 from interbert_jax.weights.torch_pickle import (
   MAX_PICKLE_BYTES,
   resolve,
@@ -173,6 +174,7 @@ def detect_format(path: str | os.PathLike[str]) -> str:
     )
   if not os.path.exists(path):
     raise CheckpointError(f"{path}: no such file; check the path")
+  check_regular(path)
   with open(path, "rb") as file:
     head = file.read(512)
   if head.startswith(b"PK\x03\x04"):

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from input_pipeline.formats.directory import walk_files
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import check_regular
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MAX_PIXELS = 100_000_000  # three bytes each; larger ones are no photographs
@@ -86,6 +87,7 @@ def open_photo(folder: str, name: str, *, max_side: int) -> Photo:
     DataError: it cannot be read, or has more pixels than a photograph.
   """
   path = pathlib.Path(folder) / name
+  check_regular(path)
   with warnings.catch_warnings():
     # Warnings of large images and of odd metadata; what matters is an error.
     warnings.simplefilter("ignore")

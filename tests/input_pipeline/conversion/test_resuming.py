@@ -1,6 +1,7 @@
 """What an interrupted conversion keeps, and what it does again."""
 
 import functools
+import subprocess
 from unittest import mock
 
 import numpy as np
@@ -10,6 +11,7 @@ from input_pipeline.conversion import part as parts
 from input_pipeline.conversion import plan as plan_lib
 from input_pipeline.conversion import run
 from input_pipeline.conversion.run import convert
+from input_pipeline.convert import main
 from input_pipeline.formats import directory
 from input_pipeline.formats.base import count_parts
 from input_pipeline.formats.registry import find_format
@@ -176,3 +178,28 @@ def test_one_part_of_a_directory_changes_with_its_files(
     file.write(b"0")
   now = stamps()
   assert [a == b for a, b in zip(before, now, strict=True)] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_is_one_line_and_what_is_done_is_kept(
+  workers, tmp_path, capsys
+):
+  small = tmp_path / "small"
+  small.mkdir()
+  mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(small)]
+  if subprocess.run(mount, capture_output=True).returncode:
+    pytest.skip("mounting a small file system is not allowed here")
+  try:
+    corpus = [make_image(f"im{i}", seed=i) for i in range(400)]
+    source = butd_tsv_6(corpus, tmp_path)
+    words = [f"--source={source}", f"--output={small / 'store'}"]
+    assert main([*words, f"--workers={workers}"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"error: {small}/.store.unfinished-convert/part-")
+    assert "No space left on device (free some space" in said
+    grown = [*mount[:4], "remount,size=9m", *mount[5:]]
+    subprocess.run(grown, check=True, capture_output=True)
+    assert main(words) == 0
+    assert len(RegionStore(small / "store")) == 400
+  finally:
+    subprocess.run(["umount", "-l", str(small)], check=True)

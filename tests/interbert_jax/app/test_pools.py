@@ -154,5 +154,7 @@ def test_the_model_is_that_of_the_checkpoint(files):
     return TrainedRun(files["workdir"], checkpoint="latest", changes=[change])
 
   assert opened("model.dtype=bfloat16").model.dtype == "bfloat16"
-  with pytest.raises(ConfigError, match="model.fusion: .*dtype, matmul_precision, remat"):
+  with pytest.raises(
+    ConfigError, match="model.fusion: .*dtype, matmul_precision, remat"
+  ):
     opened("model.fusion=sum")

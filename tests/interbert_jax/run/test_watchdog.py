@@ -97,3 +97,23 @@ def test_what_gets_on_is_left_alone(capfd, monkeypatch):
 def test_negative_seconds_are_refused():
   with pytest.raises(ConfigError, match="watchdog_seconds is -1"):
     TrainSettings(steps=1, watchdog_seconds=-1.0)
+
+
+def test_a_suspended_job_has_not_hung(capfd, monkeypatch):
+  """By a clock that jumps while nothing runs, as after SIGSTOP and SIGCONT."""
+  clock = types.SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+  monkeypatch.setattr(watchdog, "time", clock)
+  monkeypatch.setattr(progress, "time", clock)
+  activity = Activity()
+  activity.begin("step", 3)
+  watched = Watchdog(activity, seconds=60, abort=True)
+  passes = iter([5, 5, 7200, 5, 5])  # it ends before 60 s of real waiting
+
+  def wait(seconds):
+    step = next(passes, None)
+    clock.now += step or 0
+    return step is None
+
+  watched._stop = types.SimpleNamespace(wait=wait)
+  watched._watch()
+  assert "no step for" not in capfd.readouterr().err

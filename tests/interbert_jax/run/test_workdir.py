@@ -1,6 +1,8 @@
 """A workdir that cannot be written, or that another run has."""
 
+import errno
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -149,3 +151,28 @@ def test_a_lock_is_not_written_through_a_link(tmp_path):
   with pytest.raises(OSError, match="LOCK"), locked(tmp_path / "run"):
     pass
   assert notes.read_text() == "mine"
+
+
+def test_a_path_that_orbax_takes_for_a_pattern_is_refused(tmp_path):
+  """Checkpoints were written there, and could never be read."""
+  with pytest.raises(ConfigError, match=r"a\[1\]/run: checkpoints in a path"):
+    train_line(tmp_path / "a[1]" / "run", total_steps=1)
+  assert not (tmp_path / "a[1]").exists()
+
+
+def test_a_restart_on_a_file_system_of_its_own(tmp_path, monkeypatch):
+  """What a mounted workdir holds cannot be renamed to a place beside it."""
+  workdir = tmp_path / "run"
+  train_line(workdir, total_steps=1)
+  rename = pathlib.Path.rename
+
+  def within(path, target):
+    if workdir not in target.parents:
+      raise OSError(errno.EXDEV, "Invalid cross-device link")
+    return rename(path, target)
+
+  monkeypatch.setattr(pathlib.Path, "rename", within)
+  for number in (1, 2):
+    train_line(workdir, total_steps=1, restart=True)
+    assert (workdir / f"run.old{number}" / "metrics.jsonl").is_file()
+  assert names(tmp_path) == ["run"]

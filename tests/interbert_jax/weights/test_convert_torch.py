@@ -172,7 +172,7 @@ def test_refuses_to_overwrite(folder, step, capsys):
       {**FILE, "output": "x.bin"},
       ["--output=/x.bin", "checkpoint directory"],
     ),
-    ({**FILE, "output": "a/b"}, ["/a/b: no directory /a", "create it"]),
+    ({**FILE, "output": "model.json/b"}, ["/b: cannot stand below a file"]),
     ({"input": "step", "config": "model.json"}, ["--config=", "its own model"]),
     ({"input": "step", "output": "x.bin"}, ["--output=/x.bin", "safetensors"]),
     (
