@@ -17,7 +17,6 @@ from absl import logging
 from interbert_jax.contract.command import run_command
 from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.contract.files import file_sha256, new_output
-from interbert_jax.run.workdir import local_path
 
 _WEIGHTS_SUFFIXES = (".npz", ".safetensors", ".bin", ".pt", ".pth")
 
@@ -98,7 +97,7 @@ def _import_weights(args: argparse.Namespace) -> None:
       f"--output={output}: a weights file becomes a checkpoint directory; "
       f"give a path that does not end in {output.suffix}"
     )
-  new_output(local_path(output, name="--output"))
+  new_output(output)
   config = _read_config(args.config)
 
   from interbert_jax.checkpoints.params import save_params

@@ -20,6 +20,7 @@ from input_pipeline.formats import (
 from input_pipeline.formats.base import RegionFormat
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import check_regular
+from interbert_jax.contract.zip_file import MANY, ShortZip
 
 FORMATS: dict[str, RegionFormat] = {
   reader.name: reader
@@ -88,7 +89,7 @@ def _refuse_packed(path: Path):
       hint=f"unpack it first: gunzip --keep {path.name}",
     )
   if head == b"PK" and path.suffix != ".npz" and zipfile.is_zipfile(path):
-    with zipfile.ZipFile(path) as archive:
+    with ShortZip(path, max_members=MANY) as archive:
       names = archive.namelist()
     if not any(name.endswith(".json") for name in names):
       raise DataError(

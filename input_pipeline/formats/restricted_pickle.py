@@ -19,6 +19,9 @@ from interbert_jax.contract.pickle_scan import scan_pickle
 
 MAX_BYTES = 256 << 20
 MAX_OPCODES = 1 << 20
+# What is made of a pickle: arrays are views of it, lists of small numbers take
+# four times as many bytes.
+_MAX_GROWTH, _ALLOWANCE = 8, 64 << 20
 
 
 class _ArrayType(Inert):
@@ -201,7 +204,7 @@ def load_pickle(
   try:
     scan_pickle(data, max_opcodes=max_opcodes)
     value = inert.Unpickler(data, _names(data), encoding="latin1").load()
-    return _Resolver().resolve(value)
+    return _Resolver(_ALLOWANCE + _MAX_GROWTH * len(data)).resolve(value)
   # A hostile or damaged pickle can raise nearly every exception there is.
   except Exception as error:
     raise refuse(error) from None
@@ -233,6 +236,7 @@ class _Resolver(inert.Resolver):
       items = array.content
       if type(items) is not list or len(items) != count:
         raise pickle.UnpicklingError(f"an object array of {array.shape}")
+      self.spend(8 * count)
       objects = np.empty(count, object)
       for index, item in enumerate(items):
         objects[index] = self.resolve(item, depth)

@@ -10,6 +10,7 @@ from input_pipeline.formats.fields import Fields, read_image
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.json_file import parse_json
 from interbert_jax.contract.numpy_files import read_member
+from interbert_jax.contract.zip_file import MANY, ShortZip
 
 _SUFFIX = ".json"
 _MAX_MEMBER_BYTES = 64 << 20
@@ -27,7 +28,7 @@ _FIELDS = Fields(
 def _open(path: str) -> tuple[zipfile.ZipFile, tuple[zipfile.ZipInfo, ...]]:
   """The archive and its JSON members by name; one per process."""
   try:
-    archive = zipfile.ZipFile(path)
+    archive = ShortZip(path, max_members=MANY)
   except (zipfile.BadZipFile, OSError, ValueError) as e:
     raise DataError(
       f"not readable as zip: {e}",

@@ -5,6 +5,7 @@ are refused.
 """
 
 import functools
+import math
 import pathlib
 
 from input_pipeline.formats.arrays import Row
@@ -83,9 +84,12 @@ def _group(path: str, name: str) -> dict[str, object]:
       if data.dtype.kind not in "fiubS":
         # Texts of any length may all be the same large one in the file.
         raise refuse(f"found {data.dtype}, wanted numbers", field)
-      left -= data.nbytes
+      # A chunk is unpacked as a whole, and may be larger than the data.
+      chunk = math.prod(data.chunks or ()) * data.dtype.itemsize
+      size = max(data.nbytes, chunk)
+      left -= size
       if left < 0:
-        raise refuse(f"found {data.nbytes} bytes, at most {_MAX_BYTES}", field)
+        raise refuse(f"found {size} bytes, at most {_MAX_BYTES}", field)
       arrays[field] = data[()]
   except DataError:
     raise

@@ -12,6 +12,7 @@ from etils import epath
 from interbert_jax.checkpoints import manifest
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.run.environment import versions
+from interbert_jax.run.workdir import local_path
 
 _SHOWN_FILES = 3  # damaged files in a message
 
@@ -95,6 +96,7 @@ def other_step(path, meta: Mapping[str, Any]) -> str:
 def save_params(path, params, meta: Mapping[str, Any]) -> None:
   """Writes a checkpoint with no training state, for `init_from` and eval."""
   path = epath.Path(path).absolute()
+  local_path(path, name="the checkpoint")
   try:
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
       checkpointer.save(

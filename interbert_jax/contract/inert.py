@@ -8,6 +8,7 @@ comes before both.
 
 import io
 import pickle  # nosec B403 # base of the restricted unpicklers
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -100,19 +101,34 @@ class Resolver:
   """Makes values of what an unpickler has built.
 
   By identity: an object that is shared is made once and stays shared.
+
+  Args:
+    max_bytes: of all that is made. A small pickle can ask for much: a thousand
+      arrays of the same list, or numbers as long as the file.
   """
 
   MAX_DEPTH = 32
 
-  def __init__(self):
+  def __init__(self, max_bytes: int):
+    self._left = self._max_bytes = max_bytes
     # The stand-in is kept too, so that no other object can get its identity.
     self._done: dict[int, tuple[Any, Any]] = {}
 
   def once(self, value: Any, make: Callable[[], Any]) -> Any:
     """What was made of this very object before, or is made of it now."""
     if id(value) not in self._done:
-      self._done[id(value)] = value, make()
+      made = make()
+      self.spend(sys.getsizeof(made))
+      self._done[id(value)] = value, made
     return self._done[id(value)][1]
+
+  def spend(self, size: int) -> None:
+    """Counts the bytes of something that is made."""
+    self._left -= size
+    if self._left < 0:
+      raise pickle.UnpicklingError(
+        f"what it holds takes more than {self._max_bytes} bytes"
+      )
 
   def resolve(self, value: Any, depth: int = 0) -> Any:
     if value is None or type(value) in PLAIN:

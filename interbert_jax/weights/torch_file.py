@@ -11,6 +11,7 @@ from typing import Any
 
 from interbert_jax.contract.errors import CheckpointError
 from interbert_jax.contract.files import check_regular
+from interbert_jax.contract.zip_file import ShortZip
 from interbert_jax.weights.torch_pickle import (
   MAX_PICKLE_BYTES,
   resolve,
@@ -19,6 +20,7 @@ from interbert_jax.weights.torch_pickle import (
 )
 
 _LEGACY_PROTOCOL = 1001
+_MAX_MEMBERS = 1 << 20  # a storage each
 _DAMAGED = "the file is damaged: download it again"
 _BIG_ENDIAN = "written on a big-endian machine; save it on a little-endian one"
 
@@ -49,7 +51,7 @@ def load_torch_file(path: str | os.PathLike[str]) -> Any:
 
 def _load_zip(path: str, file_size: int) -> Any:
   try:
-    with zipfile.ZipFile(path) as archive:
+    with ShortZip(path, max_members=_MAX_MEMBERS) as archive:
       members = {info.filename: info for info in archive.infolist()}
       if len(members) != len(archive.infolist()):
         raise ValueError("two members of the zip have the same name")
@@ -209,7 +211,7 @@ def detect_format(path: str | os.PathLike[str]) -> str:
 def _detect_zip(path: str) -> str:
   size = os.path.getsize(path)
   try:
-    with zipfile.ZipFile(path) as archive:
+    with ShortZip(path, max_members=_MAX_MEMBERS) as archive:
       names = archive.namelist()
   except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:
     raise CheckpointError(

@@ -222,6 +222,7 @@ def scan(data: bytes, start: int, part: str) -> int:
 # Tied weights are stored once and read twice; this leaves room for many ties
 # and stops a small file from filling the memory.
 _MAX_GROWTH = 16
+_ALLOWANCE = 64 << 20  # bytes, for the names and numbers of a small file
 
 
 def resolve(tree: Any, contents: dict[str, bytes], file_size: int) -> Any:
@@ -245,7 +246,7 @@ class _Resolver(inert.Resolver):
   MAX_DEPTH = 64
 
   def __init__(self, contents: dict[str, bytes], file_size: int):
-    super().__init__()
+    super().__init__(_ALLOWANCE + 2 * _MAX_GROWTH * file_size)
     self._contents = contents
     self._bytes_left = _MAX_GROWTH * file_size
 

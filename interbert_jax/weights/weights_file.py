@@ -31,6 +31,7 @@ _WRAPPERS = (
   "weights",
 )
 _OLD_ENDINGS = {"gamma": "weight", "beta": "bias"}
+_MAX_HEADER = 16 << 20  # a tensor takes a hundred bytes
 _MAX_NPZ = {"max_bytes": 1 << 40, "max_members": 100_000}
 
 
@@ -107,6 +108,13 @@ def _sort_metadata(path: pathlib.Path) -> None:
 
 
 def _read_safetensors(path: str) -> dict[str, np.ndarray]:
+  with open(path, "rb") as file:
+    header = int.from_bytes(file.read(8), "little")
+  if header > _MAX_HEADER:
+    raise CheckpointError(
+      f"{path}: claims a header of {header} bytes, the limit is {_MAX_HEADER}; "
+      "the file is damaged: download it again"
+    )
   try:
     return safetensors.numpy.load_file(path)
   # A dtype that NumPy lacks is an AttributeError there.

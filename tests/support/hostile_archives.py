@@ -93,6 +93,16 @@ def many_members(path):
       archive.writestr(f"{number}.npy", b"")
 
 
+def long_list(path):
+  """The list of members takes 50 MB; a member that is read is never there."""
+  size = 50 << 20
+  end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 65535, 65535, size, 0, 0)
+  with path.open("wb") as file:
+    file.truncate(size)
+    file.seek(size)
+    file.write(end)
+
+
 def lmdb(value, key=b"a.npz", **options):
   """An LMDB of one record, whose value may be a writer of a file."""
 
@@ -158,6 +168,13 @@ def external_data(h5py, file, group):
 @h5
 def zeros(h5py, file, group):
   group.create_dataset("features", (1 << 20, 1 << 20), "f4", chunks=(64, 64))
+
+
+@h5
+def huge_chunk(h5py, file, group):
+  group.create_dataset(
+    "features", (1, 1), "f4", chunks=(1 << 14, 1 << 14), maxshape=(None, None)
+  )
 
 
 @h5
@@ -333,8 +350,9 @@ PAYLOADS = {
       "x.npy",
     ),
     "LZMA": (lzma("x.npy"), "7.npz", "stored or deflated"),
-    "10,000 members": (many_members, "7.npz", "the limit is 1000"),
+    "10,000 members": (many_members, "7.npz", "the limit is"),
     "a pipe": (os.mkfifo, "7.npz", "no regular file"),
+    "a million members": (long_list, "7.npz", "a list of members of"),
   },
   "npz in LMDB (uniter_lmdb)": {
     "a bomb": (lmdb(bomb("x.npy")), "a.npz", "the limit is")
@@ -374,6 +392,8 @@ PAYLOADS = {
       ("nested 100,000 deep", b"\x91" * 100_000),
       ("arrays in arrays", b"\x81\xc4\x02nd" * 1000),
       ("an extension type", b"\xc9\x00\x00\x00\x01\x01x"),
+      ("8 million empty maps", b"\xdd\x00\x7a\x12\x00" + b"\x80" * 8_000_000),
+      ("8 million empty lists", b"\xdd\x00\x7a\x12\x00" + b"\x90" * 8_000_000),
     )
   }
   | {
@@ -391,6 +411,7 @@ PAYLOADS = {
       ("data in another file", external_data, "features", "another file"),
       ("virtual data", virtual_data, "features", "another file"),
       ("4 TB that are all zero", zeros, "features", "at most"),
+      ("a chunk of 1 GB", huge_chunk, "features", "at most"),
       (
         "text that is the same a million times",
         *(texts, "features", "found object, wanted numbers"),

@@ -249,6 +249,32 @@ def shared_lists() -> bytes:
   )
 
 
+class _Calls:
+  """Calls a function of NumPy with what it is given; may set a state."""
+
+  def __init__(self, function: str, *arguments, state=None):
+    self.call = (getattr(np._core.multiarray, function), arguments)
+    self.state = () if state is None else (state,)
+
+  def __reduce__(self):
+    return (*self.call, *self.state)
+
+
+def numbers_of_one_buffer() -> bytes:
+  """3,000 texts of NumPy, each of them the same megabyte."""
+  kind, content = np.dtype("S1000000"), b"a" * 1_000_000
+  numbers = [_Calls("scalar", kind, content) for _ in range(3000)]
+  return pickle.dumps(numbers, 4)
+
+
+def arrays_of_one_list() -> bytes:
+  """20,000 arrays of the same 20,000 objects."""
+  state = 1, (20_000,), np.dtype("O"), False, [None] * 20_000
+  empty = np.ndarray, (0,), b"b"
+  arrays = [_Calls("_reconstruct", *empty, state=state) for _ in range(20_000)]
+  return pickle.dumps(arrays, 4)
+
+
 def _bomb(place: str, payload: str, data: bytes, *words: str) -> Case:
   name, read, content, _ = PLACES[place]
   return written("S1", place, name, read, payload, content(data), *words)
@@ -262,6 +288,13 @@ CASES += [
     ("one text encoded 4000 times", encoded_again_and_again()),
   )
   for place, word in ((LMDB_VALUE, "not readable"), (TORCH, "cannot read"))
+]
+CASES += [
+  _bomb(LMDB_VALUE, payload, data, "takes more than")
+  for payload, data in (
+    ("numbers of one buffer", numbers_of_one_buffer()),
+    ("arrays of one list", arrays_of_one_list()),
+  )
 ]
 CASES.append(
   _bomb(

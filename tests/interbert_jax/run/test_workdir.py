@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from interbert_jax.checkpoints.checkpoints import Checkpoints
+from interbert_jax.checkpoints.params import save_params
 from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.run.workdir import check_workdir, locked, set_aside
 from tests.conftest import ROOT
@@ -158,6 +160,8 @@ def test_a_path_that_orbax_takes_for_a_pattern_is_refused(tmp_path):
   with pytest.raises(ConfigError, match=r"a\[1\]/run: checkpoints in a path"):
     train_line(tmp_path / "a[1]" / "run", total_steps=1)
   assert not (tmp_path / "a[1]").exists()
+  with pytest.raises(ConfigError, match=r"a\[1\]/0: checkpoints in a path"):
+    save_params(tmp_path / "a[1]" / "0", {"a": np.ones(2)}, {})
 
 
 def test_a_restart_on_a_file_system_of_its_own(tmp_path, monkeypatch):
