@@ -146,7 +146,10 @@ class CaptionData(BatchReader):
   @property
   def counts(self) -> dict[str, Any]:
     cut = self._texts.num_truncated(self.settings.max_text_length)
-    return {"num_truncated_texts": cut}
+    return {
+      "num_truncated_texts": cut,
+      "extractor": self._store.manifest["extractor"],
+    }
 
   def texts(self, index: np.ndarray) -> dict[str, np.ndarray]:
     """text_ids [n, L] and text_length [n]; with words, text_word_start too."""

@@ -20,7 +20,8 @@ def define_run_flags() -> None:
     "config",
     None,
     "Settings for weights that no run here has trained, instead of --workdir, "
-    "such as configs/finetune_flickr30k.py:official.",
+    "such as configs/finetune_flickr30k.py:official; an exported folder needs "
+    "neither.",
   )
   flags.DEFINE_string(
     "checkpoint",
@@ -38,7 +39,7 @@ def define_run_flags() -> None:
   flags.DEFINE_multi_string(
     "set", [], "Changes the run's configuration: --set=input.store=DIR."
   )
-  flags.mark_flags_as_mutual_exclusive(["workdir", "config"], required=True)
+  flags.mark_flags_as_mutual_exclusive(["workdir", "config"])
   command_line.define_flags(HostSettings)
 
 

@@ -113,7 +113,7 @@ def report_split(
 
 
 def evaluate_folder(
-  folder: str | pathlib.Path,
+  folder: str | pathlib.Path | None,
   open_run: Callable[[str], TrainedRun],
   settings: TaskReport,
   parallel: Parallel,
@@ -121,6 +121,8 @@ def evaluate_folder(
   """Evaluates all runs on sentences in a folder, and averages them as GLUE."""
   from interbert_jax.app.tasks import text  # other tasks import this file
 
+  if folder is None:
+    raise ConfigError("--all wants --workdir, a folder of runs on sentences")
   folder = pathlib.Path(folder)
   if settings.scores:
     raise ConfigError(

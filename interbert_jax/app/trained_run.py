@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from configs.common import TASKS, base_config
 from interbert_jax.app import build
 from interbert_jax.app.overrides import change_config
 from interbert_jax.app.validate import read_experiment
@@ -58,11 +59,32 @@ def read_run_config(workdir: str | pathlib.Path) -> dict[str, Any]:
   return json_file.read_object(path)
 
 
+def _exported_config(folder: pathlib.Path) -> dict[str, Any]:
+  """The settings in an exported folder, and its vocabulary."""
+  settings = json_file.read_object(folder / "config.json").get("settings")
+  task = settings.get("task") if isinstance(settings, Mapping) else None
+  if not isinstance(task, Mapping) or task.get("name") not in list(TASKS):
+    raise ConfigError(
+      f"{folder / 'config.json'}: names no task (older exports do not); add "
+      "--workdir of its run, or a --config such as "
+      "configs/finetune_flickr30k.py"
+    )
+  config = base_config(task["name"]).to_dict()
+  for section in ("task", "input"):
+    if isinstance(known := settings.get(section), Mapping):
+      config[section].update(known)
+  config["input"]["vocab"] = str(folder / "vocab.txt")
+  config["train"]["epochs"] = 1.0  # no run lacks a length; nothing is trained
+  config["language"] = settings.get("language", config["language"])
+  return config
+
+
 class TrainedRun:
   """Parameters of one checkpoint, and settings to evaluate them with.
 
   Args:
-    workdir: of the run that trained them; None where `config` is given.
+    workdir: of the run that trained them; None where `config` is given, or
+      where the checkpoint is an exported folder, which has its settings.
     checkpoint: latest, best, a step of the run, or the path of an exported
       folder or of a step's directory.
     changes: SECTION.KEY=VALUE, typed.
@@ -83,9 +105,18 @@ class TrainedRun:
   ):
     self.began = time.monotonic()
     path = pathlib.Path(checkpoint)
-    if config is None:
+    if workdir is not None:
       self.workdir = local_path(workdir, name="--workdir")
       config = read_run_config(self.workdir)
+    elif is_export(path):
+      self.workdir = path.absolute()
+      config = config or _exported_config(path)
+    elif config is None:
+      raise ConfigError(
+        f"--checkpoint={checkpoint}: no exported folder with its settings; add "
+        "--workdir of its run, or a --config such as "
+        "configs/finetune_flickr30k.py"
+      )
     elif path.is_dir():
       path = path.absolute()
       steps = path.parent

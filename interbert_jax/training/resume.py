@@ -85,13 +85,15 @@ def run_meta(
     info: facts of the data, see `contract.batch.Data`.
     settings: of the run.
   """
-  # The outputs of some tasks are numbers of a list of answers.
-  answers = {key: info[key] for key in ("answers_sha256",) if key in info}
+  # The outputs of some tasks are numbers of a list of answers, and regions of
+  # another extractor are other inputs.
+  known = ("answers_sha256", "extractor")
+  data = {key: info[key] for key in known if key in info}
   return {
     "model": dataclasses.asdict(model),
     "data_fingerprint": info["fingerprint"],
     "vocab_sha256": info["vocab_sha256"],
-    **answers,
+    **data,
     "batch_size": settings.train.batch_size,
     "seed": settings.seed,
   }

@@ -38,10 +38,16 @@ _KEPT = (
   "ema",
   "data_fingerprint",
   "answers_sha256",
+  "extractor",
   "batch_size",
   "seed",
   "source",
   "versions",
+)
+# Settings of the data that a model was trained for; paths stay at home.
+_INPUT = (
+  *("max_regions", "max_text_length", "max_answer_length"),
+  *("word_boundaries", "objectives", "sentence_task", "format"),
 )
 
 
@@ -73,6 +79,7 @@ def write_export(
     "model": dataclasses.asdict(model),
     "vocab_sha256": sha256,
     **{key: meta[key] for key in _KEPT if key in meta},
+    "settings": _settings(meta.get("config")),
   }
   with whole(output) as folder:
     folder.mkdir()
@@ -91,6 +98,17 @@ def write_export(
       model, facts, run=run, num_params=count, weights_sha256=sums[WEIGHTS]
     )
     write_text(folder / CARD, card)
+
+
+def _settings(config: Any) -> dict[str, Any]:
+  """Language, task and input of a run's configuration, as far as known."""
+  if not isinstance(config, Mapping):
+    return {}
+  kept = {key: config[key] for key in ("language", "task") if key in config}
+  section = config.get("input")
+  if isinstance(section, Mapping):
+    kept["input"] = {key: section[key] for key in _INPUT if key in section}
+  return kept
 
 
 def _vocabulary(

@@ -83,6 +83,18 @@ def _language(code: str) -> str:
   return code if plain else "# of the captions"
 
 
+def _slots(settings: Any) -> str:
+  """What the model was trained to do, on how many regions and pieces."""
+  settings = settings if isinstance(settings, Mapping) else {}
+  task, data = settings.get("task"), settings.get("input")
+  if not (isinstance(task, Mapping) and isinstance(data, Mapping)):
+    return "not recorded"
+  return (
+    f"{task.get('name')}; regions {data.get('max_regions', 'none')}, text "
+    f"{data.get('max_text_length')}"
+  )
+
+
 def render(
   model: InterBertConfig,
   facts: Mapping[str, Any],
@@ -109,6 +121,8 @@ def render(
     seed=_cell(facts.get("seed", "not recorded")),
     origin=_cell(facts.get("source") or run.origin or "random parameters"),
     data_fingerprint=_cell(facts.get("data_fingerprint", "not recorded")),
+    extractor=_cell(facts.get("extractor", "not recorded")),
+    slots=_cell(_slots(facts.get("settings"))),
     vocab_sha256=_cell(facts["vocab_sha256"]),
     weights_sha256=weights_sha256,
     versions=_cell(", ".join(f"{k} {v}" for k, v in versions.items()))

@@ -85,7 +85,10 @@ def write_safetensors(
     arrays[name] = np.asarray(array, order="C")
   try:
     with whole(path) as building:
+      building.touch()
+      mode = building.stat().st_mode  # of the umask; the library has its own
       safetensors.numpy.save_file(arrays, building, metadata or None)
+      building.chmod(mode)
       _sort_metadata(building)
   except (safetensors.SafetensorError, OSError) as error:
     raise CheckpointError(f"{path}: cannot be written: {error}") from error

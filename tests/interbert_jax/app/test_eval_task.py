@@ -1,6 +1,8 @@
 """eval_task.py: runs of each task, from their files to the server's."""
 
 import json
+import os
+import stat
 
 import numpy as np
 import pytest
@@ -301,3 +303,31 @@ def test_configurations_of_every_sentence_task():
   local = finetune_text.get_config("rte,runlocal")
   assert (local.train.steps, local.model.size) == (20, "tiny")
   assert "retrieval_images" not in local.evals
+
+
+def test_an_export_stands_alone(vcr, tmp_path):
+  """Lengths, objectives, task and vocabulary are in it; only data is named."""
+  config = opened(vcr).config
+  folder = tmp_path / "shared"
+  vocab = f"--vocab={config.input.vocab}"
+  checkpoint = f"--checkpoint={vcr / 'checkpoints/2'}"
+  before = os.umask(0o027)
+  try:
+    assert export.main([checkpoint, vocab, f"--output={folder}"]) == 0
+  finally:
+    os.umask(before)
+  assert {stat.S_IMODE(p.stat().st_mode) for p in folder.iterdir()} == {0o640}
+  text = (folder / "config.json").read_text()
+  assert str(vcr.parent) not in text
+  data = ("store", "ground_truth", "annotations", "names", "images")
+  changes = [f"input.{key}={config.input[key]}" for key in data]
+  changes.append("evals.batch_size=8")
+  run = TrainedRun(None, checkpoint=str(folder), changes=changes)
+  assert run.settings.input.max_text_length == config.input.max_text_length
+  found = evaluated(run, "val")
+  assert found["metrics"] == evaluated(opened(vcr), "val")["metrics"]
+  assert (folder / "eval" / "vcr_val_2.json").is_file()
+  card = (folder / "README.md").read_text()
+  assert "| task; slots | vcr; regions 4, text 14 |" in card
+  with pytest.raises(ConfigError, match="no exported folder with its settings"):
+    TrainedRun(None, checkpoint=str(vcr / "checkpoints/2"), changes=[])
