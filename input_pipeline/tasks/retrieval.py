@@ -62,6 +62,12 @@ class CandidateData(CaptionData):
     if self._hard_texts:
       from input_pipeline.negatives.table import open_table
 
+      if not settings.near_images:
+        raise DataError(
+          f"empty, and each example wants {self._hard_texts} hard texts",
+          field="input.near_images",
+          hint="mine them with python -m input_pipeline.mine_negatives",
+        )
       self._near = open_table(settings.near_images)
       self._near.check(
         _KIND, self.captions.images_sha256, np.arange(self.num_images)

@@ -30,6 +30,7 @@ SETTINGS = {
   "train.accumulate_steps": 2,
   "train.ema_decay": 0.5,
   "optim.rate_groups": "(('region_encoder/', 0.5), ('mlm_head/', 0))",
+  "init_from": "random",
   "optim.milestones": "(1.5,)",
   "train.steps": 4,
   "train.log_every": 2,
