@@ -39,7 +39,9 @@ def main(argv) -> None:
   command_line.refuse_positional(argv)
   workdir = local_path(_WORKDIR.value or _default_workdir(), name="--workdir")
   config = _CONFIG.value
-  overrides.keep_typed_length(config, FLAGS["config"].override_values)
+  typed = FLAGS["config"].override_values
+  overrides.keep_typed_length(config, typed)
+  overrides.follow_typed_split(config, typed)
   # Imported here, so that --help and a typo are answered at once.
   import jax
 

@@ -22,7 +22,6 @@ TABLES = {
   "tests/input_pipeline/formats/test_format_faults.py": "a row for each fault",
   "tests/input_pipeline/annotations/test_annotation_formats.py": "a file for "
   "each format of captions",
-  "tests/input_pipeline/checks/test_checks.py": "a row for each finding",
 }
 # Names of files that are not ours, and some that tests make up.
 OTHERS = {

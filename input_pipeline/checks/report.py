@@ -34,7 +34,7 @@ class Finding:
   """A kind of fault: how often it occurs, and its first places.
 
   `case` is D1 to D17, or a word where there is no number: probs, zeros,
-  extractor, captions.
+  extractor, captions, vocab.
   """
 
   case: str

@@ -9,6 +9,7 @@ import numpy as np
 
 from input_pipeline.checks.annotation_file import (
   SplitCaptions,
+  add_refusal,
   read_annotations,
 )
 from input_pipeline.checks.captions import check_captions
@@ -74,7 +75,12 @@ def run_checks(
   """
   settings = settings or CheckSettings()
   findings = Findings()
-  tokenizer = None if vocab is None else Tokenizer(vocab)
+  tokenizer = None
+  try:
+    tokenizer = None if vocab is None else Tokenizer(vocab)
+  except DataError as error:
+    hint = "pieces are not counted"
+    add_refusal(error, pathlib.Path(vocab), findings, case="vocab", hint=hint)
   store = pathlib.Path(store)
   if is_staged(store):
     raise DataError(
@@ -84,6 +90,15 @@ def run_checks(
       "compares the copy with its checksums",
     )
   files = check_store_files(store, findings, checksums=not settings.fast)
+  if files is not None and files.layout.num_classes is None:
+    findings.note(
+      "probs",
+      Place("none", str(store / MANIFEST)),
+      "class probabilities, for the paper's masked region modeling",
+      "pretrain with task.mrm_loss=features and task.mrm_weight=0.002 "
+      "(docs/objectives.md); fine-tuning needs none",
+      field="class_probs",
+    )
   store_ids = None if files is None else files.image_ids
   captions = read_annotations(
     annotations, splits, findings, store_ids=store_ids

@@ -41,13 +41,15 @@ class BadRecords:
     """Leaves the record out, or raises.
 
     Raises:
-      DataError: the policy is "error", or too many have been left out.
+      BadRecord: the policy is "error".
+      DataError: too many have been left out.
     """
     if self._policy == "error":
-      raise DataError(
-        f"{error}; python -m input_pipeline.check finds all of them, in "
+      hint = (
+        f"{error.hint}; python -m input_pipeline.check finds all of them, in "
         "training input.on_bad_record=skip leaves them out"
-      ) from None
+      )
+      raise BadRecord(**error.facts, hint=hint) from None
     with self._lock:
       image_id = error.facts["image_id"]
       if image_id in self._errors:

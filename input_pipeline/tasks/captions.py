@@ -24,7 +24,7 @@ from input_pipeline.store.region_store import RegionStore
 from input_pipeline.store.staged_store import StagedStore, open_store
 from input_pipeline.tasks.settings import CaptionInput
 from input_pipeline.text.tokenizer import Tokenizer
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import DataError, Mistakes, NoClassProbs
 
 
 class CaptionData(BatchReader):
@@ -59,7 +59,7 @@ class CaptionData(BatchReader):
     self._store, self.captions = read_captions(settings, split)
     self.layout = self._store.layout
     if class_probs and self.layout.num_classes is None:
-      raise DataError(
+      raise NoClassProbs(
         "the store has none",
         file=settings.store,
         field="class_probs",
@@ -178,15 +178,19 @@ def read_captions(
   settings: CaptionInput, split: str
 ) -> tuple[RegionStore | StagedStore, Captions]:
   """The store, and the captions of a split for its images."""
-  store = open_store(settings.store)
-  store.check_max_regions(settings.max_regions)
-  captions = load_captions(
-    settings.annotations,
-    split,
-    image_ids=store.image_ids,
-    store=settings.store,
-    **dataclasses.asdict(settings.captions),
-  )
+  mistakes, store = Mistakes(), None
+  with mistakes.collect():
+    store = open_store(settings.store)
+    store.check_max_regions(settings.max_regions)
+  with mistakes.collect():
+    captions = load_captions(
+      settings.annotations,
+      split,
+      image_ids=store and store.image_ids,
+      store=settings.store,
+      **dataclasses.asdict(settings.captions),
+    )
+  mistakes.refuse()
   for note in captions.notes:
     print(f"{settings.annotations}: {note}", file=sys.stderr)
   return store, captions

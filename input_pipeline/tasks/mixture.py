@@ -23,7 +23,7 @@ from input_pipeline.tasks.pretrain import PretrainData
 from input_pipeline.tasks.settings import CorpusSettings, PretrainInput
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.contract.batch import array_shapes
-from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.errors import DataError, Mistakes
 
 _WEIGHT_STEPS = 1 << 20  # weights are rounded to shares of this
 # Facts in which corpora may differ.
@@ -61,16 +61,17 @@ class Mixture(BatchReader):
     engine: str = "auto",
     **reading: Any,
   ):
-    self._pairs = {
-      name: PretrainData(
-        _settings_of(corpus, settings, name),
-        split=corpus.split,
-        seed=seed,
-        **reading,
-      )
-      for name, corpus in settings.corpora.items()
-      if not corpus.text
-    }
+    mistakes, self._pairs = Mistakes(), {}
+    for name, corpus in settings.corpora.items():
+      if not corpus.text:
+        with mistakes.collect():
+          self._pairs[name] = PretrainData(
+            _settings_of(corpus, settings, name),
+            split=corpus.split,
+            seed=seed,
+            **reading,
+          )
+    mistakes.refuse()
     self._infos = {name: data.info for name, data in self._pairs.items()}
     self._check_alike()
     first = next(iter(self._pairs.values()))

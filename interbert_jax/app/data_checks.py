@@ -1,9 +1,11 @@
 """The data of a run, and the fast checks of it (input_pipeline/checks)."""
 
+import contextlib
 import dataclasses
+import io
 import pathlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import jax
@@ -16,8 +18,17 @@ from input_pipeline.checks.report import Finding, Report
 from input_pipeline.checks.run import fast_checks
 from input_pipeline.checks.settings import CheckSettings
 from input_pipeline.checks.splits import MISSING_IDS
+from input_pipeline.store.staged_store import open_store
+from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.app.build import find_task
-from interbert_jax.contract.errors import DataError, MissingImages
+from interbert_jax.contract.errors import (
+  BadRecord,
+  DataError,
+  MissingImages,
+  Mistakes,
+  NoClassProbs,
+  UserError,
+)
 from interbert_jax.contract.files import write_text
 from interbert_jax.parallel import is_main_process
 
@@ -32,67 +43,98 @@ if TYPE_CHECKING:
 
 
 def load_data(
-  settings: Experiment, split: str, workdir: pathlib.Path
-) -> BatchReader:
-  """The data of a split.
+  settings: Experiment, split: str, workdir: pathlib.Path, mistakes: Mistakes
+) -> BatchReader | None:
+  """The data of a split; None where it cannot be read.
 
-  Raises:
-    MissingImages: the store lacks images; where the message has no room for
-      all of their ids, they are written to the workdir first.
+  What can be put right by a setting is collected, and the rest read as if it
+  were.
   """
-  try:
-    return find_task(settings).data(settings, split)
-  except MissingImages as error:
-    if len(error.ids) <= SHOWN:
-      raise
-    path = _write_ids(workdir, error.ids)
-    raise DataError(f"{error}; all of them: {path}") from None
+  section = settings.input
+  with mistakes.collect():
+    Tokenizer(section.vocab)
+  if getattr(section, "store", ""):  # neither texts alone nor corpora have it
+    with mistakes.collect():
+      open_store(section.store)
+  leaves_out = False  # the images that the store lacks
+  while True:
+    # Nothing is said of what is left out only to find what else is wrong.
+    quiet = contextlib.redirect_stderr(io.StringIO())
+    try:
+      with quiet if leaves_out else contextlib.nullcontext():
+        return find_task(settings).data(settings, split)
+    except MissingImages as error:
+      if leaves_out:  # and none is left
+        return None
+      if len(error.ids) > SHOWN:
+        words = f"{error}; all of them: {workdir / MISSING_IDS}"
+        error = MissingImages(words, ids=error.ids)
+      mistakes.add(error)
+      if not hasattr(section, "captions"):  # which it can leave out
+        return None
+      leaves_out = True
+      captions = dataclasses.replace(section.captions, on_missing="skip")
+      section = dataclasses.replace(section, captions=captions)
+      settings = dataclasses.replace(settings, input=section)
+    except NoClassProbs as error:
+      mistakes.add(error)
+      task = dataclasses.replace(settings.task, mrm_loss="features")
+      settings = dataclasses.replace(settings, task=task)
+    except UserError as error:
+      mistakes.add(error)
+      if isinstance(error, BadRecord):  # which the checks would find again
+        mistakes.refuse()
+      return None
 
 
 def check_data(
   settings: Experiment,
-  data: BatchReader,
-  held_out: BatchReader,
+  data: BatchReader | None,
+  held_out: BatchReader | None,
   workdir: pathlib.Path,
-):
-  """Looks at a sample of a run's data and says what is wrong with it.
+  mistakes: Mistakes,
+) -> None:
+  """Looks at a sample of a run's data and collects what is wrong with it.
 
-  One line says what of the data is cut or left out; lists of it go to the
-  workdir.
+  One line says what of the data is cut or left out. Lists of it go to the
+  workdir; that of images without regions also where a message has no room for
+  all of them.
 
   Args:
     settings: of the run; `data_checks` says what an error leads to.
-    data: to train on.
-    held_out: for evaluation.
+    data: to train on; None where it could not be read.
+    held_out: for evaluation; likewise.
     workdir: of the run.
-
-  Raises:
-    DataError: lists all errors, unless they are to be warnings.
+    mistakes: so far; errors of the data are added, unless they are to be
+      warnings.
   """
-  corpora = [*data.corpora, *held_out.corpora]
+  readable = [reader for reader in (data, held_out) if reader is not None]
+  corpora = [corpus for reader in readable for corpus in reader.corpora]
   # One of several corpora need not fill a batch alone.
-  alone = list(data.corpora) == [data]
+  alone = data is not None and list(data.corpora) == [data]
   batch_size = settings.train.batch_size if alone else None
   reports = []
   if settings.data_checks != "off":
     for store in dict.fromkeys(corpus.settings.store for corpus in corpora):
       here = [corpus for corpus in corpora if corpus.settings.store == store]
-      reports.append(_check_store(settings, store, here, batch_size))
+      with mistakes.collect():
+        reports.append(_check_store(settings, store, here, batch_size))
   process = jax.process_index()
   name = f"bad_records-{process}.jsonl" if process else "bad_records.jsonl"
   for corpus in corpora:
     corpus.bad_records.log_to(workdir / name)
   if not is_main_process():
     return
-  if missing := [i for corpus in corpora for i in corpus.captions.missing]:
-    _write_ids(workdir, missing)
-  if line := _left_out(settings, corpora, reports):
+  missing = dict.fromkeys(
+    [i for corpus in corpora for i in corpus.captions.missing]
+    + [i for e in mistakes if isinstance(e, MissingImages) for i in e.ids]
+  )
+  if len(missing) > (SHOWN if mistakes else 0):
+    lines = "".join(f"{image_id}\n" for image_id in missing)
+    write_text(workdir / MISSING_IDS, lines)
+  line = _left_out(settings, corpora, reports)
+  if line and not mistakes:
     print(line, file=sys.stderr)
-
-
-def _write_ids(workdir: pathlib.Path, ids: Iterable[str]) -> pathlib.Path:
-  lines = "".join(f"{image_id}\n" for image_id in dict.fromkeys(ids))
-  return write_text(workdir / MISSING_IDS, lines)
 
 
 def _left_out(

@@ -59,6 +59,21 @@ def keep_typed_length(config: ConfigDict, typed: Mapping[str, Any]) -> None:
       config.train[other] = None
 
 
+def follow_typed_split(config: ConfigDict, typed: Mapping[str, Any]) -> None:
+  """The best step is that of a typed split, unless its metric is typed too.
+
+  Args:
+    config: with the typed values in it.
+    typed: those values, by the full names of their settings.
+  """
+  split = typed.get("evals.split")
+  if split and "checkpoint.best_metric" not in typed:
+    prefix, slash, name = config.checkpoint.best_metric.partition("/")
+    if slash:
+      suffix = "_retrieval" if prefix.endswith("_retrieval") else ""
+      config.checkpoint.best_metric = f"{split}{suffix}/{name}"
+
+
 def change_config(
   config: Mapping[str, Any], changes: Sequence[str]
 ) -> ConfigDict:

@@ -1,11 +1,12 @@
-"""Checks a configuration, before data is read or anything is compiled.
+"""Checks a configuration, before anything is compiled.
 
-One message lists every mistake: first what the settings classes refuse, then
+All mistakes are found at once: first what the settings classes refuse, then
 what sections must be together.
 """
 
 import dataclasses
 import difflib
+import fnmatch
 import math
 import types
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ from input_pipeline.batches.order import (
 )
 from interbert_jax.app.build import find_task, make_task, model_config
 from interbert_jax.contract import batch_sizes
-from interbert_jax.contract.errors import ConfigError, DataError
+from interbert_jax.contract.errors import ConfigError, DataError, Mistakes
 from interbert_jax.contract.settings import read_fields
 from interbert_jax.training.schedules import make_schedule
 from interbert_jax.training.settings import RunSettings
@@ -50,8 +51,8 @@ def read_experiment(config: Mapping[str, Any]) -> Experiment:
   Raises:
     ConfigError: lists every mistake, a line each.
   """
-  cls, fields, problems = _read(config)
-  _refuse(problems)
+  cls, fields, mistakes = _read(config)
+  mistakes.refuse()
   return cls(**fields)
 
 
@@ -72,7 +73,26 @@ def validate(
     ConfigError: lists every mistake, a line each: key, what was found, what
       was wanted.
   """
-  cls, fields, problems = _read(config)
+  settings, mistakes = find_mistakes(config, devices=devices, hosts=hosts)
+  mistakes.refuse()
+  return settings
+
+
+def find_mistakes(
+  config: Mapping[str, Any],
+  *,
+  devices: int | None = None,
+  hosts: int | None = None,
+) -> tuple[Experiment | None, Mistakes]:
+  """(settings, or None where one is unsound by itself; what is wrong).
+
+  Args:
+    config: a ConfigDict, or what was read from JSON.
+    devices: how many share a batch; those of JAX by default.
+    hosts: how many there are; those of JAX by default.
+  """
+  cls, fields, mistakes = _read(config)
+  is_sound = not mistakes
   machine = Machine(
     jax.device_count() if devices is None else devices,
     jax.process_count() if hosts is None else hosts,
@@ -83,22 +103,24 @@ def validate(
       try:
         check(sound, machine)
       except (ConfigError, DataError) as error:
-        problems += str(error).splitlines()
-  _refuse(problems)
-  return cls(**fields)
+        mistakes.add_lines(str(error).splitlines())
+  return cls(**fields) if is_sound else None, mistakes
 
 
 def _read(
   config: Mapping[str, Any],
-) -> tuple[type[RunSettings], dict[str, Any], list[str]]:
+) -> tuple[type[RunSettings], dict[str, Any], Mistakes]:
   """(the class of the settings, the sound ones, what is wrong with others)."""
+  mistakes = Mistakes()
   config = config.to_dict() if hasattr(config, "to_dict") else config
   task = config.get("task")
   name = task.get("name") if isinstance(task, Mapping) else None
   if isinstance(name, str) and name in TASKS:
     cls = experiment_class(name)
     base = base_config(name).to_dict()  # defaults of a task are its own
-    return cls, *read_fields(cls, _filled(config, base))
+    fields, problems = read_fields(cls, _filled(config, base))
+    mistakes.add_lines(problems)
+    return cls, fields, mistakes
   # What does not depend on the task.
   known = {field.name for field in dataclasses.fields(RunSettings)} - {"evals"}
   common = {key: value for key, value in config.items() if key in known}
@@ -106,7 +128,8 @@ def _read(
   near = difflib.get_close_matches(str(name), TASKS, n=1)
   hint = f"; did you mean {near[0]}?" if near else ""
   wanted = f"wanted one of {', '.join(TASKS)}{hint}"
-  return RunSettings, fields, [f"task.name is {name!r}; {wanted}", *problems]
+  mistakes.add_lines([f"task.name is {name!r}; {wanted}", *problems])
+  return RunSettings, fields, mistakes
 
 
 def _filled(
@@ -118,17 +141,6 @@ def _filled(
     if isinstance(section, Mapping) and isinstance(filled[key], Mapping):
       filled[key] = _filled(filled[key], section)
   return filled
-
-
-def _refuse(problems: list[str]) -> None:
-  problems = list(dict.fromkeys(problems))
-  if len(problems) == 1:
-    raise ConfigError(problems[0])
-  if problems:
-    raise ConfigError(
-      f"the configuration has {len(problems)} mistakes:\n  "
-      + "\n  ".join(problems)
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,19 +207,15 @@ def _check_best_metric(s: Experiment, _: Machine) -> None:
   metric = s.checkpoint.best_metric
   if not metric:
     return
-  reported = getattr(find_task(s), "reported", None)
-  names = reported(s) if reported else {s.evals.split: None}
-  prefix, _, name = metric.partition("/")
-  known = names.get(prefix, ())
-  if known is not None and name not in known:
-    wanted = [
-      f"{prefix}/{name}"
-      for prefix, of_prefix in names.items()
-      for name in of_prefix or ("...",)
+  reported = find_task(s).reported(s)
+  known = [f"{prefix}/{x}" for prefix, names in reported.items() for x in names]
+  if not any(fnmatch.fnmatchcase(metric, pattern) for pattern in known):
+    near = difflib.get_close_matches(metric, known) or [
+      f"{prefix}/{names[0]}" for prefix, names in reported.items()
     ]
     raise ConfigError(
       f"checkpoint.best_metric is {metric!r}, which no evaluation gives; "
-      f"wanted one of {', '.join(wanted)}, or empty for none"
+      f"wanted one such as {', '.join(near)}, or empty for none"
     )
 
 

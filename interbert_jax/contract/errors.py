@@ -1,7 +1,8 @@
 """Errors that a user can cause: one clear message, no traceback needed."""
 
+import contextlib
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 
@@ -81,6 +82,49 @@ class MissingImages(DataError):
   def __init__(self, problem: str, *, ids: Sequence[str], **about: Any):
     super().__init__(problem, **about)
     self.ids = tuple(ids)
+
+
+class NoClassProbs(DataError):
+  """A region store without the class probabilities that a loss wants."""
+
+
+class Mistakes:
+  """What users must put right, collected to be said at once."""
+
+  def __init__(self):
+    self._found: dict[str, UserError] = {}  # in order, each once
+
+  def __len__(self) -> int:
+    return len(self._found)
+
+  def __iter__(self) -> Iterator[UserError]:
+    return iter(self._found.values())
+
+  def add(self, error: UserError) -> None:
+    self._found.setdefault(str(error), error)
+
+  def add_lines(self, lines: Iterable[str]) -> None:
+    """Mistakes that take one line each."""
+    for line in lines:
+      self.add(ConfigError(line))
+
+  @contextlib.contextmanager
+  def collect(self) -> Iterator[None]:
+    """Collects the error that ends the block, if it is a user's."""
+    try:
+      yield
+    except UserError as error:
+      self.add(error)
+
+  def refuse(self) -> None:
+    """Raises what was found: one error as it is, several as a ConfigError."""
+    if len(self._found) == 1:
+      raise next(iter(self._found.values()))
+    if self._found:
+      lines = [text.replace("\n", "\n  ") for text in self._found]
+      raise ConfigError(
+        f"there are {len(lines)} mistakes:\n  " + "\n  ".join(lines)
+      )
 
 
 def import_optional(

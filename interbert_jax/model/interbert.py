@@ -18,6 +18,7 @@ from interbert_jax.model.config import InterBertConfig
 from interbert_jax.model.heads import HEADS, LinearHead, MlmHead
 from interbert_jax.model.inputs import RegionInput, TextInput
 from interbert_jax.model.layers import (
+  MASK_BIAS,
   Encoder,
   Pooler,
   RegionEmbeddings,
@@ -236,7 +237,11 @@ class InterBert(nn.Module):
       "regions": encoded.regions,
       "pooled": self.pool(encoded),
     }
-    return self.read_all(hidden, deterministic=deterministic)
+    outputs = self.read_all(hidden, deterministic=deterministic)
+    if "region_choice_head" in outputs:  # an empty slot is never chosen
+      bias_BR1 = (1.0 - regions.mask[..., None]) * MASK_BIAS
+      outputs["region_choice_head"] += bias_BR1
+    return outputs
 
   def read_all(
     self, hidden: Mapping[str, jax.Array], *, deterministic: bool = True

@@ -133,6 +133,11 @@ def retrieval_metrics(
   return metrics
 
 
+def metric_names() -> tuple[str, ...]:
+  """The names of `retrieval_metrics`."""
+  return tuple(retrieval_metrics(np.zeros((1, 1)), np.zeros(1, int)))
+
+
 def recall_intervals(
   scores_TI: np.ndarray,
   image_of_text_T: np.ndarray,

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from etils import epath
 
 from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.model.config import InterBertConfig
@@ -62,6 +63,12 @@ def beside(path: pathlib.Path, name: str) -> pathlib.Path | None:
 
 def is_checkpoint(path: pathlib.Path) -> bool:
   return (path / "params").is_dir()
+
+
+def check_place(path: str) -> None:
+  """Refuses a path where no weights are, before anything is read."""
+  if not is_checkpoint(epath.Path(path)):
+    find_weights(pathlib.Path(path))
 
 
 def find_weights(path: pathlib.Path) -> pathlib.Path:

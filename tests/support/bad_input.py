@@ -465,7 +465,7 @@ CASES = (
     lambda files: files.vocab.write_bytes(
       files.vocab.read_bytes().replace(b"red", b"r\xe9d")
     ),
-    ("vocab.txt:10:2: not UTF-8: bytes e9",),
+    ("vocab.txt:10:2", "not UTF-8: bytes e9"),
   ),
   Case(
     "D9",

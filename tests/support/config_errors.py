@@ -112,7 +112,7 @@ ROWS += provoked(
 ROWS += provoked(
   "L2",
   {
-    "the configuration has ... mistakes:": {
+    "there are ... mistakes:": {
       "  optim.lr is -1.0; wanted more than 0\n"
       "  task.mrm_loss is 'l2'; wanted": {
         "optim.lr": -1.0,

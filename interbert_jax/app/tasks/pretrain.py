@@ -11,6 +11,7 @@ from interbert_jax.app import build
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.parallel import Parallel, is_main_process
+from interbert_jax.ranking.retrieval_metrics import metric_names
 from interbert_jax.tasks.pretrain import PretrainTask
 
 if TYPE_CHECKING:  # training needs nothing of a report
@@ -44,12 +45,17 @@ def task(
   )
 
 
-def reported(settings: Experiment) -> dict[str, None]:
-  """Prefixes of the metrics that an evaluation gives."""
+def reported(settings: Experiment) -> dict[str, tuple[str, ...]]:
+  """Names of the metrics that an evaluation gives, by their prefix."""
   split = settings.evals.split
+  target = settings.task.region_target
+  names = ["loss", "mlm_loss", "mlm_acc", "itm_loss", "itm_acc", "mrm_loss"]
+  names += ["mrm_acc"] if target != "features" else []
+  names += ["mrm_feature_loss"] if target == "both" else []
+  by_prefix = {split: tuple(names)}
   if settings.evals.retrieval_images:
-    return {split: None, f"{split}_retrieval": None}
-  return {split: None}
+    by_prefix[f"{split}_retrieval"] = metric_names()
+  return by_prefix
 
 
 def evaluators(

@@ -51,6 +51,11 @@ def check(settings: Experiment) -> None:
     raise ConfigError("\n".join(problems))
 
 
+def reported(settings: Experiment) -> dict[str, tuple[str, ...]]:
+  """Names of the metrics that an evaluation gives, by their prefix."""
+  return {settings.evals.split: retrieval_metrics.metric_names()}
+
+
 def evaluators(
   settings: Experiment,
   *,

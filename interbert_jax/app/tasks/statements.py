@@ -43,6 +43,11 @@ def task(
   )
 
 
+def reported(settings: Experiment) -> dict[str, tuple[str, ...]]:
+  """Names of the metrics that an evaluation gives, by their prefix."""
+  return {settings.evals.split: ("accuracy", "consistency")}
+
+
 def evaluator(
   statements: StatementData, predictor: Predictor
 ) -> StatementEvaluator:

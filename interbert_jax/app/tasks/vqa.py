@@ -35,6 +35,14 @@ def task(
   )
 
 
+def reported(settings: Experiment) -> dict[str, tuple[str, ...]]:
+  """Names of the metrics that an evaluation gives, by their prefix.
+
+  The star stands for a type of answers.
+  """
+  return {settings.evals.split: ("accuracy", "accuracy_*")}
+
+
 def evaluator(questions: VqaData, predictor: Predictor) -> VqaEvaluator:
   """Official accuracy."""
   return VqaEvaluator(

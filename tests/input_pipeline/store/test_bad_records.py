@@ -10,7 +10,7 @@ from input_pipeline.store.bad_records import BadRecords
 from input_pipeline.store.region_store import RegionStore
 from interbert_jax.app.build import held_out_batches
 from interbert_jax.contract import json_file
-from interbert_jax.contract.errors import BadRecord, DataError
+from interbert_jax.contract.errors import BadRecord, DataError, MissingImages
 from interbert_jax.parallel import make_parallel
 from tests.support import bad_input
 from tests.support.batch_checks import KINDS
@@ -209,7 +209,7 @@ def test_evaluation_says_so_before_training(tmp_path):
     store=str(options["store"]), on_bad_record="skip", cache_bytes=1 << 30
   )
   said, error = bad_input.begin_training(files, data_checks="off")
-  assert error is DataError and "error: " in said and "'im9'" in said
+  assert error is BadRecord and "error: " in said and "'im9'" in said
 
 
 def test_a_run_goes_on_without_it(tmp_path):
@@ -235,7 +235,7 @@ def test_all_missing_ids_are_in_a_file(tmp_path):
     bad_input.lines(extra=bad_input.STRANGERS)(files)
     files.config.input.captions.on_missing = policy
     _, error = bad_input.begin_training(files)
-    assert error is (DataError if policy == "error" else None)
+    assert error is (MissingImages if policy == "error" else None)
     found = (root / "workdir" / "missing_ids.txt").read_text().split()
     assert found == wanted
 

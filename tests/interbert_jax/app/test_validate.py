@@ -229,7 +229,7 @@ def test_keys_and_types_of_plain_dicts():
   config["input"]["store"] = 7
   config["parallel"] = "jit"
   words = refusal(config)
-  assert words.splitlines()[0] == "the configuration has 6 mistakes:"
+  assert words.splitlines()[0] == "there are 6 mistakes:"
   assert sorted(words.splitlines()[1:]) == [
     "  input.store is 7; wanted words",
     "  optim.lrr is no key; did you mean optim.lr?",
