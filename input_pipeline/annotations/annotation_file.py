@@ -67,8 +67,9 @@ class Entry:
     if isinstance(value, int) and not isinstance(value, bool):
       return str(value)
     value = self.value(field, str)
-    if not is_unicode(value):
-      raise self.refuse(field, f"found {value!r:.60}, wanted valid Unicode")
+    if not is_unicode(value) or "\0" in value:
+      problem = f"found {value!r:.60}, wanted valid Unicode without NUL"
+      raise self.refuse(field, problem)
     return value
 
   def entries(self, field: str) -> Iterator["Entry"]:

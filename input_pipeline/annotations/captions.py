@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from interbert_jax.contract.files import facts_sha256
+from interbert_jax.contract.text import listed
 
 SHOWN = 10  # ids in a message
 
@@ -68,7 +69,7 @@ class Captions:
     """Sentences that say what was left out."""
     notes = []
     if self.missing:
-      shown = ", ".join(self.missing[:SHOWN])
+      shown = listed(self.missing, SHOWN)
       notes.append(
         f"left out {len(self.missing)} images that the store lacks or that "
         f"share an id: {shown}"

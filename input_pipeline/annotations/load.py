@@ -11,6 +11,7 @@ from input_pipeline.annotations.collected import Collected
 from input_pipeline.annotations.image_ids import match_image_ids
 from input_pipeline.annotations.readers import find_reader
 from interbert_jax.contract.errors import DataError, MissingImages
+from interbert_jax.contract.text import listed
 
 
 def load_captions(
@@ -103,26 +104,26 @@ def _in_store(
   if missing and on_missing == "error":
     raise MissingImages(
       f"{len(missing)} of {len(match.ids)} images are not in {store}, such as "
-      f"{', '.join(missing[:SHOWN])}",
+      f"{listed(missing, SHOWN)}",
       ids=missing,
       **where,
-      hint=f"compared {rule}; it has {', '.join(store_ids[:3])}, ...; "
+      hint=f"compared {rule}; it has {listed(store_ids, 3)}, ...; "
       "on_missing=skip leaves them out",
     )
   if shared and on_missing == "error":
     raise DataError(
       f"{len(shared)} ids of {store} are each of several images, such as "
-      f"{', '.join(list(shared)[:SHOWN])}",
+      f"{listed(list(shared), SHOWN)}",
       **where,
       hint=f"compared {rule}; on_missing=skip leaves these images out",
     )
   if len(missing) == len(match.ids):
     raise MissingImages(
       f"none of its {len(missing)} images is in {store}, such as "
-      f"{', '.join(missing[:SHOWN])}",
+      f"{listed(missing, SHOWN)}",
       ids=missing,
       **where,
-      hint=f"it has {', '.join(store_ids[:3])}, ...",
+      hint=f"it has {listed(store_ids, 3)}, ...",
     )
   kept_ids = [i for i in number_of if i not in shared]
   if not kept_ids:

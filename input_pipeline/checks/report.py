@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from input_pipeline.store.manifest import MANIFEST_SAYS, FileFault
+from interbert_jax.contract.text import escaped
 
 SEVERITIES = ("error", "warning", "note")
 PLACES_SHOWN = 3
@@ -87,7 +88,7 @@ class Finding:
     if len(self.places) > 1 and self.count > len(self.places):
       lines.append(f"{indent}and {self.count - len(self.places):,} more")
     lines += [f"{indent}-> {self.hint}"] if self.hint else []
-    return lines
+    return [escaped(line, keep="") for line in lines]
 
 
 class Findings:
@@ -202,4 +203,4 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}"
   if isinstance(value, int) and not isinstance(value, bool):
     return f"{value:,}"
-  return "-" if value is None else str(value)
+  return "-" if value is None else escaped(str(value), keep="")

@@ -32,6 +32,7 @@ from input_pipeline.store.store_files import (
   read_image_ids,
 )
 from interbert_jax.contract.errors import BadRecord, DataError, MissingImages
+from interbert_jax.contract.text import listed
 
 SPLIT = "images"
 
@@ -72,7 +73,7 @@ class ImageRows(abc.ABC):
       more = ", ..." if len(missing) > 10 else ""
       raise MissingImages(
         f"{len(missing)} image ids{by} are not in this store of {len(self)}: "
-        f"{', '.join(missing[:10])}{more}",
+        f"{listed(missing, 10)}{more}",
         ids=missing,
         file=self.directory,
         field="image_id",

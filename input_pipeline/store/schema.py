@@ -34,6 +34,7 @@ import numpy as np
 from input_pipeline.store.example_proto import decode_example, encode_example
 from input_pipeline.store.quantise import STEPS, quantise, restore_features
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.text import id_fault
 
 SCHEMA_VERSION = 2
 BOX_SLACK = 1.0  # pixels by which a box may leave the image: rounding
@@ -238,14 +239,8 @@ def _id_faults(image_id: Any) -> Iterator[tuple[str, ...]]:
   if not isinstance(image_id, str):
     found = type(image_id).__name__
     yield "image_id", f"found {found}, wanted str", "write str(image_id)"
-  if not image_id.strip():
-    yield "image_id", "found an empty id, wanted a unique one"
-  if "\n" in image_id:
-    yield "image_id", "found a line break, wanted an id on one line"
-  try:
-    image_id.encode()
-  except UnicodeEncodeError as e:
-    yield "image_id", f"not valid Unicode: {e.reason}"
+  elif fault := id_fault(image_id):
+    yield "image_id", fault
 
 
 def _array_faults(

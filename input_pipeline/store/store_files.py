@@ -84,6 +84,11 @@ def load_image_ids(directory: pathlib.Path) -> tuple[str, ...]:
     raise DataError(f"not readable: {e}", file=path, hint=REWRITE) from None
   # Lines end at "\n" only: an id may hold U+2028, or "\r".
   text = decode(raw, file=path, hint=REWRITE)
+  if "\0" in text:
+    line = text.count("\n", 0, text.index("\0")) + 1
+    raise DataError(
+      "found a NUL character", file=f"{path}:{line}", hint=REWRITE
+    )
   return tuple(text.removesuffix("\n").split("\n"))
 
 

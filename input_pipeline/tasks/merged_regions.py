@@ -17,6 +17,7 @@ from input_pipeline.store.region_arrays import Slots, bytes_of, image_shapes
 from input_pipeline.store.region_store import RegionStore
 from input_pipeline.tasks.settings import ImageInput
 from interbert_jax.contract.errors import BadRecord, DataError, MissingImages
+from interbert_jax.contract.text import listed
 
 
 class MergedRegions:
@@ -137,11 +138,10 @@ def _find(
   if missing:
     raise MissingImages(
       f"{len(missing)} of {len(names)} images are not in {store.directory}, "
-      f"such as {', '.join(missing[:SHOWN])}",
+      f"such as {listed(missing, SHOWN)}",
       ids=missing,
       file=wanted_by,
-      hint=f"compared {match.rule}; it has {', '.join(store.image_ids[:3])}, "
-      "...",
+      hint=f"compared {match.rule}; it has {listed(store.image_ids, 3)}, ...",
     )
   if len(set(match.ids)) < len(match.ids):
     twice = next(i for i in match.ids if match.ids.count(i) > 1)

@@ -6,12 +6,14 @@ mistake came from too.
 """
 
 import errno
+import io
 import os
 import sys
 import traceback
 from collections.abc import Callable
 
 from interbert_jax.contract.errors import UserError
+from interbert_jax.contract.text import escaped
 
 USER_ERROR, BUG, INTERRUPTED = 2, 1, 130
 
@@ -33,7 +35,9 @@ def describe(error: OSError) -> str | None:
   hint = _HINTS.get(error.errno)
   if not error.strerror or (error.filename is None and hint is None):
     return None
-  where = "" if error.filename is None else f"{error.filename}: "
+  where = ""
+  if error.filename is not None:
+    where = f"{escaped(os.fsdecode(error.filename), keep='')}: "
   return f"{where}{error.strerror}" + (f" ({hint})" if hint else "")
 
 
@@ -65,6 +69,8 @@ def run_command(
     explain: knows what is no bug.
     shows_traceback: whether a mistake has a traceback.
   """
+  if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no UTF-8
+    sys.stdout.reconfigure(errors="backslashreplace")
   try:
     return main() or 0
   except BrokenPipeError:  # the reader of our output, such as head, has left

@@ -5,9 +5,14 @@ import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from interbert_jax.contract.text import escaped
+
 
 class UserError(ValueError):
   """What a user's settings, files or data cause; a command ends with 2."""
+
+  def __str__(self) -> str:
+    return escaped(super().__str__())
 
 
 class ConfigError(UserError):
@@ -37,7 +42,7 @@ class DataError(UserError):
       for name, value in (("record", record), ("field", field))
       if value is not None
     ]
-    parts = [str(file)] if file is not None else []
+    parts = [escaped(str(file), keep="")] if file is not None else []
     parts += [", ".join(where)] if where else []
     parts += [problem]
     super().__init__(": ".join(parts) + (f" ({hint})" if hint else ""))

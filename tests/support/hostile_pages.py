@@ -31,7 +31,6 @@ TEXTS = {
 IDS = {
   "../../etc/passwd": "../../etc/passwd",
   "absolute": "/etc/passwd",
-  "NUL": "a\0b",
   "the marker itself": "../side_effect",
   "a drive": "C:\\Windows\\x",
   "dots": "..",
@@ -193,6 +192,24 @@ CASES = [
   for row, places, texts in (("S5", PAGES, TEXTS), ("S6", KEYS, IDS))
   for place, (show, word) in places.items()
   for payload, text in texts.items()
+]
+# Where an id enters, these are refused; the words are in the message.
+CASES += [
+  Case(
+    "S6",
+    place,
+    payload,
+    lambda root, marker, enter=enter, text=text: enter(root, text),
+    words,
+  )
+  for place, enter in (
+    ("record of a store", _record),
+    ("annotations", _captions),
+  )
+  for payload, text, words in (
+    ("NUL", "a\0b", ("NUL", "a\\x00b")),
+    ("half a surrogate pair", "a\ud83d", ("valid Unicode", "a\\ud83d")),
+  )
 ]
 CASES.append(
   Case(

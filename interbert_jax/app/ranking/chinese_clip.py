@@ -21,6 +21,7 @@ from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import facts_sha256
+from interbert_jax.contract.text import listed
 from interbert_jax.evaluation.results import linked, mean_interval
 from interbert_jax.parallel import Parallel
 from interbert_jax.ranking import pool_ranks
@@ -60,10 +61,10 @@ def write_predictions(
     DataError: not 10, or not different.
   """
   query_key, list_key = KEYS[direction]
-  for query, listed in predictions.items():
-    if len(listed) != PLACES or len(set(listed)) != PLACES:
+  for query, images in predictions.items():
+    if len(images) != PLACES or len(set(images)) != PLACES:
       raise DataError(
-        f"found {len(set(listed))} different ids, wanted {PLACES}",
+        f"found {len(set(images))} different ids, wanted {PLACES}",
         file=path,
         record=f"{query_key} {query}",
         hint="the pool is too small",
@@ -71,8 +72,8 @@ def write_predictions(
   return json_file.write_lines(
     path,
     [
-      {query_key: plain_id(query), list_key: [plain_id(i) for i in listed]}
-      for query, listed in predictions.items()
+      {query_key: plain_id(query), list_key: [plain_id(i) for i in images]}
+      for query, images in predictions.items()
     ],
   )
 
@@ -112,7 +113,7 @@ class PoolRetrieval(CatalogueScores):
     if missing:
       raise DataError(
         f"{len(missing)} of its images are not in the pool of {len(pool)}, "
-        f"such as {', '.join(missing[:5])}",
+        f"such as {listed(missing, 5)}",
         file=settings.texts,
         field="image_ids",
       )

@@ -18,6 +18,7 @@ from interbert_jax.app.ranking import ranking_file
 from interbert_jax.app.ranking.ranking_file import RankedTopic
 from interbert_jax.app.ranking.settings import JudgeSettings
 from interbert_jax.contract.errors import ConfigError, DataError
+from interbert_jax.contract.text import listed
 from interbert_jax.evaluation.results import mean_interval, write_result
 from interbert_jax.ranking.baselines import popular_list, random_metrics
 from interbert_jax.ranking.list_metrics import (
@@ -60,7 +61,7 @@ def judge(
   if missing:
     raise DataError(
       f"{len(missing)} topics of {log} are not ranked, such as "
-      f"{', '.join(missing[:5])}",
+      f"{listed(missing, 5)}",
       file=ranking,
       hint="rank them too, or leave their lines out of the log",
     )

@@ -23,6 +23,7 @@ from interbert_jax.app.ranking.settings import RecommendSettings
 from interbert_jax.app.tasks.retrieval import score_name
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.text import escaped, listed
 from interbert_jax.parallel import Parallel
 from interbert_jax.ranking.recommend import (
   EXAMPLES,
@@ -175,5 +176,6 @@ def recommend(
   }
   write_ranking(pathlib.Path(settings.output), ranked, about)
   for topic in ranked[:3]:
-    print(f"{topic.text}: {', '.join(topic.item_ids[:5])}")
+    words = escaped(topic.text, keep="")
+    print(f"{words}: {listed(topic.item_ids, 5)}")
   print(settings.output)

@@ -51,7 +51,7 @@ def test_a_mistake_shows_where_it_came_from(how):
     "main.py", QUICKSTART, EVEN, "--config.optim.lr=-1", *flag, **variable
   )
   assert "optim.lr is -1.0; wanted more than 0" in done.stderr
-  assert 'interbert_jax/app/validate.py", line' in done.stderr
+  assert 'interbert_jax/app/train.py", line' in done.stderr
   assert done.returncode == 2
 
 
