@@ -27,7 +27,7 @@ def train(config: str, steps: int, setting: str) -> dict[str, float]:
       *("--config.evals.every=0", "--config.evals.retrieval_images=0"),
       GLIBC_TUNABLES=setting,
     )
-    rows = json_file.read_lines(pathlib.Path(workdir) / "metrics.jsonl")
+    rows = json_file.read_rows(pathlib.Path(workdir) / "metrics.jsonl")
   speeds = [r["examples_per_sec"] for r in rows if "examples_per_sec" in r]
   return {
     "examples_per_sec": statistics.median(speeds[1:]),

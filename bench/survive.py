@@ -85,7 +85,7 @@ class Start:
 
 
 def _examples(workdir: pathlib.Path) -> list[dict]:
-  return json_file.read_lines(workdir / "examples.jsonl")
+  return json_file.read_rows(workdir / "examples.jsonl")
 
 
 def last_step(workdir: pathlib.Path) -> int:

@@ -9,10 +9,14 @@ import sys
 
 import pytest
 
-from input_pipeline.formats.registry import find_format
+from input_pipeline.checks.gallery import read_class_names
+from input_pipeline.formats.registry import FORMATS, find_format
 from input_pipeline.store.region_store import RegionStore
+from input_pipeline.store.store_files import load_image_ids
 from input_pipeline.text.tokenizer import Tokenizer
+from interbert_jax.app.ranking.ranking_file import read_ranking
 from interbert_jax.contract.errors import UserError
+from interbert_jax.contract.json_file import read_rows
 from interbert_jax.run import environment as run_info
 from interbert_jax.run.environment import redact_arguments, redact_config
 from interbert_jax.weights.weights_file import read_weights
@@ -153,6 +157,12 @@ def drawn_folder(path):
     ("captions.jsonl", captions),
     ("vocab.txt", Tokenizer),
     ("a.png", lambda path: open_photo(path.parent, path.name, max_side=64)),
+    ("features.tsv", drawn_folder),
+    ("dev_ims.npy", lambda path: FORMATS["scan_npy"].split(path)),
+    ("image_ids.txt", lambda path: load_image_ids(path.parent)),
+    ("names.txt", read_class_names),
+    ("ranking.csv", read_ranking),
+    ("metrics.jsonl", read_rows),
   ],
 )
 def test_nobody_waits_for_a_pipe(name, read, tmp_path):

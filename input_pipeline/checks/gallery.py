@@ -14,6 +14,7 @@ import numpy as np
 
 from input_pipeline.store.schema import best_classes
 from interbert_jax.contract.errors import DataError, import_optional
+from interbert_jax.contract.files import check_regular
 
 _MAX_PIXELS = 100_000_000  # a photograph takes three bytes per pixel
 _LABEL = 40  # characters of a class name that are drawn
@@ -242,6 +243,7 @@ def _labels(
 
 def read_class_names(path: str | pathlib.Path) -> list[str]:
   """A name per line; of synonyms after a comma the first."""
+  check_regular(path)
   try:
     text = pathlib.Path(path).read_text("utf-8")
   except (OSError, UnicodeDecodeError) as e:

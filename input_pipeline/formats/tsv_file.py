@@ -20,6 +20,7 @@ from input_pipeline.formats.base import (
 )
 from input_pipeline.formats.fields import Fields, read_image
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import check_regular
 
 PART_BYTES = 256 << 20
 MAX_LINE_BYTES = 64 << 20
@@ -84,6 +85,7 @@ def lines(
 
 def _raw_lines(part: Part) -> Iterator[tuple[int, bytes, bool]]:
   """(start, line, whether it is complete) of each line that begins in part."""
+  check_regular(part.path)
   with open(part.path, "rb", buffering=_READ_BYTES) as file:
     start = part.start
     if start > 0:

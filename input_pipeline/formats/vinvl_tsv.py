@@ -29,6 +29,7 @@ def _features_file(path: pathlib.Path) -> pathlib.Path:
 
 def _detect(path: pathlib.Path) -> str | DataError | None:
   path = _features_file(path)
+  line = None
   try:
     size = path.stat().st_size
     line = next(
@@ -42,6 +43,8 @@ def _detect(path: pathlib.Path) -> str | DataError | None:
   except OSError:
     return None
   except DataError as error:
+    if line is None:  # not even one can be read
+      return error
     # Other formats have more columns, other texts shorter ones.
     last = line.columns[-1]
     fits = len(line.columns) == min(_COLUMNS) and len(last) > _SHORT

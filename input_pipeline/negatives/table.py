@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.files import new_output, whole
+from interbert_jax.contract.files import check_regular, new_output, whole
 from interbert_jax.contract.json_file import read_json, write_json
 from interbert_jax.contract.numpy_files import open_npy
 
@@ -56,6 +56,7 @@ class NegativeTable:
   def verify(self):
     """Reads both files and compares their checksums."""
     for name in _FILES:
+      check_regular(self.directory / name)
       crc32 = zlib.crc32((self.directory / name).read_bytes())
       if crc32 != self.about["crc32"][name]:
         raise DataError(

@@ -79,7 +79,7 @@ class BadRecords:
     """Writes a line for each bad record: those so far, and all to come."""
     with self._lock:
       self._path = pathlib.Path(path)
-      if rows := json_file.read_lines(self._path):
+      if rows := json_file.read_rows(self._path, file=str, record=int):
         json_file.write_lines(self._path, rows)  # without one cut off by a kill
         self._written = {_key(row) for row in rows}
       self._write()

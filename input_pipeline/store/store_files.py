@@ -12,7 +12,7 @@ from input_pipeline.store.manifest import (
   FileFault,
 )
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.files import decode, file_sha256
+from interbert_jax.contract.files import check_regular, decode, file_sha256
 
 IMAGE_IDS = "image_ids.txt"
 TFDS_FILES = ("dataset_info.json", "features.json")
@@ -78,6 +78,7 @@ def checksum_fault(
 def load_image_ids(directory: pathlib.Path) -> tuple[str, ...]:
   """The lines of image_ids.txt."""
   path = directory / IMAGE_IDS
+  check_regular(path)
   try:
     raw = path.read_bytes()
   except OSError as e:

@@ -26,6 +26,7 @@ from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.checkpoints.step_metrics import StepMetrics
 from interbert_jax.checkpoints.stored_step import StoredStep
 from interbert_jax.contract.errors import CheckpointError
+from interbert_jax.contract.files import check_regular
 from interbert_jax.parallel import anywhere, is_main_process, wait_for_all
 from interbert_jax.run.environment import versions
 from interbert_jax.run.nonfinite import not_finite
@@ -81,6 +82,13 @@ class Checkpoints:
         f"{self.directory}: no checkpoints here; train first with "
         "main.py --workdir, or give another --workdir"
       )
+    if self.directory.exists() and not self.directory.is_dir():
+      raise CheckpointError(
+        f"{self.directory}: wanted a directory of checkpoints, found a file; "
+        "remove it, or give another --workdir"
+      )
+    for path in pathlib.Path(self.directory).glob("*/_CHECKPOINT_METADATA"):
+      check_regular(path)  # Orbax reads it at once
     self.best_metric = settings.best_metric
     self.metrics = StepMetrics(pathlib.Path(self.directory), settings)
     self._saving: int | None = None  # the step that is being written
@@ -90,31 +98,37 @@ class Checkpoints:
     if create and is_main_process():
       for path in pathlib.Path(self.directory).glob(f"*{_TEMPORARY}*"):
         log.warning("ignoring unfinished checkpoint %s", path)
-    self.manager = _Manager(
-      self.directory,
-      # Named here, or a fresh manager cannot read the items' metadata.
-      item_handlers={
-        "params": ocp.StandardCheckpointHandler(),
-        "train": ocp.StandardCheckpointHandler(),
-        "ema": ocp.StandardCheckpointHandler(),
-        "meta": ocp.JsonCheckpointHandler(),
-      },
-      options=ocp.CheckpointManagerOptions(
-        save_interval_steps=settings.save_every,
-        preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(
-          [
-            ocp.checkpoint_managers.LatestN(settings.keep_latest),
-            self.metrics,
-          ]
+    try:
+      self.manager = _Manager(
+        self.directory,
+        # Named here, or a fresh manager cannot read the items' metadata.
+        item_handlers={
+          "params": ocp.StandardCheckpointHandler(),
+          "train": ocp.StandardCheckpointHandler(),
+          "ema": ocp.StandardCheckpointHandler(),
+          "meta": ocp.JsonCheckpointHandler(),
+        },
+        options=ocp.CheckpointManagerOptions(
+          save_interval_steps=settings.save_every,
+          preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(
+            [
+              ocp.checkpoint_managers.LatestN(settings.keep_latest),
+              self.metrics,
+            ]
+          ),
+          create=create,
+          cleanup_tmp_directories=create,
+          async_options=ocp.AsyncOptions(
+            timeout_secs=_SAVE_TIMEOUT,
+            post_finalization_callback=self._write_manifest,
+          ),
         ),
-        create=create,
-        cleanup_tmp_directories=create,
-        async_options=ocp.AsyncOptions(
-          timeout_secs=_SAVE_TIMEOUT,
-          post_finalization_callback=self._write_manifest,
-        ),
-      ),
-    )
+      )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+      raise CheckpointError(
+        f"{self.directory}: Orbax cannot read a step's _CHECKPOINT_METADATA: "
+        f"{error}; remove that file, or restore it from a copy"
+      ) from error
 
   def __enter__(self):
     return self

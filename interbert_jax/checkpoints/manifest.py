@@ -90,6 +90,13 @@ def damage(
     parts: how many readers there are.
   """
   directory = pathlib.Path(directory)
+  odd = [  # such as a pipe, at which Orbax would wait
+    f"{path.relative_to(directory)}: not a file"
+    for path in sorted(directory.rglob("*"))
+    if path.exists() and not path.is_file() and not path.is_dir()
+  ]
+  if odd:
+    return odd
   files, problem = _read(directory)
   if problem:
     return [f"{FILE}: {problem}"]
@@ -100,9 +107,6 @@ def damage(
   for name in names[part::parts]:
     path, wanted = directory / name, files[name]
     try:
-      if path.exists() and not path.is_file():  # a pipe, a device
-        problems.append(f"{name}: not a file")
-        continue
       size = path.stat().st_size
       if size != wanted["bytes"]:
         problems.append(f"{name}: found {size} bytes, wanted {wanted['bytes']}")

@@ -37,7 +37,8 @@ def describe(error: OSError) -> str | None:
     return None
   where = ""
   if error.filename is not None:
-    where = f"{escaped(os.fsdecode(error.filename), keep='')}: "
+    name = error.filename2 or error.filename  # of a rename the new name
+    where = f"{escaped(os.fsdecode(name), keep='')}: "
   return f"{where}{error.strerror}" + (f" ({hint})" if hint else "")
 
 

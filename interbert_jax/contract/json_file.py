@@ -74,17 +74,29 @@ def read_object(path: str | pathlib.Path) -> dict[str, Any]:
   return read_json(path, kind=dict, max_bytes=64 << 20)
 
 
-def read_lines(path: str | pathlib.Path) -> list[Any]:
-  """The values of a file of JSON lines; one cut off by a kill is left out."""
+def read_rows(path: str | pathlib.Path, **kinds: type) -> list[dict[str, Any]]:
+  """The objects of a file of JSON lines that may be missing.
+
+  One cut off by a kill, and what else is no such object, is left out.
+
+  Args:
+    path: the file.
+    kinds: fields that every object has, and their types.
+  """
   path = pathlib.Path(path)
   if not path.exists():
     return []
+  check_regular(path)
   rows = []
-  for line in path.read_text(encoding="utf-8").split("\n"):
+  for line in path.read_bytes().split(b"\n"):
     try:
-      rows.append(json.loads(line))
+      row = json.loads(line)
     except (ValueError, RecursionError):
       continue
+    if isinstance(row, dict) and all(
+      isinstance(row.get(name), kind) for name, kind in kinds.items()
+    ):
+      rows.append(row)
   return rows
 
 
@@ -132,10 +144,10 @@ def forget_after(path: str | pathlib.Path, step: int) -> list[Any]:
 
 
 def keep_rows(
-  path: str | pathlib.Path, is_kept: Callable[[Any], bool]
+  path: str | pathlib.Path, is_kept: Callable[[dict[str, Any]], bool]
 ) -> list[Any]:
-  """Removes the other lines of a file that may be missing; returns the rest."""
-  rows = [row for row in read_lines(path) if is_kept(row)]
+  """Removes the other rows of steps, if there are any; returns the rest."""
+  rows = [row for row in read_rows(path, step=int) if is_kept(row)]
   if pathlib.Path(path).exists():
     write_lines(path, rows)
   return rows

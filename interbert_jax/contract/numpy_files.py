@@ -19,6 +19,7 @@ from typing import BinaryIO
 import numpy as np
 
 from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.files import check_regular
 from interbert_jax.contract.zip_file import ShortZip
 
 AGAIN = "the file is damaged or truncated; copy or extract it again"
@@ -73,6 +74,7 @@ def open_npy(path: pathlib.Path, *, hint: str = AGAIN) -> np.ndarray:
   Raises:
     DataError: no such array, or not as many bytes as it says.
   """
+  check_regular(path)
   try:
     with path.open("rb") as stream:
       shape, fortran, dtype = read_header(stream)
@@ -118,7 +120,8 @@ def read_npz(
     if isinstance(source, bytes):
       opened, size = io.BytesIO(source), len(source)
     else:
-      opened, size = _regular(source), source.stat().st_size
+      check_regular(source)
+      opened, size = source, source.stat().st_size
     with ShortZip(opened, max_members=max_members) as archive:
       _check_claims(archive.infolist(), size, max_bytes)
       for member in archive.infolist():
@@ -143,13 +146,6 @@ def read_npz(
       f"not readable as npz: {e}", file=file, record=record, hint=AGAIN
     ) from None
   return arrays
-
-
-def _regular(path: pathlib.Path) -> pathlib.Path:
-  """A pipe would make the reader wait, a device give bytes without end."""
-  if path.exists() and not path.is_file():
-    raise ValueError("no regular file")
-  return path
 
 
 def _check_claims(
@@ -225,7 +221,8 @@ def read_npy(
       if isinstance(source, bytes):
         stream, size = io.BytesIO(source), len(source)
       else:
-        stream = stack.enter_context(_regular(source).open("rb"))
+        check_regular(source)
+        stream = stack.enter_context(source.open("rb"))
         size = source.stat().st_size
       if size > max_bytes:
         raise ValueError(f"found {size} bytes, the limit is {max_bytes}")

@@ -14,12 +14,7 @@ _NO_TF = "tensorboard.compat.notf"
 
 def read_metrics(workdir: str | pathlib.Path) -> list[dict]:
   """The rows of metrics.jsonl; what is no row is left out."""
-  rows = json_file.read_lines(pathlib.Path(workdir) / _FILE)
-  return [
-    row
-    for row in rows
-    if isinstance(row, dict) and isinstance(row.get("step"), int)
-  ]
+  return json_file.read_rows(pathlib.Path(workdir) / _FILE, step=int)
 
 
 class MetricWriter:

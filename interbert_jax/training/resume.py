@@ -278,4 +278,4 @@ def write_start(
 
 def read_starts(workdir: str | pathlib.Path) -> list[dict]:
   """A row for each time that the run was started, first to last."""
-  return json_file.read_lines(pathlib.Path(workdir) / _STARTS)
+  return json_file.read_rows(pathlib.Path(workdir) / _STARTS, step=int)

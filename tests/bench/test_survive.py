@@ -44,7 +44,7 @@ def test_nothing_is_lost(survived):
 def test_what_is_lost_would_be_seen(survived):
   folder, _ = survived
   path = folder / "killed/examples.jsonl"
-  rows = json_file.read_lines(path)
+  rows = json_file.read_rows(path)
   changed = [*rows[:7], rows[8], rows[8], *rows[9:]]
   changed[-1] = {**changed[-1], "example_ids": [0]}
   json_file.write_lines(path, changed)

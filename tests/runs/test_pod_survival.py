@@ -25,7 +25,7 @@ def start(workdir, count):
 
 def wait_for_step(workdir, step, processes):
   def is_there():
-    rows = json_file.read_lines(workdir / "examples.jsonl")
+    rows = json_file.read_rows(workdir / "examples.jsonl")
     return rows and rows[-1]["step"] >= step
 
   wait_for(is_there, *processes)
@@ -62,7 +62,7 @@ def test_one_process_goes_on_with_the_next_example(stopped):
   assert f"from the checkpoint of step {step}" in err
   seen = {}
   for name in ("examples.jsonl", "examples-1.jsonl"):
-    for row in json_file.read_lines(workdir / name):
+    for row in json_file.read_rows(workdir / name):
       seen.setdefault(row["step"], []).extend(row["example_ids"])
   assert seen == {
     step + 1: np.asarray(line_batch(step, size=16)["example_id"]).tolist()

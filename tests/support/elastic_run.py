@@ -83,7 +83,7 @@ def main(workdir: pathlib.Path) -> None:
       )
     except KeyboardInterrupt:
       pass
-  rows = json_file.read_lines(workdir / "examples.jsonl")
+  rows = json_file.read_rows(workdir / "examples.jsonl")
   found = {
     "differences": differences,
     "ids": [[row["step"], row["example_ids"]] for row in rows],

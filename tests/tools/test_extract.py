@@ -10,7 +10,7 @@ import pytest
 from input_pipeline.conversion import run as conversion_run
 from input_pipeline.store.region_store import RegionStore
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.json_file import read_lines
+from interbert_jax.contract.json_file import read_rows
 from tests.support.fake_extractor import extracted, save_picture, write_captions
 from tests.support.refusals import refused
 from tools.extract import __main__ as command
@@ -52,7 +52,7 @@ def test_folder_to_store(folder, tmp_path):
   assert manifest["provenance"]["crop_size"] == 96
   assert manifest["provenance"]["detector_sha256"] == "12ab"
   assert [shard["records"] for shard in manifest["shards"]] == [8, 8, 4]
-  assert read_lines(tmp_path / "out/captions.jsonl") == read_lines(source)
+  assert read_rows(tmp_path / "out/captions.jsonl") == read_rows(source)
   assert "3 val images" in text and "17 of 20 images have no captions" in text
   assert "python -m input_pipeline.check" in text and "main.py" in text
   notice = (tmp_path / "out/ATTRIBUTION.txt").read_text()
@@ -207,7 +207,7 @@ def test_broken_images_may_be_left_out(folder, tmp_path):
   assert len(skipped) == 6 and "im07.jpg" in skipped[-1]
   assert store.manifest["conversion"]["images_skipped"] == 6
   assert "6 images were left out" in text
-  (line,) = read_lines(tmp_path / "out/captions.jsonl")
+  (line,) = read_rows(tmp_path / "out/captions.jsonl")
   assert line["image_id"] == "im10"
   # The regions of the others are their own.
   record = next(iter(store.read([store.image_ids.index("im10")])))

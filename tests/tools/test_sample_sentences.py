@@ -6,7 +6,7 @@ import pytest
 
 from input_pipeline.annotations.sentence_formats import FORMATS
 from input_pipeline.annotations.sentences import read_sentences
-from interbert_jax.contract.json_file import read_lines
+from interbert_jax.contract.json_file import read_rows
 from tests.support.tiny_data import build
 from tests.tools.conftest import SCENES
 from tools.sample_data.captions import write_captions
@@ -33,7 +33,7 @@ def scene_of(sample, artist):
   }
   found = {}
   for language in ("en", "zh"):
-    for entry in read_lines(sample / f"captions_{language}.jsonl"):
+    for entry in read_rows(sample / f"captions_{language}.jsonl"):
       for caption in entry["captions"]:
         # A caption may be true of two scenes that have the same things.
         found.setdefault(caption, []).append(drawn[entry["image_id"]])

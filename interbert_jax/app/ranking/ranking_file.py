@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from input_pipeline.annotations.annotation_file import AnnotationFile
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import DataError
-from interbert_jax.contract.files import write_text
+from interbert_jax.contract.files import check_regular, write_text
 
 _COLUMNS = ("topic_id", "rank", "item_id", "score")
 
@@ -118,6 +118,7 @@ def _from_lines(path: pathlib.Path) -> list[RankedTopic]:
 
 
 def _from_csv(path: pathlib.Path) -> list[RankedTopic]:
+  check_regular(path)
   rows_of: dict[str, list[tuple[int, str]]] = {}
   with path.open(encoding="utf-8", newline="") as file:
     reader = csv.DictReader(file)

@@ -262,7 +262,7 @@ def test_predictions_for_clue(tmp_path):
   found = data(tmp_path, "tnews")
   path = write_predictions(tmp_path, found, np.array([14, 0]))
   assert path.name == "tnews11_predict.json"
-  lines = json_file.read_lines(path)
+  lines = json_file.read_rows(path)
   assert lines == [{"id": 0, "label": "116"}, {"id": 1, "label": "100"}]
   with pytest.raises(ValueError, match="found 1 predictions, wanted 2"):
     write_predictions(tmp_path, found, np.array([1]))

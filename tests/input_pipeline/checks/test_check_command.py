@@ -58,7 +58,7 @@ def test_a_sound_store(root, capsys):
 
 def test_errors_give_status_1_and_all_missing_ids(root, capsys):
   strangers = [caption_line(f"no{i}", "a dog") for i in range(30)]
-  lines = json_file.read_lines(root / "caps.jsonl")
+  lines = json_file.read_rows(root / "caps.jsonl")
   write_lines(root / "more.jsonl", [*lines, *strangers])
   output = root / "found" / "check.json"
   assert run(root, f"--output={output}", annotations="more.jsonl") == 1

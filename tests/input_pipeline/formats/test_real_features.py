@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from interbert_jax.contract.json_file import read_lines
+from interbert_jax.contract.json_file import read_rows
 from tests.support.corpus import convert_any
 
 
@@ -50,7 +50,7 @@ def test_official_lmdb(name, format, shared_dir, tmp_path):
     np.testing.assert_allclose(locations, want["locations"][1:, :4], rtol=1e-6)
     assert record["class_probs"].shape == (record["num_regions"], 1601)
   if format == "tensorpack_lmdb":
-    lines = read_lines(store.directory / "captions.jsonl")
+    lines = read_rows(store.directory / "captions.jsonl")
     captions = {line["image_id"]: line["captions"][0] for line in lines}
     assert captions == json.loads((folder / "caption_train.json").read_text())
 

@@ -37,7 +37,7 @@ def test_each_is_said_once_and_written_once(tmp_path, capsys):
     "record 2 (image id 'im2')",
   ]
   path = tmp_path / "run" / "bad.jsonl"
-  rows = json_file.read_lines(path)
+  rows = json_file.read_rows(path)
   assert rows[0] == {
     "file": "store/shard-0",
     "record": 1,
@@ -51,7 +51,7 @@ def test_each_is_said_once_and_written_once(tmp_path, capsys):
   again.log_to(path)
   again.add(bad(2))
   again.add(bad(3))
-  assert [row["record"] for row in json_file.read_lines(path)] == [1, 2, 3]
+  assert [row["record"] for row in json_file.read_rows(path)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(("num_images", "most"), [(8, 1), (250, 2), (300, 3)])
@@ -220,7 +220,7 @@ def test_a_run_goes_on_without_it(tmp_path):
   said, error = bad_input.begin_training(files)
   assert error is None
   assert "warning  D1 " in said and said.count("left out: ") == 1
-  (row,) = json_file.read_lines(tmp_path / "workdir" / "bad_records.jsonl")
+  (row,) = json_file.read_rows(tmp_path / "workdir" / "bad_records.jsonl")
   assert row["reason"].startswith("not readable: ")
   assert row["file"] == str(files.shard(1))
   assert (row["record"], row["image_id"], row["field"]) == (1, "im6", None)
@@ -255,4 +255,4 @@ def test_a_run_with_too_many_ends(tmp_path):
   said, error = bad_input.begin_training(files)
   assert error is DataError
   assert "2 of 8 images cannot be used, wanted at most 1 (1%)" in said
-  assert len(json_file.read_lines(tmp_path / "workdir/bad_records.jsonl")) == 2
+  assert len(json_file.read_rows(tmp_path / "workdir/bad_records.jsonl")) == 2

@@ -29,7 +29,7 @@ def records(draw, *, encoding):
   record = {
     "image_id": draw(
       st.text(
-        st.characters(exclude_categories=["Cs"], exclude_characters="\n"),
+        st.characters(exclude_categories=["Cs"], exclude_characters="\n\0"),
         min_size=1,
       ).filter(str.strip)
     ),
@@ -162,6 +162,7 @@ BAD_RECORDS = {
   ),
   "empty id": (changed(image_id=" "), "found an empty id"),
   "id of two lines": (changed(image_id="a\nb"), "found a line break"),
+  "id with NUL": (changed(image_id="a\0b"), "found a NUL"),
   "id type": (changed(image_id=7), "found int, wanted str"),
   "surrogate": (changed(image_id="\ud800"), "not valid Unicode"),
   "size": (changed(height=0), "height: found 0, wanted a positive int"),

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import typing
 
@@ -15,7 +16,7 @@ from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.checkpoints.params import load_params
 from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.checkpoints.stored_step import StoredStep
-from interbert_jax.contract.errors import CheckpointError
+from interbert_jax.contract.errors import CheckpointError, DataError
 from interbert_jax.run.metric_writer import read_metrics
 from tests.support.line_task import train_line
 
@@ -192,6 +193,54 @@ def test_a_step_half_deleted_is_none(workdir, trained, said):
   train(workdir)
   assert "; taking step 2" in said()
   same(params(workdir, 6), params(trained, 6))
+
+
+def _write(name, data):
+  def write(workdir):
+    (workdir / name).write_bytes(data)
+
+  return write
+
+
+@pytest.mark.parametrize(
+  "odd",
+  [
+    _write("checkpoints/.DS_Store", b"\0\1"),
+    _write("checkpoints/5", b""),
+    lambda workdir: (workdir / "checkpoints/5").mkdir(),
+    lambda workdir: (workdir / "checkpoints/6 copy").mkdir(),
+    lambda workdir: (workdir / "checkpoints/5").symlink_to("nothing"),
+    _write("checkpoints/_ROOT_METADATA", b"{"),
+    _write("metrics.jsonl", b"\xff{}\n[1]\n{}\n"),
+    _write("starts.jsonl", b"\xff{}\n[1]\n{}\n"),
+  ],
+)
+def test_odd_files_are_no_traceback(odd, workdir, trained):
+  odd(workdir)
+  train(workdir, total_steps=8)
+  same(params(workdir, 6), params(trained, 6))
+  assert logged(workdir)[-1] == 8
+
+
+@pytest.mark.parametrize("text", ["[]", '{"item_handlers": 5}'])
+def test_an_odd_note_of_orbax_is_named(text, workdir):
+  (workdir / "checkpoints/6/_CHECKPOINT_METADATA").write_text(text)
+  with pytest.raises(CheckpointError, match="_CHECKPOINT_METADATA"):
+    train(workdir)
+
+
+def test_a_pipe_among_the_files_is_not_waited_for(workdir):
+  path = workdir / "checkpoints/6/_CHECKPOINT_METADATA"
+  path.unlink()
+  os.mkfifo(path)
+  with pytest.raises(DataError, match="no regular file"):
+    train(workdir)
+
+
+def test_a_file_in_place_of_the_checkpoints(tmp_path):
+  (tmp_path / "checkpoints").write_text("")
+  with pytest.raises(CheckpointError, match="wanted a directory"):
+    train(tmp_path)
 
 
 class Falling:

@@ -1,6 +1,7 @@
 """Checksums of a checkpoint's files find every change of them."""
 
 import json
+import os
 
 import pytest
 
@@ -115,6 +116,11 @@ def test_orbax_own_note_is_looked_at(folder):
   (folder / "_CHECKPOINT_METADATA").write_text("{")
   (found,) = manifest.damage(folder)
   assert found.startswith("_CHECKPOINT_METADATA: not readable as JSON: ")
+
+
+def test_a_pipe_is_damage(folder):
+  os.mkfifo(folder / "params" / "d" / "pipe")
+  assert manifest.damage(folder) == ["params/d/pipe: not a file"]
 
 
 def test_the_list_can_be_read_by_people(folder):

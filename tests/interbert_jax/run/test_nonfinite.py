@@ -19,7 +19,7 @@ def same(one, other):
 
 
 def listed(workdir, name="nonfinite.jsonl"):
-  rows = json_file.read_lines(workdir / name)
+  rows = json_file.read_rows(workdir / name)
   return [(row["step"], row["example_ids"]) for row in rows]
 
 

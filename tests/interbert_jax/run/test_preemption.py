@@ -68,7 +68,7 @@ def same_end(one, other):
     np.testing.assert_array_equal,
     *(load_params(workdir / "checkpoints/12")[0] for workdir in (one, other)),
   )
-  rows = [json_file.read_lines(w / "examples.jsonl") for w in (one, other)]
+  rows = [json_file.read_rows(w / "examples.jsonl") for w in (one, other)]
   assert rows[0] == rows[1]
   assert [row["step"] for row in rows[0]] == list(range(1, 13))
 
@@ -155,7 +155,7 @@ def test_an_evaluation_is_left_and_made_up_for(at, straight, tmp_path):
     train(tmp_path, in_evaluation=[signal.SIGTERM])
   assert train(tmp_path) == straight[1]
   same_end(tmp_path, straight[0])
-  rows = json_file.read_lines(tmp_path / "metrics.jsonl")
+  rows = json_file.read_rows(tmp_path / "metrics.jsonl")
   assert [row["step"] for row in rows if "val/loss" in row] == [6, 12]
 
 
@@ -165,7 +165,7 @@ def test_ten_preemptions(straight, tmp_path):
       train(tmp_path, step, signal.SIGTERM)
   train(tmp_path)
   same_end(tmp_path, straight[0])
-  starts = json_file.read_lines(tmp_path / "starts.jsonl")
+  starts = json_file.read_rows(tmp_path / "starts.jsonl")
   assert len(starts) == 11
   meta = load_params(tmp_path / "checkpoints/12")[1]
   # Time goes on from start to start.
@@ -224,7 +224,7 @@ def rows_of(workdir):
   """Without what is measured in seconds."""
   return [
     {k: v for k, v in row.items() if k in ("step", "loss", "val/loss")}
-    for row in json_file.read_lines(workdir / "metrics.jsonl")
+    for row in json_file.read_rows(workdir / "metrics.jsonl")
   ]
 
 
