@@ -12,8 +12,6 @@ split with labels gives one JSON of metrics. Sentences without labels become
 predictions beside the JSON; --all averages the runs of a folder as GLUE does.
 """
 
-from absl import flags
-
 from interbert_jax.app import command_line
 from interbert_jax.app.eval_flags import define_run_flags, open_run
 from interbert_jax.app.eval_settings import TaskReport
@@ -21,6 +19,8 @@ from interbert_jax.app.eval_settings import TaskReport
 
 def main(argv) -> None:
   command_line.refuse_positional(argv)
+  from absl import flags
+
   from interbert_jax.app.evaluate import evaluate_folder, evaluate_run
   from interbert_jax.parallel import make_parallel
 

@@ -11,6 +11,9 @@ every host with --distributed.
 import os
 import sys
 
+import interbert_jax  # noqa: F401  (says what is not installed)
+
+# isort: split
 from absl import flags
 from ml_collections import config_flags
 

@@ -7,3 +7,5 @@ stage.py, export.py and mine_negatives.py.
 Read tasks/pretrain.py (a split as batches), batches/reader.py, then
 store/region_store.py; README.md has all packages.
 """
+
+import interbert_jax.contract  # noqa: F401  (says what is not installed)

@@ -6,3 +6,24 @@ that gives batches as contract/batch.py describes them will do.
 Read contract/batch.py, model/interbert.py, tasks/pretrain.py, training/steps.py
 and training/train.py; README.md has the whole path and all packages.
 """
+
+import importlib.util
+import os
+import sys
+
+# A command says how to get its packages: python -m NAME, or a script beside
+# this folder. Who imports a library gets Python's own error.
+_STARTED = os.path.abspath((sys.argv or [""])[0])
+_BESIDE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_NEED = None
+if os.path.basename(_STARTED) == "-m":
+  _NEED = "numpy"  # data can be read without the libraries of the model
+elif os.path.dirname(_STARTED) == _BESIDE:
+  _NEED = "absl"
+if _NEED and importlib.util.find_spec(_NEED) is None:
+  sys.exit(
+    "error: the packages of requirements.txt are not installed for "
+    + sys.executable
+    + "; put ./run.sh in place of python, which makes an environment and "
+    "installs them, or activate yours (source .venv/bin/activate)"
+  )

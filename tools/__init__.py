@@ -5,3 +5,5 @@ extract/       a folder of images into a region store
 packages.py    pinned files out of public packages, kept in a cache
 weights.py     the trained networks among them
 """
+
+import interbert_jax.contract  # noqa: F401  (says what is not installed)

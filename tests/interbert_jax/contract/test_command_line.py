@@ -168,3 +168,21 @@ def test_bad_data_stops_a_run_before_it_begins(place, capsys):
     )
   assert "(region 0), wanted x1 < x2 and y1" in capsys.readouterr().err
   assert not (place.root / "run").exists()
+
+
+@pytest.mark.parametrize(
+  "arguments",
+  [
+    ["main.py", QUICKSTART],
+    *(["eval_task.py"], ["eval_retrieval.py"], ["eval_recommendation.py"]),
+    *(["-m", "input_pipeline.convert"], ["-m", "interbert_jax.export"]),
+    *(["-m", "tools.sample_data"], ["-m", "configs.common", "vqa"]),
+  ],
+  ids=lambda words: words[-1],
+)
+def test_python_outside_the_environment(arguments):
+  """-S leaves out every installed package."""
+  done = run_python("-S", *arguments)
+  assert (done.returncode, done.stdout) == (1, "")
+  assert done.stderr.startswith("error: the packages of requirements.txt")
+  assert "./run.sh" in done.stderr and done.stderr.count("\n") == 1
