@@ -18,8 +18,6 @@ from tests.support.source_tree import CODE, imports, name_of, sources, tree_of
 TABLES = {
   "tests/support/hostile_archives.py": "a row for each hostile file",
   "tests/support/bad_input.py": "a row for each kind of bad data",
-  "tests/support/format_writers.py": "a writer for each format of features",
-  "tests/input_pipeline/formats/test_format_faults.py": "a row for each fault",
   "tests/input_pipeline/annotations/test_annotation_formats.py": "a file for "
   "each format of captions",
 }

@@ -12,6 +12,7 @@ import pytest
 from input_pipeline.store.region_store import RegionStore
 from tests.conftest import ROOT
 from tests.support import format_writers as write
+from tests.support import lmdb_writers
 from tests.support.corpus import C, E, make_corpus
 from tests.support.doc_page import blocks, commands
 from tests.support.scripts import environment, run_python
@@ -21,18 +22,18 @@ CORPUS = make_corpus(48)
 TRAIN = 40
 # Where the page has them -> who writes them there.
 SOURCES = {
-  "flickr30k.lmdb": write.vilbert_lmdb,
+  "flickr30k.lmdb": lmdb_writers.vilbert_lmdb,
   "trainval_36.tsv": write.butd_tsv_6,
   "cc_pieces": write.butd_tsv_7,
   "train2014_obj36.tsv": write.lxmert_tsv,
   "volta.tsv": write.volta_tsv,
   "kdd_train.tsv": write.kdd_tsv,
   "vinvl": write.vinvl_tsv,
-  "training_feat_all.lmdb": write.tensorpack_8,
-  "vilbert_mt.lmdb": write.vilbert_mt_lmdb,
-  "volta.lmdb": write.volta_lmdb,
-  "mmf.lmdb": write.mmf_lmdb,
-  "feat_th0.2_max100_min10": write.uniter_lmdb,
+  "training_feat_all.lmdb": lmdb_writers.tensorpack_8,
+  "vilbert_mt.lmdb": lmdb_writers.vilbert_mt_lmdb,
+  "volta.lmdb": lmdb_writers.volta_lmdb,
+  "mmf.lmdb": lmdb_writers.mmf_lmdb,
+  "feat_th0.2_max100_min10": lmdb_writers.uniter_lmdb,
   "uniter_npz": write.uniter_npz,
   "milvlg": write.milvlg_npz,
   "vilbert_mt_npy": write.vilbert_mt_npy,

@@ -36,7 +36,7 @@ from interbert_jax.contract.errors import ConfigError, DataError
 from interbert_jax.contract.numpy_files import open_npy
 from interbert_jax.weights.official_config import config_from_official
 from interbert_jax.weights.weights_file import read_weights
-from tests.support import format_writers, torch_writer
+from tests.support import format_writers, lmdb_writers, torch_writer
 from tests.support.corpus import make_corpus
 from tests.support.hostile_case import format_reader
 from tests.support.tiny_data import make_record
@@ -140,7 +140,7 @@ def targets() -> dict[str, Target]:
     "words": ("a", b"b", [1, 2.5]),
   }
   plain = {k: v for k, v in arrays.items() if k not in ("objects", "words")}
-  packed = format_writers.pack(plain), format_writers.pack([1, "a", plain])
+  packed = lmdb_writers.pack(plain), lmdb_writers.pack([1, "a", plain])
   features, objects = _npy(arrays["features"]), _npy(arrays["objects"])
   pickles = [pickle.dumps(arrays, protocol) for protocol in range(6)]
   lines = [

@@ -36,7 +36,7 @@ from interbert_jax.weights.export_folder import load_export
 from interbert_jax.weights.hf_bert import read_bert_config
 from interbert_jax.weights.official_config import config_from_official
 from interbert_jax.weights.weights_file import read_weights
-from tests.support import format_writers
+from tests.support import format_writers, lmdb_writers
 from tests.support.corpus import make_corpus
 from tests.support.hostile_case import Case, folder_of, format_reader, written
 from tests.support.tiny_data import make_record
@@ -111,7 +111,7 @@ def lmdb(value, key=b"a.npz", **options):
     if callable(value):
       value(file := path.with_name("value"))
       data = file.read_bytes()
-    format_writers.write_lmdb(path, [(key, data)], **options)
+    lmdb_writers.write_lmdb(path, [(key, data)], **options)
 
   return write
 
@@ -398,7 +398,7 @@ PAYLOADS = {
   }
   | {
     "a dtype with a comma": (
-      lmdb(format_writers.pack({"norm_bb": COMMA})),
+      lmdb(lmdb_writers.pack({"norm_bb": COMMA})),
       "a.npz",
       "',f4'",
     )

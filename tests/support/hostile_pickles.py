@@ -16,7 +16,7 @@ from interbert_jax.contract.numpy_files import open_npy
 from interbert_jax.model.config import make_config
 from interbert_jax.weights.official_optimizer import read_official_optimizer
 from interbert_jax.weights.weights_file import read_weights
-from tests.support import format_writers, torch_writer
+from tests.support import lmdb_writers, torch_writer
 from tests.support.hostile_case import Case, folder_of, format_reader, written
 
 PROTOCOLS = range(6)
@@ -62,19 +62,19 @@ def npz(data: bytes) -> bytes:
 
 
 def lmdb(data: bytes):
-  return lambda path: format_writers.write_lmdb(path, [(b"00000000", data)])
+  return lambda path: lmdb_writers.write_lmdb(path, [(b"00000000", data)])
 
 
 def keys_of_lmdb(data: bytes):
-  return lambda path: format_writers.write_lmdb(
+  return lambda path: lmdb_writers.write_lmdb(
     path, [(b"00000000", pickle.dumps({}, 2))], keys_name=b"keys", keys=data
   )
 
 
 def msgpack_array(data: bytes):
   array = {"nd": True, "type": b"O8", "kind": b"O", "shape": [1], "data": data}
-  packed = format_writers.pack({"norm_bb": array})
-  return lambda path: format_writers.write_lmdb(path, [(b"a.npz", packed)])
+  packed = lmdb_writers.pack({"norm_bb": array})
+  return lambda path: lmdb_writers.write_lmdb(path, [(b"a.npz", packed)])
 
 
 def npy_beside(other: str, content: bytes):

@@ -10,6 +10,7 @@ from input_pipeline.export import EXPORTERS, best_classes, export, main
 from input_pipeline.formats.registry import FORMATS, find_format
 from interbert_jax.contract.errors import DataError
 from tests.support import format_writers as write
+from tests.support import lmdb_writers
 from tests.support.corpus import convert_any, make_corpus
 from tests.support.scripts import run_python
 
@@ -120,7 +121,9 @@ def test_ids_that_a_format_cannot_hold(image_id, format, words, tmp_path):
   import dataclasses
 
   image = dataclasses.replace(CORPUS[0], image_id=image_id)
-  path = write.volta_lmdb([image], tmp_path) if "\t" in image_id else None
+  path = (
+    lmdb_writers.volta_lmdb([image], tmp_path) if "\t" in image_id else None
+  )
   if path is None:
     path = write.lxmert_tsv([image], tmp_path)
   store = store_of(path, tmp_path / "store")

@@ -14,6 +14,7 @@ from input_pipeline.formats.uniter import read_counts
 from input_pipeline.store.region_store import RegionStore
 from interbert_jax.contract.errors import DataError
 from tests.support import format_writers as write
+from tests.support import lmdb_writers
 from tests.support.corpus import make_corpus
 from tests.support.refusals import refused
 
@@ -54,19 +55,21 @@ CASES = [
   Case(write.volta_tsv, "volta_tsv", PROBS_TOO),
   Case(write.vinvl_tsv, "vinvl_tsv", boxes=1e-3),
   Case(write.kdd_tsv, "kdd_tsv", ("class_ids",), captions=True),
-  Case(write.vilbert_lmdb, "vilbert_lmdb", ("class_probs",)),
-  Case(write.vilbert_lmdb_python2, "vilbert_lmdb", ("class_probs",)),
-  Case(write.vilbert_mt_lmdb, "vilbert_mt_lmdb"),
-  Case(write.tensorpack_8, "tensorpack_lmdb", ("class_probs",), True),
-  Case(write.tensorpack_8_pickle, "tensorpack_lmdb", ("class_probs",), True),
-  Case(write.tensorpack_13, "tensorpack_lmdb", PROBS_TOO, True),
-  Case(write.tensorpack_13_pickle, "tensorpack_lmdb", PROBS_TOO, True),
-  Case(write.tensorpack_dict, "tensorpack_lmdb", IDS_TOO + ATTRIBUTES),
-  Case(write.volta_lmdb, "volta_lmdb", PROBS_TOO),
-  Case(write.volta_lmdb_arrays, "volta_lmdb", IDS_TOO + ATTRIBUTES),
-  Case(write.uniter_lmdb, "uniter_lmdb", **UNITER),
-  Case(write.uniter_lmdb_compressed, "uniter_lmdb", **UNITER),
-  Case(write.mmf_lmdb, "mmf_lmdb", ("class_probs",)),
+  Case(lmdb_writers.vilbert_lmdb, "vilbert_lmdb", ("class_probs",)),
+  Case(lmdb_writers.vilbert_lmdb_python2, "vilbert_lmdb", ("class_probs",)),
+  Case(lmdb_writers.vilbert_mt_lmdb, "vilbert_mt_lmdb"),
+  Case(lmdb_writers.tensorpack_8, "tensorpack_lmdb", ("class_probs",), True),
+  Case(
+    lmdb_writers.tensorpack_8_pickle, "tensorpack_lmdb", ("class_probs",), True
+  ),
+  Case(lmdb_writers.tensorpack_13, "tensorpack_lmdb", PROBS_TOO, True),
+  Case(lmdb_writers.tensorpack_13_pickle, "tensorpack_lmdb", PROBS_TOO, True),
+  Case(lmdb_writers.tensorpack_dict, "tensorpack_lmdb", IDS_TOO + ATTRIBUTES),
+  Case(lmdb_writers.volta_lmdb, "volta_lmdb", PROBS_TOO),
+  Case(lmdb_writers.volta_lmdb_arrays, "volta_lmdb", IDS_TOO + ATTRIBUTES),
+  Case(lmdb_writers.uniter_lmdb, "uniter_lmdb", **UNITER),
+  Case(lmdb_writers.uniter_lmdb_compressed, "uniter_lmdb", **UNITER),
+  Case(lmdb_writers.mmf_lmdb, "mmf_lmdb", ("class_probs",)),
   Case(write.uniter_npz, "uniter_npz", **UNITER),
   Case(write.milvlg_npz, "milvlg_npz", IDS_TOO + ATTRIBUTES),
   Case(write.tern_npz, "tern_npz", needs_sizes=True),
@@ -130,7 +133,7 @@ def test_the_store_is_the_corpus(case, tmp_path):
 
 def test_a_database_may_have_several_names(tmp_path, monkeypatch):
   """LMDB opens it once in a process, however its path is written."""
-  path = write.vilbert_lmdb(CORPUS, tmp_path)
+  path = lmdb_writers.vilbert_lmdb(CORPUS, tmp_path)
   (tmp_path / "link").symlink_to(path)
   monkeypatch.chdir(tmp_path)
   for name in (path.name, path, "link"):
@@ -143,7 +146,9 @@ def test_databases_of_several_processes_are_one_source(tmp_path):
   folder.mkdir()
   for number in (10, 2, 0):  # in order by number, not by letter
     (tmp_path / str(number)).mkdir()
-    path = write.tensorpack_8(CORPUS[number % 3 :: 3], tmp_path / str(number))
+    path = lmdb_writers.tensorpack_8(
+      CORPUS[number % 3 :: 3], tmp_path / str(number)
+    )
     path.rename(folder / f"training_feat_part_{number}.lmdb")
   reader, _ = find_format(folder)
   assert reader.name == "tensorpack_lmdb"

@@ -20,11 +20,10 @@ from tests.support.format_writers import (
   butd_row,
   mmf_npy,
   scan_npy,
-  vilbert_lmdb,
   vlbert_zip,
-  write_lmdb,
   write_tsv,
 )
+from tests.support.lmdb_writers import vilbert_lmdb, write_lmdb
 from tests.support.seed_format import FORMAT, made, write_seeds
 
 CORPUS = [make_image(f"im{i}", seed=i) for i in range(6)]
