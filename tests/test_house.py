@@ -18,8 +18,6 @@ from tests.support.source_tree import CODE, imports, name_of, sources, tree_of
 TABLES = {
   "tests/support/hostile_archives.py": "a row for each hostile file",
   "tests/support/bad_input.py": "a row for each kind of bad data",
-  "tests/input_pipeline/annotations/test_annotation_formats.py": "a file for "
-  "each format of captions",
 }
 # Names of files that are not ours, and some that tests make up.
 OTHERS = {

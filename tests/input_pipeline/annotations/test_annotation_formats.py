@@ -1,7 +1,5 @@
 """Annotations as they are published, read with and without a store."""
 
-import contextlib
-import json
 import zlib
 
 import pytest
@@ -10,137 +8,21 @@ from input_pipeline.annotations.kdd_queries import read_kdd_queries
 from input_pipeline.annotations.load import list_splits, load_captions
 from input_pipeline.annotations.readers import READERS
 from interbert_jax.contract.errors import DataError
-from tests.support.tiny_data import caption_line, write_lines
-
-
-def dump(path, content):
-  path.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
-  return path
-
-
-def flickr(folder):
-  def image(number, split, words):
-    return {
-      "sentids": [],
-      "imgid": number,
-      "filename": f"100{number}.jpg",
-      "split": split,
-      "sentences": [
-        {"raw": w, "tokens": w.split(), "imgid": number, "sentid": 0}
-        for w in words
-      ],
-    }
-
-  images = [
-    image(0, "train", ["a dog", "the dog"]),
-    image(1, "test", ["a cat"]),
-    image(2, "train", ["a cow ."]),
-  ]
-  content = {"images": images, "dataset": "flickr30k"}
-  return dump(folder / "dataset_flickr30k.json", content)
-
-
-def coco(folder):
-  def image(number, split, words):
-    return {
-      "filepath": "val2014",
-      "filename": f"COCO_val2014_{number:012}.jpg",
-      "imgid": 0,
-      "cocoid": number,
-      "split": split,
-      "sentences": [{"raw": w, "tokens": []} for w in words],
-    }
-
-  images = [
-    image(1000, "train", ["a dog", "the dog"]),
-    image(1002, "restval", ["a cow ."]),
-    image(391895, "test", ["a cat"]),
-  ]
-  return dump(folder / "dataset_coco.json", {"images": images})
-
-
-def official(folder):
-  rows = [
-    {"sentences": ["a dog", "the dog"], "id": 1, "img_path": "1000.jpg"},
-    {"sentences": ["a cow ."], "id": 2, "img_path": "1002.jpg"},
-  ]
-  return write_lines(folder / "all_data_final_train_2014.jsonline", rows)
-
-
-def official_coco(folder):
-  path = "COCO_train2014_{:012}.jpg"
-  rows = [
-    {"sentences": ["a dog", "the dog"], "id": 1000, "img_path": "x/1.jpg"},
-    {"sentences": ["a cow ."], "id": 1002, "img_path": path.format(1002)},
-  ]
-  return write_lines(folder / "all_data_final_train_2014.jsonline", rows)
-
-
-def coco_captions(folder):
-  content = {
-    "info": {},
-    "licenses": [],
-    "images": [
-      {"id": i, "file_name": f"COCO_train2014_{i:012}.jpg", "height": 4}
-      for i in (1000, 1001, 1002)
-    ],
-    "annotations": [
-      {"image_id": 1000, "id": 5, "caption": "a dog"},
-      {"image_id": 1002, "id": 6, "caption": "a cow ."},
-      {"image_id": 1000, "id": 7, "caption": "the dog"},
-    ],
-  }
-  return dump(folder / "captions_train2014.json", content)
-
-
-def caption_dict(folder):
-  content = {"1000": "a dog", "1002": "a cow ."}
-  return dump(folder / "caption_train.json", content)
-
-
-def caption_dict_digits(folder):
-  content = {"10000": "a dog", "10001": "the dog", "10020": "a cow ."}
-  return dump(folder / "caption_train.json", content)
-
-
-def scan(folder):
-  path = folder / "train_caps.txt"
-  path.write_text("a dog\nthe dog\nthree\nfour\nfive\n" + "a cow .\n" * 5)
-  return path
-
-
-def clip(folder):
-  rows = [
-    {"text_id": 1, "text": "a dog", "image_ids": [1000]},
-    {"text_id": 2, "text": "a cow .", "image_ids": [1002]},
-    {"text_id": 3, "text": "the dog", "image_ids": [1000, 1002]},
-    {"text_id": 4, "text": "unknown", "image_ids": []},
-  ]
-  return write_lines(folder / "train_texts.jsonl", rows)
-
-
-def titles(folder):
-  path = folder / "items.tsv"
-  path.write_bytes(
-    b"item_id\ttitle\tcategory\r\n1000\ta dog\tpets\r\n1002\ta cow .\tpets\r\n"
-  )
-  return path
-
-
-def kdd(folder):
-  header = "product_id image_h image_w num_boxes boxes features class_labels"
-  names = [*header.split(), "query", "query_id"]
-  middle = ["4", "4", "1", "AA==", "AA==", "AA=="]
-  rows = [
-    ["1000", *middle, "a dog", "7"],
-    ["1002", *middle, "a cow .", "8"],
-    ["1000", *middle, "the dog", "9"],
-    ["1002", *middle, "the dog", "9"],
-  ]
-  path = folder / "train.tsv"
-  path.write_text("".join("\t".join(r) + "\n" for r in [names, *rows]))
-  return path
-
+from tests.support.caption_writers import (
+  as_dict,
+  caption_dict,
+  caption_dict_digits,
+  clip,
+  coco,
+  coco_captions,
+  dump,
+  flickr,
+  kdd,
+  official,
+  official_coco,
+  scan,
+  titles,
+)
 
 TWO = {"1000": ["a dog", "the dog"], "1002": ["a cow ."]}
 ONE_EACH = {"1000": ["a dog"], "1002": ["a cow ."]}
@@ -168,15 +50,6 @@ CASES = {
   ),
 }
 STORE = ["5", "1000", "1002", "391895"]
-
-
-def as_dict(captions):
-  found = {image_id: [] for image_id in captions.image_ids}
-  owners = captions.image_of_text.tolist()
-  assert owners == sorted(owners)
-  for text, owner in zip(captions.texts, owners, strict=True):
-    found[captions.image_ids[owner]].append(text)
-  return found
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
@@ -338,175 +211,6 @@ def test_kdd_queries(tmp_path):
   path.write_text(path.read_text().replace("a cow .\t8", "a cow .\t7"))
   with pytest.raises(DataError, match="found 'a cow .', before it was 'a dog'"):
     read_kdd_queries(path)
-
-
-COCO = coco_captions, "annotations"
-KARPATHY = flickr, "images"
-FAULTS = [
-  (KARPATHY, {"sentences": []}, "images 1: field sentences: found \\[\\]"),
-  (
-    KARPATHY,
-    {"sentences": ["a"]},
-    "images 1, sentences 0: found 'a', wanted",
-  ),
-  (KARPATHY, {"sentences": [{}]}, "images 1, sentences 0: field raw: missing"),
-  (
-    KARPATHY,
-    {"split": None},
-    "images 1: field split: found None, wanted a non",
-  ),
-  (KARPATHY, {"filename": "1000.jpg"}, "found in splits 'train' and 'test'"),
-  ((coco, "images"), {"cocoid": True}, "images 1: field cocoid: found True"),
-  (COCO, {"image_id": 5}, "annotations 1: field image_id: found 5"),
-  (COCO, {"caption": None}, "annotations 1: field caption: found N"),
-  (COCO, {"caption": " "}, "found ' ' as caption 0, wanted text"),
-  (
-    (coco_captions, "images"),
-    {"id": 1000},
-    "images 1: record id 1000: found twice",
-  ),
-  (
-    (coco_captions, "images"),
-    {"file_name": 7},
-    "images 1: field file_name: found 7",
-  ),
-]
-
-
-@pytest.mark.parametrize(("place", "change", "words"), FAULTS)
-def test_faults_in_entries_of_json(place, change, words, tmp_path):
-  writer, section = place
-  path = writer(tmp_path)
-  content = json.loads(path.read_text())
-  content[section][1].update(change)
-  dump(path, content)
-  with pytest.raises(DataError, match=words) as e:
-    load_captions(path, "train")
-  if "splits" not in words:
-    assert str(e.value).startswith(str(path))
-
-
-@pytest.mark.parametrize(
-  ("writer", "old", "new", "words"),
-  [
-    (official, '"sentences"', '"sentence"', ":2: field sentences: missing"),
-    (official, '["a cow ."]', "[3]", "found 3 as caption 0, wanted text"),
-    (clip, "[1002]", "1002", ":2: field image_ids: found 1002"),
-    (clip, "a cow .", "", ":2: .* found '' as caption 0, wanted text"),
-    (titles, "\ta cow .\t", "\ta cow .", ":3: found 2 columns, wanted 3"),
-    (titles, "1002", " ", ":3: field id: found an empty id"),
-    (titles, "1002", "1000", ":3: record .*found twice in split .*:2; wanted"),
-    (kdd, "\tquery\t", "\tquestion\t", "without query"),
-    (kdd, "\ta cow .\t", "\ta\tcow\t", ":3: found 10 columns, wanted 9"),
-  ],
-)
-def test_faults_in_lines(writer, old, new, words, tmp_path):
-  path = writer(tmp_path)
-  text = path.read_text()
-  at = text.rindex(old)
-  path.write_text(text[:at] + new + text[at + len(old) :])
-  name = {official: "official_jsonline", clip: "chinese_clip"}
-  name |= {titles: "title_tsv", kdd: "kdd_queries"}
-  with pytest.raises(DataError, match=words):
-    load_captions(path, "train", format=name[writer])
-
-
-@pytest.mark.parametrize(
-  ("content", "words"),
-  [
-    (b'{"images": [', ":1: invalid JSON: .* truncated"),
-    (b'{\n"1": "\xff"}', ":2:7: not UTF-8: bytes ff"),
-  ],
-)
-def test_broken_json(content, words, tmp_path):
-  path = tmp_path / "caption_train.json"
-  path.write_bytes(content)
-  with pytest.raises(DataError, match=words):
-    load_captions(path, "train")
-
-
-def test_a_blank_line_moves_no_caption_to_another_image(tmp_path):
-  path = tmp_path / "train_caps.txt"
-  path.write_text("a\nb\nc\n\nd\n" + "e\n" * 5)
-  with pytest.raises(DataError, match=":1: record .image id 'train-0'.*''"):
-    load_captions(path, "train")
-  captions = load_captions(path, "train", on_bad_caption="skip")
-  assert as_dict(captions) == {"train-0": list("abcd"), "train-1": ["e"] * 5}
-
-
-def test_titles_are_where_the_header_says(tmp_path):
-  path = tmp_path / "items.tsv"
-  path.write_text("item_id\tcategory\ttitle\n1\tshoes\t red shoe\u3000\n")
-  assert load_captions(path, "train").texts == (" red shoe\u3000",)
-
-
-@pytest.mark.parametrize(
-  "line", ["7\t640\t480\t36\tAAAA\tAAAA\n", "7\t" + "/9j/4AAQ" * 30 + "\n"]
-)
-def test_features_and_pictures_are_no_titles(line, tmp_path):
-  path = tmp_path / "train.tsv"
-  path.write_text(line)
-  with pytest.raises(DataError, match="wanted one of"):
-    load_captions(path, "train")
-
-
-def test_a_header_of_urls_is_no_caption(tmp_path):
-  path = tmp_path / "train.tsv"
-  path.write_text(f"caption\turl\na dog\t{URLS[0]}\n")
-  assert load_captions(path, "train").texts == ("a dog",)
-
-
-def test_keys_with_digits_are_joined_before_captions_are_cut(tmp_path):
-  keys = {"10": "a", "11": "b", "20": "c", "21": "d"}
-  path = dump(tmp_path / "caption_train.json", keys)
-  captions = load_captions(
-    path, "train", image_ids=["1", "2"], captions_per_image=1
-  )
-  assert as_dict(captions) == {"1": ["a"], "2": ["c"]}
-
-
-def test_the_same_key_twice(tmp_path):
-  path = tmp_path / "caption_train.json"
-  path.write_text('{"1": "a", "1": "b"}')
-  with pytest.raises(DataError, match="found the key '1' twice"):
-    load_captions(path, "train")
-
-
-def test_an_image_of_two_numbers(tmp_path):
-  path = official(tmp_path)
-  line = {"sentences": ["x"], "id": 77, "img_path": "1000.jpg"}
-  path.write_text(path.read_text() + json.dumps(line) + "\n")
-  with pytest.raises(DataError, match="'1000.jpg'.: found twice in split"):
-    load_captions(path, "train", format="official_jsonline")
-
-
-@pytest.mark.parametrize("format", sorted(READERS))
-@pytest.mark.parametrize(
-  "content",
-  [b"", b"[]", b"7", b"null", b"{}", b'"x"', b"\xff", b'{"images": 5}', b"a b"]
-  + [b'{"images": [5], "annotations": [5]}', b'{"a": {}}', b"1" * 5000]
-  + ["\ufeffé\t狗".encode() + b"\xff"],
-)
-def test_files_of_another_kind(format, content, tmp_path):
-  """Nothing but DataError comes of them, whatever they are read as."""
-  path = tmp_path / "x.json"
-  path.write_bytes(content)
-  with contextlib.suppress(DataError):
-    load_captions(path, "train", format=format)
-  with contextlib.suppress(DataError):
-    list_splits(path, format=format)
-
-
-def test_lines_of_json_are_known_by_what_they_hold(tmp_path):
-  path = tmp_path / "captions.json"
-  write_lines(path, [caption_line(image_id, "x") for image_id in "ab"])
-  assert load_captions(path, "train").image_ids == ("a", "b")
-
-
-def test_byte_order_marks_are_no_text(tmp_path):
-  path = tmp_path / "titles.tsv"
-  path.write_bytes("7\ta dog\n".encode("utf-8-sig"))
-  assert load_captions(path, "train").image_ids == ("7",)
 
 
 def test_every_reader_is_tested():
