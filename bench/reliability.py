@@ -123,7 +123,8 @@ def bad_input(folder: pathlib.Path) -> dict:
       *("-m", "bench.reliability", "--only=bad_input"), devices=8, **flags
     )
     return json.loads(line.partition(": ")[2])
-  from tests.support import bad_input as faults
+  from tests.support.bad_input import CASES
+  from tests.support.bad_input_run import count_named
   from tests.support.error_catalogue import CATALOGUE
   from tests.support.error_place import Place
 
@@ -138,7 +139,7 @@ def bad_input(folder: pathlib.Path) -> dict:
     named += not told.is_traceback and row.is_named_in(told.message, place)
     lines.append(told.lines)
     seconds.append(told.seconds)
-  data = faults.count_named(folder / "data")
+  data = count_named(CASES, folder / "data")
   return {
     "cases": len(rows) + data["cases"],
     "named": named + data["named"],

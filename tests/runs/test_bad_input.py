@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.support.bad_input import CASES, run_case, unsaid
+from tests.support.bad_input import CASES
+from tests.support.bad_input_run import run_case, unsaid
 
 
 def test_the_matrix_is_whole():

@@ -16,7 +16,7 @@ from typing import Any
 from configs import quickstart
 from interbert_jax.app.command_line import explain
 from tests.support import tiny_data
-from tests.support.bad_input import records, write_faulty_store
+from tests.support.planted import records, write_faulty_store
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TEXTS = "a dog runs", "the red cat sits", "man on the dog", "a man sits"

@@ -4,11 +4,7 @@ import pytest
 
 from input_pipeline.checks.run import run_checks
 from input_pipeline.checks.settings import CheckSettings
-from tests.support.bad_input import (
-  caption_lines,
-  records,
-  write_faulty_store,
-)
+from tests.support.planted import caption_lines, records, write_faulty_store
 from tests.support.tiny_data import (
   write_lines,
   write_tiny_store,

@@ -9,10 +9,7 @@ from input_pipeline.checks.run import run_checks
 from input_pipeline.store import schema
 from input_pipeline.store.store_writer import write_store
 from tests.input_pipeline.checks.conftest import check, found, shard_files
-from tests.support.bad_input import (
-  put,
-  records,
-)
+from tests.support.planted import put, records
 from tests.support.tiny_data import (
   C,
   E,

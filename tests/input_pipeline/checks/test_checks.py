@@ -14,11 +14,7 @@ from input_pipeline.checks.run import fast_checks, run_checks
 from input_pipeline.checks.settings import CheckSettings
 from input_pipeline.text.tokenizer import Tokenizer
 from tests.input_pipeline.checks.conftest import check, found, shard_files
-from tests.support.bad_input import (
-  caption_lines,
-  put,
-  records,
-)
+from tests.support.planted import caption_lines, put, records
 from tests.support.tiny_data import (
   make_record,
   write_lines,

@@ -12,7 +12,7 @@ from interbert_jax.app.build import held_out_batches
 from interbert_jax.contract import json_file
 from interbert_jax.contract.errors import BadRecord, DataError, MissingImages
 from interbert_jax.parallel import make_parallel
-from tests.support import bad_input
+from tests.support import bad_input, bad_input_run, planted
 from tests.support.batch_checks import KINDS
 from tests.support.scripts import run_python
 from tests.support.tiny_data import build, caption_files, flip
@@ -124,11 +124,11 @@ def spoil(directory, image_id):
   store = RegionStore(directory)
   records = store.read(range(len(store)))
   row = store.image_ids.index(image_id)
-  records[row]["features"] = bad_input.put((0, 1), np.nan)(
+  records[row]["features"] = planted.put((0, 1), np.nan)(
     records[row]["features"]
   )
   shutil.rmtree(directory)
-  bad_input.write_faulty_store(directory, records)
+  planted.write_faulty_store(directory, records)
   return row
 
 
@@ -195,7 +195,7 @@ def test_evaluation_does_not_skip(split, tmp_path):
       **{**options, "split": split, "cache_bytes": cache_bytes},
       on_bad_record="skip",
     )
-    files = bad_input.open_files(tmp_path)
+    files = planted.open_files(tmp_path)
     files.config.evals.batch_size = 8
     with pytest.raises(DataError, match="image id 'im[59]'.*NaN"):
       list(held_out_batches(files.config, data, parallel=make_parallel())())
@@ -204,20 +204,20 @@ def test_evaluation_does_not_skip(split, tmp_path):
 def test_evaluation_says_so_before_training(tmp_path):
   options = caption_files(tmp_path)
   spoil(tmp_path / "regions", "im9")
-  files = bad_input.open_files(tmp_path)
+  files = planted.open_files(tmp_path)
   files.config.input.update(
     store=str(options["store"]), on_bad_record="skip", cache_bytes=1 << 30
   )
-  said, error = bad_input.begin_training(files, data_checks="off")
+  said, error = bad_input_run.begin_training(files, data_checks="off")
   assert error is BadRecord and "error: " in said and "'im9'" in said
 
 
 def test_a_run_goes_on_without_it(tmp_path):
   """With the checks of its beginning on, which find it too."""
-  files = bad_input.sound_files(tmp_path)
-  bad_input.flipped_record(files)
+  files = planted.sound_files(tmp_path)
+  planted.flipped_record(files)
   files.config.input.on_bad_record = "skip"
-  said, error = bad_input.begin_training(files)
+  said, error = bad_input_run.begin_training(files)
   assert error is None
   assert "warning  D1 " in said and said.count("left out: ") == 1
   (row,) = json_file.read_rows(tmp_path / "workdir" / "bad_records.jsonl")
@@ -231,28 +231,28 @@ def test_all_missing_ids_are_in_a_file(tmp_path):
   for policy in ("error", "skip"):
     root = tmp_path / policy
     root.mkdir()
-    files = bad_input.sound_files(root)
-    bad_input.lines(extra=bad_input.STRANGERS)(files)
+    files = planted.sound_files(root)
+    planted.lines(extra=bad_input.STRANGERS)(files)
     files.config.input.captions.on_missing = policy
-    _, error = bad_input.begin_training(files)
+    _, error = bad_input_run.begin_training(files)
     assert error is (MissingImages if policy == "error" else None)
     found = (root / "workdir" / "missing_ids.txt").read_text().split()
     assert found == wanted
 
 
 def test_nothing_is_said_of_data_that_is_used_whole(tmp_path):
-  said, error = bad_input.begin_training(bad_input.sound_files(tmp_path))
+  said, error = bad_input_run.begin_training(planted.sound_files(tmp_path))
   assert error is None and "data: " not in said
   assert not (tmp_path / "workdir").exists()
 
 
 def test_a_run_with_too_many_ends(tmp_path):
-  files = bad_input.sound_files(tmp_path)
-  bad_input.flipped_record(files)
+  files = planted.sound_files(tmp_path)
+  planted.flipped_record(files)
   path = files.shard(0)
   flip(path, path.read_bytes().index(b"im2"))
   files.config.input.on_bad_record = "skip"
-  said, error = bad_input.begin_training(files)
+  said, error = bad_input_run.begin_training(files)
   assert error is DataError
   assert "2 of 8 images cannot be used, wanted at most 1 (1%)" in said
   assert len(json_file.read_rows(tmp_path / "workdir/bad_records.jsonl")) == 2
