@@ -189,7 +189,7 @@ def check_hosts_divide_shares(shares: int, hosts: int):
   """Refuses shares that cannot be dealt out equally to the hosts."""
   if shares > 1 and shares % hosts:
     raise DataError(
-      f"found {shares}, wanted a multiple of the {hosts} hosts", field="shares"
+      f"input.shares is {shares}, wanted a multiple of the {hosts} hosts"
     )
 
 
@@ -197,8 +197,8 @@ def check_shares_divide_batch(shares: int, batch_size: int):
   """Refuses batches that cannot have an equal slice for each share."""
   if batch_size % shares:
     raise DataError(
-      f"found {batch_size}, wanted a multiple of the {shares} shares",
-      field="batch_size",
+      f"train.batch_size is {batch_size}, wanted a multiple of the {shares} "
+      "shares"
     )
 
 

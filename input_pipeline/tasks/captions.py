@@ -76,8 +76,8 @@ class CaptionData(BatchReader):
     self.shares = settings.shares if self.is_training else 1
     if self.shares > self.num_images:
       raise DataError(
-        f"found {self.shares}, wanted 1 to the {self.num_images} images",
-        field="shares",
+        f"input.shares is {self.shares}, wanted 1 to the {self.num_images} "
+        "images"
       )
     check_hosts_divide_shares(self.shares, host[1])
     self._rows = self._store.rows(

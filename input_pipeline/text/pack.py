@@ -41,9 +41,8 @@ def check_room(texts: int, max_length: int) -> None:
   """Refuses lengths that have no room for a piece of each text."""
   if max_length < 1 + 2 * texts:
     raise DataError(
-      f"found {max_length}, wanted at least {1 + 2 * texts}: [CLS], then a "
-      f"piece and [SEP] of each of {texts} texts",
-      field="max_text_length",
+      f"input.max_text_length is {max_length}, wanted at least "
+      f"{1 + 2 * texts}: [CLS], then a piece and [SEP] of each of {texts} texts"
     )
 
 

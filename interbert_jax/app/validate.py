@@ -23,7 +23,7 @@ from input_pipeline.batches.order import (
 from interbert_jax.app.build import find_task, make_task, model_config
 from interbert_jax.contract import batch_sizes
 from interbert_jax.contract.errors import ConfigError, DataError, Mistakes
-from interbert_jax.contract.settings import read_fields
+from interbert_jax.contract.settings import independent, read_fields
 from interbert_jax.training.schedules import make_schedule
 from interbert_jax.training.settings import RunSettings
 
@@ -98,12 +98,13 @@ def find_mistakes(
     jax.process_count() if hosts is None else hosts,
   )
   sound = types.SimpleNamespace(**fields)
+  alone = [str(mistake) for mistake in mistakes]
   for sections, check in RULES:
     if all(name in fields for name in sections):
       try:
         check(sound, machine)
       except (ConfigError, DataError) as error:
-        mistakes.add_lines(str(error).splitlines())
+        mistakes.add_lines(independent(str(error).splitlines(), alone))
   return cls(**fields) if is_sound else None, mistakes
 
 
@@ -115,20 +116,27 @@ def _read(
   config = config.to_dict() if hasattr(config, "to_dict") else config
   task = config.get("task")
   name = task.get("name") if isinstance(task, Mapping) else None
-  if isinstance(name, str) and name in TASKS:
+  is_known = isinstance(name, str) and name in TASKS
+  near = difflib.get_close_matches(str(name), TASKS, n=1)
+  if not is_known:
+    hint = f"; did you mean {near[0]}?" if near else ""
+    wanted = f"wanted one of {', '.join(TASKS)}{hint}"
+    mistakes.add_lines([f"task.name is {name!r}; {wanted}"])
+    if near:
+      config = {**config, "task": {**task, "name": near[0]}}
+  if is_known or near:
+    name = config["task"]["name"]
     cls = experiment_class(name)
     base = base_config(name).to_dict()  # defaults of a task are its own
     fields, problems = read_fields(cls, _filled(config, base))
-    mistakes.add_lines(problems)
-    return cls, fields, mistakes
+    if is_known or not any("is no key" in problem for problem in problems):
+      mistakes.add_lines(problems)
+      return cls, fields, mistakes
   # What does not depend on the task.
   known = {field.name for field in dataclasses.fields(RunSettings)} - {"evals"}
   common = {key: value for key, value in config.items() if key in known}
   fields, problems = read_fields(RunSettings, common)
-  near = difflib.get_close_matches(str(name), TASKS, n=1)
-  hint = f"; did you mean {near[0]}?" if near else ""
-  wanted = f"wanted one of {', '.join(TASKS)}{hint}"
-  mistakes.add_lines([f"task.name is {name!r}; {wanted}", *problems])
+  mistakes.add_lines(problems)
   return RunSettings, fields, mistakes
 
 
@@ -256,8 +264,8 @@ def _check_own(s: Experiment, _: Machine) -> None:
     check(s)
 
 
-# What sections must be together. A rule is asked where all of its sections
-# are sound: what would follow from a mistake is not listed as well.
+# What sections must be together. Wrong fields have their defaults here; what
+# would follow from a mistake is not listed as well.
 RULES: tuple[tuple[tuple[str, ...], Callable[[Any, Machine], None]], ...] = (
   (("train",), _check_steps),
   (("train", "parallel", "task"), _check_batch),

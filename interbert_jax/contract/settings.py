@@ -15,9 +15,10 @@ import difflib
 import functools
 import math
 import operator
+import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from interbert_jax.contract.errors import ConfigError
@@ -140,6 +141,9 @@ def _has_type(value: Any, kind: Any) -> bool:
   return isinstance(value, (int, float) if kind is float else kind)
 
 
+_KEY = re.compile(r"[a-z][\w.]*\w")  # as it stands in a message
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
   """Base of all settings; refuses values that a field may not have.
@@ -219,7 +223,11 @@ def read(
 def read_fields(
   cls: type[Settings], values: Mapping[str, Any], *, section: str | None = None
 ) -> tuple[dict[str, Any], list[str]]:
-  """(the fields that are sound, what is wrong with the others); see `read`."""
+  """(fields, what is wrong); see `read`.
+
+  A field that is wrong is left out. A section with wrong fields has their
+  defaults in place, so that what is wrong with the others can be found too.
+  """
   section = cls.section if section is None else section
   fields, problems = {}, []
   rules = rules_of(cls)
@@ -229,33 +237,54 @@ def read_fields(
     problems.append(f"{_key(section, name)} is no key; {hint}")
   for name in (name for name in rules if name in values):
     key, rule = _key(section, name), rules[name]
-    try:
-      value = _converted(key, rule.kind, values[name])
-      if problem := rule.mistake(key, value):
-        raise ConfigError(problem)
+    value, wrong = _converted(key, rule.kind, values[name])
+    if not wrong and (problem := rule.mistake(key, value)):
+      value, wrong = None, [problem]
+    problems += wrong
+    if value is not None or not wrong:
       fields[name] = value
-    except ConfigError as error:
-      problems += str(error).splitlines()
   return fields, problems
 
 
-def _converted(key: str, kind: Any, value: Any) -> Any:
-  """The value, with tuples for lists and settings for sections."""
+def _converted(key: str, kind: Any, value: Any) -> tuple[Any, list[str]]:
+  """(the value, with tuples for lists and settings for sections; problems)."""
   if not is_section(kind) and not is_open(kind):
-    return _tuples(value)
+    return _tuples(value), []
   if not isinstance(value, Mapping):
-    raise ConfigError(f"{key} is {value!r}; wanted a section")
+    return None, [f"{key} is {value!r}; wanted a section"]
   if is_section(kind):
-    return read(kind, value, section=key)
+    return _section(key, kind, value)
   items, problems = {}, []
   for name, item in value.items():
-    try:
-      items[name] = _converted(f"{key}.{name}", typing.get_args(kind)[1], item)
-    except ConfigError as error:
-      problems.append(str(error))
-  if problems:
-    raise ConfigError("\n".join(problems))
-  return items
+    found, wrong = _converted(f"{key}.{name}", typing.get_args(kind)[1], item)
+    problems += wrong
+    if found is not None:
+      items[name] = found
+  return items, problems
+
+
+def _section(
+  key: str, kind: type[Settings], values: Mapping[str, Any]
+) -> tuple[Settings | None, list[str]]:
+  fields, problems = read_fields(kind, values, section=key)
+  try:
+    return kind(**fields), problems
+  except TypeError:  # a field that has no default is wrong
+    return None, problems
+  except ConfigError as error:
+    return None, problems + independent(str(error).splitlines(), problems)
+
+
+def independent(later: list[str], problems: Sequence[str]) -> list[str]:
+  """Those that name no setting which is already known to be wrong."""
+  wrong = set()
+  for problem in problems:
+    key, _, says = problem.partition(" ")
+    if "no key" not in says:
+      parts = key.split(".")
+      # Its section too, if that is one of a section, such as input.corpora.
+      wrong |= {key, *(".".join(parts[:n]) for n in range(2, len(parts)))}
+  return [line for line in later if not wrong & set(_KEY.findall(line))]
 
 
 def _tuples(value: Any) -> Any:

@@ -174,20 +174,27 @@ class OptimSettings(Settings):
 
 def compile_group(group: tuple) -> tuple[re.Pattern, float]:
   """The pattern and the multiplier of one of optim.rate_groups."""
+  wanted = (
+    "wanted pairs of a regular expression and a multiplier, such as "
+    "(('text_embeddings/', 0.1),)"
+  )
+  is_pair = isinstance(group, (tuple, list)) and len(group) == 2
+  if not is_pair or [type(x) for x in group] not in ([str, float], [str, int]):
+    raise ConfigError(f"optim.rate_groups has {group!r:.60}; {wanted}")
+  pattern, multiplier = group
   try:
-    pattern, multiplier = group
-    compiled, multiplier = re.compile(pattern), float(multiplier)
-  except (TypeError, ValueError, re.error) as error:
+    compiled = re.compile(pattern)
+  except re.error as error:
     raise ConfigError(
-      f"optim.rate_groups has {group!r} ({error}); wanted pairs of a regular "
-      "expression and a multiplier, such as (('text_embeddings/', 0.1),)"
-    ) from error
+      f"optim.rate_groups has {pattern!r}, which is no regular expression "
+      f"({error}); {wanted}"
+    ) from None
   if not 0 <= multiplier < math.inf:
     raise ConfigError(
       f"optim.rate_groups has multiplier {multiplier} for {pattern!r}; wanted "
       "0 (frozen) or more"
     )
-  return compiled, multiplier
+  return compiled, float(multiplier)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

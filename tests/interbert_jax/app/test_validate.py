@@ -8,7 +8,7 @@ import math
 import jax
 import pytest
 
-from configs import common, pretrain_en_official, quickstart
+from configs import common, pretrain_en, pretrain_en_official, quickstart
 from interbert_jax.app.validate import validate
 from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.contract.errors import ConfigError
@@ -239,6 +239,48 @@ def test_keys_and_types_of_plain_dicts():
     "  train.steps is 2.5; wanted a whole number, 1 or more, or None",
   ]
   assert refusal({}).startswith("task.name is None; wanted one of pretrain")
+
+
+@pytest.mark.parametrize(
+  ("changes", "named"),
+  [
+    ({"train.log_every": 0, "train.batch_size": 500}, 2),
+    ({"task.mlm_rows": 0, "train.batch_size": 500}, 2),
+    ({"input.max_regions": 0, "input.vocab": ""}, 2),
+    ({"input.max_regions": 0, "model.num_heads": 7}, 2),
+    ({"optim.b1": 2, "optim.warmup_steps": 10**9, "train.steps": 9}, 2),
+    ({"optim": [], "train.batch_size": 500}, 2),
+    (
+      {
+        "task.name": "pretrian",
+        "model.size": "bsae",
+        "evals.batch_size": 3,
+        "input.vocab": "",
+        "optim.lr": -1,
+      },
+      5,
+    ),
+  ],
+)
+def test_one_wrong_field_hides_no_other(changes, named):
+  config = filled(pretrain_en.get_config("runlocal")).to_dict()
+  for key, value in changes.items():
+    section, _, name = key.partition(".")
+    if name:
+      config[section][name] = value
+    else:
+      config[section] = value
+  words = refusal(config, devices=8)
+  assert words.startswith(f"there are {named} mistakes:"), words
+  shown = {key for key in changes if key in words or key == "train.steps"}
+  assert shown | {"model.num_heads"} >= set(changes)
+
+
+def test_what_follows_from_a_mistake_is_not_listed():
+  config = filled(pretrain_en.get_config("runlocal")).to_dict()
+  config["train"]["batch_size"] = 0
+  words = refusal(config, devices=8)
+  assert words == "train.batch_size is 0; wanted a whole number, 1 or more"
 
 
 def test_a_missing_key_has_its_default():
