@@ -8,7 +8,7 @@ import math
 import jax
 import pytest
 
-from configs import common, pretrain_en, pretrain_en_official, quickstart
+from configs import common, pretrain_en_official, quickstart
 from interbert_jax.app.validate import validate
 from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.contract.errors import ConfigError
@@ -220,69 +220,6 @@ def test_corpora():
   ]
 
 
-def test_keys_and_types_of_plain_dicts():
-  config = base("pretrain").to_dict()
-  config["optim"]["lrr"] = 3
-  config["seed"] = None
-  config["train"]["steps"] = 2.5
-  config["train"]["log_every"] = True
-  config["input"]["store"] = 7
-  config["parallel"] = "jit"
-  words = refusal(config)
-  assert words.splitlines()[0] == "there are 6 mistakes:"
-  assert sorted(words.splitlines()[1:]) == [
-    "  input.store is 7; wanted words",
-    "  optim.lrr is no key; did you mean optim.lr?",
-    "  parallel is 'jit'; wanted a section",
-    "  seed is None; wanted a whole number, 0 to 4294967295",
-    "  train.log_every is True; wanted a whole number, 1 or more",
-    "  train.steps is 2.5; wanted a whole number, 1 or more, or None",
-  ]
-  assert refusal({}).startswith("task.name is None; wanted one of pretrain")
-
-
-@pytest.mark.parametrize(
-  ("changes", "named"),
-  [
-    ({"train.log_every": 0, "train.batch_size": 500}, 2),
-    ({"task.mlm_rows": 0, "train.batch_size": 500}, 2),
-    ({"input.max_regions": 0, "input.vocab": ""}, 2),
-    ({"input.max_regions": 0, "model.num_heads": 7}, 2),
-    ({"optim.b1": 2, "optim.warmup_steps": 10**9, "train.steps": 9}, 2),
-    ({"optim": [], "train.batch_size": 500}, 2),
-    (
-      {
-        "task.name": "pretrian",
-        "model.size": "bsae",
-        "evals.batch_size": 3,
-        "input.vocab": "",
-        "optim.lr": -1,
-      },
-      5,
-    ),
-  ],
-)
-def test_one_wrong_field_hides_no_other(changes, named):
-  config = filled(pretrain_en.get_config("runlocal")).to_dict()
-  for key, value in changes.items():
-    section, _, name = key.partition(".")
-    if name:
-      config[section][name] = value
-    else:
-      config[section] = value
-  words = refusal(config, devices=8)
-  assert words.startswith(f"there are {named} mistakes:"), words
-  shown = {key for key in changes if key in words or key == "train.steps"}
-  assert shown | {"model.num_heads"} >= set(changes)
-
-
-def test_what_follows_from_a_mistake_is_not_listed():
-  config = filled(pretrain_en.get_config("runlocal")).to_dict()
-  config["train"]["batch_size"] = 0
-  words = refusal(config, devices=8)
-  assert words == "train.batch_size is 0; wanted a whole number, 1 or more"
-
-
 def test_a_missing_key_has_its_default():
   config = base("pretrain").to_dict()
   del config["evals"]["split"], config["init"]
@@ -298,28 +235,6 @@ def test_a_missing_section_has_the_defaults_of_its_task(task):
   found = validate(gone, devices=1, hosts=1)
   assert found.checkpoint == want.checkpoint
   assert dataclasses.replace(found.evals, every=want.evals.every) == want.evals
-
-
-def test_one_mistake_is_one_line():
-  """What would follow from it is not listed as well."""
-  config = base("pretrain")
-  config.model.num_heads = 0
-  config.train.batch_size = 0
-  assert refusal(config, devices=8).splitlines()[1:] == [
-    "  train.batch_size is 0; wanted a whole number, 1 or more",
-    "  model.num_heads is 0; wanted a whole number, 1 to 16777216, or None",
-  ]
-
-
-def test_mistakes_of_sections_and_between_them_are_listed_together():
-  config = base("pretrain")
-  config.optim.lr = -1.0
-  config.train.batch_size = 12
-  assert refusal(config, devices=8).splitlines()[1:] == [
-    "  optim.lr is -1.0; wanted more than 0",
-    "  train.batch_size is 12, which 8 devices cannot share equally; the "
-    "nearest sizes are [8, 16]",
-  ]
 
 
 def test_the_devices_are_those_of_jax():
