@@ -10,6 +10,7 @@ from typing import Any
 
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import decode
+from interbert_jax.contract.json_file import check_budget
 
 _HEAD_BYTES = 1 << 16
 MAX_FILE_BYTES = 4 << 30  # for a file that is one JSON value
@@ -209,6 +210,7 @@ def _parse(text: str, place: object, *, is_whole: bool = False) -> Any:
   """The JSON value of a line, or of a whole file without repeated keys."""
   hook = _unique_keys if is_whole else None
   try:
+    check_budget(text)
     return json.loads(text, object_pairs_hook=hook)
   except json.JSONDecodeError as e:
     hint = "the file may be truncated; copy it again" if is_whole else None

@@ -9,6 +9,8 @@ from typing import Any
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import check_regular, write_text
 
+_LIST, _OBJECT = 64, 232  # bytes of the smallest of each in memory
+_ALLOWANCE = 64 << 20
 MAX_BYTES = 256 << 20  # of a file that describes others: a manifest, sizes
 
 
@@ -32,6 +34,7 @@ def parse_json(
 
   try:
     text = data.decode("utf-8") if isinstance(data, bytes) else data
+    check_budget(text)
     value = json.loads(text)
   except RecursionError:
     raise refuse("not readable as JSON: nested too deep") from None
@@ -41,6 +44,21 @@ def parse_json(
     wanted = {dict: "an object", list: "a list"}.get(kind, kind.__name__)
     raise refuse(f"found {type(value).__name__} in JSON, wanted {wanted}")
   return value
+
+
+def check_budget(text: str) -> None:
+  """Refuses many small lists and objects: three bytes each, and 25 times that
+  in memory.
+
+  Raises:
+    ValueError: more than 64 MiB and 8 times the text would be made of them.
+  """
+  lists, objects = text.count("["), text.count("{")
+  if _LIST * lists + _OBJECT * objects > _ALLOWANCE + 8 * len(text):
+    raise ValueError(
+      f"found {lists:,} lists and {objects:,} objects in {len(text):,} "
+      "characters, which take too much memory"
+    )
 
 
 def read_json(

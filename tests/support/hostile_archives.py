@@ -475,6 +475,7 @@ TEXTS = {
   "a number of a million digits": b'{"a": ' + b"9" * 1_000_000 + b"}",
   "another type than an object": b"7",
   "bytes that are no UTF-8": b'{"a": "\xff"}',
+  "three million lists": b"[" + b"[]," * 3_000_000 + b"[]]",
 }
 YAML = b"!!python/object/apply:os.mkdir ['side_effect']\n"
 # Place -> (name of the file, reader, what it must name if not the file).

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from input_pipeline.store.host_tf import host_tensorflow
+from interbert_jax.contract.files import check_regular
 from interbert_jax.contract.json_file import read_object
 
 # The others may read and write files, or run code.
@@ -231,6 +232,8 @@ def _read_group(
         f"{place}: paths: found {name!r}, wanted the plain name of a file"
       )
   files = [folder / name for name in names]
+  for file in files:
+    check_regular(file)
   size = sum(file.stat().st_size for file in files)
   if size != wanted:
     last = specs[-1].name if specs else "none"
