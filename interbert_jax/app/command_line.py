@@ -104,12 +104,17 @@ def parse(
   except flags.Error as error:
     if "Traceback" in str(error):
       fail(f"the configuration cannot be read: {_last_line(error)}")
-    fail(f"{error}\nPass --help for the flags.")
+    # absl shows the arguments of what a parser of a flag raised.
+    words = re.sub(r"\('(.*)', '(.*)'\)$", r"\1", str(error))
+    fail(f"{words}\nPass --help for the flags.")
   except (AttributeError, KeyError) as error:
     # ml_collections: 'lrr' ... Did you mean "lr" instead of "lrr"?
     # with the quotes and escapes of an exception inside an exception.
     text = str(error.args[0]).replace("\\n", " ").replace("\\", "")
     text = re.sub(r"^(['\"])(.*)\1$", r"\2", text)
+    inside = re.search(r"does not support indexing.*lookup: (\S+)$", text)
+    if inside:  # of a value, where a section was meant
+      text = f"{inside[1]}: {inside[1].rpartition('.')[0]} is no section"
     fail(f"unknown configuration key: {text}")
   except (OSError, ImportError, ValueError, TypeError, SyntaxError) as error:
     words = f"the configuration cannot be read: {_last_line(error)}"
@@ -151,7 +156,8 @@ def explain(error: BaseException) -> tuple[str, int] | None:
       "everywhere",
       BUG,
     )
-  if type(error) is RuntimeError and not _has_devices():
+  # JAX has a bare assert where CUDA is asked for and not installed.
+  if type(error) in (RuntimeError, AssertionError) and not _has_devices():
     asked = os.environ.get("JAX_PLATFORMS")
     said = text.removeprefix("Unable to initialize backend ") or "none found"
     wanted = f"JAX_PLATFORMS={asked} asks for" if asked else "JAX looks for"
@@ -172,7 +178,7 @@ def _has_devices() -> bool:
 
   try:
     return bool(jax.devices())
-  except RuntimeError:
+  except (RuntimeError, AssertionError):
     return False
 
 

@@ -111,7 +111,11 @@ class Rule(NamedTuple):
       return ""
     near = difflib.get_close_matches(str(value), self.choices, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{key} is {value!r}; wanted {self.wanted}{hint}"
+    shown = repr(value) if len(repr(value)) <= 80 else f"{value!r:.80}..."
+    finite = ""
+    if isinstance(value, float) and not math.isfinite(value):
+      finite = "a finite number: "
+    return f"{key} is {shown}; wanted {finite}{self.wanted}{hint}"
 
   def _in_range(self, value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):

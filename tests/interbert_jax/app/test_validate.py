@@ -216,7 +216,8 @@ def test_corpora():
   assert refusal(config).splitlines()[1:] == [
     "  input.corpora.one.stores is no key; did you mean "
     "input.corpora.one.store?",
-    "  input.corpora.two.weight is nan; wanted more than 0, or None",
+    "  input.corpora.two.weight is nan; wanted a finite number: more than 0, "
+    "or None",
   ]
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 
 import numpy as np
@@ -186,3 +187,24 @@ def test_python_outside_the_environment(arguments):
   assert (done.returncode, done.stdout) == (1, "")
   assert done.stderr.startswith("error: the packages of requirements.txt")
   assert "./run.sh" in done.stderr and done.stderr.count("\n") == 1
+
+
+NO_GPU = {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": ""}
+
+
+@pytest.mark.parametrize(
+  ("arguments", "words", "environment"),
+  [
+    (["--config.debug=None"], "flag --config.debug=None: Non-boolean", {}),
+    (["--config.optim.lr=inf"], "optim.lr is inf; wanted a finite number", {}),
+    (["--config.train.steps.x=3"], "train.steps is no section", {}),
+    ([], "JAX_PLATFORMS=cuda asks for a device", NO_GPU),
+  ],
+)
+def test_no_words_of_libraries(arguments, words, environment, tmp_path):
+  done = command(
+    "main.py", QUICKSTART, f"--workdir={tmp_path}", *arguments, **environment
+  )
+  assert done.returncode == 2 and "Traceback" not in done.stderr
+  assert words in done.stderr
+  assert not re.search(r"\('|<class", done.stderr)
