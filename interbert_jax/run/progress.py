@@ -115,9 +115,16 @@ class Progress:
     self._first = self._last = step
     self._began = self._before = self._activity.seconds
 
-  def measure(self, step: int) -> dict[str, float]:
-    """Speed since the last call, and the run's seconds, all its starts'."""
-    now = self._activity.seconds
+  def measure(
+    self, step: int, at: Mapping[str, float] | None = None
+  ) -> dict[str, float]:
+    """Speed since the last call, and the run's seconds, all its starts'.
+
+    Args:
+      step: the last one that is counted.
+      at: the activity's seconds when it had been begun; now by default.
+    """
+    now = self._activity.seconds if at is None else at
     seconds = _training(now) - _training(self._before)
     out = {"seconds": round(sum(now.values()), 3)}
     if step > self._last and seconds > 0:

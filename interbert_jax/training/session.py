@@ -50,12 +50,18 @@ class Session:
   preempt_exit_code: int
   best_metric: str | None
 
-  def log(self, step: int, pending: Sequence[tuple[int, Any]]) -> None:
+  def log(
+    self,
+    step: int,
+    pending: Sequence[tuple[int, Any]],
+    at: Mapping[str, float] | None = None,
+  ) -> None:
     """Writes the means of the metrics of the steps up to `step`.
 
     Args:
       step: the newest of them.
       pending: (step, its metrics on the device).
+      at: the activity's seconds before a later step; now by default.
     """
     values = losses.mean_over(
       self.skipped.seen(
@@ -68,7 +74,7 @@ class Session:
     )
     values["skipped"] = self.skipped.total
     values["lr"] = float(self.optimizer.schedule(step - 1))
-    values |= self.progress.measure(step)
+    values |= self.progress.measure(step, at)
     if self.writer:
       self.writer.write(step, values)
     self.progress.show(step, values)

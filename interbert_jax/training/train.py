@@ -244,7 +244,7 @@ def train_and_evaluate(
       batch = next(batches)
       first = step == start_step + 1
       activity.begin("compile" if first else "step")
-      began = time.monotonic()
+      began, before = time.monotonic(), activity.seconds
       state, step_metrics = step_fn(state, batch, step_key)
       if first:
         jax.block_until_ready(step_metrics)
@@ -255,7 +255,7 @@ def train_and_evaluate(
       # Metrics are fetched one step late: the device is busy with this step by
       # now, so that fetching those of the last one does not make it wait.
       if pending and (step - 1) % train.log_every == 0:
-        session.log(step - 1, pending)
+        session.log(step - 1, pending, at=before)
         pending = []
       pending.append((step, step_metrics))
       checkpoints.check()

@@ -188,6 +188,19 @@ def test_speed_and_eta_by_hand(clock):
   }
 
 
+def test_the_time_of_a_later_step_is_not_counted(clock):
+  """Metrics are fetched a step late, when a CPU has done the next step too."""
+  doing = progress.Activity()
+  found = make_progress(doing)
+  doing.begin("step")
+  found.first_step(1)
+  clock.seconds += 5
+  before = doing.seconds
+  clock.seconds += 0.5
+  assert found.measure(11, before)["examples_per_sec"] == 128
+  assert found.measure(12)["examples_per_sec"] == 128
+
+
 def test_a_line_by_hand(clock):
   doing = progress.Activity()
   found = make_progress(doing, total_steps=20_000)
