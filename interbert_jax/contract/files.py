@@ -1,15 +1,20 @@
 """Files: written whole or not at all, their text, and their checksums."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import pathlib
+import secrets
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
 from interbert_jax.contract.errors import DataError
+
+# What the system reports without the file.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @contextlib.contextmanager
@@ -32,7 +37,8 @@ def whole(
   """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  place = path.with_name(building or f".{path.name}.{os.getpid()}.unfinished")
+  own = f"{os.getpid()}-{secrets.token_hex(4)}"  # processes of other hosts too
+  place = path.with_name(building or f".{path.name}.{own}.unfinished")
   try:
     _remove(place)
     yield place
@@ -41,9 +47,8 @@ def whole(
     os.replace(place, path)
     sync(path.parent)  # or a crash could undo the rename
   except OSError as error:
-    if error.filename is not None or not error.strerror:
+    if error.filename is not None or error.errno not in _FULL:
       raise
-    # A full disk is reported without the file.
     raise OSError(error.errno, error.strerror, str(path)) from error
   finally:
     _remove(place)
