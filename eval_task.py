@@ -13,7 +13,11 @@ predictions beside the JSON; --all averages the runs of a folder as GLUE does.
 """
 
 from interbert_jax.app import command_line
-from interbert_jax.app.eval_flags import define_run_flags, open_run
+from interbert_jax.app.eval_flags import (
+  define_run_flags,
+  open_run,
+  read_settings,
+)
 from interbert_jax.app.eval_settings import TaskReport
 
 
@@ -24,7 +28,7 @@ def main(argv) -> None:
   from interbert_jax.app.evaluate import evaluate_folder, evaluate_run
   from interbert_jax.parallel import make_parallel
 
-  settings = command_line.read_flags(TaskReport)
+  settings = read_settings(TaskReport, ("output", "predictions"))
   if settings.all:
     folder = flags.FLAGS.workdir
     evaluate_folder(folder, open_run, settings, make_parallel())

@@ -1,6 +1,8 @@
 """Commands that evaluate a run: flags of the run and of a settings class."""
 
 import importlib
+from collections.abc import Sequence
+from typing import TypeVar
 
 from absl import flags
 from ml_collections import config_flags
@@ -8,7 +10,9 @@ from ml_collections import config_flags
 from interbert_jax.app import command_line
 from interbert_jax.app.hosts import HostSettings
 from interbert_jax.contract.settings import Settings
+from interbert_jax.run.workdir import check_output
 
+S = TypeVar("S", bound=Settings)
 # They belong to the script that asks for them, so that its --help lists them.
 flags.disclaim_key_flags()
 
@@ -59,6 +63,17 @@ def open_run(workdir: str | None = None):
   )
 
 
+def read_settings(
+  cls: type[S], files: Sequence[str] = ("output", "ranks")
+) -> S:
+  """What the flags say; refuses files that could not be written at the end."""
+  settings = command_line.read_flags(cls)
+  for name in files:
+    if path := getattr(settings, name, None):
+      check_output(path, name=f"--{name}")
+  return settings
+
+
 def run_report(cls: type[Settings], module: str, function: str) -> None:
   """Runs a command: `function(run, settings, parallel)` of a module.
 
@@ -67,7 +82,7 @@ def run_report(cls: type[Settings], module: str, function: str) -> None:
 
   def main(argv) -> None:
     command_line.refuse_positional(argv)
-    settings = command_line.read_flags(cls)
+    settings = read_settings(cls)
     run = open_run()
     from interbert_jax.parallel import make_parallel
 

@@ -31,22 +31,36 @@ def check_workdir(workdir: str | os.PathLike) -> pathlib.Path:
     ConfigError: it is a file, below one, cannot be written, or is no path.
   """
   path = local_path(workdir, name="--workdir").absolute()
-  parent = path
-  while not parent.exists() and not parent.is_symlink():
-    parent = parent.parent
-  if not parent.is_dir():
-    raise ConfigError(
-      f"--workdir {path}: {parent} is not a directory; give another"
-    )
+  _check_folder(path, f"--workdir {path}")
+  return path
+
+
+def check_output(path: str | os.PathLike, *, name: str) -> None:
+  """Refuses a file that cannot be written, before there is something to write.
+
+  Raises:
+    ConfigError: it is a directory, below a file, or in a place of others.
+  """
+  path = pathlib.Path(path).absolute()
+  if path.is_dir():
+    raise ConfigError(f"{name} {path}: is a directory; name a file")
+  _check_folder(path.parent, f"{name} {path}")
+
+
+def _check_folder(folder: pathlib.Path, what: str) -> None:
+  """Whether it is there or can be made, and can be written."""
+  while not folder.exists() and not folder.is_symlink():
+    folder = folder.parent
+  if not folder.is_dir():
+    raise ConfigError(f"{what}: {folder} is not a directory; give another")
   try:
-    with tempfile.TemporaryFile(dir=parent):
+    with tempfile.TemporaryFile(dir=folder):
       pass
   except OSError as error:
     raise ConfigError(
-      f"--workdir {path}: {parent} is not writable ({error.strerror}); give "
-      "another directory, or change its permissions"
+      f"{what}: {folder} is not writable ({error.strerror}); give another "
+      "directory, or change its permissions"
     ) from error
-  return path
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,12 @@ import pytest
 from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.checkpoints.params import save_params
 from interbert_jax.contract.errors import CheckpointError, ConfigError
-from interbert_jax.run.workdir import check_workdir, locked, set_aside
+from interbert_jax.run.workdir import (
+  check_output,
+  check_workdir,
+  locked,
+  set_aside,
+)
 from tests.conftest import ROOT
 from tests.support.line_task import train_line
 from tests.support.scripts import wait_for
@@ -180,3 +186,17 @@ def test_a_restart_on_a_file_system_of_its_own(tmp_path, monkeypatch):
     train_line(workdir, total_steps=1, restart=True)
     assert (workdir / f"run.old{number}" / "metrics.jsonl").is_file()
   assert names(tmp_path) == ["run"]
+
+
+def test_an_output_is_refused_before_it_is_made(tmp_path):
+  file = tmp_path / "file"
+  file.write_text("")
+  check_output(file, name="--output")  # may be written anew
+  check_output(tmp_path / "new/deep/a.json", name="--output")
+  assert not (tmp_path / "new").exists()
+  for path, words in (
+    (tmp_path, f"--output {tmp_path}: is a directory"),
+    (file / "a.json", f"{file} is not a directory"),
+  ):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+      check_output(path, name="--output")
