@@ -48,27 +48,33 @@ def read_annotations(
   Args:
     paths: the annotation files.
     splits: the splits to read; None for all that the files have.
-    findings: the errors of readers are added to it.
+    findings: errors of readers are added to it, so that the rest is checked.
     store_ids: the ids of the store; None where it could not be read.
 
   Raises:
-    DataError: a file is not there, lacks one of the splits, or has an unknown
-      format.
+    DataError: a file has an unknown format.
   """
   all_captions = []
   for path in map(pathlib.Path, paths):
-    if not path.is_file():
-      raise DataError("no such annotation file", file=path)
     try:
       if "answer_choices" in AnnotationFile(path).first_object:
         all_captions.append(_read_vcr(path, store_ids))
         continue
-      for name in list_splits(path) if splits is None else splits:
-        all_captions.append(_read_split(path, name, findings, store_ids))
+      names = list_splits(path) if splits is None else splits
     except DataError as error:
-      if re.search(r"no split |wanted one of\n", str(error)):
+      if "wanted one of\n" in str(error):
         raise
       add_refusal(error, path, findings)
+      continue
+    for name in names:
+      try:
+        all_captions.append(_read_split(path, name, findings, store_ids))
+      except DataError as error:
+        if error.problem.startswith("no split "):
+          place = Place(error.problem, str(path))
+          findings.error("captions", place, "a split of this file")
+        else:
+          add_refusal(error, path, findings)
   return all_captions
 
 

@@ -93,6 +93,17 @@ class NoClassProbs(DataError):
   """A region store without the class probabilities that a loss wants."""
 
 
+class SeveralMistakes(ConfigError):
+  """Some of the above, in `errors`."""
+
+  def __init__(self, errors: Iterable[UserError]):
+    self.errors = tuple(errors)
+    lines = [str(error).replace("\n", "\n  ") for error in self.errors]
+    super().__init__(
+      f"there are {len(lines)} mistakes:\n  " + "\n  ".join(lines)
+    )
+
+
 class Mistakes:
   """What users must put right, collected to be said at once."""
 
@@ -106,7 +117,9 @@ class Mistakes:
     return iter(self._found.values())
 
   def add(self, error: UserError) -> None:
-    self._found.setdefault(str(error), error)
+    several = isinstance(error, SeveralMistakes)
+    for one in error.errors if several else (error,):
+      self._found.setdefault(str(one), one)
 
   def add_lines(self, lines: Iterable[str]) -> None:
     """Mistakes that take one line each."""
@@ -122,14 +135,11 @@ class Mistakes:
       self.add(error)
 
   def refuse(self) -> None:
-    """Raises what was found: one error as it is, several as a ConfigError."""
-    if len(self._found) == 1:
-      raise next(iter(self._found.values()))
-    if self._found:
-      lines = [text.replace("\n", "\n  ") for text in self._found]
-      raise ConfigError(
-        f"there are {len(lines)} mistakes:\n  " + "\n  ".join(lines)
-      )
+    """Raises what was found: one error as it is, several as one."""
+    if len(self) == 1:
+      raise next(iter(self))
+    if self:
+      raise SeveralMistakes(self)
 
 
 def import_optional(

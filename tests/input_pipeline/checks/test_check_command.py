@@ -75,11 +75,17 @@ def test_errors_give_status_1_and_all_missing_ids(root, capsys):
   assert text.splitlines()[-1].startswith("NOT OK: 1 kind of error")
 
 
+def test_captions_that_are_not_there_are_findings(root, capsys):
+  assert run(root, annotations="none.jsonl") == 1
+  said = capsys.readouterr().out
+  assert "found no such file" in said and "none.jsonl" in said
+  assert run(root, "--splits=dev,train", "--batch_size=999") == 1
+  said = capsys.readouterr().out
+  assert "found no split 'dev'; the file has 'train'" in said
+  assert "wanted at least one batch of 999" in said
+
+
 def test_what_cannot_run_gives_status_2(root, capsys):
-  assert run(root, annotations="none.jsonl") == 2
-  assert "none.jsonl: no such annotation file" in capsys.readouterr().err
-  assert run(root, "--splits=dev") == 2
-  assert "no split 'dev'" in capsys.readouterr().err
   assert check.main([f"--store={root / 'none'}"]) == 2
   assert "wanted a region store" in capsys.readouterr().err
   with pytest.raises(SystemExit, match="2"):

@@ -63,6 +63,7 @@ def test_missing_files_are_said_together(files, tmp_path):
   config.input.annotations = str(tmp_path / "no_captions.jsonl")
   lines = start(config, tmp_path / "workdir")
   assert lines[0] == "there are 3 mistakes:"
+  assert sum("no_store" in line for line in lines) == 1
   for name in ("no_vocab.txt", "no_store", "no_captions.jsonl"):
     assert has_line(lines, name)
 
