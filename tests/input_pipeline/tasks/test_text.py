@@ -122,5 +122,5 @@ def test_a_vocabulary_of_another_language(options, tmp_path, capsys):
 
 def test_room_for_a_piece_of_each(options):
   build("text", **{**options, "max_text_length": 5})
-  with pytest.raises(ValueError, match="max_text_length: found 4, wanted .*5"):
+  with pytest.raises(ValueError, match="max_text_length is 4, wanted .*5"):
     build("text", **{**options, "max_text_length": 4})
