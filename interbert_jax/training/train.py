@@ -6,7 +6,6 @@ happens between its steps.
 """
 
 import contextlib
-import functools
 import pathlib
 import time
 from collections.abc import Iterator, Mapping
@@ -16,13 +15,7 @@ import jax
 import numpy as np
 
 from interbert_jax.checkpoints.checkpoints import STEPS, Checkpoints
-from interbert_jax.contract.batch import (
-  Data,
-  check_batch,
-  check_values,
-  dummy_batch,
-)
-from interbert_jax.contract.batch_sizes import check_accumulation
+from interbert_jax.contract.batch import Data, check_batch, check_values
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.parallel import Parallel, is_main_process, wait_for_all
@@ -40,7 +33,7 @@ from interbert_jax.run.workdir import (
   move_contents,
 )
 from interbert_jax.tasks.base import Task
-from interbert_jax.training import optim, steps
+from interbert_jax.training.program import make_program
 from interbert_jax.training.resume import find_start, run_meta, write_start
 from interbert_jax.training.session import EvaluationStopped, Session
 from interbert_jax.training.settings import RunSettings
@@ -80,30 +73,11 @@ def train_and_evaluate(
   main = is_main_process()
   train = settings.train
   batch_size = train.batch_size
-  parallel.check_batch_size(batch_size, name="train.batch_size")
-  check_accumulation(batch_size, train.accumulate_steps, len(parallel.devices))
   total_steps = train.total_steps(data.num_examples)
-
-  # Parameters and steps have keys of their own; nothing random is stored.
-  init_key, step_key = jax.random.split(jax.random.key(settings.seed))
-  example = dummy_batch(
-    task.batch_spec,
-    dims={**data.dims, "B": 1},
-    vocab_size=task.config.vocab_size,
+  program = make_program(
+    task, settings, parallel, dims=data.dims, num_examples=data.num_examples
   )
-  init_params = functools.partial(task.init, init_key, example)
-  shapes = jax.eval_shape(init_params)
-  optimizer = optim.make_optimizer(
-    shapes,
-    settings.optim,
-    total_steps=total_steps,
-    steps_per_epoch=data.num_examples / batch_size,
-  )
-
-  def init_fn() -> steps.TrainState:
-    return steps.init_state(
-      init_params(), optimizer.tx, with_ema=train.ema_decay is not None
-    )
+  optimizer = program.optimizer
 
   # Made only now, so that a mistake in the settings leaves nothing behind.
   workdir.mkdir(parents=True, exist_ok=True)
@@ -132,7 +106,7 @@ def train_and_evaluate(
     meta = {**run_meta(task.config, data.info, settings), "config": config}
     start = find_start(
       checkpoints,
-      init_fn,
+      program.init_fn,
       settings,
       parallel=parallel,
       model=task.config,
@@ -152,7 +126,7 @@ def train_and_evaluate(
       batch_size=batch_size,
       silent=not main,
     )
-    num_params = sum(x.size for x in jax.tree.leaves(shapes))
+    num_params = sum(x.size for x in jax.tree.leaves(program.param_shapes))
     frozen = f" ({len(optimizer.frozen)} arrays frozen)" * bool(
       optimizer.frozen
     )
@@ -213,17 +187,7 @@ def train_and_evaluate(
       if start_step == total_steps:
         return evaluation
 
-    step_fn = parallel.compile_train_step(
-      functools.partial(
-        steps.train_step,
-        task=task,
-        tx=optimizer.tx,
-        frozen=optimizer.frozen,
-        ema_decay=train.ema_decay,
-        accumulate_steps=train.accumulate_steps,
-      ),
-      state,
-    )
+    step_fn = program.compiled_step(parallel, state)
     host_batches = data.train_batches(
       start_step,
       total_steps,
@@ -245,7 +209,7 @@ def train_and_evaluate(
       first = step == start_step + 1
       activity.begin("compile" if first else "step")
       began, before = time.monotonic(), activity.seconds
-      state, step_metrics = step_fn(state, batch, step_key)
+      state, step_metrics = step_fn(state, batch, program.step_key)
       if first:
         jax.block_until_ready(step_metrics)
         activity.begin("step")
