@@ -6,8 +6,15 @@ r"""Trains InterBERT.
 
 The same command again continues where the run stopped. On a pod, run it on
 every host with --distributed.
+
+  python main.py --mode=compile --config=configs/pretrain_en.py \
+      --topology=v5e:4x4
+
+compiles the training step for TPUs that are not here, and prints its memory,
+work and estimated speed.
 """
 
+import json
 import os
 import sys
 
@@ -18,6 +25,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from interbert_jax.app import command_line, hosts, overrides
+from interbert_jax.app.compile import CompileSettings, run_compile
 from interbert_jax.run.workdir import local_path
 
 FLAGS = flags.FLAGS
@@ -30,6 +38,7 @@ _WORKDIR = flags.DEFINE_string(
 )
 flags.mark_flag_as_required("config")
 command_line.define_flags(hosts.HostSettings)
+command_line.define_flags(CompileSettings)
 
 
 def _default_workdir() -> str:
@@ -45,6 +54,10 @@ def main(argv) -> None:
   typed = FLAGS["config"].override_values
   overrides.keep_typed_length(config, typed)
   overrides.follow_typed_split(config, typed)
+  asked = command_line.read_flags(CompileSettings)
+  if asked.mode == "compile":
+    print(json.dumps(run_compile(config, asked.topology), indent=2))
+    return
   # Imported here, so that --help and a typo are answered at once.
   import jax
 

@@ -137,6 +137,31 @@ class Parallel:
       donate_argnums=0,
     )
 
+  def lower_train_step(self, step_fn: Callable, init_fn: Callable, batch):
+    """The training step lowered for devices that need not be here.
+
+    Args:
+      step_fn: as of `compile_train_step`.
+      init_fn: gives the state.
+      batch: shapes of the global batch.
+    """
+    state = self._like_state(init_fn)
+    rows, key = self._like_rows(batch), self._like_key()
+    return self.compile_train_step(step_fn, state).lower(state, rows, key)
+
+  def _like_state(self, init_fn: Callable):
+    return self.abstract(init_fn)
+
+  def _like_rows(self, batch):
+    return jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.by_row),
+      batch,
+    )
+
+  def _like_key(self):
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=self.replicated)
+
   def compile_eval(self, fn: Callable):
     """A function of placed arrays; its results go to every device."""
     return jax.jit(fn, out_shardings=self.replicated)
@@ -213,6 +238,25 @@ class PmapParallel(Parallel):
       donate_argnums=0,
       devices=self.devices,
     )
+
+  def _like_state(self, init_fn: Callable):
+    n = len(self.devices)
+    return jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct((n, *x.shape), x.dtype),
+      jax.eval_shape(init_fn),
+    )
+
+  def _like_rows(self, batch):
+    n = len(self.devices)
+    return jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(
+        (n, x.shape[0] // n, *x.shape[1:]), x.dtype
+      ),
+      batch,
+    )
+
+  def _like_key(self):
+    return jax.eval_shape(lambda: jax.random.key(0))
 
   def fetch(self, tree):
     return jax.device_get(_first_copy(tree))

@@ -1,0 +1,206 @@
+"""main.py --mode=compile: the training step for TPUs that are not here.
+
+Needs TPU's compiler, which is in libtpu, and neither a TPU nor data.
+"""
+
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from interbert_jax.contract.errors import ConfigError, UserError
+from interbert_jax.contract.settings import Settings, setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompileSettings(Settings):
+  """The flags of main.py that say what it does."""
+
+  mode: str = setting(
+    "train",
+    "train, or compile: only compile the training step for --topology, and "
+    "print its memory, work and estimated speed as JSON.",
+    choices=("train", "compile"),
+  )
+  topology: str = setting(
+    "v5e:2x2", "With --mode=compile: chips such as v5e:4x4 or v5p:2x2x2."
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+  """Facts of a TPU chip (Cloud TPU's pages of its versions)."""
+
+  memory_gb: float  # 10 ** 9 bytes
+  peak_tflops: float  # bfloat16
+  clock_ghz: float  # of the matrix units, in which estimates count
+
+
+CHIPS = {
+  "v4": Chip(32 * 1.0737, 275, 1.05),
+  "v5e": Chip(16 * 1.0737, 197, 1.5),
+  "v5p": Chip(95 * 1.0737, 459, 1.75),
+  "v6e": Chip(32 * 1.0737, 918, 1.75),
+}
+
+# What data says of itself; here there is none.
+_ASSUMED = {
+  "feature_dim": 2048,
+  "num_classes": 1601,
+  "mask_id": 103,
+  "feature_encoding": "float16",
+  "num_labels": 3,
+  "label_names": ("entailment", "neutral", "contradiction"),
+  "num_answers": 3129,
+  "images_per_example": 1,
+}
+_WORDS = {"en": 30522, "zh": 21128}  # of the published vocabularies
+_NUM_EXAMPLES = 1_000_000  # for schedules in epochs
+
+
+def run_compile(config: Mapping[str, Any], topology: str) -> dict[str, Any]:
+  """Compiles the step of a configuration.
+
+  Returns:
+    What the compiler says, as JSON.
+
+  Raises:
+    UserError: there is no compiler or no such topology, or the step needs more
+      memory than a chip has.
+  """
+  chip, devices = find_topology(topology)
+  import jax
+
+  from interbert_jax.app import build, hlo
+  from interbert_jax.app.validate import validate
+  from interbert_jax.parallel import make_parallel
+  from interbert_jax.training.program import abstract_batch, make_program
+
+  settings = validate(config, devices=len(devices), hosts=1)
+  info = {**_ASSUMED, "vocab_size": _WORDS[settings.language]}
+  info |= {
+    key: getattr(settings.model, name)
+    for key, name in (
+      ("vocab_size", "vocab_size"),
+      ("feature_dim", "region_feature_dim"),
+      ("num_classes", "num_region_classes"),
+    )
+    if getattr(settings.model, name) is not None
+  }
+  task = build.make_task(settings, info)
+  dims = {
+    "L": settings.input.text_slots,
+    "R": getattr(settings.input, "max_regions", 1),
+    "E": info["feature_dim"],
+    "C": info["num_classes"],
+    "T": 2,
+    "I": info["images_per_example"],
+  }
+  parallel = make_parallel(**vars(settings.parallel), devices=devices)
+  program = make_program(
+    task, settings, parallel, dims=dims, num_examples=_NUM_EXAMPLES
+  )
+  batch_size = settings.train.batch_size
+  batch = abstract_batch(task, dims=dims, batch_size=batch_size)
+  per_chip = batch_size / len(devices)
+  print(
+    f"{topology}: compiling for {len(devices)} chips, {per_chip:g} examples "
+    "each; a base model takes some minutes",
+    file=sys.stderr,
+  )
+  began = time.monotonic()
+  try:
+    compiled = parallel.lower_train_step(
+      program.step_fn, program.init_fn, batch
+    ).compile()
+  except jax.errors.JaxRuntimeError as error:
+    if "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    words = str(error).partition("RESOURCE_EXHAUSTED")[2].splitlines()[0]
+    raise UserError(
+      f"{topology}: {per_chip:g} examples a chip need more memory than its "
+      f"{chip.memory_gb:.0f} GB{words}\n"
+      "  lower train.batch_size, raise train.accumulate_steps, set "
+      "model.remat=dots or full, or parallel.sharding=zero1 or fsdp, or take "
+      "more chips"
+    ) from None
+  seconds = time.monotonic() - began
+  memory, text = compiled.memory_analysis(), compiled.as_text()
+  total = (
+    memory.argument_size_in_bytes
+    + memory.output_size_in_bytes
+    - memory.alias_size_in_bytes
+    + memory.temp_size_in_bytes
+  )
+  flops = compiled.cost_analysis()["flops"]
+  parts = hlo.cycles_by_part(text)
+  cycles = sum(parts.values())
+  step = cycles / chip.clock_ghz / 1e9
+  return {
+    "topology": topology,
+    "chips": len(devices),
+    "batch_size": batch_size,
+    "examples_per_chip": per_chip,
+    "sharding": settings.parallel.sharding,
+    "mode": settings.parallel.mode,
+    "remat": settings.model.remat,
+    "accumulate_steps": settings.train.accumulate_steps,
+    "parameters": sum(x.size for x in jax.tree.leaves(program.param_shapes)),
+    "memory_gb": {
+      "state_and_batch": memory.argument_size_in_bytes / 1e9,
+      "temporary": memory.temp_size_in_bytes / 1e9,
+      "total": total / 1e9,
+      "of_the_chip": chip.memory_gb,
+    },
+    "fits": total / 1e9 <= chip.memory_gb,
+    "gflops_per_example": flops / per_chip / 1e9,
+    "estimate": {
+      "mcycles": cycles / 1e6,
+      "milliseconds": step * 1e3,
+      "examples_per_second_and_chip": per_chip / step,
+      "share_of_peak": flops / step / chip.peak_tflops / 1e12,
+      "percent_by_part": {
+        part: round(100 * count / cycles, 1)
+        for part, count in parts.most_common()
+      },
+    },
+    "collectives": hlo.collectives(text),
+    "compile_seconds": seconds,
+    "dimensions": dims,
+  }
+
+
+def find_topology(name: str) -> tuple[Chip, list]:
+  """The chip and the devices of a topology such as v5e:4x4."""
+  chip = CHIPS.get(name.partition(":")[0])
+  if chip is None:
+    raise ConfigError(
+      f"--topology={name}: wanted one of {', '.join(CHIPS)} and its chips, "
+      "such as v5e:4x4 or v5p:2x2x2"
+    )
+  # libtpu asks its surroundings for the chips that it is to find.
+  for key, value in (
+    ("JAX_PLATFORMS", "cpu"),
+    ("TPU_SKIP_MDS_QUERY", "1"),
+    ("TPU_ACCELERATOR_TYPE", "v5litepod-4"),
+    ("TPU_WORKER_HOSTNAMES", "localhost"),
+    ("TPU_WORKER_ID", "0"),
+    ("TPU_LOG_DIR", "disabled"),
+    ("ALLOW_MULTIPLE_LIBTPU_LOAD", "1"),
+  ):
+    os.environ.setdefault(key, value)
+  from jax.experimental import topologies
+
+  try:
+    found = topologies.get_topology_desc(platform="tpu", topology_name=name)
+  except Exception as error:
+    said = str(error).partition("\n")[0]
+    if "libtpu" in said or "PJRT_Api" in said or "not known" in said:
+      raise UserError(
+        "--mode=compile needs TPU's compiler, which runs on any Linux: "
+        f'pip install "jax[tpu]" ({said})'
+      ) from None
+    raise ConfigError(f"--topology={name}: {said}") from None
+  return chip, list(found.devices)
