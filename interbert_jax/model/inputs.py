@@ -10,14 +10,20 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from interbert_jax.model.parts import Part
+
 
 @struct.dataclass
 class TextInput:
-  """Token ids [B, L], their mask [B, L] (1 = real), optional types [B, L]."""
+  """Token ids [B, L], their mask [B, L] (1 = real), optional types [B, L].
+
+  With `parts` the model leaves out what lies behind the length of each part.
+  """
 
   ids: jax.Array
   mask: jax.Array
   types: jax.Array | None = None
+  parts: tuple[Part, ...] | None = struct.field(pytree_node=False, default=None)
 
 
 @struct.dataclass
@@ -30,11 +36,14 @@ class RegionInput:
 
 
 def text_input(
-  ids_BL: jax.Array, length_B: jax.Array, types_BL: jax.Array | None = None
+  ids_BL: jax.Array,
+  length_B: jax.Array,
+  types_BL: jax.Array | None = None,
+  parts: tuple[Part, ...] | None = None,
 ) -> TextInput:
   """Texts whose first `length_B` slots are real."""
   mask_BL = jnp.arange(ids_BL.shape[1]) < length_B[:, None]
-  return TextInput(ids_BL, mask_BL, types_BL)
+  return TextInput(ids_BL, mask_BL, types_BL, parts)
 
 
 def region_features(batch: Mapping[str, jax.Array]) -> jax.Array:

@@ -1,12 +1,12 @@
 """InterBERT: one stream for interaction, one stream per modality, and heads.
 
 Dimensions: B examples, L text slots, R region slots with the global region
-first, S = R + L joint slots, D hidden, P pooled, N rows of any leading shape,
-O outputs of a head.
+first, D hidden, P pooled, N rows of any leading shape, O outputs of a head. G
+groups of examples, N slots of a group and M of them that are read (parts.py).
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -24,6 +24,7 @@ from interbert_jax.model.layers import (
   RegionEmbeddings,
   TextEmbeddings,
 )
+from interbert_jax.model.parts import Joint, Layout
 
 
 def _precise(method):
@@ -48,14 +49,63 @@ class Embedded(NamedTuple):
   mask: jax.Array  # [B, L] or [B, R]
 
 
+class Read(NamedTuple):
+  """The slots that losses read: [G, K] numbers in a group's padded slots.
+
+  Those of regions leave out the global region, which is pooled. A number past
+  the end is no slot, and gives anything.
+  """
+
+  text: jax.Array
+  regions: jax.Array
+
+
 @struct.dataclass
 class Encoded:
-  """Outputs of the two streams; None for an input that is absent."""
+  """Outputs of the two streams; None for an input that is absent.
+
+  Of all slots, or [G, K, D] of those that were asked for.
+  """
 
   text: jax.Array | None  # [B, L, D]
   regions: jax.Array | None  # [B, R, D]
   pooled_text: jax.Array | None  # [B, P] float32
   pooled_regions: jax.Array | None  # [B, P] float32
+
+
+def _finish(
+  encoder: Callable,
+  hidden_GND: jax.Array,
+  mask_GN: jax.Array,
+  *,
+  layout: Layout,
+  read_GK: jax.Array | None,
+  pooled_only: bool,
+) -> tuple[jax.Array, jax.Array]:
+  """A stream's slots that are read, and the first ones [B, D].
+
+  Slots are [G, K, D], without `read` all of them [G, N, D], and with
+  `pooled_only` the first ones [B, 1, D].
+  """
+  if read_GK is not None:
+    firsts_Gg = jnp.broadcast_to(
+      layout.firsts(), (len(read_GK), layout.group_size)
+    )
+    read_GM = jnp.concatenate([firsts_Gg, read_GK], axis=1)
+    hidden_GMD = encoder(hidden_GND, mask_GN, layout=layout, read_GM=read_GM)
+    firsts_GgD, hidden_GKD = jnp.split(hidden_GMD, [layout.group_size], axis=1)
+    return hidden_GKD, _rows(firsts_GgD)
+  hidden_GND = encoder(
+    hidden_GND, mask_GN, layout=layout, first_only=pooled_only
+  )
+  if pooled_only:
+    first_BD = _rows(hidden_GND)
+    return first_BD[:, None], first_BD
+  return hidden_GND, _rows(layout.take_firsts(hidden_GND))
+
+
+def _rows(x_GgD: jax.Array) -> jax.Array:
+  return x_GgD.reshape(-1, x_GgD.shape[-1])
 
 
 class Trunk(nn.Module):
@@ -78,20 +128,39 @@ class Trunk(nn.Module):
     self.region_pooler = Pooler(c)
 
   @_precise
-  def embed_text(self, text: TextInput, deterministic: bool = True) -> Embedded:
-    hidden_BLD = self.text_embeddings(
-      text.ids, text.types, deterministic=deterministic
+  def embed_text(
+    self,
+    text: TextInput,
+    layout: Layout | None = None,
+    *,
+    deterministic: bool = True,
+  ) -> Embedded:
+    """The slots as `layout` says, or [B, L]."""
+    layout = layout or Layout(((1, text.ids.shape[1]),))
+    hidden_GND = self.text_embeddings(
+      layout.flatten(text.ids),
+      None if text.types is None else layout.flatten(text.types),
+      layout=layout,
+      deterministic=deterministic,
     )
-    return Embedded(hidden_BLD, text.mask)
+    return Embedded(hidden_GND, layout.flatten(text.mask))
 
   @_precise
   def embed_regions(
-    self, regions: RegionInput, deterministic: bool = True
+    self,
+    regions: RegionInput,
+    layout: Layout | None = None,
+    *,
+    deterministic: bool = True,
   ) -> Embedded:
-    hidden_BRD = self.region_embeddings(
-      regions.features, regions.locations, deterministic=deterministic
+    """The slots as `layout` says, or [B, R]."""
+    layout = layout or Layout(((1, regions.mask.shape[1]),))
+    hidden_GND = self.region_embeddings(
+      layout.flatten(regions.features),
+      layout.flatten(regions.locations),
+      deterministic=deterministic,
     )
-    return Embedded(hidden_BRD, regions.mask)
+    return Embedded(hidden_GND, layout.flatten(regions.mask))
 
   @_precise
   def __call__(
@@ -99,40 +168,74 @@ class Trunk(nn.Module):
     text: TextInput | Embedded | None,
     regions: RegionInput | Embedded | None,
     *,
+    read: Read | None = None,
     pooled_only: bool = False,
     deterministic: bool = True,
   ) -> Encoded:
     """Encodes text, regions or both.
 
-    With `pooled_only` the last layers compute only the slot that is pooled:
-    text and regions of the result are [B, 1, D].
+    Args:
+      text: may be embedded before, and so may regions.
+      regions: as many as texts.
+      read: the slots that are wanted of both, beside the pooled ones.
+      pooled_only: computes only what is pooled; text and regions of the result
+        are the first slots.
+      deterministic: without dropout.
     """
     if text is None and regions is None:
       raise ValueError("InterBert needs text, regions or both; got neither")
-    if isinstance(text, TextInput):
-      text = self.embed_text(text, deterministic)
-    if isinstance(regions, RegionInput):
-      regions = self.embed_regions(regions, deterministic)
-    # The single stream: regions first, as the official code concatenates.
-    streams = [stream for stream in (regions, text) if stream is not None]
-    joint_BSD = self.interaction_encoder(
-      jnp.concatenate([stream.hidden for stream in streams], axis=1),
-      jnp.concatenate([stream.mask for stream in streams], axis=1),
-      deterministic=deterministic,
+    text_slots = 0 if text is None else text.mask.shape[1]
+    region_slots = 0 if regions is None else regions.mask.shape[1]
+    batch = len((regions if text is None else text).mask)
+    joint = Joint.of(
+      text.parts if isinstance(text, TextInput) else None,
+      1 if read is None else batch // len(read.text),
+      text=text_slots,
+      regions=region_slots,
     )
-    options = {"deterministic": deterministic, "first_only": pooled_only}
+    if isinstance(text, TextInput):
+      text = self.embed_text(text, joint.text, deterministic=deterministic)
+    if isinstance(regions, RegionInput):
+      regions = self.embed_regions(
+        regions, joint.regions, deterministic=deterministic
+      )
+    streams = (regions, text)
+    if text is not None and regions is not None:
+      # The single stream: regions first, as the official code concatenates.
+      hidden_GND = joint.join(regions.hidden, text.hidden)
+      mask_GN = joint.join(regions.mask, text.mask)
+    else:
+      hidden_GND, mask_GN = next(x for x in streams if x is not None)
+    hidden_GND = self.interaction_encoder(
+      hidden_GND, mask_GN, layout=joint.both, deterministic=deterministic
+    )
+    if text is not None and regions is not None:
+      regions_GND, text_GND = joint.part(hidden_GND)
+    else:
+      regions_GND = text_GND = hidden_GND
+
     text_BLD = regions_BRD = pooled_text_BP = pooled_regions_BP = None
-    num_regions = 0 if regions is None else regions.mask.shape[1]
     if text is not None:
-      text_BLD = self.text_encoder(
-        joint_BSD[:, num_regions:], text.mask, **options
+      text_BLD, first_BD = _finish(
+        functools.partial(self.text_encoder, deterministic=deterministic),
+        text_GND,
+        text.mask,
+        layout=joint.text,
+        read_GK=read and joint.text.place(read.text, text_slots),
+        pooled_only=pooled_only,
       )
-      pooled_text_BP = self.text_pooler(text_BLD)
+      pooled_text_BP = self.text_pooler(first_BD)
     if regions is not None:
-      regions_BRD = self.region_encoder(
-        joint_BSD[:, :num_regions], regions.mask, **options
+      regions_BRD, first_BD = _finish(
+        functools.partial(self.region_encoder, deterministic=deterministic),
+        regions_GND,
+        regions.mask,
+        layout=joint.images,
+        read_GK=read
+        and joint.images.place(read.regions, region_slots - 1, skipped=1),
+        pooled_only=pooled_only,
       )
-      pooled_regions_BP = self.region_pooler(regions_BRD)
+      pooled_regions_BP = self.region_pooler(first_BD)
     return Encoded(text_BLD, regions_BRD, pooled_text_BP, pooled_regions_BP)
 
   def score_words(self, hidden_ND: jax.Array) -> jax.Array:
@@ -189,12 +292,17 @@ class InterBert(nn.Module):
     text: TextInput | Embedded | None,
     regions: RegionInput | Embedded | None,
     *,
+    read: Read | None = None,
     deterministic: bool = True,
   ) -> Encoded:
-    """Computes the vectors that the heads read, and nothing else."""
+    """Computes the vectors that the heads read, and nothing else.
+
+    Of the slots only those of `read`, where it is given.
+    """
     return self.encoder(
       text,
       regions,
+      read=read,
       pooled_only=all(HEADS[name].reads == "pooled" for name in self.heads),
       deterministic=deterministic,
     )

@@ -1,8 +1,11 @@
 """The layers of InterBERT: embeddings, post-LN Transformer layers, poolers.
 
-Dimensions: B examples, L text slots, R region slots (the global region first),
-S joint slots, Q slots that attend, D hidden, H heads, K head width, E region
-feature.
+A row of slots is a group of examples, which lie in it as a Layout says; a batch
+that is not cut has groups of one example.
+
+Dimensions: G groups, N slots of a group, Q slots of them that attend, D hidden,
+E region feature, H heads, K head width; of a block of a group c examples, S
+slots of each and q that attend.
 """
 
 import flax.linen as nn
@@ -10,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from interbert_jax.model.config import InterBertConfig, LayerShape
+from interbert_jax.model.parts import Layout
 
 # Added to the scores of padded slots, as in the official code: large enough
 # that their float32 probability is exactly 0.
@@ -49,22 +53,23 @@ class TextEmbeddings(nn.Module):
 
   def __call__(
     self,
-    text_ids_BL: jax.Array,
-    token_types_BL: jax.Array | None,
+    text_ids_GN: jax.Array,
+    token_types_GN: jax.Array | None,
     *,
+    layout: Layout,
     deterministic: bool,
   ) -> jax.Array:
-    length = text_ids_BL.shape[1]
-    self.config.check_text_length(length)
-    if token_types_BL is None:
-      token_types_BL = jnp.zeros_like(text_ids_BL)
-    hidden_BLD = (
-      self.word_embeddings(text_ids_BL)
-      + self.position_embeddings(jnp.arange(length)[None])
-      + self.token_type_embeddings(token_types_BL)
+    """[G, N, D] of ids that lie as `layout` says."""
+    self.config.check_text_length(max(n for _, n in layout.blocks))
+    if token_types_GN is None:
+      token_types_GN = jnp.zeros_like(text_ids_GN)
+    hidden_GND = (
+      self.word_embeddings(text_ids_GN)
+      + self.position_embeddings(layout.positions()[None])
+      + self.token_type_embeddings(token_types_GN)
     )
-    hidden_BLD = self.norm(hidden_BLD).astype(self.config.dtype)
-    return self.dropout(hidden_BLD, deterministic=deterministic)
+    hidden_GND = self.norm(hidden_GND).astype(self.config.dtype)
+    return self.dropout(hidden_GND, deterministic=deterministic)
 
   def attend(self, hidden_ND: jax.Array) -> jax.Array:
     """Scores every word: float32 logits against the tied embeddings."""
@@ -88,60 +93,98 @@ class RegionEmbeddings(nn.Module):
   @nn.compact
   def __call__(
     self,
-    features_BRE: jax.Array,
-    locations_BR5: jax.Array,
+    features_GNE: jax.Array,
+    locations_GN5: jax.Array,
     *,
     deterministic: bool,
   ) -> jax.Array:
     c = self.config
-    hidden_BRD = dense(c.hidden_size, c.initializer_range, c.dtype, "feature")(
-      features_BRE
+    hidden_GND = dense(c.hidden_size, c.initializer_range, c.dtype, "feature")(
+      features_GNE
     ) + dense(c.hidden_size, c.initializer_range, c.dtype, "location")(
-      locations_BR5
+      locations_GN5
     )
-    hidden_BRD = layer_norm("norm")(hidden_BRD).astype(c.dtype)
-    return nn.Dropout(c.hidden_dropout)(hidden_BRD, deterministic=deterministic)
+    hidden_GND = layer_norm("norm")(hidden_GND).astype(c.dtype)
+    return nn.Dropout(c.hidden_dropout)(hidden_GND, deterministic=deterministic)
 
 
 class SelfAttention(nn.Module):
-  """Multi-head attention; dropout on the probabilities, softmax in float32."""
+  """Multi-head attention within each example, up to the output projection.
+
+  Dropout on the probabilities, softmax in float32.
+  """
 
   shape: LayerShape
 
   @nn.compact
   def __call__(
     self,
-    queries_BQD: jax.Array,
-    hidden_BSD: jax.Array,
-    bias_B11S: jax.Array,
+    queries_GQD: jax.Array,
+    hidden_GND: jax.Array,
+    mask_GN: jax.Array,
     *,
+    reading: Layout,
+    layout: Layout,
+    read_GM: jax.Array | None,
     deterministic: bool,
   ) -> jax.Array:
-    """[B, Q, D]: the slots `queries` attend to all slots of `hidden`."""
+    """[G, Q, D]: `queries` attend to `hidden`.
+
+    Args:
+      queries_GQD: what attends; lies as `reading`.
+      hidden_GND: what is attended to; lies as `layout`.
+      mask_GN: which slots of it are real.
+      reading: the layout of the queries.
+      layout: of the other slots; its blocks have the same examples.
+      read_GM: the queries of which the output is wanted; None for all.
+      deterministic: without dropout.
+    """
     s = self.shape
     heads = (s.num_heads, s.hidden_size // s.num_heads)
 
-    def project(name, x_BXD):
-      out_BXD = dense(s.hidden_size, s.initializer_range, s.dtype, name)(x_BXD)
-      return out_BXD.reshape(*out_BXD.shape[:-1], *heads)
+    def project(name, x_GXD):
+      out_GXD = dense(s.hidden_size, s.initializer_range, s.dtype, name)(x_GXD)
+      return out_GXD.reshape(*out_GXD.shape[:-1], *heads)
 
-    query_BQHK = project("query", queries_BQD)
-    key_BSHK = project("key", hidden_BSD)
-    value_BSHK = project("value", hidden_BSD)
-    scores_BHQS = jnp.einsum(
-      "bqhk,bshk->bhqs",
-      query_BQHK,
-      key_BSHK,
-      preferred_element_type=jnp.float32,
+    query_GQHK = project("query", queries_GQD)
+    key_GNHK = project("key", hidden_GND)
+    value_GNHK = project("value", hidden_GND)
+    dropout = nn.Dropout(s.attention_dropout)
+
+    def attend(query_GcqHK, key_GcSHK, value_GcSHK, mask_GcS):
+      scores_GcHqS = jnp.einsum(
+        "gcqhk,gcshk->gchqs",
+        query_GcqHK,
+        key_GcSHK,
+        preferred_element_type=jnp.float32,
+      )
+      mask_Gc11S = mask_GcS[:, :, None, None, :].astype(jnp.float32)
+      bias_Gc11S = (1.0 - mask_Gc11S) * MASK_BIAS
+      probs_GcHqS = jax.nn.softmax(scores_GcHqS / heads[1] ** 0.5 + bias_Gc11S)
+      probs_GcHqS = dropout(
+        probs_GcHqS.astype(s.dtype), deterministic=deterministic
+      )
+      return jnp.einsum("gchqs,gcshk->gcqhk", probs_GcHqS, value_GcSHK)
+
+    blocks = zip(
+      reading.split(query_GQHK),
+      *map(layout.split, (key_GNHK, value_GNHK, mask_GN)),
+      strict=True,
     )
-    probs_BHQS = jax.nn.softmax(scores_BHQS / heads[1] ** 0.5 + bias_B11S)
-    probs_BHQS = nn.Dropout(s.attention_dropout)(
-      probs_BHQS.astype(s.dtype), deterministic=deterministic
-    )
-    out_BQHK = jnp.einsum("bhqs,bshk->bqhk", probs_BHQS, value_BSHK)
+    out_GQHK = reading.join([attend(*block) for block in blocks])
+    out_GQD = out_GQHK.reshape(queries_GQD.shape)
     return dense(s.hidden_size, s.initializer_range, s.dtype, "output")(
-      out_BQHK.reshape(queries_BQD.shape)
+      take_slots(out_GQD, read_GM)
     )
+
+
+def take_slots(x_GND: jax.Array, read_GM: jax.Array | None) -> jax.Array:
+  """[G, M, D]: some slots of each group, 0 for those past the end."""
+  if read_GM is None:
+    return x_GND
+  return jax.vmap(lambda x, i: x.at[i].get(mode="fill", fill_value=0))(
+    x_GND, read_GM
+  )
 
 
 class TransformerLayer(nn.Module):
@@ -152,33 +195,49 @@ class TransformerLayer(nn.Module):
   @nn.compact
   def __call__(
     self,
-    hidden_BSD: jax.Array,
-    bias_B11S: jax.Array,
+    hidden_GND: jax.Array,
+    mask_GN: jax.Array,
+    read_GM: jax.Array | None,
+    layout: Layout,
     deterministic: bool,
-    num_outputs: int | None = None,
+    first_only: bool,
   ) -> jax.Array:
-    """The layer's output, or its first num_outputs slots alone."""
+    """The layer's output [G, N, D], or that of the slots `read` alone.
+
+    With `first_only` it is that of each example's first slot.
+    """
     s = self.shape
-    queries_BQD = hidden_BSD[:, :num_outputs]
+    reading, queries_GQD = layout, hidden_GND
+    if first_only:
+      reading = layout.first_slots()
+      queries_GQD = layout.take_firsts(hidden_GND)
 
-    def add_and_norm(x_BQD, update_BQD, name):
-      update_BQD = nn.Dropout(s.hidden_dropout)(
-        update_BQD, deterministic=deterministic
+    def add_and_norm(x_GMD, update_GMD, name):
+      update_GMD = nn.Dropout(s.hidden_dropout)(
+        update_GMD, deterministic=deterministic
       )
-      return layer_norm(name)(x_BQD + update_BQD).astype(s.dtype)
+      return layer_norm(name)(x_GMD + update_GMD).astype(s.dtype)
 
-    attended_BQD = SelfAttention(s, name="attention")(
-      queries_BQD, hidden_BSD, bias_B11S, deterministic=deterministic
+    attended_GMD = SelfAttention(s, name="attention")(
+      queries_GQD,
+      hidden_GND,
+      mask_GN,
+      reading=reading,
+      layout=layout,
+      read_GM=read_GM,
+      deterministic=deterministic,
     )
-    attended_BQD = add_and_norm(queries_BQD, attended_BQD, "attention_norm")
-    mlp_BQF = dense(s.mlp_dim, s.initializer_range, s.dtype, "mlp_in")(
-      attended_BQD
+    attended_GMD = add_and_norm(
+      take_slots(queries_GQD, read_GM), attended_GMD, "attention_norm"
     )
-    mlp_BQF = nn.gelu(mlp_BQF, approximate=False)  # BERT's GELU uses erf
-    mlp_BQD = dense(s.hidden_size, s.initializer_range, s.dtype, "mlp_out")(
-      mlp_BQF
+    mlp_GMF = dense(s.mlp_dim, s.initializer_range, s.dtype, "mlp_in")(
+      attended_GMD
     )
-    return add_and_norm(attended_BQD, mlp_BQD, "mlp_norm")
+    mlp_GMF = nn.gelu(mlp_GMF, approximate=False)  # BERT's GELU uses erf
+    mlp_GMD = dense(s.hidden_size, s.initializer_range, s.dtype, "mlp_out")(
+      mlp_GMF
+    )
+    return add_and_norm(attended_GMD, mlp_GMD, "mlp_norm")
 
 
 # `config.model.remat`: what a layer keeps for its backward pass.
@@ -191,8 +250,10 @@ _KEPT = {
 def _layer_class(remat: str):
   if remat == "none":
     return TransformerLayer
-  # Static are `deterministic` and `num_outputs`. Parameters keep their names.
-  return nn.remat(TransformerLayer, policy=_KEPT[remat], static_argnums=(3, 4))
+  # Static are the last three arguments. Parameters keep their names.
+  return nn.remat(
+    TransformerLayer, policy=_KEPT[remat], static_argnums=(4, 5, 6)
+  )
 
 
 class Encoder(nn.Module):
@@ -204,23 +265,42 @@ class Encoder(nn.Module):
   @nn.compact
   def __call__(
     self,
-    hidden_BSD: jax.Array,
-    mask_BS: jax.Array,
+    hidden_GND: jax.Array,
+    mask_GN: jax.Array,
     *,
-    deterministic: bool,
+    layout: Layout | None = None,
+    read_GM: jax.Array | None = None,
     first_only: bool = False,
+    deterministic: bool,
   ) -> jax.Array:
-    """[B, S, D]; with `first_only` the first slot, [B, 1, D]."""
-    bias_B11S = (
-      1.0 - mask_BS[:, None, None, :].astype(jnp.float32)
-    ) * MASK_BIAS
+    """[G, N, D], or what is read of it.
+
+    The last layer computes nothing else but the keys and values of the other
+    slots, and their attention.
+
+    Args:
+      hidden_GND, mask_GN: the slots, and which of them are real.
+      layout: how they lie; one example a row by default.
+      read_GM: slots that are read; None for all.
+      first_only: reads the first slot of each example, [G, g, D].
+      deterministic: without dropout.
+    """
+    layout = layout or Layout(((1, hidden_GND.shape[1]),))
     layer = _layer_class(self.shape.remat)
     for i in range(self.num_layers):
-      last = first_only and i == self.num_layers - 1
-      hidden_BSD = layer(self.shape, name=f"layer_{i}")(
-        hidden_BSD, bias_B11S, deterministic, 1 if last else None
+      last = i == self.num_layers - 1
+      hidden_GND = layer(self.shape, name=f"layer_{i}")(
+        hidden_GND,
+        mask_GN,
+        read_GM if last else None,
+        layout,
+        deterministic,
+        first_only and last,
       )
-    return hidden_BSD[:, :1] if first_only else hidden_BSD
+    if self.num_layers:
+      return hidden_GND
+    hidden_GND = take_slots(hidden_GND, read_GM)
+    return layout.take_firsts(hidden_GND) if first_only else hidden_GND
 
 
 class Pooler(nn.Module):
@@ -229,9 +309,9 @@ class Pooler(nn.Module):
   config: InterBertConfig
 
   @nn.compact
-  def __call__(self, hidden_BSD: jax.Array) -> jax.Array:
+  def __call__(self, first_BD: jax.Array) -> jax.Array:
     c = self.config
     pooled_BP = dense(c.pooler_dim, c.initializer_range, c.dtype, "dense")(
-      hidden_BSD[:, 0]
+      first_BD
     )
     return nn.relu(pooled_BP.astype(jnp.float32))

@@ -23,7 +23,7 @@ from interbert_jax.model.inputs import (
   region_input,
   text_input,
 )
-from interbert_jax.model.interbert import InterBert, pretraining_heads
+from interbert_jax.model.interbert import InterBert, Read, pretraining_heads
 from interbert_jax.tasks import losses, masking, rows
 from interbert_jax.tasks.settings import PretrainSettings
 
@@ -234,12 +234,12 @@ class PretrainTask:
     train = {"deterministic": dropout_key is None}
 
     def forward(model: InterBert) -> dict[str, jax.Array]:
-      encoded = model.encode(inputs.text, inputs.regions, **train)
-      # Region slot 0 is the global region, which is never masked.
-      regions_GKD = rows.take_rows(encoded.regions[:, 1:], inputs.mrm_rows)
+      # The global region is never masked, and not counted in the rows.
+      read = Read(inputs.mlm_rows.index_GK, inputs.mrm_rows.index_GK)
+      encoded = model.encode(inputs.text, inputs.regions, read=read, **train)
       hidden = {
-        "text": rows.take_rows(encoded.text, inputs.mlm_rows),
-        "regions": regions_GKD,
+        "text": encoded.text,
+        "regions": encoded.regions,
         "pooled": model.pool(encoded),
       }
       return model.read_all(hidden, **train)
