@@ -4,6 +4,7 @@ Dimensions: n examples.
 """
 
 import abc
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,9 @@ from input_pipeline.batches.engine import (
   rows_of_shard,
   step_batches,
 )
+from input_pipeline.batches.lengths import LengthOrder
 from input_pipeline.batches.order import ExampleOrder
-from interbert_jax.contract.batch import ArraySpec, Batch, array_shapes
+from interbert_jax.contract.batch import ArraySpec, Batch, Parts, array_shapes
 from interbert_jax.contract.files import facts_sha256
 
 
@@ -33,6 +35,7 @@ class BatchReader(abc.ABC):
   """
 
   unit: str  # the plural of what an example is, for messages
+  shares: int = 1  # equal slices of a batch that keep their examples
   spec: Mapping[str, ArraySpec]  # the arrays of a batch (contract/batch.py)
   dims: Mapping[str, int]  # size of each letter in `spec`, but for B
 
@@ -41,6 +44,7 @@ class BatchReader(abc.ABC):
     self.seed = seed
     self._engine = engine
     self._order = ExampleOrder(num_examples, seed=seed)
+    self._by_length = functools.cache(self._make_by_length)
 
   @property
   @abc.abstractmethod
@@ -82,27 +86,62 @@ class BatchReader(abc.ABC):
     del batch_size
     return self._order.examples
 
+  def lengths(
+    self, examples: np.ndarray, position: np.ndarray
+  ) -> np.ndarray | None:
+    """[n] tokens of the longest text of each example; None if nobody knows."""
+    del examples, position
+
+  def parts(self, step: int, *, batch_size: int, group_size: int) -> Parts:
+    """How the groups of a step's batch are cut (lengths.py)."""
+    by_length = self._by_length(batch_size, group_size)
+    return None if by_length is None else by_length.batch(step)[1]
+
+  def _make_by_length(
+    self, batch_size: int, group_size: int | None
+  ) -> LengthOrder | None:
+    """The order of batches by length; None where they are not ordered so."""
+    none = np.zeros(0, np.int64)
+    if (
+      not group_size
+      or batch_size % (self.shares * group_size)
+      or self.lengths(none, none) is None
+    ):
+      return None
+    return LengthOrder(
+      self.order(batch_size),
+      self.lengths,
+      batch_size=batch_size,
+      group_size=group_size,
+      shares=self.shares,
+      max_length=self.dims["L"],
+    )
+
   def train_batches(
     self,
     first_step: int,
     last_step: int,
     *,
     batch_size: int,
+    group_size: int | None = None,
     shard_index: int = 0,
     shard_count: int = 1,
   ) -> Iterator[Batch]:
     """Yields this shard's rows of the batches of steps first .. last - 1.
 
     The batch of step s has the positions from s * batch_size on; batch_size is
-    that of all shards together.
+    that of all shards together. With a `group_size` the positions are ordered
+    so that each group of rows lies as `parts` says.
     """
     check_steps(first_step, last_step, batch_size)
+    by_length = self._by_length(batch_size, group_size)
     return self._batches(
       first_step,
       last_step,
       order=self.order(batch_size),
       rows=rows_of_shard(batch_size, shard_index, shard_count),
       batch_size=batch_size,
+      positions=by_length and (lambda step: by_length.batch(step)[0]),
     )
 
   def eval_batches(
@@ -131,9 +170,13 @@ class BatchReader(abc.ABC):
     order: Callable[[np.ndarray], np.ndarray],
     rows: slice,
     batch_size: int,
+    positions: Callable[[int], np.ndarray] | None = None,
   ) -> Iterator[Batch]:
     def read(step: int) -> Batch:
-      position = step * batch_size + np.arange(rows.start, rows.stop)
+      if positions is None:
+        position = step * batch_size + np.arange(rows.start, rows.stop)
+      else:
+        position = positions(step)[rows]
       return self.rows(position, order(position))
 
     shapes = array_shapes(self.spec, {**self.dims, "B": rows.stop - rows.start})

@@ -156,6 +156,10 @@ class CaptionData(BatchReader):
     length = self.settings.max_text_length
     return self.tokenizer.pack(self._texts, index, max_length=length)
 
+  def text_lengths(self, index: np.ndarray) -> np.ndarray:
+    """[n] tokens of each text, special ones included."""
+    return self._texts.packed_lengths(index, self.settings.max_text_length)
+
   def images(
     self, index: np.ndarray, into: Slots | None = None
   ) -> dict[str, np.ndarray]:

@@ -168,6 +168,14 @@ class Mixture(BatchReader):
 
     return examples
 
+  def lengths(self, examples: np.ndarray, position: np.ndarray) -> np.ndarray:
+    numbers, lengths = self._number_of(examples), np.zeros_like(examples)
+    for number, corpus in enumerate(self._corpora.values()):
+      here = numbers == number
+      own = examples[here] - self._starts[number]
+      lengths[here] = corpus.lengths(own, position[here])
+    return lengths
+
   def arrays(
     self, examples: np.ndarray, position: np.ndarray
   ) -> dict[str, np.ndarray]:
@@ -259,6 +267,11 @@ class TextCorpus:
       "num_examples": self.num_examples,
       "sha256": hashlib.sha256(pieces).hexdigest(),
     }
+
+  def lengths(self, examples: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """[n] tokens of each text, special ones included."""
+    del position  # nothing is drawn
+    return self._texts.packed_lengths(examples, self._length)
 
   def arrays(
     self, examples: np.ndarray, position: np.ndarray, *, into: Slots

@@ -77,6 +77,23 @@ class PretrainData(CaptionData):
     share = self.image_of_text % self.shares
     return SharedOrder(share, seed=self.seed, batch_size=batch_size).examples
 
+  def _pairs(
+    self, examples: np.ndarray, position: np.ndarray
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """The caption of each example at its position, and whether it is its."""
+    return pair_captions(
+      position,
+      examples,
+      image_of_text=self.image_of_text,
+      seed=self.seed,
+      mismatch_prob=self.settings.mismatch_prob,
+      candidates=self._negatives and self._negatives.candidates,
+      hard_prob=self._hard_prob,
+    )
+
+  def lengths(self, examples: np.ndarray, position: np.ndarray) -> np.ndarray:
+    return self.text_lengths(self._pairs(examples, position)[0])
+
   def arrays(
     self,
     examples: np.ndarray,
@@ -93,15 +110,7 @@ class PretrainData(CaptionData):
       into: places for the regions in the arrays of a larger batch; None for
         fresh arrays.
     """
-    caption, is_match = pair_captions(
-      position,
-      examples,
-      image_of_text=self.image_of_text,
-      seed=self.seed,
-      mismatch_prob=self.settings.mismatch_prob,
-      candidates=self._negatives and self._negatives.candidates,
-      hard_prob=self._hard_prob,
-    )
+    caption, is_match = self._pairs(examples, position)
     arrays = {
       "is_match": is_match,
       **self.texts(caption),

@@ -38,6 +38,11 @@ class TokenTable(NamedTuple):
     """The pieces of a text."""
     return self.ids[self.offsets[number] : self.offsets[number + 1]]
 
+  def packed_lengths(self, texts: np.ndarray, max_length: int) -> np.ndarray:
+    """[n] tokens of texts with the two special ones, cut at max_length."""
+    pieces = self.offsets[texts + 1] - self.offsets[texts]
+    return np.minimum(pieces + 2, max_length)
+
   def num_truncated(self, max_length: int) -> int:
     """How many texts lose pieces when they are packed into max_length slots."""
     return int((self.lengths > max_length - 2).sum())

@@ -22,6 +22,17 @@ OnBatch = Callable[[], None]  # called before each batch of an evaluation
 Shapes = Mapping[str, tuple[tuple[int, ...], np.dtype]]  # (shape, dtype)
 
 
+class Part(NamedTuple):
+  """So many examples of a group, in a row, whose texts have so few slots."""
+
+  count: int
+  length: int
+
+
+# How each group of a batch is cut; None where all texts have all slots.
+Parts = tuple[Part, ...] | None
+
+
 def do_nothing() -> None:
   """The `OnBatch` of an evaluation that nobody watches."""
 
@@ -43,10 +54,17 @@ class Data(Protocol):
     last_step: int,
     *,
     batch_size: int,
+    group_size: int | None = None,
     shard_index: int = 0,
     shard_count: int = 1,
   ) -> Iterator[Batch]:
-    """Yields this shard's rows of the batches of steps first .. last - 1."""
+    """Yields this shard's rows of the batches of steps first .. last - 1.
+
+    With a `group_size` each group of so many rows lies as `parts` says.
+    """
+
+  def parts(self, step: int, *, batch_size: int, group_size: int) -> Parts:
+    """How the groups of a step's batch are cut, the same on all shards."""
 
   def eval_batches(
     self, *, batch_size: int, shard_index: int = 0, shard_count: int = 1

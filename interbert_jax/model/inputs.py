@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from interbert_jax.model.parts import Part
+from interbert_jax.contract.batch import Parts
 
 
 @struct.dataclass
@@ -23,7 +23,7 @@ class TextInput:
   ids: jax.Array
   mask: jax.Array
   types: jax.Array | None = None
-  parts: tuple[Part, ...] | None = struct.field(pytree_node=False, default=None)
+  parts: Parts = struct.field(pytree_node=False, default=None)
 
 
 @struct.dataclass
@@ -39,7 +39,7 @@ def text_input(
   ids_BL: jax.Array,
   length_B: jax.Array,
   types_BL: jax.Array | None = None,
-  parts: tuple[Part, ...] | None = None,
+  parts: Parts = None,
 ) -> TextInput:
   """Texts whose first `length_B` slots are real."""
   mask_BL = jnp.arange(ids_BL.shape[1]) < length_B[:, None]

@@ -2,7 +2,7 @@
 
 Dimensions: B examples, L text slots, R region slots with the global region
 first, D hidden, P pooled, N rows of any leading shape, O outputs of a head. G
-groups of examples, N slots of a group and M of them that are read (parts.py).
+groups of examples, N slots of a group and M of them that are read (layout.py).
 """
 
 import functools
@@ -24,7 +24,7 @@ from interbert_jax.model.layers import (
   RegionEmbeddings,
   TextEmbeddings,
 )
-from interbert_jax.model.parts import Joint, Layout
+from interbert_jax.model.layout import Joint, Layout
 
 
 def _precise(method):

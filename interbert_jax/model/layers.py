@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from interbert_jax.model.config import InterBertConfig, LayerShape
-from interbert_jax.model.parts import Layout
+from interbert_jax.model.layout import Layout
 
 # Added to the scores of padded slots, as in the official code: large enough
 # that their float32 probability is exactly 0.

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import jax
 
-from interbert_jax.contract.batch import ArraySpec
+from interbert_jax.contract.batch import ArraySpec, Parts
 from interbert_jax.tasks.losses import SumWeight
 
 Params = Any
@@ -27,9 +27,17 @@ class Task(Protocol):
     ...
 
   def prepare(
-    self, batch: Mapping[str, jax.Array], mask_key: jax.Array, *, train: bool
+    self,
+    batch: Mapping[str, jax.Array],
+    mask_key: jax.Array,
+    *,
+    train: bool,
+    parts: Parts = None,
   ) -> Inputs:
-    """The inputs of the model, and what it is to predict."""
+    """The inputs of the model, and what it is to predict.
+
+    With `parts` each group of examples is ordered by the lengths of its texts.
+    """
     ...
 
   def weights(self, inputs: Inputs) -> dict[str, jax.Array]:

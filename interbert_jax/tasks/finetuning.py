@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from interbert_jax.contract.batch import ArraySpec, encoded_spec, limited
+from interbert_jax.contract.batch import ArraySpec, Parts, encoded_spec, limited
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.model.inputs import (
@@ -136,7 +136,12 @@ class FineTuningTask(abc.ABC):
     return variables["params"]
 
   def prepare(
-    self, batch: Mapping[str, jax.Array], mask_key: jax.Array, *, train: bool
+    self,
+    batch: Mapping[str, jax.Array],
+    mask_key: jax.Array,
+    *,
+    train: bool,
+    parts: Parts = None,
   ) -> TaskInputs:
     del mask_key, train  # nothing is masked
     images = {

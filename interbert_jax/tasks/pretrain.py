@@ -12,7 +12,12 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from interbert_jax.contract.batch import ArraySpec, limited, pretrain_spec
+from interbert_jax.contract.batch import (
+  ArraySpec,
+  Parts,
+  limited,
+  pretrain_spec,
+)
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.model.heads import MATCH, MISMATCH
@@ -148,7 +153,12 @@ class PretrainTask:
     return text_ids_BL, chosen_BL, zeroed_BR, masked_BR
 
   def prepare(
-    self, batch: Mapping[str, jax.Array], mask_key: jax.Array, *, train: bool
+    self,
+    batch: Mapping[str, jax.Array],
+    mask_key: jax.Array,
+    *,
+    train: bool,
+    parts: Parts = None,
   ) -> PretrainInputs:
     """Masks a batch; in an evaluation no row is dropped."""
     settings = self.settings
@@ -186,7 +196,7 @@ class PretrainTask:
     target = self.config.region_target
     pieces_B = jnp.maximum(batch["text_length"] - 2, 0) * weight_B
     return PretrainInputs(
-      text=text_input(text_ids_BL, batch["text_length"]),
+      text=text_input(text_ids_BL, batch["text_length"], parts=parts),
       regions=regions,
       mlm_rows=mlm_rows,
       mlm_labels=rows.take_rows(batch["text_ids"], mlm_rows),

@@ -6,17 +6,20 @@ compiles it for devices that are not here.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 
-from interbert_jax.contract.batch import array_shapes, dummy_batch
+from interbert_jax.contract.batch import Parts, array_shapes, dummy_batch
 from interbert_jax.contract.batch_sizes import check_accumulation
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.base import Task
 from interbert_jax.training import optim, steps
 from interbert_jax.training.settings import RunSettings
+
+_GROUP_SIZE = 16  # of tasks that have none; groups are at most so large
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Program:
     init_fn: gives the state before the first step.
     step_fn: steps.train_step of a state, a batch and a key.
     step_key: the key of all steps.
+    group_size: examples of a batch that lie together, cut by the lengths of
+      their texts; None where devices cannot have whole groups.
   """
 
   param_shapes: Any
@@ -36,10 +41,15 @@ class Program:
   init_fn: Callable[[], steps.TrainState]
   step_fn: Callable
   step_key: jax.Array
+  group_size: int | None
 
-  def compiled_step(self, parallel: Parallel, state) -> Callable:
-    """`step_fn` for the devices; `state` is one, or its abstract shape."""
-    return parallel.compile_train_step(self.step_fn, state)
+  def compiled_step(self, parallel: Parallel, state, parts: Parts) -> Callable:
+    """`step_fn` for the devices, for batches that are cut like this.
+
+    `state` is one, or its abstract shape.
+    """
+    step_fn = functools.partial(self.step_fn, parts=parts)
+    return parallel.compile_train_step(step_fn, state)
 
 
 def make_program(
@@ -93,7 +103,20 @@ def make_program(
     ema_decay=train.ema_decay,
     accumulate_steps=train.accumulate_steps,
   )
-  return Program(shapes, optimizer, init_fn, step_fn, step_key)
+  # Groups do not depend on the devices, so neither does the order of examples.
+  micro_batch = train.batch_size // train.accumulate_steps
+  group_size = task.group_size
+  if group_size == 1:
+    group_size = math.gcd(micro_batch, _GROUP_SIZE)
+  whole = micro_batch // len(parallel.devices) % group_size == 0
+  return Program(
+    shapes,
+    optimizer,
+    init_fn,
+    step_fn,
+    step_key,
+    group_size if whole else None,
+  )
 
 
 def abstract_batch(

@@ -7,7 +7,7 @@ over the global batch divided by global weights, so both give the same numbers.
 Dimensions: B examples, M micro-batches.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from interbert_jax.contract.batch import Part, Parts
 from interbert_jax.contract.batch_sizes import check_parts
 from interbert_jax.tasks.base import Task
 from interbert_jax.tasks.losses import SumWeight
@@ -68,6 +69,10 @@ def micro_batches(
   return {key: split(value) for key, value in batch.items()}
 
 
+def _examples(parts: Sequence[Part]) -> int:
+  return sum(part.count for part in parts)
+
+
 def gradients(
   params,
   batch: Mapping[str, jax.Array],
@@ -77,20 +82,22 @@ def gradients(
   task: Task,
   dropout: bool = True,
   accumulate_steps: int = 1,
+  parts: Parts = None,
   axis_name: str | None = None,
 ) -> tuple[Any, dict[str, SumWeight]]:
   """Gradient of the total loss over the global batch, and its metrics.
 
   Masks depend only on `key` and the position of each example; dropout depends
   on `key`, the step and, under pmap, the device. With `accumulate_steps` the
-  batch is cut into that many parts, each with its own dropout: this needs the
-  memory of one part and gives the gradient of the whole batch.
+  batch is cut into that many micro-batches, each with its own dropout: this
+  needs the memory of one and gives the gradient of the whole batch. `parts`
+  says how many slots the texts of each group of examples have.
   """
   mask_key, dropout_key = jax.random.split(key)
   dropout_key = jax.random.fold_in(dropout_key, step)
   if axis_name is not None:
     dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(axis_name))
-  inputs = task.prepare(batch, mask_key, train=True)
+  inputs = task.prepare(batch, mask_key, train=True, parts=parts)
   # Summed over the devices: each sees only its part of the batch.
   weights = _total(task.weights(inputs), axis_name)
 
@@ -111,19 +118,20 @@ def gradients(
 
     def part_sums(part):
       batch, dropout_key = part
-      inputs = task.prepare(batch, mask_key, train=True)
+      inputs = task.prepare(batch, mask_key, train=True, parts=parts)
       return value_and_grad(params, inputs, dropout_key)
 
     def add(total, part):
       return jax.tree.map(jnp.add, total, part_sums(part)), None
 
-    parts = (
-      micro_batches(batch, accumulate_steps, group_size=task.group_size),
+    group_size = task.group_size if parts is None else _examples(parts)
+    micro = (
+      micro_batches(batch, accumulate_steps, group_size=group_size),
       jax.random.split(dropout_key, accumulate_steps),
     )
-    shapes = jax.eval_shape(part_sums, jax.tree.map(lambda x: x[0], parts))
+    shapes = jax.eval_shape(part_sums, jax.tree.map(lambda x: x[0], micro))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    sums, _ = jax.lax.scan(add, zeros, parts)
+    sums, _ = jax.lax.scan(add, zeros, micro)
 
   # Gradients are added over devices, never the loss: that would leave every
   # device with the gradient of its own part only.
@@ -142,6 +150,7 @@ def train_step(
   ema_decay: float | None = None,
   dropout: bool = True,
   accumulate_steps: int = 1,
+  parts: Parts = None,
   axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, SumWeight]]:
   """One update, or none where the loss or the gradient is not finite.
@@ -157,6 +166,7 @@ def train_step(
     task=task,
     dropout=dropout,
     accumulate_steps=accumulate_steps,
+    parts=parts,
     axis_name=axis_name,
   )
   grads = param_groups.zero_at(grads, frozen)

@@ -8,14 +8,19 @@ happens between its steps.
 import contextlib
 import pathlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from interbert_jax.checkpoints.checkpoints import STEPS, Checkpoints
-from interbert_jax.contract.batch import Data, check_batch, check_values
+from interbert_jax.contract.batch import (
+  Data,
+  Parts,
+  check_batch,
+  check_values,
+)
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.parallel import Parallel, is_main_process, wait_for_all
@@ -187,11 +192,12 @@ def train_and_evaluate(
       if start_step == total_steps:
         return evaluation
 
-    step_fn = program.compiled_step(parallel, state)
+    step_fns: dict[Parts, Callable] = {}  # compiled for each cut of a batch
     host_batches = data.train_batches(
       start_step,
       total_steps,
       batch_size=batch_size,
+      group_size=program.group_size,
       shard_index=jax.process_index(),
       shard_count=jax.process_count(),
     )
@@ -206,15 +212,21 @@ def train_and_evaluate(
     for step in range(start_step + 1, total_steps + 1):
       activity.begin("data", step)
       batch = next(batches)
-      first = step == start_step + 1
-      activity.begin("compile" if first else "step")
+      parts = program.group_size and data.parts(
+        step - 1, batch_size=batch_size, group_size=program.group_size
+      )
+      is_new = parts not in step_fns
+      if is_new:
+        step_fns[parts] = program.compiled_step(parallel, state, parts)
+      activity.begin("compile" if is_new else "step")
       began, before = time.monotonic(), activity.seconds
-      state, step_metrics = step_fn(state, batch, program.step_key)
-      if first:
+      state, step_metrics = step_fns[parts](state, batch, program.step_key)
+      if is_new:
         jax.block_until_ready(step_metrics)
         activity.begin("step")
         seconds = time.monotonic() - began
-        progress.message(f"compiled in {seconds:.0f}s")
+        progress.message(f"compiled in {seconds:.0f}s{_described(parts)}")
+      if step == start_step + 1:
         progress.first_step(step)
       # Metrics are fetched one step late: the device is busy with this step by
       # now, so that fetching those of the last one does not make it wait.
@@ -245,6 +257,14 @@ def train_and_evaluate(
         session.stop(step)
     session.summary()
   return evaluation
+
+
+def _described(parts: Parts) -> str:
+  """Which texts have how many slots, in words."""
+  if not parts:
+    return ""
+  cut = ", ".join(f"{count} of {length}" for count, length in parts)
+  return f"; texts of each group by tokens: {cut}"
 
 
 def _is_due(step: int, every: int) -> bool:

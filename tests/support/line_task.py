@@ -89,7 +89,7 @@ class LineTask:
       params["wide"] = jax.random.normal(rng, (self.wide, 64))
     return params
 
-  def prepare(self, batch, mask_key, *, train):
+  def prepare(self, batch, mask_key, *, train, parts=None):
     weight_B = batch["example_weight"]
     return {
       "features": jnp.float32(batch["region_features"][:, 0]),

@@ -1,4 +1,4 @@
-"""Examples of similar length together, so that hardly any slot is padding.
+"""Where the slots of a group of examples lie, so that few of them are padding.
 
 Dense layers run on all slots of a group of examples as one long row; only
 attention must know where an example begins. That needs no gather, and one
@@ -16,12 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-
-class Part(NamedTuple):
-  """So many examples of each group, in a row, have at most so long a text."""
-
-  count: int
-  length: int
+from interbert_jax.contract.batch import Part, Parts
 
 
 class Layout(NamedTuple):
@@ -122,7 +117,7 @@ class Joint(NamedTuple):
   @classmethod
   def of(
     cls,
-    parts: tuple[Part, ...] | None,
+    parts: Parts,
     group_size: int,
     text: int,
     regions: int,
