@@ -10,7 +10,7 @@ Dimensions: B examples of a batch, S sampled steps.
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from interbert_jax.contract.batch import Part, Parts
 
 # So many examples, or steps, decide by their lengths how batches are cut.
 _SAMPLED, _SAMPLED_STEPS = 1 << 18, 1 << 11
+_PACKED = 4096  # examples whose texts are packed at a time
 _MAX_PARTS = 3  # each has its own attention, and takes longer to compile
 _STEP = 4  # lengths are multiples of this, where they are not the longest
 _WORTH = 0.9  # share of the slots that must be left for a cut to be made
@@ -133,3 +134,16 @@ def choose_parts(
 
 def num_slots(parts: Sequence[Part]) -> int:
   return sum(part.count * part.length for part in parts)
+
+
+def longest_texts(
+  texts: Callable[[np.ndarray], Mapping[str, np.ndarray]], num_examples: int
+) -> np.ndarray:
+  """[N] tokens of the longest text of every example, by packing them all."""
+  lengths = [
+    texts(examples)["text_length"].reshape(len(examples), -1).max(axis=1)
+    for examples in np.array_split(
+      np.arange(num_examples), 1 + num_examples // _PACKED
+    )
+  ]
+  return np.concatenate(lengths)

@@ -94,6 +94,9 @@ class CandidateData(CaptionData):
       facts["shared_captions"] = "kept apart"
     return facts
 
+  def lengths(self, examples: np.ndarray, position: np.ndarray) -> np.ndarray:
+    return self.text_lengths(self.choose(position, examples)[0]).max(axis=1)
+
   def arrays(
     self, examples: np.ndarray, position: np.ndarray
   ) -> dict[str, np.ndarray]:

@@ -33,6 +33,11 @@ class Part(NamedTuple):
 Parts = tuple[Part, ...] | None
 
 
+def repeated(parts: Parts, times: int, *, of: int = 1) -> Parts:
+  """The parts where each of them stands for `times` texts in place of `of`."""
+  return parts and tuple(Part(n * times // of, k) for n, k in parts)
+
+
 def do_nothing() -> None:
   """The `OnBatch` of an evaluation that nobody watches."""
 

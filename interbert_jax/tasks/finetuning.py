@@ -6,6 +6,7 @@ R region slots, O outputs of the head.
 
 import abc
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -13,7 +14,13 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from interbert_jax.contract.batch import ArraySpec, Parts, encoded_spec, limited
+from interbert_jax.contract.batch import (
+  ArraySpec,
+  Parts,
+  encoded_spec,
+  limited,
+  repeated,
+)
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.model.inputs import (
@@ -154,6 +161,7 @@ class FineTuningTask(abc.ABC):
         flat(batch["text_ids"], 1),
         flat(batch["text_length"], 0),
         self.token_types(batch),
+        repeated(parts, math.prod(batch["text_ids"].shape[1:-1])),
       ),
       regions=image_input(images) if images else None,
       targets={name: batch[name] for name in self.targets},

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from interbert_jax.contract.batch import CANDIDATES
+from interbert_jax.contract.batch import CANDIDATES, repeated
 from interbert_jax.model.heads import MATCH, MISMATCH, pair_score
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.tasks import losses
@@ -66,8 +66,12 @@ class RetrievalTask(FineTuningTask):
       per_example = len(array) // B
       return array[(jnp.arange(B)[:, None] * per_example + index_BP).ravel()]
 
+    texts = jax.tree.map(lambda x: rows(x, text_BP), inputs.text)
+    parts = repeated(
+      inputs.text.parts, text_BP.shape[1], of=len(inputs.text.ids) // B
+    )
     outputs = model(
-      jax.tree.map(lambda x: rows(x, text_BP), inputs.text),
+      texts.replace(parts=parts),
       jax.tree.map(lambda x: rows(x, image_BP), inputs.regions),
       deterministic=deterministic,
     )

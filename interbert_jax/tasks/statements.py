@@ -11,7 +11,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from interbert_jax.contract.batch import STATEMENTS
+from interbert_jax.contract.batch import STATEMENTS, repeated
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.tasks import losses
 from interbert_jax.tasks.finetuning import FineTuningTask, TaskInputs
@@ -54,6 +54,7 @@ class StatementTask(FineTuningTask):
     texts = jax.tree.map(
       lambda x: jnp.repeat(x, self.num_images, axis=0), inputs.text
     )
+    texts = texts.replace(parts=repeated(texts.parts, self.num_images))
     encoded = model.encode(texts, inputs.regions, deterministic=deterministic)
     pooled_NP = model.pool(encoded)
     pooled_BIP = pooled_NP.reshape(-1, self.num_images, pooled_NP.shape[-1])

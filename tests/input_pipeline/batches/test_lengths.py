@@ -1,0 +1,78 @@
+"""Batches ordered by the lengths of their texts."""
+
+import numpy as np
+import pytest
+
+from input_pipeline.batches.lengths import LengthOrder, choose_parts
+from interbert_jax.contract.batch import Part
+
+RNG = np.random.default_rng(0)
+LENGTHS = np.clip(RNG.poisson(10, 600), 3, 30)
+
+
+def make_order(batch_size=24, group_size=6, lengths=LENGTHS, **changes):
+  def order(position):
+    return position * 7 % len(lengths)
+
+  return LengthOrder(
+    order,
+    lambda examples, position: lengths[examples],
+    batch_size=batch_size,
+    group_size=group_size,
+    max_length=30,
+    **changes,
+  )
+
+
+def test_the_cut_with_the_fewest_slots_by_hand():
+  # 8 texts in groups of 4: of each group one is longer than 8, up to 20.
+  lengths_SB = np.array([[5, 5, 5, 20, 8, 8, 8, 8], [5, 9, 8, 8, 8, 8, 8, 10]])
+  # In the second batch two are longer than 8: one place in each of two groups.
+  assert choose_parts(lengths_SB, group_size=4, max_length=36) == (
+    Part(3, 8),
+    Part(1, 20),
+  )
+
+
+def test_alike_texts_are_cut_at_the_longest_and_full_ones_not_at_all():
+  short = np.full((3, 8), 12)
+  assert choose_parts(short, group_size=4, max_length=36) == (Part(4, 12),)
+  full = np.full((3, 8), 36)
+  assert choose_parts(full, group_size=4, max_length=36) is None
+
+
+@pytest.mark.parametrize("shares", [1, 2])
+def test_each_position_once_and_each_text_in_a_place_that_holds_it(shares):
+  order = make_order(shares=shares)
+  cuts = set()
+  for step in range(50):
+    position, parts = order.batch(step)
+    cuts.add(parts)
+    start = step * 24
+    rows = position.reshape(shares, -1)
+    wanted = np.arange(start, start + 24).reshape(shares, -1)
+    np.testing.assert_array_equal(np.sort(rows, axis=1), wanted)
+    if parts is None:
+      continue
+    assert sum(part.count for part in parts) == 6
+    places = np.repeat([p.length for p in parts], [p.count for p in parts])
+    lengths_Gg = LENGTHS[position * 7 % 600].reshape(-1, 6)
+    assert (lengths_Gg <= places).all()
+  assert len(cuts - {None}) == 1
+
+
+def test_a_batch_with_too_many_long_texts_is_not_cut():
+  lengths = np.full(24 * 3000, 8)
+  lengths[::24] = 20  # one of each batch
+  lengths[24 * 2500 : 24 * 2501] = 20  # and once, later, all
+  order = LengthOrder(
+    lambda position: position,
+    lambda examples, position: lengths[examples],
+    batch_size=24,
+    group_size=6,
+    max_length=30,
+  )
+  assert order.batch(0)[1] == (Part(5, 8), Part(1, 20))
+  position, parts = order.batch(2500)
+  assert parts is None
+  np.testing.assert_array_equal(position, np.arange(24) + 2500 * 24)
