@@ -101,6 +101,7 @@ def make_program(
     tx=optimizer.tx,
     frozen=optimizer.frozen,
     ema_decay=train.ema_decay,
+    dropout_rng=train.dropout_rng,
     accumulate_steps=train.accumulate_steps,
   )
   # Groups do not depend on the devices, so neither does the order of examples.

@@ -42,6 +42,13 @@ class TrainSettings(Settings):
     "whole batch in the memory of one part",
     low=1,
   )
+  dropout_rng: str = setting(
+    "threefry2x32",
+    "generator of dropout's random bits: threefry2x32, the same on any "
+    "devices, or rbg, cheaper on TPUs and GPUs and other on each kind and "
+    "number of devices; masks and data are the same with both",
+    choices=("threefry2x32", "rbg"),
+  )
   ema_decay: float | None = setting(
     None,
     "decay of a moving average of the parameters, which evaluation then uses "

@@ -81,6 +81,7 @@ def gradients(
   *,
   task: Task,
   dropout: bool = True,
+  dropout_rng: str = "threefry2x32",
   accumulate_steps: int = 1,
   parts: Parts = None,
   axis_name: str | None = None,
@@ -97,6 +98,9 @@ def gradients(
   dropout_key = jax.random.fold_in(dropout_key, step)
   if axis_name is not None:
     dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(axis_name))
+  if dropout_rng == "rbg":
+    bits = jax.random.bits(dropout_key, (4,), jnp.uint32)
+    dropout_key = jax.random.wrap_key_data(bits, impl="rbg")
   inputs = task.prepare(batch, mask_key, train=True, parts=parts)
   # Summed over the devices: each sees only its part of the batch.
   weights = _total(task.weights(inputs), axis_name)
@@ -149,6 +153,7 @@ def train_step(
   frozen: Collection[str] = (),
   ema_decay: float | None = None,
   dropout: bool = True,
+  dropout_rng: str = "threefry2x32",
   accumulate_steps: int = 1,
   parts: Parts = None,
   axis_name: str | None = None,
@@ -165,6 +170,7 @@ def train_step(
     state.step,
     task=task,
     dropout=dropout,
+    dropout_rng=dropout_rng,
     accumulate_steps=accumulate_steps,
     parts=parts,
     axis_name=axis_name,

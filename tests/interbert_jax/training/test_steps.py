@@ -4,6 +4,7 @@ import functools
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -18,7 +19,7 @@ from tests.support.line_task import (
   saved,
   train_line,
 )
-from tests.support.tiny_task import tiny_batch
+from tests.support.tiny_task import drawn_params, tiny_batch, tiny_task
 
 EVERY = {"save_every": 1, "keep_latest": 9, "best_metric": ""}
 
@@ -99,6 +100,32 @@ def test_parts_add_up_to_the_gradient_of_the_whole(mode, devices):
   assert set(of_parts) == set(metrics)
   for name, pair in metrics.items():
     np.testing.assert_allclose(of_parts[name], pair, rtol=1e-5, err_msg=name)
+
+
+def test_another_generator_changes_dropout_and_no_mask():
+  task, batch = tiny_task(), tiny_batch()
+  params = drawn_params(task, batch, seed=0)
+
+  @functools.partial(jax.jit, static_argnames=("dropout_rng", "step"))
+  def measured(dropout_rng, step):
+    grads, metrics = steps.gradients(
+      params,
+      batch,
+      jax.random.key(0),
+      jnp.int32(step),
+      task=task,
+      dropout_rng=dropout_rng,
+    )
+    return optax.tree.norm(grads), metrics
+
+  (norm, metrics), (other_norm, others) = (
+    measured(name, 0) for name in ("threefry2x32", "rbg")
+  )
+  for name in ("mlm_rate", "mrm_rate"):
+    np.testing.assert_array_equal(metrics[name], others[name])
+  np.testing.assert_array_equal(metrics["mlm_loss"][1], others["mlm_loss"][1])
+  assert abs(norm - other_norm) > 1e-4 * norm
+  assert measured("rbg", 1)[0] != other_norm
 
 
 class Recorder:
