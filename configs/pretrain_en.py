@@ -57,9 +57,11 @@ def get_config(arg: str = ""):
   config.optim.lr = 1e-4
   config.optim.warmup_fraction = 0.1
 
-  # Segments cover a quarter of a caption on average; five standard deviations
-  # of 32 captions of 34 pieces stay below these.
+  # Segments hide 3.0 pieces of a caption of COCO and 3.6 of one of Flickr30K,
+  # 5.2 and 6.1 in the worst of 100,000 groups of 32; boxes of COCO's photos
+  # hide 5.1 regions of a pair, 10.2 in the worst group. mlm_dropped and
+  # mrm_dropped show whether your data needs more places.
   config.task.group_size = 32
-  config.task.mlm_rows = 10.0
-  config.task.mrm_rows = 12.0
+  config.task.mlm_rows = 6.0
+  config.task.mrm_rows = 10.5
   return common.runlocal(config, arg)

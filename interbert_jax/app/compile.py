@@ -157,8 +157,8 @@ def run_compile(config: Mapping[str, Any], topology: str) -> dict[str, Any]:
     + memory.temp_size_in_bytes
   )
   flops = compiled.cost_analysis()["flops"]
-  parts = hlo.cycles_by_part(text)
-  cycles = sum(parts.values())
+  by_part = hlo.cycles_by_part(text)
+  cycles = sum(by_part.values())
   step = cycles / chip.clock_ghz / 1e9
   return {
     "topology": topology,
@@ -185,7 +185,7 @@ def run_compile(config: Mapping[str, Any], topology: str) -> dict[str, Any]:
       "share_of_peak": flops / step / chip.peak_tflops / 1e12,
       "percent_by_part": {
         part: round(100 * count / cycles, 1)
-        for part, count in parts.most_common()
+        for part, count in by_part.most_common()
       },
     },
     "collectives": hlo.collectives(text),
