@@ -202,7 +202,7 @@ def assumed_parts(
   if group_size is None:
     return None
   rng = np.random.default_rng(0)
-  shares = rng.random((1 << 18) // batch_size * batch_size)
+  shares = rng.random(max(1, (1 << 18) // batch_size) * batch_size)
   lengths = np.interp(shares, list(_COCO.values()), list(_COCO))
   lengths = np.minimum(np.ceil(lengths), text_slots).reshape(-1, batch_size)
   return choose_parts(lengths, group_size=group_size, max_length=text_slots)
