@@ -22,7 +22,8 @@ import numpy as np
 from interbert_jax.contract.batch import OnBatch, do_nothing
 from interbert_jax.model.heads import pair_score
 from interbert_jax.model.inputs import image_input, text_input
-from interbert_jax.model.interbert import Embedded, InterBert
+from interbert_jax.model.interbert import InterBert
+from interbert_jax.model.trunk import Embedded
 from interbert_jax.parallel import Parallel
 from interbert_jax.ranking.score_tiles import MatrixTiles
 

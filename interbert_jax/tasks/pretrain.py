@@ -28,7 +28,8 @@ from interbert_jax.model.inputs import (
   region_input,
   text_input,
 )
-from interbert_jax.model.interbert import InterBert, Read, pretraining_heads
+from interbert_jax.model.interbert import InterBert, pretraining_heads
+from interbert_jax.model.trunk import Read
 from interbert_jax.tasks import losses, masking, rows
 from interbert_jax.tasks.settings import PretrainSettings
 

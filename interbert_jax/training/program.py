@@ -12,7 +12,8 @@ from typing import Any
 
 import jax
 
-from interbert_jax.contract.batch import Parts, array_shapes, dummy_batch
+from interbert_jax.contract.batch import Parts, array_shapes
+from interbert_jax.contract.batch_checks import dummy_batch
 from interbert_jax.contract.batch_sizes import check_accumulation
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.base import Task

@@ -15,12 +15,8 @@ import jax
 import numpy as np
 
 from interbert_jax.checkpoints.checkpoints import STEPS, Checkpoints
-from interbert_jax.contract.batch import (
-  Data,
-  Parts,
-  check_batch,
-  check_values,
-)
+from interbert_jax.contract.batch import Data, Parts
+from interbert_jax.contract.batch_checks import check_batch, check_values
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.parallel import Parallel, is_main_process, wait_for_all

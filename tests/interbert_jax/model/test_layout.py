@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from interbert_jax.contract.batch import Part
-from interbert_jax.model.interbert import Read
 from interbert_jax.model.layout import Joint, Layout
+from interbert_jax.model.trunk import Read
 from tests.support.tiny_task import tiny_batch, tiny_task, visible_params
 
 PARTS = (Part(2, 4), Part(1, 7), Part(1, 10))
