@@ -25,7 +25,6 @@ from absl import flags
 from ml_collections import config_flags
 
 from interbert_jax.app import command_line, hosts, overrides
-from interbert_jax.app.compile import CompileSettings, run_compile
 from interbert_jax.run.workdir import local_path
 
 FLAGS = flags.FLAGS
@@ -36,9 +35,18 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Directory of the run; runs/<configuration> by default."
 )
+_MODE = flags.DEFINE_enum(
+  "mode",
+  "train",
+  ["train", "compile"],
+  "train, or compile: only compile the training step for --topology, and print "
+  "its memory, work and estimated speed as JSON.",
+)
+_TOPOLOGY = flags.DEFINE_string(
+  "topology", "v5e:2x2", "With --mode=compile: chips, such as v5p:2x2x2."
+)
 flags.mark_flag_as_required("config")
 command_line.define_flags(hosts.HostSettings)
-command_line.define_flags(CompileSettings)
 
 
 def _default_workdir() -> str:
@@ -54,9 +62,10 @@ def main(argv) -> None:
   typed = FLAGS["config"].override_values
   overrides.keep_typed_length(config, typed)
   overrides.follow_typed_split(config, typed)
-  asked = command_line.read_flags(CompileSettings)
-  if asked.mode == "compile":
-    print(json.dumps(run_compile(config, asked.topology), indent=2))
+  if _MODE.value == "compile":
+    from interbert_jax.app.compile import run_compile
+
+    print(json.dumps(run_compile(config, _TOPOLOGY.value), indent=2))
     return
   # Imported here, so that --help and a typo are answered at once.
   import jax

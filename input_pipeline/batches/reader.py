@@ -5,6 +5,7 @@ Dimensions: n examples.
 
 import abc
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -102,18 +103,15 @@ class BatchReader(abc.ABC):
   ) -> LengthOrder | None:
     """The order of batches by length; None where they are not ordered so."""
     none = np.zeros(0, np.int64)
-    if (
-      not group_size
-      or batch_size % (self.shares * group_size)
-      or self.lengths(none, none) is None
-    ):
+    if group_size is None or self.lengths(none, none) is None:
       return None
     return LengthOrder(
       self.order(batch_size),
       self.lengths,
       batch_size=batch_size,
       group_size=group_size,
-      shares=self.shares,
+      # A group may lie in several shares, which one host has then.
+      shares=math.gcd(self.shares, batch_size // group_size),
       max_length=self.dims["L"],
     )
 

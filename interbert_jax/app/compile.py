@@ -16,22 +16,6 @@ import numpy as np
 from input_pipeline.batches.lengths import choose_parts
 from interbert_jax.contract.batch import Parts
 from interbert_jax.contract.errors import ConfigError, UserError
-from interbert_jax.contract.settings import Settings, setting
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CompileSettings(Settings):
-  """The flags of main.py that say what it does."""
-
-  mode: str = setting(
-    "train",
-    "train, or compile: only compile the training step for --topology, and "
-    "print its memory, work and estimated speed as JSON.",
-    choices=("train", "compile"),
-  )
-  topology: str = setting(
-    "v5e:2x2", "With --mode=compile: chips such as v5e:4x4 or v5p:2x2x2."
-  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,12 +179,8 @@ def run_compile(config: Mapping[str, Any], topology: str) -> dict[str, Any]:
   }
 
 
-def assumed_parts(
-  batch_size: int, group_size: int | None, text_slots: int
-) -> Parts:
+def assumed_parts(batch_size: int, group_size: int, text_slots: int) -> Parts:
   """How batches of captions as long as COCO's are cut."""
-  if group_size is None:
-    return None
   rng = np.random.default_rng(0)
   shares = rng.random(max(1, (1 << 18) // batch_size) * batch_size)
   lengths = np.interp(shares, list(_COCO.values()), list(_COCO))

@@ -30,6 +30,11 @@ class Part(NamedTuple):
 Parts = tuple[Part, ...] | None
 
 
+def examples_of(parts: Parts) -> int:
+  """The examples of a group; 0 without parts."""
+  return sum(part.count for part in parts or ())
+
+
 def repeated(parts: Parts, times: int, *, of: int = 1) -> Parts:
   """The parts where each of them stands for `times` texts in place of `of`."""
   return parts and tuple(Part(n * times // of, k) for n, k in parts)

@@ -15,6 +15,7 @@ from flax import struct
 from interbert_jax.contract.batch import (
   ArraySpec,
   Parts,
+  examples_of,
   limited,
   pretrain_spec,
 )
@@ -188,7 +189,7 @@ class PretrainTask:
         )
       return rows.select_rows(
         weights_BN,
-        group_size=settings.group_size,
+        group_size=examples_of(parts) or settings.group_size,
         rows_per_example=rows_per_example,
       )
 

@@ -6,7 +6,6 @@ compiles it for devices that are not here.
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,8 +19,6 @@ from interbert_jax.tasks.base import Task
 from interbert_jax.training import optim, steps
 from interbert_jax.training.settings import RunSettings
 
-_GROUP_SIZE = 16  # of tasks that have none; groups are at most so large
-
 
 @dataclasses.dataclass(frozen=True)
 class Program:
@@ -33,8 +30,8 @@ class Program:
     init_fn: gives the state before the first step.
     step_fn: steps.train_step of a state, a batch and a key.
     step_key: the key of all steps.
-    group_size: examples of a batch that lie together, cut by the lengths of
-      their texts; None where devices cannot have whole groups.
+    group_size: examples that a device computes at a time. They are cut by the
+      lengths of their texts.
   """
 
   param_shapes: Any
@@ -42,7 +39,7 @@ class Program:
   init_fn: Callable[[], steps.TrainState]
   step_fn: Callable
   step_key: jax.Array
-  group_size: int | None
+  group_size: int
 
   def compiled_step(self, parallel: Parallel, state, parts: Parts) -> Callable:
     """`step_fn` for the devices, for batches that are cut like this.
@@ -105,20 +102,9 @@ def make_program(
     dropout_rng=train.dropout_rng,
     accumulate_steps=train.accumulate_steps,
   )
-  # Groups do not depend on the devices, so neither does the order of examples.
   micro_batch = train.batch_size // train.accumulate_steps
-  group_size = task.group_size
-  if group_size == 1:
-    group_size = math.gcd(micro_batch, _GROUP_SIZE)
-  whole = micro_batch // len(parallel.devices) % group_size == 0
-  return Program(
-    shapes,
-    optimizer,
-    init_fn,
-    step_fn,
-    step_key,
-    group_size if whole else None,
-  )
+  group_size = micro_batch // len(parallel.devices)
+  return Program(shapes, optimizer, init_fn, step_fn, step_key, group_size)
 
 
 def abstract_batch(

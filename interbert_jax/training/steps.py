@@ -7,7 +7,7 @@ over the global batch divided by global weights, so both give the same numbers.
 Dimensions: B examples, M micro-batches.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from interbert_jax.contract.batch import Part, Parts
+from interbert_jax.contract.batch import Parts, examples_of
 from interbert_jax.contract.batch_sizes import check_parts
 from interbert_jax.tasks.base import Task
 from interbert_jax.tasks.losses import SumWeight
@@ -67,10 +67,6 @@ def micro_batches(
     return x.reshape(count, -1, *x.shape[3:])
 
   return {key: split(value) for key, value in batch.items()}
-
-
-def _examples(parts: Sequence[Part]) -> int:
-  return sum(part.count for part in parts)
 
 
 def gradients(
@@ -128,7 +124,7 @@ def gradients(
     def add(total, part):
       return jax.tree.map(jnp.add, total, part_sums(part)), None
 
-    group_size = task.group_size if parts is None else _examples(parts)
+    group_size = examples_of(parts) or task.group_size
     micro = (
       micro_batches(batch, accumulate_steps, group_size=group_size),
       jax.random.split(dropout_key, accumulate_steps),

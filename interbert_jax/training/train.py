@@ -208,7 +208,7 @@ def train_and_evaluate(
     for step in range(start_step + 1, total_steps + 1):
       activity.begin("data", step)
       batch = next(batches)
-      parts = program.group_size and data.parts(
+      parts = data.parts(
         step - 1, batch_size=batch_size, group_size=program.group_size
       )
       is_new = parts not in step_fns
