@@ -44,10 +44,10 @@ class TrainSettings(Settings):
   )
   dropout_rng: str = setting(
     "threefry2x32",
-    "generator of dropout's random bits: threefry2x32, the same on any "
-    "devices, or rbg, cheaper on TPUs and GPUs and other on each kind and "
-    "number of devices; masks and data are the same with both",
-    choices=("threefry2x32", "rbg"),
+    "generator of dropout's random bits: threefry2x32, or hash, which is "
+    "cheaper (dropout_rng.py); both are the same on any devices, and masks and "
+    "data are the same with both",
+    choices=("threefry2x32", "hash"),
   )
   ema_decay: float | None = setting(
     None,

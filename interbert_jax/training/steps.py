@@ -20,6 +20,7 @@ from interbert_jax.contract.batch_sizes import check_parts
 from interbert_jax.tasks.base import Task
 from interbert_jax.tasks.losses import SumWeight
 from interbert_jax.training import param_groups
+from interbert_jax.training.dropout_rng import hash_key
 
 
 @struct.dataclass
@@ -94,9 +95,8 @@ def gradients(
   dropout_key = jax.random.fold_in(dropout_key, step)
   if axis_name is not None:
     dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(axis_name))
-  if dropout_rng == "rbg":
-    bits = jax.random.bits(dropout_key, (4,), jnp.uint32)
-    dropout_key = jax.random.wrap_key_data(bits, impl="rbg")
+  if dropout_rng == "hash":
+    dropout_key = hash_key(dropout_key)
   inputs = task.prepare(batch, mask_key, train=True, parts=parts)
   # Summed over the devices: each sees only its part of the batch.
   weights = _total(task.weights(inputs), axis_name)
