@@ -54,6 +54,7 @@ def get_config(arg: str = ""):
 
   config.train.batch_size = 512
   config.train.epochs = 15.0
+  config.train.dropout_rng = "hash"
   config.optim.lr = 1e-4
   config.optim.warmup_fraction = 0.1
 

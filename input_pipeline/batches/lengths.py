@@ -19,7 +19,7 @@ from interbert_jax.contract.batch import Part, Parts
 # So many examples, or steps, decide by their lengths how batches are cut.
 _SAMPLED, _SAMPLED_STEPS = 1 << 18, 1 << 11
 _PACKED = 4096  # examples whose texts are packed at a time
-_MAX_PARTS = 3  # each has its own attention, and takes longer to compile
+_MAX_PARTS = 4  # each has its own attention, and takes longer to compile
 _STEP = 2  # lengths are multiples of this, where they are not the longest
 _WORTH = 0.9  # share of the slots that must be left for a cut to be made
 

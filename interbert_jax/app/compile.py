@@ -181,11 +181,20 @@ def run_compile(config: Mapping[str, Any], topology: str) -> dict[str, Any]:
 
 def assumed_parts(batch_size: int, group_size: int, text_slots: int) -> Parts:
   """How batches of captions as long as COCO's are cut."""
-  rng = np.random.default_rng(0)
-  shares = rng.random(max(1, (1 << 18) // batch_size) * batch_size)
+  count = max(1, (1 << 18) // batch_size) * batch_size
+  lengths = np.minimum(coco_lengths(count), text_slots)
+  return choose_parts(
+    lengths.reshape(-1, batch_size),
+    group_size=group_size,
+    max_length=text_slots,
+  )
+
+
+def coco_lengths(count: int) -> np.ndarray:
+  """Tokens of made-up captions that are as long as COCO's."""
+  shares = np.random.default_rng(0).random(count)
   lengths = np.interp(shares, list(_COCO.values()), list(_COCO))
-  lengths = np.minimum(np.ceil(lengths), text_slots).reshape(-1, batch_size)
-  return choose_parts(lengths, group_size=group_size, max_length=text_slots)
+  return np.ceil(lengths).astype(np.int64)
 
 
 def find_topology(name: str) -> tuple[Chip, list]:
