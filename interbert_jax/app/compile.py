@@ -35,7 +35,7 @@ CHIPS = {
 }
 
 # What data says of itself; here there is none.
-_ASSUMED = {
+ASSUMED = {
   "feature_dim": 2048,
   "num_classes": 1601,
   "mask_id": 103,
@@ -84,7 +84,7 @@ def run_compile(config: Mapping[str, Any], topology: str) -> dict[str, Any]:
   from interbert_jax.training.program import abstract_batch, make_program
 
   settings = validate(config, devices=len(devices), hosts=1)
-  info = {**_ASSUMED, "vocab_size": _WORDS[settings.language]}
+  info = {**ASSUMED, "vocab_size": _WORDS[settings.language]}
   info |= {
     key: getattr(settings.model, name)
     for key, name in (

@@ -163,8 +163,8 @@ class PretrainSettings(TaskSettings):
   )
   group_size: int = setting(
     32,
-    "examples that share the places of the heads; divides the batch size per "
-    "device",
+    "examples that share the places of the heads where texts are not cut by "
+    "length; divides the batch size per device",
     low=1,
   )
   mlm_rows: float = setting(

@@ -1,12 +1,23 @@
 """main.py --mode=compile, where TPU's compiler is installed."""
 
+import functools
 import importlib.util
 
+import jax
 import pytest
 
 from configs import pretrain_en
-from interbert_jax.app.compile import find_topology, run_compile
+from interbert_jax.app.build import make_task
+from interbert_jax.app.compile import (
+  ASSUMED,
+  assumed_parts,
+  find_topology,
+  run_compile,
+)
+from interbert_jax.app.validate import validate
 from interbert_jax.contract.errors import ConfigError, UserError
+from interbert_jax.parallel import make_parallel
+from interbert_jax.training.program import abstract_batch, make_program
 
 needs_compiler = pytest.mark.skipif(
   importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed"
@@ -51,6 +62,28 @@ def test_too_large_a_step_is_one_message():
   with pytest.raises(UserError, match="more memory") as caught:
     run_compile(tiny(1 << 20), "v5e:2x2")
   assert "train.batch_size" in str(caught.value)
+
+
+def test_the_work_of_the_base_step():
+  """An example of COCO's lengths; before optimisation, on any device."""
+  config = pretrain_en.get_config()
+  config.train.batch_size = 128
+  settings = validate(config, devices=1, hosts=1)
+  task = make_task(settings, {**ASSUMED, "vocab_size": 30522})
+  dims = {"L": 36, "R": 36, "E": 2048, "C": 1601}
+  parallel = make_parallel(devices=jax.devices()[:1])
+  program = make_program(
+    task, settings, parallel, dims=dims, num_examples=10**6
+  )
+  # Quotas are those of the 512 examples that four devices share.
+  parts = assumed_parts(512, program.group_size, dims["L"])
+  lowered = parallel.lower_train_step(
+    functools.partial(program.step_fn, parts=parts),
+    program.init_fn,
+    abstract_batch(task, dims=dims, batch_size=128),
+  )
+  gflops = lowered.cost_analysis()["flops"] / 128 / 1e9
+  assert 25 < gflops <= 27.5
 
 
 def test_an_unknown_chip_is_named():
