@@ -17,6 +17,7 @@ from interbert_jax.contract.errors import (
 )
 from tests.support.error_place import Place
 from tests.support.scripts import run_python
+from tests.support.tiny_data import write_captions, write_vocab
 
 
 def command(*arguments, **environment):
@@ -36,6 +37,9 @@ def test_a_missing_store_through_the_whole_command(tmp_path):
     EVEN,
     f"--workdir={workdir}",
     f"--config.input.store={store}",
+    # Sample data that this machine may have, or not, must not matter.
+    f"--config.input.vocab={write_vocab(tmp_path / 'vocab.txt')}",
+    f"--config.input.annotations={write_captions(tmp_path / 'c.jsonl')}",
   )
   assert done.stderr.startswith(f"error: {store}: no such directory")
   assert "python -m tools.sample_data" in done.stderr
