@@ -19,10 +19,8 @@ import time
 
 import jax
 import numpy as np
-import torch
 
 from bench.measuring import make_parser, write_result
-from bench.torch_interbert import TorchInterBert, prepare
 from configs import pretrain_en, quickstart
 from input_pipeline.batches.lengths import LengthOrder
 from interbert_jax.app.build import make_task
@@ -83,6 +81,10 @@ def make_batches(task, dims, batch_size: int, order: LengthOrder, lengths):
 
 
 def compare(name: str, *, turns: int, steps: int) -> dict:
+  import torch
+
+  from bench.torch_interbert import TorchInterBert, prepare
+
   config, info = SIZES[name]()
   settings = validate(config, devices=1, hosts=1)
   info |= {"mask_id": 103, "feature_encoding": "float16"}
@@ -130,10 +132,9 @@ def compare(name: str, *, turns: int, steps: int) -> dict:
   def their_step(number: int) -> None:
     optimizer.zero_grad(set_to_none=True)
     model(theirs[number % _BATCHES]).backward()
-    nn_norm(model.parameters(), 1.0)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
 
-  nn_norm = torch.nn.utils.clip_grad_norm_
   ways = {"ours": our_step, "modern PyTorch": their_step}
   for way in ways.values():
     for number in range(_BATCHES):  # compiles every cut
@@ -168,6 +169,8 @@ def compare(name: str, *, turns: int, steps: int) -> dict:
 def main() -> None:
   parser = make_parser(__doc__, turns=7, steps=8)
   options = parser.parse_args()
+  import torch
+
   run = functools.partial(compare, turns=options.turns, steps=options.steps)
   result = {
     "torch": torch.__version__,
