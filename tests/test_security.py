@@ -18,8 +18,13 @@ from interbert_jax.app.ranking.ranking_file import read_ranking
 from interbert_jax.contract.errors import UserError
 from interbert_jax.contract.json_file import read_rows
 from interbert_jax.run import environment as run_info
-from interbert_jax.run.environment import redact_arguments, redact_config
+from interbert_jax.run.environment import (
+  command_line,
+  redact_arguments,
+  redact_config,
+)
 from interbert_jax.weights.weights_file import read_weights
+from tests.conftest import ROOT
 from tests.support.hostile_archives import captions
 from tests.support.source_tree import CODE, name_of, sources
 from tools.extract.photos import open_photo
@@ -111,6 +116,17 @@ def test_it_would_be_found(source, found, tmp_path):
 )
 def test_command_lines_keep_no_secret(arguments, kept):
   assert redact_arguments(arguments) == (kept or arguments)
+
+
+def test_command_lines_do_not_say_where_our_scripts_lie():
+  arguments = [str(ROOT / "bench/survive.py"), "--output=/a/b", "--key=x"]
+  assert command_line(arguments) == [
+    "bench/survive.py",
+    "--output=/a/b",
+    f"--key={run_info.HIDDEN}",
+  ]
+  assert command_line(["main.py", "x"]) == ["main.py", "x"]
+  assert command_line(["/elsewhere/a"]) == ["/elsewhere/a"]
 
 
 def test_configurations_keep_no_secret():

@@ -5,6 +5,7 @@ a value whose name says that it is a token, a key or a password, nor the user
 and password of an address.
 """
 
+import contextlib
 import importlib.metadata
 import pathlib
 import platform
@@ -46,9 +47,20 @@ def git_hash() -> str | None:
   return commit
 
 
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def command_line(arguments: Sequence[str]) -> list[str]:
+  """A command line without secrets, and without where our scripts lie."""
+  script, *rest = arguments
+  with contextlib.suppress(ValueError):  # not one of ours
+    script = str(pathlib.Path(script).relative_to(_ROOT))
+  return [script, *redact_arguments(rest)]
+
+
 def environment() -> dict:
   return {
-    "command": redact_arguments(sys.argv),
+    "command": command_line(sys.argv),
     "python": platform.python_version(),
     "versions": versions(),
     "git_hash": git_hash(),
