@@ -24,7 +24,7 @@ from bench.measuring import make_parser, write_result
 from configs import pretrain_en, quickstart
 from input_pipeline.batches.lengths import LengthOrder
 from interbert_jax.app.build import make_task
-from interbert_jax.app.compile import coco_lengths
+from interbert_jax.app.compile import ASSUMED, coco_lengths
 from interbert_jax.app.validate import validate
 from interbert_jax.contract.batch_checks import dummy_batch
 from interbert_jax.parallel import make_parallel
@@ -39,18 +39,15 @@ def base_width():
   for stream in ("interaction", "text", "region"):
     config.model[f"num_{stream}_layers"] = 2
   config.model.dtype = "float32"
-  config.train.batch_size = config.task.group_size = 32
-  config.task.mlm_rows, config.task.mrm_rows = 6.0, 10.5
+  config.train.batch_size = 32
   for name in config.model:
     if name.endswith("dropout"):
       config.model[name] = 0.0
-  return config, {"vocab_size": 30522, "feature_dim": 2048, "num_classes": 1601}
+  return config, {"num_classes": 1601}
 
 
 def quick_start():
-  config = quickstart.get_config()
-  config.task.mlm_rows, config.task.mrm_rows = 3.5, 4.0
-  return config, {"vocab_size": 1000, "feature_dim": 1280, "num_classes": 401}
+  return quickstart.get_config(), {"num_classes": 1000}
 
 
 SIZES = {"base width, 2+2+2 layers": base_width, "quick start": quick_start}
@@ -87,7 +84,7 @@ def compare(name: str, *, turns: int, steps: int) -> dict:
 
   config, info = SIZES[name]()
   settings = validate(config, devices=1, hosts=1)
-  info |= {"mask_id": 103, "feature_encoding": "float16"}
+  info = {**ASSUMED, "vocab_size": 30522, **info}
   task = make_task(settings, info)
   batch_size = settings.train.batch_size
   dims = {
@@ -114,10 +111,16 @@ def compare(name: str, *, turns: int, steps: int) -> dict:
   placed = [(parallel.put(batch), parts) for batch, parts in batches]
 
   model = TorchInterBert(task.config)
+  ours, others = (
+    sum(x.size for x in jax.tree.leaves(program.param_shapes)),
+    sum(x.numel() for x in model.parameters()),
+  )
+  if ours != others:
+    raise RuntimeError(f"{others:,} parameters in PyTorch, {ours:,} in ours")
   optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
   theirs = []
-  for batch, _ in batches:
-    inputs = task.prepare(batch, program.step_key, train=False)
+  for batch, parts in batches:
+    inputs = task.prepare(batch, program.step_key, train=True, parts=parts)
     longest = int(batch["text_length"].max())
     theirs.append(prepare(inputs, text_length=longest))
 
