@@ -16,7 +16,7 @@ from input_pipeline.batches.engine import (
   rows_of_shard,
   step_batches,
 )
-from input_pipeline.batches.lengths import LengthOrder
+from input_pipeline.batches.lengths import LengthOrder, longest_texts
 from input_pipeline.batches.order import ExampleOrder
 from interbert_jax.contract.batch import ArraySpec, Batch, Parts, array_shapes
 from interbert_jax.contract.files import facts_sha256
@@ -39,6 +39,7 @@ class BatchReader(abc.ABC):
   shares: int = 1  # equal slices of a batch that keep their examples
   spec: Mapping[str, ArraySpec]  # the arrays of a batch (contract/batch.py)
   dims: Mapping[str, int]  # size of each letter in `spec`, but for B
+  texts: Callable[[np.ndarray], Mapping[str, np.ndarray]]  # of examples [n]
 
   def __init__(self, *, num_examples: int, seed: int, engine: str = "auto"):
     self.num_examples = num_examples
@@ -87,11 +88,17 @@ class BatchReader(abc.ABC):
     del batch_size
     return self._order.examples
 
-  def lengths(
-    self, examples: np.ndarray, position: np.ndarray
-  ) -> np.ndarray | None:
-    """[n] tokens of the longest text of each example; None if nobody knows."""
-    del examples, position
+  def lengths(self, examples: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """[n] tokens of the longest text of each example.
+
+    These of `texts`; where the position decides on them, a subclass says how.
+    """
+    del position
+    return self._lengths[examples]
+
+  @functools.cached_property
+  def _lengths(self) -> np.ndarray:
+    return longest_texts(self.texts, self.num_examples)
 
   def parts(self, step: int, *, batch_size: int, group_size: int) -> Parts:
     """How the groups of a step's batch are cut (lengths.py)."""
@@ -102,8 +109,7 @@ class BatchReader(abc.ABC):
     self, batch_size: int, group_size: int | None
   ) -> LengthOrder | None:
     """The order of batches by length; None where they are not ordered so."""
-    none = np.zeros(0, np.int64)
-    if group_size is None or self.lengths(none, none) is None:
+    if group_size is None:
       return None
     return LengthOrder(
       self.order(batch_size),

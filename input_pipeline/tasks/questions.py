@@ -3,14 +3,12 @@
 Dimensions: N texts, I images of each text, n examples.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from input_pipeline.annotations.captions import Captions
-from input_pipeline.batches.lengths import longest_texts
 from input_pipeline.batches.reader import BatchReader
 from input_pipeline.tasks.merged_regions import MergedRegions
 from input_pipeline.tasks.settings import ImageInput
@@ -96,14 +94,6 @@ class QuestionData(BatchReader):
   @property
   def counts(self) -> dict[str, Any]:
     return {"num_truncated_texts": self._table.num_truncated(self.dims["L"])}
-
-  def lengths(self, examples: np.ndarray, position: np.ndarray) -> np.ndarray:
-    del position  # nothing is drawn
-    return self._lengths[examples]
-
-  @functools.cached_property
-  def _lengths(self) -> np.ndarray:
-    return longest_texts(self.texts, self.num_examples)
 
   def arrays(
     self, examples: np.ndarray, position: np.ndarray

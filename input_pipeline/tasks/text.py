@@ -1,6 +1,5 @@
 """Texts and pairs of texts with an answer, without images: GLUE and CLUE."""
 
-import functools
 import json
 import pathlib
 import sys
@@ -14,7 +13,6 @@ from input_pipeline.annotations.sentence_formats import (
   find_format,
 )
 from input_pipeline.annotations.sentences import read_sentences
-from input_pipeline.batches.lengths import longest_texts
 from input_pipeline.batches.reader import BatchReader
 from input_pipeline.tasks.settings import TextInput
 from input_pipeline.text.pack import check_room, num_truncated, pack_texts
@@ -101,25 +99,18 @@ class SentenceData(BatchReader):
       "num_skipped_rows": self.sentences.skipped,
     }
 
-  def lengths(self, examples: np.ndarray, position: np.ndarray) -> np.ndarray:
-    del position  # nothing is drawn
-    return self._lengths[examples]
-
-  @functools.cached_property
-  def _lengths(self) -> np.ndarray:
-    return longest_texts(self._packed, self.num_examples)
-
   def arrays(
     self, examples: np.ndarray, position: np.ndarray
   ) -> dict[str, np.ndarray]:
     del position  # nothing is drawn
     labels = self.sentences.labels
     return {
-      **self._packed(examples),
+      **self.texts(examples),
       "label": np.zeros(len(examples)) if labels is None else labels[examples],
     }
 
-  def _packed(self, examples: np.ndarray) -> dict[str, np.ndarray]:
+  def texts(self, examples: np.ndarray) -> dict[str, np.ndarray]:
+    """The arrays of texts of examples [n]."""
     return pack_texts(
       self.tokenizer,
       self._tables,

@@ -8,14 +8,16 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from configs.common import Experiment
 from input_pipeline.batches.lengths import choose_parts
 from interbert_jax.contract.batch import Parts
 from interbert_jax.contract.errors import ConfigError, UserError
+from interbert_jax.contract.vcr import CHOICES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +45,6 @@ ASSUMED = {
   "num_labels": 3,
   "label_names": ("entailment", "neutral", "contradiction"),
   "num_answers": 3129,
-  "images_per_example": 1,
 }
 _WORDS = {"en": 30522, "zh": 21128}  # of the published vocabularies
 # Shares of COCO's captions (of its dev set, BERT's vocabulary) with at most so
@@ -62,6 +63,7 @@ _COCO = {
   32: 0.998,
   36: 1.0,
 }
+_CAPTIONS = ("pretrain", "retrieval")  # tasks whose texts are such captions
 _NUM_EXAMPLES = 1_000_000  # for schedules in epochs
 
 
@@ -78,39 +80,12 @@ def run_compile(config: Mapping[str, Any], topology: str) -> dict[str, Any]:
   chip, devices = find_topology(topology)
   import jax
 
-  from interbert_jax.app import build, hlo
+  from interbert_jax.app import hlo
   from interbert_jax.app.validate import validate
-  from interbert_jax.parallel import make_parallel
-  from interbert_jax.training.program import abstract_batch, make_program
 
   settings = validate(config, devices=len(devices), hosts=1)
-  info = {**ASSUMED, "vocab_size": _WORDS[settings.language]}
-  info |= {
-    key: getattr(settings.model, name)
-    for key, name in (
-      ("vocab_size", "vocab_size"),
-      ("feature_dim", "region_feature_dim"),
-      ("num_classes", "num_region_classes"),
-    )
-    if getattr(settings.model, name) is not None
-  }
-  task = build.make_task(settings, info)
-  dims = {
-    "L": settings.input.text_slots,
-    "R": getattr(settings.input, "max_regions", 1),
-    "E": info["feature_dim"],
-    "C": info["num_classes"],
-    "T": 2,
-    "I": info["images_per_example"],
-  }
-  parallel = make_parallel(**vars(settings.parallel), devices=devices)
-  program = make_program(
-    task, settings, parallel, dims=dims, num_examples=_NUM_EXAMPLES
-  )
   batch_size = settings.train.batch_size
-  batch = abstract_batch(task, dims=dims, batch_size=batch_size)
   per_chip = batch_size / len(devices)
-  parts = assumed_parts(batch_size, program.group_size, dims["L"])
   print(
     f"{topology}: compiling for {len(devices)} chips, {per_chip:g} examples "
     "each; a base model takes some minutes",
@@ -118,9 +93,8 @@ def run_compile(config: Mapping[str, Any], topology: str) -> dict[str, Any]:
   )
   began = time.monotonic()
   try:
-    compiled = parallel.lower_train_step(
-      functools.partial(program.step_fn, parts=parts), program.init_fn, batch
-    ).compile()
+    step = lower_step(settings, devices)
+    compiled = step.lowered.compile()
   except jax.errors.JaxRuntimeError as error:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise
@@ -143,7 +117,7 @@ def run_compile(config: Mapping[str, Any], topology: str) -> dict[str, Any]:
   flops = compiled.cost_analysis()["flops"]
   by_part = hlo.cycles_by_part(text)
   cycles = sum(by_part.values())
-  step = cycles / chip.clock_ghz / 1e9
+  duration = cycles / chip.clock_ghz / 1e9
   return {
     "topology": topology,
     "chips": len(devices),
@@ -153,7 +127,7 @@ def run_compile(config: Mapping[str, Any], topology: str) -> dict[str, Any]:
     "mode": settings.parallel.mode,
     "remat": settings.model.remat,
     "accumulate_steps": settings.train.accumulate_steps,
-    "parameters": sum(x.size for x in jax.tree.leaves(program.param_shapes)),
+    "parameters": step.num_params,
     "memory_gb": {
       "state_and_batch": memory.argument_size_in_bytes / 1e9,
       "temporary": memory.temp_size_in_bytes / 1e9,
@@ -164,9 +138,9 @@ def run_compile(config: Mapping[str, Any], topology: str) -> dict[str, Any]:
     "gflops_per_example": flops / per_chip / 1e9,
     "estimate": {
       "mcycles": cycles / 1e6,
-      "milliseconds": step * 1e3,
-      "examples_per_second_and_chip": per_chip / step,
-      "share_of_peak": flops / step / chip.peak_tflops / 1e12,
+      "milliseconds": duration * 1e3,
+      "examples_per_second_and_chip": per_chip / duration,
+      "share_of_peak": flops / duration / chip.peak_tflops / 1e12,
       "percent_by_part": {
         part: round(100 * count / cycles, 1)
         for part, count in by_part.most_common()
@@ -174,9 +148,76 @@ def run_compile(config: Mapping[str, Any], topology: str) -> dict[str, Any]:
     },
     "collectives": hlo.collectives(text),
     "compile_seconds": seconds,
-    "dimensions": dims,
-    "texts_of_a_group": parts and [part._asdict() for part in parts],
+    "dimensions": step.dims,
+    "texts_of_a_group": step.parts and [x._asdict() for x in step.parts],
   }
+
+
+class LoweredStep(NamedTuple):
+  """A training step before optimisation.
+
+  Attributes:
+    lowered: has the count of operations.
+    dims: the size of each letter of the batch's arrays but B.
+    parts: how its groups are cut.
+    num_params: of the model.
+  """
+
+  lowered: Any
+  dims: dict[str, int]
+  parts: Parts
+  num_params: int
+
+
+def lower_step(settings: Experiment, devices: Sequence) -> LoweredStep:
+  """The step of a run on data that is not there."""
+  import jax
+
+  from interbert_jax.app import build
+  from interbert_jax.parallel import make_parallel
+  from interbert_jax.training.program import abstract_batch, make_program
+
+  section, name = settings.input, settings.task.name
+  texts = images = 1
+  if name == "retrieval":
+    texts += section.random_texts + section.hard_texts
+    images += section.random_images
+  elif name == "vcr":
+    texts = CHOICES
+  elif name == "nlvr2":
+    images = 2
+  info = {**ASSUMED, "images_per_example": images}
+  info["vocab_size"] = _WORDS[settings.language]
+  for key, width in (
+    ("vocab_size", settings.model.vocab_size),
+    ("feature_dim", settings.model.region_feature_dim),
+    ("num_classes", settings.model.num_region_classes),
+  ):
+    info[key] = info[key] if width is None else width
+  task = build.make_task(settings, info)
+  reads_classes = getattr(settings.task, "mrm_loss", "features") != "features"
+  dims = {
+    "L": section.text_slots,
+    "R": getattr(section, "max_regions", 1),  # not of texts alone
+    "E": info["feature_dim"],
+    "C": info["num_classes"] if reads_classes else 1,
+    "T": texts,
+    "I": images,
+  }
+  parallel = make_parallel(**vars(settings.parallel), devices=devices)
+  program = make_program(
+    task, settings, parallel, dims=dims, num_examples=_NUM_EXAMPLES
+  )
+  batch_size, parts = settings.train.batch_size, None
+  if name in _CAPTIONS:
+    parts = assumed_parts(batch_size, program.group_size, dims["L"])
+  lowered = parallel.lower_train_step(
+    functools.partial(program.step_fn, parts=parts),
+    program.init_fn,
+    abstract_batch(task, dims=dims, batch_size=batch_size),
+  )
+  num_params = sum(x.size for x in jax.tree.leaves(program.param_shapes))
+  return LoweredStep(lowered, dims, parts, num_params)
 
 
 def assumed_parts(batch_size: int, group_size: int, text_slots: int) -> Parts:

@@ -28,7 +28,7 @@ def _hash(key_2: jax.Array, number: jax.Array) -> jax.Array:
 
 def _random_bits(key_2: jax.Array, bit_width: int, shape) -> jax.Array:
   if bit_width != 32:
-    raise NotImplementedError(f"{bit_width} bits: wanted 32, as dropout uses")
+    raise ValueError(f"{bit_width} bits: wanted 32, as dropout uses")
   number = jnp.zeros(shape, jnp.uint32)
   for axis in range(len(shape)):
     stride = math.prod(shape[axis + 1 :])

@@ -1,23 +1,15 @@
 """main.py --mode=compile, where TPU's compiler is installed."""
 
-import functools
+import importlib
 import importlib.util
 
 import jax
 import pytest
 
 from configs import pretrain_en
-from interbert_jax.app.build import make_task
-from interbert_jax.app.compile import (
-  ASSUMED,
-  assumed_parts,
-  find_topology,
-  run_compile,
-)
+from interbert_jax.app.compile import find_topology, lower_step, run_compile
 from interbert_jax.app.validate import validate
 from interbert_jax.contract.errors import ConfigError, UserError
-from interbert_jax.parallel import make_parallel
-from interbert_jax.training.program import abstract_batch, make_program
 
 needs_compiler = pytest.mark.skipif(
   importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed"
@@ -67,23 +59,52 @@ def test_too_large_a_step_is_one_message():
 def test_the_work_of_the_base_step():
   """An example of COCO's lengths; before optimisation, on any device."""
   config = pretrain_en.get_config()
-  config.train.batch_size = 128
-  settings = validate(config, devices=1, hosts=1)
-  task = make_task(settings, {**ASSUMED, "vocab_size": 30522})
-  dims = {"L": 36, "R": 36, "E": 2048, "C": 1601}
-  parallel = make_parallel(devices=jax.devices()[:1])
-  program = make_program(
-    task, settings, parallel, dims=dims, num_examples=10**6
-  )
-  # Quotas are those of the 512 examples that four devices share.
-  parts = assumed_parts(512, program.group_size, dims["L"])
-  lowered = parallel.lower_train_step(
-    functools.partial(program.step_fn, parts=parts),
-    program.init_fn,
-    abstract_batch(task, dims=dims, batch_size=128),
-  )
-  gflops = lowered.cost_analysis()["flops"] / 128 / 1e9
+  step = lower_step(validate(config, devices=4, hosts=1), jax.devices()[:4])
+  # Four devices share 512: of each 128 at most so many have so many tokens.
+  assert sum(part.count for part in step.parts) == 128
+  gflops = step.lowered.cost_analysis()["flops"] / 512 / 1e9
   assert 25 < gflops <= 27.5
+
+
+def small_step(name: str, **parallel):
+  arg = "sst2,runlocal" if name == "finetune_text" else "runlocal"
+  config = importlib.import_module(f"configs.{name}").get_config(arg)
+  config.parallel.update(parallel)
+  for key in ("vocab", "store", "annotations", "directory", "near_images"):
+    if key in config.input:
+      config.input[key] = "none"
+  if "group_size" in config.task:
+    config.task.group_size = 8
+  return lower_step(validate(config, devices=4, hosts=1), jax.devices()[:4])
+
+
+@pytest.mark.parametrize(
+  ("name", "texts", "images", "is_caption"),
+  [
+    ("finetune_flickr30k", 3, 2, True),
+    ("finetune_vcr", 4, 1, False),
+    ("finetune_vqa", 1, 1, False),
+    ("finetune_nlvr2", 1, 2, False),
+    ("finetune_snli_ve", 1, 1, False),
+    ("finetune_text", 1, 1, False),
+  ],
+)
+def test_every_task_has_a_step_without_data(name, texts, images, is_caption):
+  step = small_step(name)
+  assert (step.dims["T"], step.dims["I"]) == (texts, images)
+  assert step.lowered.cost_analysis()["flops"] > 0
+  # Only captions are taken to be as long as COCO's.
+  assert (step.parts is not None) == is_caption
+
+
+@pytest.mark.parametrize(
+  "parallel",
+  [{"mode": "pmap"}, {"sharding": "zero1"}, {"sharding": "fsdp"}],
+  ids=lambda parallel: next(iter(parallel.values())),
+)
+def test_every_way_to_share_has_a_step_without_data(parallel):
+  step = small_step("pretrain_zh", **parallel)
+  assert step.lowered.cost_analysis()["flops"] > 0
 
 
 def test_an_unknown_chip_is_named():

@@ -3,23 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from interbert_jax.contract.batch import Part
 from interbert_jax.model.layout import Joint, Layout
 from interbert_jax.model.trunk import Read
 from tests.support.tiny_task import tiny_batch, tiny_task, visible_params
-
-PARTS = (Part(2, 4), Part(1, 7), Part(1, 10))
-LENGTHS = np.array([3, 4, 6, 10] * 4, np.int32)
-
-
-def cut_batch():
-  """16 examples in groups of 4, with texts that fit PARTS."""
-  batch = tiny_batch()
-  slot = np.arange(batch["text_ids"].shape[1])
-  ids = np.where(slot < LENGTHS[:, None], batch["text_ids"] | 1, 0)
-  return {**batch, "text_ids": ids.astype(np.int32), "text_length": LENGTHS}
 
 
 def test_rows_of_a_group_lie_one_after_the_other():
@@ -55,37 +43,9 @@ def test_regions_come_first_in_the_single_stream():
   np.testing.assert_array_equal(parted[1], text)
 
 
-@pytest.mark.parametrize("remat", ["none", "full"])
-def test_a_cut_batch_has_the_loss_and_the_gradient_of_the_padded_one(remat):
-  task = tiny_task(dropout=False, group_size=4, model={"remat": remat})
-  batch = cut_batch()
-  params = visible_params(task, batch)
-
-  def loss(params, parts):
-    inputs = task.prepare(batch, jax.random.key(3), train=True, parts=parts)
-    sums, metrics = task.losses(params, inputs)
-    return sum(sums.values()), metrics
-
-  run = jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnums=1)
-  (cut, cut_metrics), cut_grads = run(params, PARTS)
-  (padded, metrics), grads = run(params, None)
-  assert metrics["mlm_loss"][1] > 0
-  np.testing.assert_allclose(cut, padded, rtol=1e-5)
-  for name, pair in metrics.items():
-    np.testing.assert_allclose(cut_metrics[name], pair, rtol=1e-5, err_msg=name)
-  # Keys have a bias whose gradient is rounding alone: hence the 0.01.
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(
-      a, b, atol=1e-5 * max(float(jnp.abs(b).max()), 0.01)
-    ),
-    cut_grads,
-    grads,
-  )
-
-
 def test_slots_that_are_read_are_those_of_all():
   task = tiny_task(dropout=False)
-  batch = cut_batch()
+  batch = tiny_batch()
   params = visible_params(task, batch)
   inputs = task.prepare(batch, jax.random.key(3), train=False)
   read = Read(jnp.array([[2, 13, 21]] * 8), jnp.array([[5, 6, 99]] * 8))

@@ -1,4 +1,4 @@
-"""Fine-tuned tasks on batches that are cut by the lengths of their texts."""
+"""Every task on batches that are cut by the lengths of their texts."""
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,15 @@ from tests.support.tiny_task import (
   VOCAB,
   drawn_params,
   tiny_config,
+  tiny_task,
 )
 
 PARTS = (Part(2, 5), Part(1, 8), Part(1, 10))
 LENGTHS = np.array([4, 5, 8, 10] * 2)
 CONFIG = tiny_config(dropout=False)
 TASKS = {
+  "pretraining": tiny_task(dropout=False),
+  "pretraining, remat": tiny_task(dropout=False, model={"remat": "full"}),
   "vqa": VqaTask(CONFIG, num_answers=7),
   "vcr": VcrTask(CONFIG),
   "statements": StatementTask(CONFIG, num_labels=2, num_images=2),
@@ -54,13 +57,23 @@ def test_losses_and_gradients_are_those_of_padded_texts(name):
     return sum(sums.values()), metrics
 
   run = jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnums=1)
-  (cut, _), cut_grads = run(params, PARTS)
-  (padded, _), grads = run(params, None)
+  (cut, cut_metrics), cut_grads = run(params, PARTS)
+  (padded, metrics), grads = run(params, None)
   np.testing.assert_allclose(cut, padded, rtol=1e-5)
-  largest = max(np.abs(x).max() for x in jax.tree.leaves(grads))
-  assert largest > 0
+  for metric, pair in metrics.items():
+    np.testing.assert_allclose(
+      cut_metrics[metric], pair, rtol=1e-5, err_msg=metric
+    )
+  assert all(pair[1] > 0 for loss, pair in metrics.items() if "loss" in loss)
+  largest = jax.tree.map(lambda x: float(jnp.abs(x).max()), grads)
+  # Keys have a bias whose gradient is rounding alone: no less than this.
+  least = 0.01 * max(jax.tree.leaves(largest))
+  assert least > 0
   jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * largest),
+    lambda a, b, scale: np.testing.assert_allclose(
+      a, b, atol=1e-5 * max(scale, least)
+    ),
     cut_grads,
     grads,
+    largest,
   )
