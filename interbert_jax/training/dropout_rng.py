@@ -1,9 +1,10 @@
-"""Random bits for dropout, cheaper than JAX's own and the same on any devices.
+"""Random bits for dropout, cheaper than JAX's own.
 
 A bit needs no cryptography here: the number of each value is mixed with the key
 by two rounds of an integer hash (Ettinger's lowbias32), a dozen operations
-where threefry has a hundred. Each value depends on its place alone, so every
-device makes its own part; with XLA's generator, "rbg", each makes them all.
+where threefry has a hundred. A value depends on its place in the array alone,
+however the array is spread, so every device makes its own part; with XLA's
+generator, "rbg", each makes them all.
 """
 
 import functools

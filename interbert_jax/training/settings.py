@@ -44,9 +44,8 @@ class TrainSettings(Settings):
   )
   dropout_rng: str = setting(
     "threefry2x32",
-    "generator of dropout's random bits: threefry2x32, or hash, which is "
-    "cheaper (dropout_rng.py); both are the same on any devices, and masks and "
-    "data are the same with both",
+    "generator of dropout's random bits: threefry2x32 (JAX's own), or hash, "
+    "which is cheaper (dropout_rng.py); masks of words and regions stay",
     choices=("threefry2x32", "hash"),
   )
   ema_decay: float | None = setting(
