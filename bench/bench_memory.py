@@ -14,7 +14,7 @@ import time
 import jax
 
 from bench.measuring import make_parser
-from interbert_jax.contract.batch_checks import dummy_batch
+from interbert_jax.contract.batch import dummy_batch
 from interbert_jax.model.config import make_config
 from interbert_jax.tasks.pretrain import PretrainTask
 from interbert_jax.tasks.settings import PretrainSettings

@@ -26,9 +26,9 @@ from input_pipeline.batches.lengths import LengthOrder
 from interbert_jax.app.build import make_task
 from interbert_jax.app.compile import ASSUMED, coco_lengths
 from interbert_jax.app.validate import validate
-from interbert_jax.contract.batch_checks import dummy_batch
+from interbert_jax.contract.batch import dummy_batch
 from interbert_jax.parallel import make_parallel
-from interbert_jax.training.program import make_program
+from interbert_jax.training.steps import make_program
 
 _BATCHES = 8  # different ones
 

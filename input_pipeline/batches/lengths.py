@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from interbert_jax.contract.batch import Part, Parts
+from interbert_jax.contract.batch_sizes import Part, Parts
 
 # So many examples, or steps, decide by their lengths how batches are cut.
 _SAMPLED, _SAMPLED_STEPS = 1 << 18, 1 << 11

@@ -18,7 +18,8 @@ from input_pipeline.batches.engine import (
 )
 from input_pipeline.batches.lengths import LengthOrder, longest_texts
 from input_pipeline.batches.order import ExampleOrder
-from interbert_jax.contract.batch import ArraySpec, Batch, Parts, array_shapes
+from interbert_jax.contract.batch import ArraySpec, Batch, array_shapes
+from interbert_jax.contract.batch_sizes import Parts
 from interbert_jax.contract.files import facts_sha256
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from configs.common import Experiment
 from input_pipeline.batches.lengths import choose_parts
-from interbert_jax.contract.batch import Parts
+from interbert_jax.contract.batch_sizes import Parts
 from interbert_jax.contract.errors import ConfigError, UserError
 from interbert_jax.contract.vcr import CHOICES
 
@@ -175,7 +175,7 @@ def lower_step(settings: Experiment, devices: Sequence) -> LoweredStep:
 
   from interbert_jax.app import build
   from interbert_jax.parallel import make_parallel
-  from interbert_jax.training.program import abstract_batch, make_program
+  from interbert_jax.training.steps import abstract_batch, make_program
 
   section, name = settings.input, settings.task.name
   texts = images = 1

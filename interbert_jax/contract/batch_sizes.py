@@ -6,7 +6,7 @@ is checked before there is one.
 
 import dataclasses
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.contract.settings import Settings, setting
@@ -37,6 +37,27 @@ class ParallelSettings(Settings):
         f"parallel.sharding {self.sharding!r} needs parallel.mode 'jit'; pmap "
         "keeps a whole copy on every device"
       )
+
+
+class Part(NamedTuple):
+  """So many examples of a group, in a row, whose texts have so few slots."""
+
+  count: int
+  length: int
+
+
+# How each group of a batch is cut; None where all texts have all slots.
+Parts = tuple[Part, ...] | None
+
+
+def examples_of(parts: Parts) -> int:
+  """The examples of a group; 0 without parts."""
+  return sum(part.count for part in parts or ())
+
+
+def repeated(parts: Parts, times: int, *, of: int = 1) -> Parts:
+  """The parts where each of them stands for `times` texts in place of `of`."""
+  return parts and tuple(Part(n * times // of, k) for n, k in parts)
 
 
 def check_devices_divide(batch_size: int, devices: int, *, name: str) -> None:

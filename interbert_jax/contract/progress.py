@@ -5,11 +5,17 @@ control characters.
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from tqdm import tqdm
 
+OnBatch = Callable[[], None]  # called before each batch of an evaluation
 _LOG_SECONDS = 10  # between two lines of a log
+
+
+def do_nothing() -> None:
+  """The `OnBatch` of an evaluation that nobody watches."""
 
 
 def print_line(text: str, *, stays: bool = True) -> None:

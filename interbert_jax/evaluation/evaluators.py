@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from interbert_jax.contract.batch import OnBatch, do_nothing
+from interbert_jax.contract.progress import OnBatch, do_nothing
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks import losses
 from interbert_jax.tasks.base import Task

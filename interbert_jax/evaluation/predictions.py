@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from interbert_jax.contract.batch import OnBatch, do_nothing
 from interbert_jax.contract.errors import CheckpointError, ConfigError
+from interbert_jax.contract.progress import OnBatch, do_nothing
 from interbert_jax.parallel import Parallel
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from interbert_jax.contract.batch import OnBatch, do_nothing
 from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.progress import OnBatch, do_nothing
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import Parallel

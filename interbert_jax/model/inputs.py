@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from interbert_jax.contract.batch import Parts
+from interbert_jax.contract.batch_sizes import Parts
 
 
 @struct.dataclass

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from interbert_jax.contract.batch import Part, Parts
+from interbert_jax.contract.batch_sizes import Part, Parts
 
 
 class Layout(NamedTuple):
@@ -143,18 +143,14 @@ class Joint(NamedTuple):
 
   @property
   def images(self) -> Layout:
-    """`regions`, as one block where all images have the same slots."""
-    slots = {length for _, length in self.regions.blocks}
-    if len(slots) > 1:
-      return self.regions
-    return Layout(((self.regions.group_size, slots.pop()),))
+    """`regions` as one block: all images have the same slots."""
+    return Layout(((self.regions.group_size, self.regions.blocks[0][1]),))
 
   def part(self, both_GNX: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Undoes `join`."""
     pieces = self.both.split(both_GNX)
-    slots = [length for _, length in self.regions.blocks]
-    pairs = list(zip(pieces, slots, strict=True))
+    slots = self.regions.blocks[0][1]
     return (
-      self.regions.join([x[:, :, :n] for x, n in pairs]),
-      self.text.join([x[:, :, n:] for x, n in pairs]),
+      self.regions.join([x[:, :, :slots] for x in pieces]),
+      self.text.join([x[:, :, slots:] for x in pieces]),
     )

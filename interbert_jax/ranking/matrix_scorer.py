@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from interbert_jax.contract.batch import OnBatch, do_nothing
+from interbert_jax.contract.progress import OnBatch, do_nothing
 from interbert_jax.model.heads import pair_score
 from interbert_jax.model.inputs import image_input, text_input
 from interbert_jax.model.interbert import InterBert

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import jax
 
-from interbert_jax.contract.batch import ArraySpec, Parts
+from interbert_jax.contract.batch import ArraySpec
+from interbert_jax.contract.batch_sizes import Parts
 from interbert_jax.tasks.losses import SumWeight
 
 Params = Any

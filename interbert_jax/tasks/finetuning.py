@@ -14,13 +14,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from interbert_jax.contract.batch import (
-  ArraySpec,
-  Parts,
-  encoded_spec,
-  limited,
-  repeated,
-)
+from interbert_jax.contract.batch import ArraySpec, encoded_spec, limited
+from interbert_jax.contract.batch_sizes import Parts, repeated
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.model.inputs import (

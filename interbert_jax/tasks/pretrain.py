@@ -12,13 +12,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from interbert_jax.contract.batch import (
-  ArraySpec,
-  Parts,
-  examples_of,
-  limited,
-  pretrain_spec,
-)
+from interbert_jax.contract.batch import ArraySpec, limited, pretrain_spec
+from interbert_jax.contract.batch_sizes import Parts, examples_of
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.model.heads import MATCH, MISMATCH

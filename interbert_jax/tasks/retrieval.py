@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from interbert_jax.contract.batch import CANDIDATES, repeated
+from interbert_jax.contract.batch import CANDIDATES
+from interbert_jax.contract.batch_sizes import repeated
 from interbert_jax.model.heads import MATCH, MISMATCH, pair_score
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.tasks import losses

@@ -11,7 +11,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from interbert_jax.contract.batch import STATEMENTS, repeated
+from interbert_jax.contract.batch import STATEMENTS
+from interbert_jax.contract.batch_sizes import repeated
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.tasks import losses
 from interbert_jax.tasks.finetuning import FineTuningTask, TaskInputs

@@ -1,4 +1,6 @@
-"""The pure steps. They know no device; `parallel.py` compiles them.
+"""The pure steps, and the program of a run that is made of them.
+
+They know no device; `parallel.py` compiles them.
 
 With `axis_name=None` a step sees the global batch (jit over a mesh); with a
 name it sees one device's part and adds over that axis (pmap). Losses are sums
@@ -7,7 +9,9 @@ over the global batch divided by global weights, so both give the same numbers.
 Dimensions: B examples, M micro-batches.
 """
 
-from collections.abc import Collection, Mapping
+import dataclasses
+import functools
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -15,12 +19,18 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from interbert_jax.contract.batch import Parts, examples_of
-from interbert_jax.contract.batch_sizes import check_parts
+from interbert_jax.contract.batch import array_shapes, dummy_batch
+from interbert_jax.contract.batch_sizes import (
+  Parts,
+  check_accumulation,
+  check_parts,
+  examples_of,
+)
+from interbert_jax.parallel import Parallel
 from interbert_jax.tasks.base import Task
 from interbert_jax.tasks.losses import SumWeight
-from interbert_jax.training import param_groups
-from interbert_jax.training.dropout_rng import hash_key
+from interbert_jax.training import optim, param_groups
+from interbert_jax.training.settings import RunSettings
 
 
 @struct.dataclass
@@ -96,6 +106,8 @@ def gradients(
   if axis_name is not None:
     dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(axis_name))
   if dropout_rng == "hash":
+    from interbert_jax.training.dropout_rng import hash_key
+
     dropout_key = hash_key(dropout_key)
   inputs = task.prepare(batch, mask_key, train=True, parts=parts)
   # Summed over the devices: each sees only its part of the batch.
@@ -196,3 +208,101 @@ def train_step(
   metrics["skipped"] = (new.skipped, one)
   metrics["skipped_in_a_row"] = (new.skipped_in_a_row, one)
   return new, metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """What a run computes.
+
+  Attributes:
+    param_shapes: the shapes of the parameters.
+    optimizer: of these parameters.
+    init_fn: gives the state before the first step.
+    step_fn: train_step of a state, a batch and a key.
+    step_key: the key of all steps.
+    group_size: examples that a device computes at a time. They are cut by the
+      lengths of their texts.
+  """
+
+  param_shapes: Any
+  optimizer: optim.Optimizer
+  init_fn: Callable[[], TrainState]
+  step_fn: Callable
+  step_key: jax.Array
+  group_size: int
+
+  def compiled_step(self, parallel: Parallel, state, parts: Parts) -> Callable:
+    """`step_fn` for the devices, for batches that are cut like this.
+
+    `state` is one, or its abstract shape.
+    """
+    step_fn = functools.partial(self.step_fn, parts=parts)
+    return parallel.compile_train_step(step_fn, state)
+
+
+def make_program(
+  task: Task,
+  settings: RunSettings,
+  parallel: Parallel,
+  *,
+  dims: Mapping[str, int],
+  num_examples: int,
+) -> Program:
+  """The program of a run.
+
+  Args:
+    task: how a batch becomes losses.
+    settings: of the run.
+    parallel: the devices, which must be able to share a batch.
+    dims: the size of each letter of the batch's arrays but B.
+    num_examples: examples of the training data, for epochs.
+  """
+  train = settings.train
+  parallel.check_batch_size(train.batch_size, name="train.batch_size")
+  check_accumulation(
+    train.batch_size, train.accumulate_steps, len(parallel.devices)
+  )
+  # Parameters and steps have keys of their own; nothing random is stored.
+  init_key, step_key = jax.random.split(jax.random.key(settings.seed))
+  example = dummy_batch(
+    task.batch_spec,
+    dims={**dims, "B": 1},
+    vocab_size=task.config.vocab_size,
+  )
+  init_params = functools.partial(task.init, init_key, example)
+  shapes = jax.eval_shape(init_params)
+  optimizer = optim.make_optimizer(
+    shapes,
+    settings.optim,
+    total_steps=train.total_steps(num_examples),
+    steps_per_epoch=num_examples / train.batch_size,
+  )
+
+  def init_fn() -> TrainState:
+    return init_state(
+      init_params(), optimizer.tx, with_ema=train.ema_decay is not None
+    )
+
+  step_fn = functools.partial(
+    train_step,
+    task=task,
+    tx=optimizer.tx,
+    frozen=optimizer.frozen,
+    ema_decay=train.ema_decay,
+    dropout_rng=train.dropout_rng,
+    accumulate_steps=train.accumulate_steps,
+  )
+  micro_batch = train.batch_size // train.accumulate_steps
+  group_size = micro_batch // len(parallel.devices)
+  return Program(shapes, optimizer, init_fn, step_fn, step_key, group_size)
+
+
+def abstract_batch(
+  task: Task, *, dims: Mapping[str, int], batch_size: int
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """The shapes of a global batch."""
+  shapes = array_shapes(task.batch_spec, {**dims, "B": batch_size})
+  return {
+    key: jax.ShapeDtypeStruct(shape, dtype)
+    for key, (shape, dtype) in shapes.items()
+  }

@@ -15,8 +15,8 @@ import jax
 import numpy as np
 
 from interbert_jax.checkpoints.checkpoints import STEPS, Checkpoints
-from interbert_jax.contract.batch import Data, Parts
-from interbert_jax.contract.batch_checks import check_batch, check_values
+from interbert_jax.contract.batch import Data, check_batch, check_values
+from interbert_jax.contract.batch_sizes import Parts
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.evaluation.evaluators import Evaluator
 from interbert_jax.parallel import Parallel, is_main_process, wait_for_all
@@ -34,10 +34,10 @@ from interbert_jax.run.workdir import (
   move_contents,
 )
 from interbert_jax.tasks.base import Task
-from interbert_jax.training.program import make_program
 from interbert_jax.training.resume import find_start, run_meta, write_start
 from interbert_jax.training.session import EvaluationStopped, Session
 from interbert_jax.training.settings import RunSettings
+from interbert_jax.training.steps import make_program
 
 
 def train_and_evaluate(

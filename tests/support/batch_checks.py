@@ -14,8 +14,8 @@ from interbert_jax.contract.batch import (
   CHOICES,
   PRETRAIN,
   STATEMENTS,
+  check_batch,
 )
-from interbert_jax.contract.batch_checks import check_batch
 from tests.support.tiny_data import build, caption_files
 from tests.support.tiny_questions import write_nlvr2, write_vcr, write_vqa
 

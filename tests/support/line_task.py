@@ -11,8 +11,7 @@ import numpy as np
 
 from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.checkpoints.settings import CheckpointSettings
-from interbert_jax.contract.batch import PRETRAIN
-from interbert_jax.contract.batch_checks import dummy_batch
+from interbert_jax.contract.batch import PRETRAIN, dummy_batch
 from interbert_jax.evaluation.settings import EvalSettings
 from interbert_jax.model.config import InterBertConfig, make_config
 from interbert_jax.parallel import make_parallel

@@ -12,7 +12,7 @@ from interbert_jax.app.build import find_task, make_task
 from interbert_jax.app.validate import read_experiment
 from interbert_jax.checkpoints import params as checkpoint_params
 from interbert_jax.contract import json_file
-from interbert_jax.contract.batch_checks import dummy_batch
+from interbert_jax.contract.batch import dummy_batch
 from interbert_jax.parallel import make_parallel
 
 

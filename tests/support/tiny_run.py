@@ -6,8 +6,7 @@ from configs import common
 from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.checkpoints import params as checkpoint_params
 from interbert_jax.contract import json_file
-from interbert_jax.contract.batch import CANDIDATES
-from interbert_jax.contract.batch_checks import dummy_batch
+from interbert_jax.contract.batch import CANDIDATES, dummy_batch
 from interbert_jax.model.config import make_config
 from interbert_jax.tasks.retrieval import RetrievalTask
 from tests.support.random_run import random_params

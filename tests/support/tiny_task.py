@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from interbert_jax.contract.batch_checks import dummy_batch
+from interbert_jax.contract.batch import dummy_batch
 from interbert_jax.model.config import make_config
 from interbert_jax.tasks.pretrain import PretrainTask
 from interbert_jax.tasks.settings import PretrainSettings

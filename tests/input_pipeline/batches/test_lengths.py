@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.batches.lengths import LengthOrder, choose_parts
-from interbert_jax.contract.batch import Part
+from interbert_jax.contract.batch_sizes import Part
 
 RNG = np.random.default_rng(0)
 LENGTHS = np.clip(RNG.poisson(10, 600), 3, 30)

@@ -8,7 +8,7 @@ import pytest
 from input_pipeline.annotations.sentence_formats import FORMATS, OWN
 from input_pipeline.tasks import settings
 from input_pipeline.text.words import SEGMENTERS
-from interbert_jax.contract.batch_checks import check_batch
+from interbert_jax.contract.batch import check_batch
 from interbert_jax.contract.errors import DataError
 from tests.support.batch_checks import assert_same_batches
 from tests.support.refusals import refused

@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from interbert_jax.contract.batch import ANSWERS
-from interbert_jax.contract.batch_checks import check_batch
+from interbert_jax.contract.batch import ANSWERS, check_batch
 from interbert_jax.contract.errors import DataError
 from tests.support.tiny_data import build
 from tests.support.tiny_questions import vqa_files, words_of, write_vqa

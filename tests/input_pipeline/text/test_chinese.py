@@ -13,8 +13,7 @@ from input_pipeline.formats.registry import find_format
 from input_pipeline.store.region_arrays import Slots
 from input_pipeline.tasks.mixture import TextCorpus
 from input_pipeline.text.tokenizer import Tokenizer
-from interbert_jax.contract.batch import pretrain_spec
-from interbert_jax.contract.batch_checks import check_batch
+from interbert_jax.contract.batch import check_batch, pretrain_spec
 from interbert_jax.evaluation.evaluators import eval_step
 from interbert_jax.model.config import make_config
 from interbert_jax.tasks import losses

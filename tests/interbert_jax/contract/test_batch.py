@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from interbert_jax.contract.batch import PRETRAIN, limited, pretrain_spec
-from interbert_jax.contract.batch_checks import (
+from interbert_jax.contract.batch import (
+  PRETRAIN,
   check_batch,
   check_values,
   dummy_batch,
+  limited,
+  pretrain_spec,
 )
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.tasks.vcr import VcrTask

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from interbert_jax.contract.batch import Part
+from interbert_jax.contract.batch_sizes import Part
 from interbert_jax.model.layout import Joint, Layout
 from interbert_jax.model.trunk import Read
 from tests.support.tiny_task import tiny_batch, tiny_task, visible_params

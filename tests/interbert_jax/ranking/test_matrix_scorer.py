@@ -6,8 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from interbert_jax.contract.batch import CANDIDATES
-from interbert_jax.contract.batch_checks import dummy_batch
+from interbert_jax.contract.batch import CANDIDATES, dummy_batch
 from interbert_jax.evaluation.retrieval import (
   RetrievalEvaluator,
   mean_metrics,

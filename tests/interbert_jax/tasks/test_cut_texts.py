@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from interbert_jax.contract.batch import Part
-from interbert_jax.contract.batch_checks import dummy_batch
+from interbert_jax.contract.batch import dummy_batch
+from interbert_jax.contract.batch_sizes import Part
 from interbert_jax.tasks.retrieval import RetrievalTask
 from interbert_jax.tasks.statements import StatementTask
 from interbert_jax.tasks.text import TextTask

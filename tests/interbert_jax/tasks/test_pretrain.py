@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from interbert_jax.contract.batch_checks import check_batch
+from interbert_jax.contract.batch import check_batch
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.tasks import losses
 from interbert_jax.tasks.rows import take_rows

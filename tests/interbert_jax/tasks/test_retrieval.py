@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from interbert_jax.contract.batch import CANDIDATES
-from interbert_jax.contract.batch_checks import dummy_batch
+from interbert_jax.contract.batch import CANDIDATES, dummy_batch
 from interbert_jax.model.inputs import TextInput, region_input
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.tasks.retrieval import SCORES, RetrievalTask, pair_score

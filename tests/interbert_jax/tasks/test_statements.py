@@ -8,8 +8,7 @@ from configs import finetune_nlvr2, finetune_snli_ve
 from interbert_jax.app.eval_settings import TaskReport
 from interbert_jax.app.evaluate import evaluate_run
 from interbert_jax.app.trained_run import TrainedRun
-from interbert_jax.contract.batch import STATEMENTS
-from interbert_jax.contract.batch_checks import check_batch, dummy_batch
+from interbert_jax.contract.batch import STATEMENTS, check_batch, dummy_batch
 from interbert_jax.contract.errors import DataError
 from interbert_jax.evaluation.statements import StatementEvaluator
 from interbert_jax.model.inputs import RegionInput

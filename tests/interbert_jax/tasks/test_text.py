@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from interbert_jax.contract.batch import text_spec
-from interbert_jax.contract.batch_checks import dummy_batch
+from interbert_jax.contract.batch import dummy_batch, text_spec
 from interbert_jax.evaluation.predictions import Predictor
 from interbert_jax.evaluation.text import TextEvaluator
 from interbert_jax.model.inputs import TextInput

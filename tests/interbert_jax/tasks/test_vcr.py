@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from interbert_jax.contract.batch import CHOICES
-from interbert_jax.contract.batch_checks import dummy_batch
+from interbert_jax.contract.batch import CHOICES, dummy_batch
 from interbert_jax.evaluation.predictions import Predictor
 from interbert_jax.evaluation.vcr import VcrEvaluator
 from interbert_jax.model.inputs import TextInput, region_input

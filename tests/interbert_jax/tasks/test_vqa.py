@@ -5,8 +5,7 @@ import numpy as np
 import optax
 import pytest
 
-from interbert_jax.contract.batch import ANSWERS
-from interbert_jax.contract.batch_checks import dummy_batch
+from interbert_jax.contract.batch import ANSWERS, dummy_batch
 from interbert_jax.evaluation.results import linked, mean_interval
 from interbert_jax.evaluation.vqa import VqaEvaluator
 from interbert_jax.tasks.vqa import VqaTask

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interbert_jax.contract.batch_checks import dummy_batch
+from interbert_jax.contract.batch import dummy_batch
 from interbert_jax.tasks.retrieval import RetrievalTask
 from interbert_jax.tasks.settings import RetrievalSettings, TextMasking
 from interbert_jax.tasks.statements import StatementTask
