@@ -84,7 +84,7 @@ class LengthOrder:
       start += count * self._groups
       if np.take_along_axis(lengths, chosen[:, -1:], axis=1).max() > length:
         return position, None
-      # In the order of the run again: no example depends on another's length.
+      # In the order of the run again, so that groups have short and long ones.
       chosen = np.sort(chosen, axis=1)
       groups.append(chosen.reshape(self._shares, self._groups, count))
     rows = np.concatenate(groups, axis=2).reshape(self._shares, -1)

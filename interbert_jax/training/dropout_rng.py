@@ -24,7 +24,10 @@ def _mix(x: jax.Array) -> jax.Array:
 
 
 def _hash(key_2: jax.Array, number: jax.Array) -> jax.Array:
-  return _mix(_mix(number ^ key_2[0]) + key_2[1])
+  # Both words in the second round too: the first one alone would only put the
+  # same values into another order.
+  both = key_2[0] * jnp.uint32(0x9E3779B9) + key_2[1]
+  return _mix(_mix(number ^ key_2[0]) + both)
 
 
 def _random_bits(key_2: jax.Array, bit_width: int, shape) -> jax.Array:

@@ -58,6 +58,12 @@ def test_each_position_once_and_each_text_in_a_place_that_holds_it(shares):
     places = np.repeat([p.length for p in parts], [p.count for p in parts])
     lengths_Gg = LENGTHS[position * 7 % 600].reshape(-1, 6)
     assert (lengths_Gg <= places).all()
+    # Groups take texts of a part as they come, not the shortest first.
+    part_Gg = np.repeat(np.arange(len(parts)), [p.count for p in parts])
+    for rows in np.split(position, shares):
+      groups_Gg = rows.reshape(-1, 6)
+      for number in range(len(parts)):
+        assert (np.diff(groups_Gg[:, part_Gg == number].ravel()) > 0).all()
   assert len(cuts - {None}) == 1
 
 

@@ -121,6 +121,41 @@ def test_bad_options_are_refused(paths, data, tmp_path):
     data.train_batches(3, 2, batch_size=4)
 
 
+@pytest.mark.parametrize("shares", [1, 2])
+def test_batches_cut_by_length_are_the_same_on_any_hosts(paths, shares):
+  data = make_data(paths, max_text_length=24, shares=shares)
+
+  def read(first, last, hosts=1):
+    shards = [
+      data.train_batches(
+        first,
+        last,
+        batch_size=24,
+        group_size=6,
+        shard_index=host,
+        shard_count=hosts,
+      )
+      for host in range(hosts)
+    ]
+    return [
+      {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+      for parts in zip(*shards, strict=True)
+    ]
+
+  whole, plain = read(0, 6), data.train_batches(0, 6, batch_size=24)
+  assert_same_batches(read(0, 6, hosts=2), whole)
+  assert_same_batches(read(4, 6), whole[4:])
+  for step, (batch, uncut) in enumerate(zip(whole, plain, strict=True)):
+    parts = data.parts(step, batch_size=24, group_size=6)
+    assert len(parts) > 1 and sum(part.count for part in parts) == 6
+    places = np.repeat([p.length for p in parts], [p.count for p in parts])
+    assert (batch["text_length"].reshape(-1, 6) <= places).all()
+    for rows in np.split(np.arange(24), shares):  # none leaves its share
+      by_position = rows[np.argsort(batch["position"][rows])]
+      for key in batch:
+        np.testing.assert_array_equal(batch[key][by_position], uncut[key][rows])
+
+
 @pytest.mark.parametrize("max_images", [None, 2])
 def test_retrieval_set_holds_each_image_and_text_once(paths, max_images):
   found = build(

@@ -52,6 +52,10 @@ def test_every_bit_is_fair():
 def test_keys_give_other_bits():
   keys = [KEY, *jax.random.split(KEY, 3), jax.random.fold_in(KEY, 7)]
   keys += [jax.random.fold_in(KEY, 8), hash_key(jax.random.key(1))]
+  impl = jax.random.key_impl(KEY)
+  for words in ([5, 9], [5, 10], [6, 9]):  # of which one differs
+    data = jnp.array(words, jnp.uint32)
+    keys.append(jax.random.wrap_key_data(data, impl=impl))
   bits = np.stack([jax.random.bits(key, (4096,), jnp.uint32) for key in keys])
   assert len(np.unique(bits)) > bits.size - 4
 

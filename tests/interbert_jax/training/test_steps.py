@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from interbert_jax.contract.batch_sizes import Part
 from interbert_jax.parallel import make_parallel
 from interbert_jax.tasks import rows
 from interbert_jax.training import steps
@@ -100,6 +101,29 @@ def test_parts_add_up_to_the_gradient_of_the_whole(mode, devices):
   assert set(of_parts) == set(metrics)
   for name, pair in metrics.items():
     np.testing.assert_allclose(of_parts[name], pair, rtol=1e-5, err_msg=name)
+
+
+def test_micro_batches_keep_groups_of_cut_texts_whole():
+  parts = Part(2, 5), Part(2, 10)
+  task, batch = tiny_task(dropout=False, mlm_rows=9, mrm_rows=6), tiny_batch()
+  length = np.int32([3, 5, 8, 10] * 4)
+  ids = batch["text_ids"] | 1
+  ids[np.arange(10) >= length[:, None]] = 0
+  batch |= {"text_ids": ids, "text_length": length}
+  params = drawn_params(task, batch, seed=0)
+
+  def measured(**options):
+    key, step = jax.random.key(0), jnp.int32(0)
+    return steps.gradients(params, batch, key, step, task=task, **options)
+
+  grads, metrics = jax.jit(measured)()
+  cut_grads, cut = jax.jit(
+    functools.partial(measured, accumulate_steps=2, parts=parts)
+  )()
+  for name in ("mlm_loss", "mrm_loss", "itm_loss"):
+    np.testing.assert_allclose(cut[name], metrics[name], rtol=1e-5)
+  norm = optax.tree.norm(optax.tree.sub(cut_grads, grads))
+  assert norm < 1e-5 * optax.tree.norm(grads)
 
 
 def test_another_generator_changes_dropout_and_no_mask():
