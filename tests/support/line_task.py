@@ -12,6 +12,7 @@ import numpy as np
 from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.contract.batch import PRETRAIN, dummy_batch
+from interbert_jax.contract.batch_sizes import Parts
 from interbert_jax.evaluation.settings import EvalSettings
 from interbert_jax.model.config import InterBertConfig, make_config
 from interbert_jax.parallel import make_parallel
@@ -57,6 +58,7 @@ class BatchData:
   facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   unit: str = "examples"
   num_examples: int = 100
+  cut: Callable[[int], Parts] = lambda _: None  # of a step
 
   @property
   def info(self):
@@ -66,7 +68,7 @@ class BatchData:
     return self.batches(first_step, last_step)
 
   def parts(self, step, **_):
-    del step  # never cut
+    return self.cut(step)
 
 
 @dataclasses.dataclass(frozen=True)

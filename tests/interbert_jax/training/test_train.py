@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import (
 )
 
 from interbert_jax.checkpoints.checkpoints import Checkpoints
+from interbert_jax.contract.batch_sizes import Part
 from interbert_jax.evaluation.evaluators import LossEvaluator
 from interbert_jax.parallel import make_parallel
 from interbert_jax.run.metric_writer import read_metrics
@@ -54,7 +55,14 @@ class Killed(Exception):
 
 
 def train(
-  workdir, *, total_steps=8, task=None, parallel=None, batches=None, **changes
+  workdir,
+  *,
+  total_steps=8,
+  task=None,
+  parallel=None,
+  batches=None,
+  cut=lambda _: None,
+  **changes,
 ):
   """A run of the loop on NumPy batches."""
   task, parallel = task or tiny_task(), parallel or make_parallel()
@@ -63,7 +71,8 @@ def train(
     parallel=parallel,
     batches=lambda: [tiny_batch(1000), tiny_batch(1001)],
   )
-  data = BatchData(batches or tiny_batches, DIMS, changes.pop("info", {}))
+  info = changes.pop("info", {})
+  data = BatchData(batches or tiny_batches, DIMS, info, cut=cut)
   settings = run_settings(
     steps=total_steps,
     batch_size=BATCH,
@@ -126,6 +135,31 @@ def test_resumed_run_equals_straight_run(straight, tmp_path, capsys):
     for d in (tmp_path, workdir)
   ]
   assert rows[0] == rows[1]
+
+
+def test_steps_that_are_cut_and_not_cut_take_turns(tmp_path, capsys):
+  """As where a batch has more long texts than there are places for."""
+
+  def batches(first, last):
+    for batch in tiny_batches(first, last):
+      short = np.arange(BATCH) % 2 == 0  # two examples for each of 8 devices
+      length = np.where(short, 4, batch["text_length"]).astype(np.int32)
+      ids = batch["text_ids"] * (np.arange(10) < length[:, None])
+      yield {**batch, "text_length": length, "text_ids": np.int32(ids)}
+
+  options = {"task": tiny_task(dropout=False), "batches": batches}
+  parts = Part(1, 5), Part(1, 10)
+  train(tmp_path / "a", cut=lambda step: parts if step % 3 else None, **options)
+  said = capsys.readouterr().err
+  assert said.count("compiled in") == 2
+  assert said.count("texts of each group by tokens: 1 of 5, 1 of 10") == 1
+  train(tmp_path / "b", **options)
+  assert capsys.readouterr().err.count("compiled in") == 1
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5),
+    saved(tmp_path / "a", 8),
+    saved(tmp_path / "b", 8),
+  )
 
 
 def test_what_is_written(straight):
