@@ -3,11 +3,13 @@
   pip install torch
   python -m bench.bench_train --output=docs/train_speed.json
 
-Both train on the same batches, whose texts are as long as COCO's captions: ours
-cut by length (input_pipeline/batches/lengths.py), PyTorch's at the longest text
-of each batch. Dropout is off. They take turns in a shuffled order, and the
-first step of a turn is not timed: whoever follows another framework pays for
-its caches. Our step makes the masks too; PyTorch gets them ready-made.
+On two CPU cores at the width of the base model and at quick-start size, without
+dropout; on a GPU the base model in bfloat16 with its dropout. Both train on the
+same batches, whose texts are as long as COCO's captions: ours cut by length
+(input_pipeline/batches/lengths.py), PyTorch's at the longest text of each
+batch, or in chunks of similar length. They take turns in a shuffled order, and
+the first step of a turn is not timed: whoever follows another framework pays
+for its caches. Our step makes the masks too; PyTorch gets them ready-made.
 """
 
 import collections
@@ -16,8 +18,14 @@ import os
 import random
 import statistics
 import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+# Two frameworks share a GPU here.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bench.measuring import make_parser, write_result
@@ -27,8 +35,11 @@ from interbert_jax.app.build import make_task
 from interbert_jax.app.compile import ASSUMED, coco_lengths
 from interbert_jax.app.validate import validate
 from interbert_jax.contract.batch import dummy_batch
-from interbert_jax.parallel import make_parallel
-from interbert_jax.training.steps import make_program
+from interbert_jax.contract.batch_sizes import Parts
+from interbert_jax.model.flops import useful_flops
+from interbert_jax.parallel import Parallel, make_parallel
+from interbert_jax.tasks.base import Task
+from interbert_jax.training.steps import Program, make_program
 
 _BATCHES = 8  # different ones
 
@@ -50,7 +61,23 @@ def quick_start():
   return quickstart.get_config(), {"num_classes": 1000}
 
 
-SIZES = {"base width, 2+2+2 layers": base_width, "quick start": quick_start}
+def base():
+  return pretrain_en.get_config(), {}
+
+
+class Size(NamedTuple):
+  """What is trained, on what, and in how many chunks PyTorch tries it."""
+
+  config: Callable
+  chunks: Sequence[int]
+  on_gpu: bool = False
+
+
+SIZES = {
+  "base width, 2+2+2 layers": Size(base_width, (1, 2, 4)),
+  "quick start": Size(quick_start, (1, 2)),
+  "base": Size(base, (1, 2, 4), on_gpu=True),
+}
 
 
 def make_batches(task, dims, batch_size: int, order: LengthOrder, lengths):
@@ -77,12 +104,19 @@ def make_batches(task, dims, batch_size: int, order: LengthOrder, lengths):
   return batches
 
 
-def compare(name: str, *, turns: int, steps: int) -> dict:
-  import torch
+class Problem(NamedTuple):
+  """A program and batches for it."""
 
-  from bench.torch_interbert import TorchInterBert, prepare
+  task: Task
+  program: Program
+  parallel: Parallel
+  batches: Sequence[tuple[dict, Parts]]
+  dims: dict[str, int]
+  batch_size: int
 
-  config, info = SIZES[name]()
+
+def make_problem(size: Size) -> Problem:
+  config, info = size.config()
   settings = validate(config, devices=1, hosts=1)
   info = {**ASSUMED, "vocab_size": 30522, **info}
   task = make_task(settings, info)
@@ -106,67 +140,153 @@ def compare(name: str, *, turns: int, steps: int) -> dict:
   program = make_program(
     task, settings, parallel, dims=dims, num_examples=10**6
   )
-  state = parallel.init(program.init_fn)
-  compiled: dict = {}
-  placed = [(parallel.put(batch), parts) for batch, parts in batches]
+  return Problem(task, program, parallel, batches, dims, batch_size)
 
-  model = TorchInterBert(task.config)
-  ours, others = (
-    sum(x.size for x in jax.tree.leaves(program.param_shapes)),
-    sum(x.numel() for x in model.parameters()),
-  )
-  if ours != others:
-    raise RuntimeError(f"{others:,} parameters in PyTorch, {ours:,} in ours")
-  optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-  theirs = []
-  for batch, parts in batches:
-    inputs = task.prepare(batch, program.step_key, train=True, parts=parts)
-    longest = int(batch["text_length"].max())
-    theirs.append(prepare(inputs, text_length=longest))
 
-  def our_step(number: int) -> None:
-    nonlocal state
-    batch, parts = placed[number % _BATCHES]
-    if parts not in compiled:
-      compiled[parts] = program.compiled_step(parallel, state, parts)
-    state, metrics = compiled[parts](state, batch, program.step_key)
-    jax.block_until_ready(metrics)
-
-  def their_step(number: int) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    model(theirs[number % _BATCHES]).backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-
-  ways = {"ours": our_step, "modern PyTorch": their_step}
-  for way in ways.values():
-    for number in range(_BATCHES):  # compiles every cut
-      way(number)
+def compare(name: str, *, turns: int, steps: int) -> dict:
+  size = SIZES[name]
+  task, program, parallel, batches, dims, batch_size = make_problem(size)
+  prepared = [
+    task.prepare(batch, program.step_key, train=True, parts=parts)
+    for batch, parts in batches
+  ]
+  ways = {"ours": OurTraining(program, parallel, batches)}
+  params = sum(x.size for x in jax.tree.leaves(program.param_shapes))
+  for chunks in size.chunks:
+    way = f"PyTorch, {chunks} chunks" if chunks > 1 else "PyTorch"
+    ways[way] = training = TorchTraining(task.config, prepared, chunks)
+    if training.num_params != params:
+      raise RuntimeError(
+        f"{training.num_params:,} parameters in PyTorch, {params:,} in ours"
+      )
+  for training in ways.values():
+    for number in range(_BATCHES):  # compiles every shape
+      training.step(number)
+    training.wait()
   speed, cpu = collections.defaultdict(list), collections.defaultdict(list)
   draw = random.Random(0)  # nosec B311
   for _ in range(turns):
     for way in draw.sample(list(ways), len(ways)):
-      ways[way](0)
+      training = ways[way]
+      training.step(0)
+      training.wait()
       wall, used = time.perf_counter(), time.process_time()
       for number in range(steps):
-        ways[way](number)
+        training.step(number)
+      training.wait()
       examples = steps * batch_size
       speed[way].append(examples / (time.perf_counter() - wall))
       cpu[way].append((time.process_time() - used) / examples)
   median = {way: statistics.median(values) for way, values in speed.items()}
+  masked = [task.weights(inputs) for inputs in prepared]
+  flops = useful_flops(
+    task.config,
+    tokens=float(np.mean([batch["text_length"] for batch, _ in batches])),
+    regions=dims["R"] + 1,
+    masked_tokens=mean(x["mlm_loss"] for x in masked) / batch_size,
+    masked_regions=mean(x["mrm_loss"] for x in masked) / batch_size,
+  )
   return {
     "size": name,
     "batch_size": batch_size,
     "texts_of_a_group": [parts for _, parts in batches][0],
+    "useful_gflops_per_example": flops / 1e9,
     "examples_per_second": {
       way: [min(values), median[way], max(values)]
       for way, values in speed.items()
     },
+    "useful_tflops_per_second": {
+      way: value * flops / 1e12 for way, value in median.items()
+    },
     "cpu_seconds_per_example": {
       way: statistics.median(values) for way, values in cpu.items()
     },
-    "ratio": median["ours"] / median["modern PyTorch"],
+    "ratio_to_the_faster_pytorch": median["ours"]
+    / max(value for way, value in median.items() if way != "ours"),
   }
+
+
+def mean(values) -> float:
+  return statistics.mean(map(float, values))
+
+
+class OurTraining:
+  """Takes steps on batches that are on the device."""
+
+  def __init__(self, program, parallel, batches):
+    self._program, self._parallel = program, parallel
+    self._state = parallel.init(program.init_fn)
+    self._batches = [(parallel.put(batch), parts) for batch, parts in batches]
+    self._compiled: dict = {}
+
+  def step(self, number: int) -> None:
+    batch, parts = self._batches[number % _BATCHES]
+    if parts not in self._compiled:
+      self._compiled[parts] = self._program.compiled_step(
+        self._parallel, self._state, parts
+      )
+    self._state, _ = self._compiled[parts](
+      self._state, batch, self._program.step_key
+    )
+
+  def wait(self) -> None:
+    jax.block_until_ready(self._state)
+
+
+class TorchTraining:
+  """The same in PyTorch: on a GPU in bfloat16, with compiled layers."""
+
+  def __init__(self, config, prepared, chunks: int):
+    import torch
+
+    from bench.torch_interbert import Layer, TorchInterBert, prepare
+
+    self._on_gpu = jax.default_backend() == "gpu"
+    device = "cuda" if self._on_gpu else "cpu"
+    self._model = TorchInterBert(config).to(device)
+    if self._on_gpu:
+      for module in self._model.modules():
+        if isinstance(module, Layer):
+          module.compile()
+    self._optimizer = torch.optim.AdamW(
+      self._model.parameters(), lr=1e-4, fused=True
+    )
+    self._batches = [
+      prepare(inputs, chunks=chunks, device=device) for inputs in prepared
+    ]
+
+  @property
+  def num_params(self) -> int:
+    return sum(x.numel() for x in self._model.parameters())
+
+  def step(self, number: int) -> None:
+    import torch
+
+    self._optimizer.zero_grad(set_to_none=True)
+    for chunk in self._batches[number % _BATCHES]:
+      with torch.autocast("cuda", torch.bfloat16, enabled=self._on_gpu):
+        loss = self._model(chunk)
+      loss.backward()
+    torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
+    self._optimizer.step()
+
+  def wait(self) -> None:
+    if self._on_gpu:
+      import torch
+
+      torch.cuda.synchronize()
+
+
+def product_tflops(size: int = 8192, repeats: int = 50) -> float:
+  """What large products of bfloat16 matrices reach."""
+  a, b = jax.random.normal(jax.random.key(0), (2, size, size), jnp.bfloat16)
+  multiply = jax.jit(jnp.matmul)
+  jax.block_until_ready(multiply(a, b))
+  began = time.perf_counter()
+  for _ in range(repeats):
+    out = multiply(a, b)
+  out.block_until_ready()
+  return repeats * 2 * size**3 / (time.perf_counter() - began) / 1e12
 
 
 def main() -> None:
@@ -175,11 +295,14 @@ def main() -> None:
   import torch
 
   run = functools.partial(compare, turns=options.turns, steps=options.steps)
+  on_gpu = jax.default_backend() == "gpu"
   result = {
     "torch": torch.__version__,
     "jax": jax.__version__,
+    "device": jax.devices()[0].device_kind,
     "cores": os.cpu_count(),
-    "sizes": [run(name) for name in SIZES],
+    **({"product_tflops": product_tflops()} if on_gpu else {}),
+    "sizes": [run(name) for name, x in SIZES.items() if x.on_gpu == on_gpu],
   }
   write_result(result, options.output)
 
