@@ -54,15 +54,6 @@ install() {
   fi
 }
 
-# What XLA has compiled is kept for the next start, on processors of this kind.
-keep_compiled() {
-  local cache=${INTERBERT_CACHE:-$HOME/.cache/interbert_jax} kind
-  kind=$({ uname -m; grep -m1 -iE '^(flags|features)' /proc/cpuinfo; } \
-    2>/dev/null | cksum | cut -d' ' -f1) || true
-  cache=$cache/compiled/$kind
-  export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR-$cache}
-}
-
 # $1: openmoji or shapes; the rest goes to main.py.
 quickstart() {
   local mode=$1 config=configs/quickstart.py
@@ -100,7 +91,6 @@ case "${1-}" in
       shift
     fi
     install requirements.txt
-    keep_compiled
     quickstart "$mode" "$@"
     ;;
   test)
@@ -110,7 +100,6 @@ case "${1-}" in
     ;;
   *)
     install requirements.txt
-    keep_compiled
     exec "$VENV/bin/python" "$@"
     ;;
 esac

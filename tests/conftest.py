@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-  """Two tests with the same step compile it once, in any worker.
+  """Tests and commands with the same step compile it once, in any worker.
 
   JAX_COMPILATION_CACHE_DIR keeps what is compiled for the next run of tests.
   """
@@ -68,7 +68,9 @@ def compilation_cache(tmp_path_factory):
   base = tmp_path_factory.getbasetemp()
   if "PYTEST_XDIST_WORKER" in os.environ:
     base = base.parent  # of this run, and common to its workers
-  jax.config.update("jax_compilation_cache_dir", str(base / "compiled"))
+  folder = str(base / "compiled")
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = folder  # of commands
+  jax.config.update("jax_compilation_cache_dir", folder)
 
 
 @pytest.fixture(scope="session")

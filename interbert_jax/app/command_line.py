@@ -5,11 +5,14 @@ too small (exit status 1) or lacks the device that JAX was told to use (2).
 `--config.debug=True` shows where a mistake came from.
 """
 
+import contextlib
 import dataclasses
 import difflib
+import hashlib
 import logging as python_logging
 import os
 import pathlib
+import platform
 import re
 import sys
 import typing
@@ -18,6 +21,7 @@ from typing import TypeVar
 
 from absl import app, flags, logging
 
+from configs.common import cache_dir
 from interbert_jax.app import hosts
 from interbert_jax.contract import command
 from interbert_jax.contract.command import BUG, INTERRUPTED, USER_ERROR
@@ -193,6 +197,34 @@ def _unraisable(error) -> None:
     sys.__unraisablehook__(error)
 
 
+def _keep_compiled() -> None:
+  """What is compiled serves the next start, on processors of this kind.
+
+  JAX_COMPILATION_CACHE_DIR names another folder, or none if it is empty.
+  """
+  if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    return
+  kind = platform.machine()
+  with contextlib.suppress(OSError):
+    cpu = pathlib.Path("/proc/cpuinfo").read_text()
+    kind += str(re.findall("^(?:flags|Features).*", cpu, re.MULTILINE)[:1])
+  name = hashlib.sha256(kind.encode()).hexdigest()[:12]
+  folder = cache_dir("compiled", name)
+  with contextlib.suppress(OSError):  # a home that cannot be written
+    os.makedirs(folder, exist_ok=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder  # of child processes too
+    seconds = os.environ.setdefault(
+      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0"
+    )
+    if "jax" in sys.modules:  # which has read them
+      import jax
+
+      jax.config.update("jax_compilation_cache_dir", folder)
+      jax.config.update(
+        "jax_persistent_cache_min_compile_time_secs", float(seconds)
+      )
+
+
 class _Plain(python_logging.Formatter):
   """Shows warnings as the other messages of a command."""
 
@@ -211,6 +243,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     logging.get_absl_handler().setFormatter(_Plain())
     python_logging.getLogger("asyncio").setLevel("CRITICAL")
     sys.unraisablehook = _unraisable
+    _keep_compiled()
 
     def work() -> None:
       if "distributed" in flags.FLAGS:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from interbert_jax.model.config import InterBertConfig, LayerShape
+from interbert_jax.model.initializers import normal
 from interbert_jax.model.layout import Layout
 
 # Added to the scores of padded slots, as in the official code: large enough
@@ -21,8 +22,7 @@ MASK_BIAS = -10000.0
 
 
 def dense(features: int, stddev: float, dtype, name: str | None = None):
-  init = nn.initializers.normal(stddev)
-  return nn.Dense(features, kernel_init=init, dtype=dtype, name=name)
+  return nn.Dense(features, kernel_init=normal(stddev), dtype=dtype, name=name)
 
 
 def layer_norm(name: str | None = None) -> nn.LayerNorm:
@@ -40,7 +40,7 @@ class TextEmbeddings(nn.Module):
 
   def setup(self):
     c = self.config
-    init = nn.initializers.normal(c.initializer_range)
+    init = normal(c.initializer_range)
 
     def table(rows: int) -> nn.Embed:
       return nn.Embed(rows, c.hidden_size, embedding_init=init)
@@ -286,7 +286,9 @@ class Encoder(nn.Module):
       deterministic: without dropout.
     """
     layout = layout or Layout(((1, hidden_GND.shape[1]),))
-    layer = _layer_class(self.shape.remat)
+    # What is kept for a backward pass is nothing to fresh parameters.
+    remat = "none" if self.is_initializing() else self.shape.remat
+    layer = _layer_class(remat)
     for i in range(self.num_layers):
       last = i == self.num_layers - 1
       hidden_GND = layer(self.shape, name=f"layer_{i}")(

@@ -18,6 +18,7 @@ from interbert_jax.contract.batch import ArraySpec, encoded_spec, limited
 from interbert_jax.contract.batch_sizes import Parts, repeated
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.model.config import InterBertConfig
+from interbert_jax.model.initializers import init_params
 from interbert_jax.model.inputs import (
   RegionInput,
   TextInput,
@@ -132,10 +133,9 @@ class FineTuningTask(abc.ABC):
   def init(self, rng: jax.Array, batch: Mapping[str, jax.Array]):
     first = {key: jnp.asarray(value[:1]) for key, value in batch.items()}
     inputs = self.prepare(first, jax.random.key(0), train=False)
-    variables = self.model.init(
-      rng, inputs, method=self.forward, deterministic=True
+    return init_params(
+      self.model, rng, inputs, method=self.forward, deterministic=True
     )
-    return variables["params"]
 
   def prepare(
     self,

@@ -17,6 +17,7 @@ from interbert_jax.contract.batch_sizes import Parts, examples_of
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.model.heads import MATCH, MISMATCH
+from interbert_jax.model.initializers import init_params
 from interbert_jax.model.inputs import (
   RegionInput,
   TextInput,
@@ -111,7 +112,7 @@ class PretrainTask:
   def init(self, rng: jax.Array, batch: Mapping[str, jax.Array]):
     first = {key: jnp.asarray(value[:1]) for key, value in batch.items()}
     inputs = self.prepare(first, jax.random.key(0), train=False)
-    return self.model.init(rng, inputs.text, inputs.regions)["params"]
+    return init_params(self.model, rng, inputs.text, inputs.regions)
 
   def _masks(
     self, batch: Mapping[str, jax.Array], mask_key: jax.Array

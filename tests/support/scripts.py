@@ -10,20 +10,16 @@ import sys
 import time
 from collections.abc import Callable
 
-import jax
-
 from tests.conftest import ROOT
 
 LIMIT = 1800  # seconds
 
 
 def environment() -> dict[str, str]:
-  """One device, and what one command has compiled serves the next."""
+  """One device, and programs that are soon compiled."""
   return {
     **os.environ,
     "XLA_FLAGS": "--xla_backend_optimization_level=0",
-    "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
   }
 
 
