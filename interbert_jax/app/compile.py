@@ -18,6 +18,7 @@ from input_pipeline.batches.lengths import choose_parts
 from interbert_jax.contract.batch_sizes import Parts
 from interbert_jax.contract.errors import ConfigError, UserError
 from interbert_jax.contract.vcr import CHOICES
+from interbert_jax.model.config import InterBertConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,8 @@ _COCO = {
   36: 1.0,
 }
 _CAPTIONS = ("pretrain", "retrieval")  # tasks whose texts are such captions
+# Of a pair of COCO: pieces that segments hide, and regions.
+_MASKED = {"masked_tokens": 3.0, "masked_regions": 5.1}
 _NUM_EXAMPLES = 1_000_000  # for schedules in epochs
 
 
@@ -82,6 +85,7 @@ def run_compile(config: Mapping[str, Any], topology: str) -> dict[str, Any]:
 
   from interbert_jax.app import hlo
   from interbert_jax.app.validate import validate
+  from interbert_jax.model.flops import useful_flops
 
   settings = validate(config, devices=len(devices), hosts=1)
   batch_size = settings.train.batch_size
@@ -118,6 +122,11 @@ def run_compile(config: Mapping[str, Any], topology: str) -> dict[str, Any]:
   by_part = hlo.cycles_by_part(text)
   cycles = sum(by_part.values())
   duration = cycles / chip.clock_ghz / 1e9
+  useful = None
+  if settings.task.name == "pretrain":
+    tokens = np.minimum(coco_lengths(1 << 16), step.dims["L"]).mean()
+    regions = step.dims["R"] + 1
+    useful = useful_flops(step.model, tokens=tokens, regions=regions, **_MASKED)
   return {
     "topology": topology,
     "chips": len(devices),
@@ -136,11 +145,14 @@ def run_compile(config: Mapping[str, Any], topology: str) -> dict[str, Any]:
     },
     "fits": total / 1e9 <= chip.memory_gb,
     "gflops_per_example": flops / per_chip / 1e9,
+    "useful_gflops_per_example": useful and useful / 1e9,
     "estimate": {
       "mcycles": cycles / 1e6,
       "milliseconds": duration * 1e3,
       "examples_per_second_and_chip": per_chip / duration,
       "share_of_peak": flops / duration / chip.peak_tflops / 1e12,
+      "useful_share_of_peak": useful
+      and useful * per_chip / duration / chip.peak_tflops / 1e12,
       "percent_by_part": {
         part: round(100 * count / cycles, 1)
         for part, count in by_part.most_common()
@@ -161,12 +173,14 @@ class LoweredStep(NamedTuple):
     dims: the size of each letter of the batch's arrays but B.
     parts: how its groups are cut.
     num_params: of the model.
+    model: its shape.
   """
 
   lowered: Any
   dims: dict[str, int]
   parts: Parts
   num_params: int
+  model: InterBertConfig
 
 
 def lower_step(settings: Experiment, devices: Sequence) -> LoweredStep:
@@ -217,7 +231,7 @@ def lower_step(settings: Experiment, devices: Sequence) -> LoweredStep:
     abstract_batch(task, dims=dims, batch_size=batch_size),
   )
   num_params = sum(x.size for x in jax.tree.leaves(program.param_shapes))
-  return LoweredStep(lowered, dims, parts, num_params)
+  return LoweredStep(lowered, dims, parts, num_params, task.config)
 
 
 def assumed_parts(batch_size: int, group_size: int, text_slots: int) -> Parts:

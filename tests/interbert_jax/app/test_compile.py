@@ -40,6 +40,7 @@ def test_devices_exchange_gradients_and_scalars_alone():
   reduced = said["collectives"]["all-reduce"]["MB"] * 1e6 / 4
   words = 1000 * 128  # tied: the look-up and the head give a gradient each
   assert reduced == pytest.approx(said["parameters"], abs=words + 1000)
+  assert 0 < said["useful_gflops_per_example"] < said["gflops_per_example"]
   assert said["fits"] and 0 < said["memory_gb"]["total"] < 1
   estimate = said["estimate"]
   assert estimate["mcycles"] > 0
