@@ -16,7 +16,6 @@ overridden), and a placeholder is a key that is empty unless it is set.
 
 import dataclasses
 import functools
-import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -34,6 +33,7 @@ from input_pipeline.tasks.settings import (
   VcrInput,
   VqaInput,
 )
+from interbert_jax.contract.files import cache_dir as cache_dir
 from interbert_jax.contract.settings import (
   Settings,
   is_open,
@@ -137,14 +137,6 @@ def corpus(**values: Any) -> ConfigDict:
   config = config_of(CorpusSettings)
   config.update(values)
   return config
-
-
-def cache_dir(*parts: str) -> str:
-  """Where downloads and sample data go: $INTERBERT_CACHE or ~/.cache."""
-  root = os.environ.get("INTERBERT_CACHE") or os.path.join(
-    os.path.expanduser("~"), ".cache", "interbert_jax"
-  )
-  return os.path.join(root, *parts)
 
 
 def runlocal(config: ConfigDict, arg: str) -> ConfigDict:

@@ -17,9 +17,8 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from configs.common import cache_dir
 from interbert_jax.contract.errors import UserError
-from interbert_jax.contract.files import file_sha256, whole
+from interbert_jax.contract.files import cache_dir, file_sha256, whole
 
 TIMEOUT_SECONDS = 900
 MAX_MEMBER_BYTES = 1 << 30  # of a file whose size is not pinned

@@ -21,11 +21,11 @@ from typing import TypeVar
 
 from absl import app, flags, logging
 
-from configs.common import cache_dir
 from interbert_jax.app import hosts
 from interbert_jax.contract import command
 from interbert_jax.contract.command import BUG, INTERRUPTED, USER_ERROR
 from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.files import cache_dir
 from interbert_jax.contract.settings import Settings, rules_of
 
 # They belong to the script that asks for them, so that its --help lists them.

@@ -138,3 +138,11 @@ def file_sha256(path: str | pathlib.Path) -> str:
 def facts_sha256(facts: Any) -> str:
   """The sha256 of a value as JSON; the order of keys does not count."""
   return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def cache_dir(*parts: str) -> str:
+  """Where downloads and sample data go: $INTERBERT_CACHE or ~/.cache."""
+  root = os.environ.get("INTERBERT_CACHE") or os.path.join(
+    os.path.expanduser("~"), ".cache", "interbert_jax"
+  )
+  return os.path.join(root, *parts)
