@@ -38,9 +38,8 @@ sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then
 
 # What pip is doing, in a line for each package.
 say_packages() {
-  sed -n -u \
-    -e 's/^ *Collecting \([^ ]*\).*/  fetching \1/p' \
-    -e 's/^Installing collected packages.*/  unpacking/p'
+  awk '/^ *Collecting / { print "  fetching " $2; fflush() }
+    /^Installing collected packages/ { print "  unpacking"; fflush() }'
 }
 
 # Installs a requirements file once; again when one of them has changed.

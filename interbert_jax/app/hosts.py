@@ -14,12 +14,14 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from interbert_jax.app import last_words
 from interbert_jax.contract.command import asks_for_traceback
 from interbert_jax.contract.errors import ConfigError, UserError
 from interbert_jax.contract.settings import Settings, setting
+
+if TYPE_CHECKING:
+  from interbert_jax.app import last_words
 
 _LEAVE_SECONDS = 3  # for the others to reach the same error
 # JAX has no type of error for a lost process: collectives raise RuntimeError
@@ -31,7 +33,7 @@ _LOST = re.compile(
 
 # Process, count, address and heartbeat, once this process has joined others.
 _joined: dict[str, Any] = {}
-_watcher: last_words.Watcher | None = None
+_watcher: "last_words.Watcher | None" = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,6 +145,8 @@ def absent_words(
   wanted = "all hosts" if count is None else f"all {count} processes"
   words = f"{wanted} must start, and not all did within {seconds} s; {me}"
   if address and process != 0:
+    from interbert_jax.app import last_words
+
     says = "answers" if last_words.answers(address) else "does not answer"
     words += f", and process 0, at {address}, {says}"
   words += f".\nThis starts all of them: {start_command(kind, count)}"
@@ -186,6 +190,8 @@ def join_hosts(settings: HostSettings) -> None:
   plan = settings.plan()
   if plan is None:
     return
+  from interbert_jax.app import last_words
+
   global _watcher
   # Before JAX, so that it is told goodbye after JAX has gone.
   _watcher = last_words.Watcher()
@@ -282,6 +288,8 @@ def leaving() -> Iterator[None]:
       if asks_for_traceback():
         traceback.print_exc()
       cause = str(error).strip().splitlines()[0]
+      from interbert_jax.app import last_words
+
       words = last_words.lost_words(_joined, cause)
       print(f"error: {words}", file=sys.stderr)
       _exit(1)

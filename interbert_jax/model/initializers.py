@@ -7,6 +7,7 @@ step. So all keys are made at once, and the draws of each shape in a loop.
 
 import collections
 import contextvars
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -74,12 +75,8 @@ def init_params(module: nn.Module, key: jax.Array, *inputs, **options) -> Any:
     by_kind[place.shape, place.dtype, stddev].append(i)
   drawn: dict[int, jax.Array] = {}
   for (shape, dtype, stddev), group in by_kind.items():
-    values = jax.lax.map(
-      lambda key, draw=normal(stddev), shape=shape, dtype=dtype: draw(  # noqa: B008
-        key, shape, dtype
-      ),
-      keys[jnp.array(group)],
-    )
+    draw = functools.partial(normal(stddev), shape=shape, dtype=dtype)
+    values = jax.lax.map(draw, keys[jnp.array(group)])
     drawn |= {id(draws[i].place): values[n] for n, i in enumerate(group)}
   leaves, tree = jax.tree.flatten(params)
   leaves = [drawn.pop(id(leaf), leaf) for leaf in leaves]
