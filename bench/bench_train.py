@@ -74,7 +74,7 @@ class Size(NamedTuple):
 
 
 SIZES = {
-  "base width, 2+2+2 layers": Size(base_width, (1, 2, 4)),
+  "base width, 2+2+2 layers": Size(base_width, (1, 2)),
   "quick start": Size(quick_start, (1, 2)),
   "base": Size(base, (1, 2, 4), on_gpu=True),
 }
