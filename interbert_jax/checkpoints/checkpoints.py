@@ -30,7 +30,7 @@ from interbert_jax.contract.files import check_regular
 from interbert_jax.parallel import anywhere, is_main_process, wait_for_all
 from interbert_jax.run.environment import versions
 from interbert_jax.run.nonfinite import not_finite
-from interbert_jax.run.workdir import set_aside
+from interbert_jax.run.workdir import remove_while_written, set_aside
 
 log = logging.getLogger(__package__)
 STEPS = "checkpoints"  # the directory of all steps in a workdir
@@ -148,7 +148,7 @@ class Checkpoints:
         self.manager.close()
       if self._failed:
         for path in self._unfinished(self._saving):
-          shutil.rmtree(path, ignore_errors=True)  # it would fill the disk
+          remove_while_written(path)  # it would fill the disk
 
   def wait(self) -> None:
     """Waits until the last save is whole.

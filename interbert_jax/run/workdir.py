@@ -7,6 +7,7 @@ import fcntl
 import os
 import pathlib
 import re
+import shutil
 import socket
 import sys
 import tempfile
@@ -117,6 +118,21 @@ def set_aside(path: pathlib.Path, into: pathlib.Path) -> pathlib.Path:
     number += 1
   path.rename(target)
   return target
+
+
+def remove_while_written(path: pathlib.Path) -> None:
+  """Removes a folder that other threads are still writing to.
+
+  Orbax gives up at the first array that fails, while others are being written:
+  the folder is not empty at once, or comes back. Tries for some seconds.
+  """
+  gone = 0  # times in a row
+  for _ in range(100):
+    shutil.rmtree(path, ignore_errors=True)
+    gone = 0 if path.exists() else gone + 1
+    if gone == 3:
+      return
+    time.sleep(0.05)
 
 
 def move_contents(workdir: pathlib.Path) -> pathlib.Path | None:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from interbert_jax.run.workdir import (
   check_output,
   check_workdir,
   locked,
+  remove_while_written,
   set_aside,
 )
 from tests.conftest import ROOT
@@ -115,6 +117,21 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_saved(
   (disk / "ballast").unlink()
   train_line(workdir, total_steps=10)
   assert "from the checkpoint of step 6" in capfd.readouterr().err
+
+
+def test_what_is_still_written_to_is_removed(tmp_path, monkeypatch):
+  folder, written = tmp_path / "8", []
+
+  def write(seconds):
+    if len(written) < 2:  # as a thread that has not failed yet
+      written.append(seconds)
+      folder.mkdir()
+      (folder / "array").write_text("1")
+
+  folder.mkdir()
+  monkeypatch.setattr(time, "sleep", write)
+  remove_while_written(folder)
+  assert len(written) == 2 and not folder.exists()
 
 
 def test_a_second_run_is_refused_and_a_dead_one_is_followed(tmp_path):
