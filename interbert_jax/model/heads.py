@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from interbert_jax.model.config import InterBertConfig
-from interbert_jax.model.layers import dense, layer_norm
+from interbert_jax.model.layers import dense, gelu, layer_norm
 
 
 class Transform(nn.Module):
@@ -25,7 +25,7 @@ class Transform(nn.Module):
     hidden_ND = dense(c.hidden_size, c.initializer_range, c.dtype, "dense")(
       hidden_ND
     )
-    return layer_norm("norm")(nn.gelu(hidden_ND, approximate=False))
+    return layer_norm("norm")(gelu(hidden_ND))
 
 
 class MlmHead(nn.Module):
