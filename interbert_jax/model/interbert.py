@@ -86,6 +86,10 @@ class InterBert(nn.Module):
     text_BP, regions_BP = encoded.pooled_text, encoded.pooled_regions
     if text_BP is None or regions_BP is None:
       return regions_BP if text_BP is None else text_BP
+    return self.fuse(text_BP, regions_BP)
+
+  def fuse(self, text_BP: jax.Array, regions_BP: jax.Array) -> jax.Array:
+    """[B, P] float32 of the pooled vectors of texts and images."""
     if self.config.fusion == "product":
       return text_BP * regions_BP
     return text_BP + regions_BP

@@ -4,10 +4,11 @@ The plain way pads every pair to the largest shape and passes it through the
 whole model. Here regions are embedded once per image; texts and images are
 grouped by length (`length_buckets`); and the model computes nothing that the
 score does not read (model/interbert.py). bench/bench_retrieval.py measures what
-that saves.
+that saves. A model without interaction layers is two towers: images pass it
+once, texts once for each block of images.
 
 Dimensions: T texts, I images; c texts and i images of a step, P = c * i pairs;
-L text slots, R region slots, D hidden; N items of unequal length, U distinct
+L text slots, R region slots, K pooled; N items of unequal length, U distinct
 lengths.
 """
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from interbert_jax.contract.progress import OnBatch, do_nothing
 from interbert_jax.model.heads import pair_score
-from interbert_jax.model.inputs import image_input, text_input
+from interbert_jax.model.inputs import TextInput, image_input, text_input
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.model.trunk import Embedded
 from interbert_jax.parallel import Parallel
@@ -92,17 +93,26 @@ def length_buckets(lengths_N: np.ndarray, max_buckets: int) -> list[Bucket]:
 
 
 def embed_images(params, images: Mapping[str, jax.Array], *, model):
-  """Images after the embedding layer."""
-  return model.apply(
-    {"params": params}, image_input(images), method="embed_regions"
-  )
+  """All that does not depend on the text: images after the embedding layer.
+
+  Without interaction layers it is what is pooled, [i, K].
+  """
+  regions = image_input(images)
+  if model.config.num_interaction_layers:
+    return model.apply({"params": params}, regions, method="embed_regions")
+  return model.apply({"params": params}, None, regions, method=_pooled)
+
+
+def _pooled(model: InterBert, text, regions):
+  return model.pool(model.encode(text, regions))
 
 
 def score_block(params, regions, ids_cL, length_c, *, model, spread):
-  """[c, i] float32: `pair_score` of c texts with i embedded images."""
-  text = model.apply(
-    {"params": params}, text_input(ids_cL, length_c), method="embed_text"
-  )
+  """[c, i] float32: `pair_score` of c texts with images of `embed_images`."""
+  text = text_input(ids_cL, length_c)
+  if not model.config.num_interaction_layers:
+    return _score_pooled(params, text, regions, model=model, spread=spread)
+  text = model.apply({"params": params}, text, method="embed_text")
   c, i = len(ids_cL), len(regions.mask)
 
   def of_pairs(x, shape):
@@ -114,6 +124,20 @@ def score_block(params, regions, ids_cL, length_c, *, model, spread):
     {"params": params}, Embedded(*text_P), Embedded(*regions_P)
   )
   return pair_score(outputs).reshape(c, i)
+
+
+def _score_pooled(params, text: TextInput, regions_iK, *, model, spread):
+  """[c, i] float32: only the head sees both sides."""
+  text_cK = model.apply({"params": params}, text, None, method=_pooled)
+  shape = len(text_cK), len(regions_iK)
+
+  def read(model: InterBert):
+    fused_ciK = model.fuse(text_cK[:, None], regions_iK[None])
+    fused_PK = spread(fused_ciK.reshape(-1, fused_ciK.shape[-1]))
+    return {name: model.read(name, fused_PK) for name in model.heads}
+
+  outputs = model.apply({"params": params}, method=read)
+  return pair_score(outputs).reshape(shape)
 
 
 def step_shape(

@@ -86,6 +86,27 @@ def test_equal_to_the_plain_way(small, sides, scorer, params, plain):
   np.testing.assert_allclose(found, plain, atol=1e-5)
 
 
+def test_two_towers_are_equal_to_pairs(small, sides):
+  """Without interaction layers nothing but the head sees both sides."""
+  config = tiny_config(num_interaction_layers=0)
+  task = RetrievalTask(config)
+  dims = {**DIMS, "B": 1, "T": 1, "I": 1}
+  example = dummy_batch(CANDIDATES, dims=dims, vocab_size=VOCAB)
+  params = jax.device_get(visible_params(task, example))
+  model = InterBert(config, SCORES["match"])
+  images, texts = sides
+  plain = plain_scores(model, params, images=images, texts=texts)
+  assert np.ptp(plain) > 0.1
+  scorer = MatrixScorer(
+    model=model, parallel=make_parallel(), texts=texts, pairs_per_step=8
+  )
+  found = scorer.scores(params, images)
+  np.testing.assert_allclose(found, plain, atol=1e-5)
+  # Its images are embedded to one vector each.
+  embedded = scorer._embed(params, images)
+  assert embedded.shape == (I, config.pooler_dim)
+
+
 def test_a_part_of_texts_and_images(small, sides, scorer, params, plain):
   rows = np.array([2, 3, 9]), np.array([1, 4])
   found = scorer.scores(params, sides[0], text_rows=rows[0], image_rows=rows[1])
