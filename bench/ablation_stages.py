@@ -190,7 +190,7 @@ def text_only(workdir: pathlib.Path) -> dict:
   from interbert_jax.app import build
   from interbert_jax.app.tasks import pretrain as parts
   from interbert_jax.app.trained_run import TrainedRun
-  from interbert_jax.evaluation.evaluators import LossEvaluator
+  from interbert_jax.evaluation.evaluators import EvalBatches, LossEvaluator
   from interbert_jax.parallel import make_parallel
 
   # The same masks for every row: single words, as BERT hides them.
@@ -208,7 +208,7 @@ def text_only(workdir: pathlib.Path) -> dict:
   evaluator = LossEvaluator(
     task=build.make_task(run.settings, data.info, run.model),
     parallel=parallel,
-    batches=batches,
+    batches=EvalBatches(batches),
   )
   metrics = evaluator.run(run.placed_params(parallel))
   return {f"text_only_{key}": metrics[key] for key in ("mlm_acc", "mlm_loss")}

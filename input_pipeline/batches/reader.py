@@ -16,7 +16,12 @@ from input_pipeline.batches.engine import (
   rows_of_shard,
   step_batches,
 )
-from input_pipeline.batches.lengths import LengthOrder, longest_texts
+from input_pipeline.batches.lengths import (
+  EvalOrder,
+  LengthOrder,
+  eval_order,
+  longest_texts,
+)
 from input_pipeline.batches.order import ExampleOrder
 from interbert_jax.contract.batch import ArraySpec, Batch, array_shapes
 from interbert_jax.contract.batch_sizes import Parts
@@ -48,6 +53,7 @@ class BatchReader(abc.ABC):
     self._engine = engine
     self._order = ExampleOrder(num_examples, seed=seed)
     self._by_length = functools.cache(self._make_by_length)
+    self._eval_order = functools.cache(self._make_eval_order)
 
   @property
   @abc.abstractmethod
@@ -149,22 +155,46 @@ class BatchReader(abc.ABC):
       positions=by_length and (lambda step: by_length.batch(step)[0]),
     )
 
+  def eval_parts(self, *, batch_size: int, group_size: int) -> Parts:
+    """How the groups of all batches of an evaluation are cut."""
+    return self._eval_order(batch_size, group_size).parts
+
+  def _make_eval_order(self, batch_size: int, group_size: int) -> EvalOrder:
+    ids = np.arange(self.num_examples)
+    return eval_order(
+      self.lengths(ids, ids),
+      batch_size=batch_size,
+      group_size=group_size,
+      max_length=self.dims["L"],
+    )
+
   def eval_batches(
-    self, *, batch_size: int, shard_index: int = 0, shard_count: int = 1
+    self,
+    *,
+    batch_size: int,
+    group_size: int | None = None,
+    shard_index: int = 0,
+    shard_count: int = 1,
   ) -> Iterator[Batch]:
     """Yields every example once, in the order of the file.
 
     The last batch is filled up with copies of the last example. These have
     weight 0 and an example_id of num_examples or more, so that predictions
-    joined by id cannot count them. Position and example_id are the same.
+    joined by id cannot count them. Position and example_id are the same. With a
+    `group_size` examples come in such an order that each group of rows lies as
+    `eval_parts` says.
     """
     rows = rows_of_shard(batch_size, shard_index, shard_count)
+    ids = group_size and self._eval_order(batch_size, group_size).ids
     return self._batches(
       0,
       -(-self.num_examples // batch_size),
       order=lambda positions: positions,
       rows=rows,
       batch_size=batch_size,
+      positions=ids
+      if ids is None
+      else lambda step: ids[step * batch_size : (step + 1) * batch_size],
     )
 
   def _batches(

@@ -5,7 +5,7 @@ What differs between tasks stands in app/tasks/.
 
 import importlib
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -14,7 +14,11 @@ from configs.common import Experiment
 from input_pipeline.batches.reader import BatchReader
 from input_pipeline.tasks.retrieval import RetrievalSet, retrieval_set
 from interbert_jax.contract.errors import ConfigError
-from interbert_jax.evaluation.evaluators import Evaluator, LossEvaluator
+from interbert_jax.evaluation.evaluators import (
+  EvalBatches,
+  Evaluator,
+  LossEvaluator,
+)
 from interbert_jax.evaluation.retrieval import RetrievalEvaluator
 from interbert_jax.model.config import (
   InterBertConfig,
@@ -89,22 +93,30 @@ def make_task(
 
 
 def held_out_batches(
-  settings: Experiment, data: BatchReader, *, parallel: Parallel
-) -> Callable[[], Iterator]:
-  """A function that reads this process's share of held-out data anew."""
+  settings: Experiment,
+  data: BatchReader,
+  *,
+  parallel: Parallel,
+  cut: bool = True,
+) -> EvalBatches:
+  """This process's share of held-out data; texts are cut where `cut` is set."""
   batch_size = settings.evals.batch_size
   parallel.check_batch_size(batch_size, name="evals.batch_size")
   for corpus in data.corpora:
     corpus.bad_records.refuse()  # metrics are of every example
 
-  def batches():
+  sizes = {"batch_size": batch_size}
+  if cut:
+    sizes["group_size"] = batch_size // len(parallel.devices)
+
+  def read():
     return data.eval_batches(
-      batch_size=batch_size,
+      **sizes,
       shard_index=jax.process_index(),
       shard_count=jax.process_count(),
     )
 
-  return batches
+  return EvalBatches(read, data.eval_parts(**sizes) if cut else None)
 
 
 def loss_evaluator(
@@ -137,21 +149,17 @@ def prediction_evaluators(
   task: Task,
   parallel: Parallel,
 ) -> dict[str, "PredictionEvaluator"]:
-  """Evaluators of the model's outputs by split; all share what is compiled."""
+  """Evaluators of the model's outputs by split."""
   from interbert_jax.evaluation.predictions import Predictor
 
-  predictor, by_split = None, {}
+  by_split = {}
   for data in splits:
-    batches = held_out_batches(settings, data, parallel=parallel)
-    if predictor is None:
-      predictor = Predictor(
-        task=task,
-        parallel=parallel,
-        batches=batches,
-        num_examples=data.num_examples,
-      )
-    else:
-      predictor = predictor.on(batches, data.num_examples)
+    predictor = Predictor(
+      task=task,
+      parallel=parallel,
+      batches=held_out_batches(settings, data, parallel=parallel),
+      num_examples=data.num_examples,
+    )
     by_split[data.split] = find_task(settings).evaluator(data, predictor)
   return by_split
 

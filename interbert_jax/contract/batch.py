@@ -23,7 +23,7 @@ Shapes = Mapping[str, tuple[tuple[int, ...], np.dtype]]  # (shape, dtype)
 
 
 class Data(Protocol):
-  """The examples of a split as batches, to train or evaluate on."""
+  """The examples of a split as batches, to train on."""
 
   unit: str  # the word for examples in messages, such as captions
   num_examples: int
@@ -47,11 +47,6 @@ class Data(Protocol):
 
   def parts(self, step: int, *, batch_size: int, group_size: int) -> Parts:
     """How the groups of a step's batch are cut, the same on all shards."""
-
-  def eval_batches(
-    self, *, batch_size: int, shard_index: int = 0, shard_count: int = 1
-  ) -> Iterator[Batch]:
-    """Yields every example once; padding rows have weight 0."""
 
 
 class ArraySpec(NamedTuple):

@@ -55,6 +55,11 @@ def examples_of(parts: Parts) -> int:
   return sum(part.count for part in parts or ())
 
 
+def num_slots(parts: Parts) -> int:
+  """The slots of a group's texts."""
+  return sum(part.count * part.length for part in parts or ())
+
+
 def repeated(parts: Parts, times: int, *, of: int = 1) -> Parts:
   """The parts where each of them stands for `times` texts in place of `of`."""
   return parts and tuple(Part(n * times // of, k) for n, k in parts)

@@ -6,11 +6,12 @@ implementation of every metric.
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
+from interbert_jax.contract.batch_sizes import Parts
 from interbert_jax.contract.progress import OnBatch, do_nothing
 from interbert_jax.parallel import Parallel
 from interbert_jax.tasks import losses
@@ -21,6 +22,18 @@ from interbert_jax.tasks.losses import SumWeight
 _EVAL_SEED = 0
 
 
+class EvalBatches(NamedTuple):
+  """What an evaluation reads.
+
+  Attributes:
+    read: called for each run; yields padded batches of this process.
+    parts: how their groups are cut by the lengths of texts.
+  """
+
+  read: Callable[[], Iterable[Mapping[str, np.ndarray]]]
+  parts: Parts = None
+
+
 class Evaluator(Protocol):
   def run(
     self, params: Any, on_batch: OnBatch = do_nothing
@@ -29,10 +42,16 @@ class Evaluator(Protocol):
 
 
 def eval_step(
-  params, batch: Mapping[str, jax.Array], key: jax.Array, *, task: Task
+  params,
+  batch: Mapping[str, jax.Array],
+  key: jax.Array,
+  *,
+  task: Task,
+  parts: Parts = None,
 ) -> dict[str, SumWeight]:
   """Losses and metrics without dropout; masks from `key` and position."""
-  _, metrics = task.losses(params, task.prepare(batch, key, train=False))
+  inputs = task.prepare(batch, key, train=False, parts=parts)
+  _, metrics = task.losses(params, inputs)
   return metrics
 
 
@@ -40,10 +59,10 @@ class StepEvaluator:
   """Means of what a step returns over a split, each example once.
 
   Args:
-    step: (params, batch, key, task) to metrics as (sum, weight).
+    step: (params, batch, key, task, parts) to metrics as (sum, weight).
     task: what the model is trained for.
     parallel: the devices.
-    batches: called for each run; yields padded batches of this process.
+    batches: of the split.
   """
 
   def __init__(
@@ -52,17 +71,19 @@ class StepEvaluator:
     *,
     task: Task,
     parallel: Parallel,
-    batches: Callable[[], Iterable[Mapping[str, np.ndarray]]],
+    batches: EvalBatches,
   ):
     self._parallel = parallel
     self._batches = batches
-    self._step = parallel.compile_eval(functools.partial(step, task=task))
+    self._step = parallel.compile_eval(
+      functools.partial(step, task=task, parts=batches.parts)
+    )
 
   def run(self, params, on_batch: OnBatch = do_nothing) -> dict[str, float]:
     key = jax.random.key(_EVAL_SEED)
 
     def step_metrics():
-      for batch in self._batches():
+      for batch in self._batches.read():
         on_batch()
         placed = self._parallel.put_rows(batch)
         yield jax.device_get(self._step(params, placed, key))

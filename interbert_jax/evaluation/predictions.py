@@ -1,32 +1,34 @@
 """The outputs of a model for every example of a split, and their metrics."""
 
 import abc
-import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import jax
 import numpy as np
 
+from interbert_jax.contract.batch_sizes import Parts
 from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.contract.progress import OnBatch, do_nothing
+from interbert_jax.evaluation.evaluators import EvalBatches
 from interbert_jax.parallel import Parallel
 
 
 class PredictingTask(Protocol):
   """What a `Predictor` needs of a task (tasks/base.py)."""
 
-  def prepare(self, batch, mask_key, *, train: bool) -> Any: ...
+  def prepare(
+    self, batch, mask_key, *, train: bool, parts: Parts = None
+  ) -> Any: ...
 
   def outputs(self, params, inputs) -> jax.Array:
     """Float32, a row for each example."""
     ...
 
 
-def predict_step(params, batch, *, task: PredictingTask):
-  inputs = task.prepare(batch, jax.random.key(0), train=False)
+def predict_step(params, batch, *, task: PredictingTask, parts: Parts):
+  inputs = task.prepare(batch, jax.random.key(0), train=False, parts=parts)
   return {
     "example_id": batch["example_id"],
     "example_weight": batch["example_weight"],
@@ -40,7 +42,7 @@ class Predictor:
   Args:
     task: of the model.
     parallel: the devices.
-    batches: called for each run; yields padded batches of this process.
+    batches: of the split.
     num_examples: of the split.
   """
 
@@ -49,25 +51,15 @@ class Predictor:
     *,
     task: PredictingTask,
     parallel: Parallel,
-    batches: Callable[[], Iterable[Mapping[str, np.ndarray]]],
+    batches: EvalBatches,
     num_examples: int,
   ):
     self._parallel = parallel
     self._batches = batches
     self._num_examples = num_examples
     self._step = parallel.compile_eval(
-      functools.partial(predict_step, task=task)
+      functools.partial(predict_step, task=task, parts=batches.parts)
     )
-
-  def on(
-    self,
-    batches: Callable[[], Iterable[Mapping[str, np.ndarray]]],
-    num_examples: int,
-  ) -> "Predictor":
-    """The same model over another split, compiled once for both."""
-    other = copy.copy(self)
-    other._batches, other._num_examples = batches, num_examples
-    return other
 
   def run(self, params, on_batch: OnBatch = do_nothing) -> np.ndarray:
     """[examples, ...] float32; calls `on_batch` before every batch.
@@ -77,7 +69,7 @@ class Predictor:
       CheckpointError: an output is not finite.
     """
     ids, outputs = [], []
-    for batch in self._batches():
+    for batch in self._batches.read():
       on_batch()
       rows = jax.device_get(self._step(params, self._parallel.put_rows(batch)))
       real = rows["example_weight"] > 0

@@ -42,6 +42,7 @@ def region_step(
   key: jax.Array,
   *,
   task: PretrainTask,
+  parts: None = None,
 ) -> dict[str, losses.SumWeight]:
   """The share of masked regions whose class is right, for each of TEXTS."""
   inputs = task.prepare(batch, key, train=False)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from interbert_jax.contract.batch import ArraySpec, limited, pretrain_spec
-from interbert_jax.contract.batch_sizes import Parts, examples_of
+from interbert_jax.contract.batch_sizes import Parts, examples_of, num_slots
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.model.heads import MATCH, MISMATCH
@@ -178,19 +178,18 @@ class PretrainTask:
     mrm_example_B = weight_B * (1.0 if settings.mrm_on_mismatched else match_B)
     mrm_weights_BR = masked_BR * mrm_example_B[:, None]
 
-    def select(weights_BN, rows_per_example):
-      if not train:
-        return rows.select_rows(
-          weights_BN, group_size=1, rows_per_example=math.inf
-        )
-      return rows.select_rows(
-        weights_BN,
-        group_size=examples_of(parts) or settings.group_size,
-        rows_per_example=rows_per_example,
+    mlm_places, mrm_places = settings.mlm_rows, settings.mrm_rows
+    group_size = examples_of(parts) or (settings.group_size if train else 1)
+    if not train:  # as many as there are slots
+      mlm_places = num_slots(parts) / group_size if parts else math.inf
+      mrm_places = math.inf
+    mlm_rows, mrm_rows = (
+      rows.select_rows(weights, group_size=group_size, rows_per_example=places)
+      for weights, places in (
+        (mlm_weights_BL, mlm_places),
+        (mrm_weights_BR, mrm_places),
       )
-
-    mlm_rows = select(mlm_weights_BL, settings.mlm_rows)
-    mrm_rows = select(mrm_weights_BR, settings.mrm_rows)
+    )
     target = self.config.region_target
     pieces_B = jnp.maximum(batch["text_length"] - 2, 0) * weight_B
     return PretrainInputs(

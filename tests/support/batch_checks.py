@@ -164,6 +164,17 @@ def _check_evaluation(alike):
     assert (every["example_id"][n:] >= n).all()
     regions = every.get("num_regions", np.ones(len(every[key])))
     assert ((regions[n:] > 0) == (regions[n - 1] > 0)).all()
+  sizes = {"batch_size": 8, "group_size": 2}
+  for data, hosts in zip(alike, (1, 4, 2), strict=True):
+    dealt = join(of_hosts(functools.partial(data.eval_batches, **sizes), hosts))
+    parts = data.eval_parts(**sizes)
+    places = [p.length for p in parts or () for _ in range(p.count)]
+    longest_B = dealt["text_length"].reshape(len(dealt["position"]), -1).max(1)
+    assert (longest_B.reshape(-1, 2) <= (places or data.dims["L"])).all()
+    by_id = {k: v[np.argsort(dealt["example_id"])] for k, v in dealt.items()}
+    assert_same_batches([{k: v[:n] for k, v in by_id.items()}], [first])
+    assert (by_id["example_id"][n:] >= n).all()
+    assert (by_id["example_weight"][n:] == 0).all()
 
 
 def check_fingerprints(kind, options, changes):

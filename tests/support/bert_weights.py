@@ -5,6 +5,7 @@ import math
 import jax
 import numpy as np
 
+from interbert_jax.model import initializers
 from interbert_jax.model.config import make_config
 from interbert_jax.model.inputs import RegionInput
 from interbert_jax.model.interbert import InterBert, pretraining_heads
@@ -40,7 +41,8 @@ def init_params(config, text):
   width = config.region_feature_dim
   arrays = np.ones((2, 3, width)), np.ones((2, 3, 5)), np.ones((2, 3))
   model = InterBert(config, pretraining_heads(config))
-  return model.init(jax.random.key(0), text, RegionInput(*arrays))["params"]
+  regions = RegionInput(*arrays)
+  return initializers.init_params(model, jax.random.key(0), text, regions)
 
 
 def make_bert(

@@ -53,7 +53,7 @@ def write_files(root):
 def train(workdir, *, steps, mode, sharding, devices=None):
   from interbert_jax.app.tasks import pretrain
   from interbert_jax.app.validate import read_experiment
-  from interbert_jax.evaluation.evaluators import LossEvaluator
+  from interbert_jax.evaluation.evaluators import EvalBatches, LossEvaluator
   from interbert_jax.parallel import make_parallel
   from interbert_jax.training.train import train_and_evaluate
 
@@ -88,7 +88,11 @@ def train(workdir, *, steps, mode, sharding, devices=None):
   train_and_evaluate(
     task,
     line_task.BatchData(train_batches, {"L": 9, "R": 4, "E": WIDE, "C": 5}),
-    {"val": LossEvaluator(task=task, parallel=parallel, batches=held_out)},
+    {
+      "val": LossEvaluator(
+        task=task, parallel=parallel, batches=EvalBatches(held_out)
+      )
+    },
     line_task.run_settings(
       steps=steps,
       batch_size=BATCH,

@@ -124,5 +124,8 @@ def region_accuracy(
   return RegionAccuracy(
     task=run.task(pairs.info),
     parallel=parallel,
-    batches=build.held_out_batches(settings, pairs, parallel=parallel),
+    # Its texts are replaced by others.
+    batches=build.held_out_batches(
+      settings, pairs, parallel=parallel, cut=False
+    ),
   )

@@ -198,7 +198,9 @@ def test_evaluation_does_not_skip(split, tmp_path):
     files = planted.open_files(tmp_path)
     files.config.evals.batch_size = 8
     with pytest.raises(DataError, match="image id 'im[59]'.*NaN"):
-      list(held_out_batches(files.config, data, parallel=make_parallel())())
+      list(
+        held_out_batches(files.config, data, parallel=make_parallel()).read()
+      )
 
 
 def test_evaluation_says_so_before_training(tmp_path):

@@ -162,7 +162,7 @@ def test_vcr_of_a_downstream_file(tmp_path):
   inputs = task.prepare(batch, jax.random.key(0), train=False)
   params = params_from_torch(state, model)
   params = {key: params[key] for key in ("encoder", "choice_head")}
-  outputs = InterBert(model, {"choice_head": 1}).apply(
+  outputs = jax.jit(InterBert(model, {"choice_head": 1}).apply)(
     {"params": params},
     inputs.text,
     jax.tree.map(lambda x: np.repeat(x, 4, axis=0), inputs.regions),

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from interbert_jax.evaluation.evaluators import LossEvaluator
+from interbert_jax.evaluation.evaluators import EvalBatches, LossEvaluator
 from interbert_jax.evaluation.retrieval import RetrievalEvaluator
 from interbert_jax.parallel import make_parallel
 from interbert_jax.ranking.retrieval_metrics import retrieval_metrics
@@ -113,7 +113,9 @@ def evaluate(task, params):
   def evaluator(devices):
     parallel = make_parallel(devices=jax.devices()[:devices])
     return LossEvaluator(
-      task=task, parallel=parallel, batches=lambda: given["batches"]
+      task=task,
+      parallel=parallel,
+      batches=EvalBatches(lambda: given["batches"]),
     ), parallel.put_replicated(params)
 
   def run(batches, devices=8):

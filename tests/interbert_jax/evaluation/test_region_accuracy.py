@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from interbert_jax.evaluation.evaluators import EvalBatches
 from interbert_jax.evaluation.region_accuracy import (
   TEXTS,
   RegionAccuracy,
@@ -48,7 +49,7 @@ def found(task, params, batch):
   evaluator = RegionAccuracy(
     task=task,
     parallel=make_parallel(devices=jax.devices()[:1]),
-    batches=batches,
+    batches=EvalBatches(batches),
   )
   return evaluator.run(params)
 
@@ -109,4 +110,6 @@ def test_accuracies_of_the_masked_regions(task, params, batch, found):
 def test_a_model_without_region_classes():
   task = tiny_task(region_target="features", mrm_loss="features")
   with pytest.raises(ValueError, match="predicts no region classes"):
-    RegionAccuracy(task=task, parallel=make_parallel(), batches=list)
+    RegionAccuracy(
+      task=task, parallel=make_parallel(), batches=EvalBatches(list)
+    )

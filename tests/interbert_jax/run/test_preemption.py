@@ -15,7 +15,7 @@ from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.checkpoints.params import load_params
 from interbert_jax.checkpoints.settings import CheckpointSettings
 from interbert_jax.contract import json_file
-from interbert_jax.evaluation.evaluators import LossEvaluator
+from interbert_jax.evaluation.evaluators import EvalBatches, LossEvaluator
 from interbert_jax.parallel import make_parallel
 from interbert_jax.ranking import matrix_scorer
 from interbert_jax.ranking.matrix_scorer import MatrixScorer
@@ -33,7 +33,9 @@ def evaluation(parallel, between):
     between()
     yield line_batch(1)
 
-  return LossEvaluator(task=LineTask(), parallel=parallel, batches=batches)
+  return LossEvaluator(
+    task=LineTask(), parallel=parallel, batches=EvalBatches(batches)
+  )
 
 
 def send(*numbers):

@@ -1,5 +1,7 @@
 """Every task on batches that are cut by the lengths of their texts."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 
 from interbert_jax.contract.batch import dummy_batch
 from interbert_jax.contract.batch_sizes import Part
+from interbert_jax.evaluation.evaluators import eval_step
+from interbert_jax.evaluation.predictions import predict_step
 from interbert_jax.tasks.retrieval import RetrievalTask
 from interbert_jax.tasks.statements import StatementTask
 from interbert_jax.tasks.text import TextTask
@@ -22,6 +26,7 @@ from tests.support.tiny_task import (
 
 PARTS = (Part(2, 5), Part(1, 8), Part(1, 10))
 LENGTHS = np.array([4, 5, 8, 10] * 2)
+KEY = jax.random.key(0)
 CONFIG = tiny_config(dropout=False)
 TASKS = {
   "pretraining": tiny_task(dropout=False),
@@ -34,9 +39,8 @@ TASKS = {
 }
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_losses_and_gradients_are_those_of_padded_texts(name):
-  task = TASKS[name]
+def make_batch(task, name):
+  """Texts as long as LENGTHS."""
   dims = {**DIMS, "B": 8, "T": 4 if name == "vcr" else 3, "I": 2}
   batch = dummy_batch(task.batch_spec, dims=dims, vocab_size=VOCAB)
   shape = batch["text_length"].shape
@@ -48,7 +52,13 @@ def test_losses_and_gradients_are_those_of_padded_texts(name):
   slot = np.arange(DIMS["L"])
   ids = np.where(slot < length[..., None], batch["text_ids"] | 1, 0)
   batch |= {"text_ids": np.int32(ids), "text_length": np.int32(length)}
-  batch = jax.tree.map(jnp.asarray, batch)
+  return jax.tree.map(jnp.asarray, batch)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_losses_and_gradients_are_those_of_padded_texts(name):
+  task = TASKS[name]
+  batch = make_batch(task, name)
   params = drawn_params(task, batch, seed=1)
 
   def loss(params, parts):
@@ -77,3 +87,34 @@ def test_losses_and_gradients_are_those_of_padded_texts(name):
     grads,
     largest,
   )
+
+
+def test_pretraining_is_evaluated_as_on_padded_texts():
+  task = TASKS["pretraining"]
+  batch = make_batch(task, "pretraining")
+  params = drawn_params(task, batch, seed=1)
+  run = jax.jit(
+    functools.partial(eval_step, task=task), static_argnames="parts"
+  )
+  found = run(params, batch, KEY, parts=PARTS)
+  for metric, pair in run(params, batch, KEY, parts=None).items():
+    np.testing.assert_allclose(found[metric], pair, rtol=1e-5, err_msg=metric)
+  # A place for every slot that is not cut off, and all are real.
+  rows = task.prepare(batch, KEY, train=False, parts=PARTS).mlm_rows
+  assert rows.index_GK.shape == (2, 28)
+  assert rows.dropped == 0
+
+
+def test_outputs_are_those_of_padded_texts():
+  task = TASKS["vcr"]
+  batch = make_batch(task, "vcr")
+  params = drawn_params(task, batch, seed=1)
+  run = jax.jit(
+    functools.partial(predict_step, task=task), static_argnames="parts"
+  )
+  cut, padded = (
+    run(params, batch, parts=parts)["outputs"] for parts in (PARTS, None)
+  )
+  scale = np.abs(padded).max()
+  assert scale > 1
+  np.testing.assert_allclose(cut, padded, atol=1e-5 * scale)

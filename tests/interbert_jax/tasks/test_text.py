@@ -8,6 +8,7 @@ import pytest
 from flax import traverse_util
 
 from interbert_jax.contract.batch import dummy_batch, text_spec
+from interbert_jax.evaluation.evaluators import EvalBatches
 from interbert_jax.evaluation.predictions import Predictor
 from interbert_jax.evaluation.text import TextEvaluator
 from interbert_jax.model.inputs import TextInput
@@ -194,7 +195,7 @@ def evaluate():
     predictor=Predictor(
       task=TextTask(CONFIG, num_labels=LABELS),
       parallel=make_parallel(),
-      batches=lambda: iter(batches),
+      batches=EvalBatches(lambda: iter(batches)),
       num_examples=EXAMPLES,
     ),
     names=("accuracy",),

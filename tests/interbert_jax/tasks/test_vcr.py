@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from interbert_jax.contract.batch import CHOICES, dummy_batch
+from interbert_jax.evaluation.evaluators import EvalBatches
 from interbert_jax.evaluation.predictions import Predictor
 from interbert_jax.evaluation.vcr import VcrEvaluator
 from interbert_jax.model.inputs import TextInput, region_input
@@ -113,7 +114,7 @@ def predictor(parallel, batches, num_examples):
   return Predictor(
     task=TASK,
     parallel=parallel,
-    batches=lambda: batches,
+    batches=EvalBatches(lambda: batches),
     num_examples=num_examples,
   )
 

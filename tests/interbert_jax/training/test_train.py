@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import (
 
 from interbert_jax.checkpoints.checkpoints import Checkpoints
 from interbert_jax.contract.batch_sizes import Part
-from interbert_jax.evaluation.evaluators import LossEvaluator
+from interbert_jax.evaluation.evaluators import EvalBatches, LossEvaluator
 from interbert_jax.parallel import make_parallel
 from interbert_jax.run.metric_writer import read_metrics
 from interbert_jax.training import steps
@@ -69,7 +69,7 @@ def train(
   evaluator = LossEvaluator(
     task=task,
     parallel=parallel,
-    batches=lambda: [tiny_batch(1000), tiny_batch(1001)],
+    batches=EvalBatches(lambda: [tiny_batch(1000), tiny_batch(1001)]),
   )
   info = changes.pop("info", {})
   data = BatchData(batches or tiny_batches, DIMS, info, cut=cut)
