@@ -4,20 +4,28 @@ These variables must be set before JAX or TensorFlow is imported, so they stand
 above every other import.
 """
 
+import importlib.metadata
 import os
 
 # Compilation is what tests spend their time on: the low optimisation level
-# halves it.
-_FLAGS = (
-  "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+# halves it, and so do the older emitters of fusions. XLA ends a process that
+# gives it a flag which it does not know; these it knows as of JAX 0.10.
+_FLAGS = [
+  "--xla_force_host_platform_device_count=8",
+  "--xla_backend_optimization_level=0",
+]
+if importlib.metadata.version("jax").startswith("0.10."):
+  _FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+_given = os.environ.get("XLA_FLAGS", "").split()
+os.environ["XLA_FLAGS"] = " ".join(
+  [*_given, *(flag for flag in _FLAGS if flag not in _given)]
 )
-if _FLAGS not in os.environ.get("XLA_FLAGS", ""):
-  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}"
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+# Even an addition takes 20 ms to compile, and many tests add the same.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import pathlib
 

@@ -58,6 +58,10 @@ def normal(stddev: float) -> Callable:
 
 def init_params(module: nn.Module, key: jax.Array, *inputs, **options) -> Any:
   """The parameters of `module.init`; its modules must draw with `normal`."""
+  return jax.jit(functools.partial(_init, module, options))(key, *inputs)
+
+
+def _init(module: nn.Module, options, key: jax.Array, *inputs) -> Any:
   token = _DRAWS.set([])
   try:
     number = jax.random.key(0, impl=_NUMBER)

@@ -120,7 +120,8 @@ def worst(found, wanted):
 def test_outputs(golden):
   model = InterBert(golden.config, pretraining_heads(golden.config))
   call = ({"params": golden.params}, golden.text, golden.regions)
-  outputs = model.apply(*call) | vars(model.apply(*call, method="encode"))
+  encode = functools.partial(model.apply, method="encode")
+  outputs = jax.jit(model.apply)(*call) | vars(jax.jit(encode)(*call))
   errors = {
     ours: worst(outputs[ours], golden[f"out/{theirs}"])
     for ours, theirs in OUTPUTS.items()
@@ -165,7 +166,8 @@ def test_downstream_outputs(golden_dir):
   golden = Golden(golden_dir / "pretrain_kl.npz")
   state_dict = {**golden.weights, **golden.group("vl_weights/")}
   params = params_from_torch(state_dict, golden.config)
-  outputs = InterBert(golden.config, official_heads(golden.config)).apply(
+  model = InterBert(golden.config, official_heads(golden.config))
+  outputs = jax.jit(model.apply)(
     {"params": params}, golden.text, golden.regions
   )
   wanted = golden.group("vl_out/")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from interbert_jax.model.config import SIZES, InterBertConfig, make_config
+from interbert_jax.model.initializers import init_params
 from interbert_jax.model.inputs import RegionInput, TextInput, region_input
 from interbert_jax.model.interbert import InterBert, pretraining_heads
 from interbert_jax.model.layers import Encoder
@@ -52,16 +53,13 @@ def pretraining(config):
 
 @functools.cache
 def params():
-  return pretraining(CONFIG).init(jax.random.key(0), *inputs())["params"]
+  return init_params(pretraining(CONFIG), jax.random.key(0), *inputs())
 
 
 def apply(text, regions, config=CONFIG, parameters=None, **options):
-  return pretraining(config).apply(
-    {"params": params() if parameters is None else parameters},
-    text,
-    regions,
-    **options,
-  )
+  forward = functools.partial(pretraining(config).apply, **options)
+  variables = {"params": params() if parameters is None else parameters}
+  return jax.jit(forward)(variables, text, regions)
 
 
 def encode(text, regions):
@@ -208,21 +206,15 @@ def test_a_head_reads_its_vectors_through_one_dropout():
   )
   for name in ("choice_head", "match_head"):
     model = InterBert(config, {name: 1})
-    params = model.init(jax.random.key(0), text, regions)["params"]
+    params = init_params(model, jax.random.key(0), text, regions)
     # The head reads one number of the fused vector, which is never 0.
     for pooler in ("text_pooler", "region_pooler"):
       params["encoder"][pooler]["dense"]["bias"] += 10.0
     kernel = jnp.zeros((config.pooler_dim, 1)).at[3].set(1.0)
     params[name]["dense"]["kernel"] = kernel
-    read = jax.jit(
-      lambda model=model, params=params: model.apply(
-        {"params": params},
-        text,
-        regions,
-        deterministic=False,
-        rngs={"dropout": jax.random.key(1)},
-      )
-    )()[name]
+    run = jax.jit(functools.partial(model.apply, deterministic=False))
+    rngs = {"dropout": jax.random.key(1)}
+    read = run({"params": params}, text, regions, rngs=rngs)[name]
     # Five standard deviations of a share of 4000.
     assert abs(float(jnp.mean(read == 0)) - rate) < 0.024, name
 
@@ -267,9 +259,9 @@ def test_recomputation_changes_no_number(remat):
       )
       return jnp.sum(jnp.square(out_BSD))
 
-    variables[name] = encoder.init(
-      jax.random.key(0), jnp.float32(x_BSD), mask_BS, deterministic=True
-    )
+    inputs = jnp.float32(x_BSD), mask_BS
+    fresh = init_params(encoder, jax.random.key(0), *inputs, deterministic=True)
+    variables[name] = {"params": fresh}
     traced = jax.jit(jax.grad(loss)).trace(variables[name])
     programs[name] = str(traced.jaxpr)
     grads[name] = traced.lower().compile()(variables[name])

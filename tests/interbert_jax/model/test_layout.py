@@ -1,5 +1,7 @@
 """Slots of a group in one row, and the model on batches that are cut."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,15 +49,13 @@ def test_slots_that_are_read_are_those_of_all():
   task = tiny_task(dropout=False)
   batch = tiny_batch()
   params = visible_params(task, batch)
-  inputs = task.prepare(batch, jax.random.key(3), train=False)
+  prepare = jax.jit(functools.partial(task.prepare, train=False))
+  inputs = prepare(batch, jax.random.key(3))
   read = Read(jnp.array([[2, 13, 21]] * 8), jnp.array([[5, 6, 99]] * 8))
 
-  def encoded(model, **options):
-    return model.encode(inputs.text, inputs.regions, **options)
-
-  apply = task.model.apply
-  every = apply({"params": params}, method=encoded)
-  some = apply({"params": params}, read=read, method=encoded)
+  encode = jax.jit(functools.partial(task.model.apply, method="encode"))
+  every = encode({"params": params}, inputs.text, inputs.regions)
+  some = encode({"params": params}, inputs.text, inputs.regions, read=read)
   L, R = every.text.shape[1], every.regions.shape[1]
   text = every.text.reshape(8, 2 * L, -1)[:, [2, 13, 21 % (2 * L)]]
   np.testing.assert_allclose(some.text[:, :2], text[:, :2], atol=1e-5)

@@ -98,7 +98,9 @@ def test_classes_and_features_together(both):
   assert task.loss_weights["mrm_feature_loss"] == 0.25
   weights = task.weights(inputs)
   assert weights["mrm_feature_loss"] == weights["mrm_loss"] > 0
-  heads = task.model.apply({"params": params}, inputs.text, inputs.regions)
+  heads = jax.jit(task.model.apply)(
+    {"params": params}, inputs.text, inputs.regions
+  )
   outputs, features = (
     heads[name][:, 1:] for name in ("region_head", "region_feature_head")
   )

@@ -55,11 +55,16 @@ def save(folder, weights, *, config_json=bert.CONFIG_JSON):
 
 def encode(params, config, mlm=False):
   model = InterBert(config, pretraining_heads(config))
-  params = {"params": fill(params, config)}
-  out = model.apply(params, TextInput(IDS, MASK, TYPES), None, method="encode")
-  if not mlm:
-    return out.text
-  return model.apply(params, "mlm_head", out.text, method="read")
+
+  @jax.jit
+  def run(params):
+    text = TextInput(IDS, MASK, TYPES)
+    hidden = model.apply(params, text, None, method="encode").text
+    if mlm:
+      return model.apply(params, "mlm_head", hidden, method="read")
+    return hidden
+
+  return run({"params": fill(params, config)})
 
 
 @pytest.mark.parametrize("prefix", ["", "bert."])

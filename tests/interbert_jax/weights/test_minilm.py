@@ -4,6 +4,8 @@ MiniLM is fetched by `python -m tools.fetch_bert`; tests download nothing. The
 last test needs torch and transformers, which no requirements file has.
 """
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -45,7 +47,8 @@ def text_outputs(folder, config, text, **options):
     shapes,
     is_leaf=lambda x: x is None,
   )
-  encoded = model.apply({"params": params}, text, None, method="encode")
+  encode = jax.jit(functools.partial(model.apply, method="encode"))
+  encoded = encode({"params": params}, text, None)
   return np.asarray(encoded.text), report
 
 
