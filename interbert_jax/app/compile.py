@@ -30,8 +30,10 @@ class Chip:
   clock_ghz: float  # of the matrix units, in which estimates count
 
 
+# Of a v4 each of the two cores counts as one: hardware joins them to a device,
+# the compiler alone does not.
 CHIPS = {
-  "v4": Chip(32 * 1.0737, 275, 1.05),
+  "v4": Chip(16 * 1.0737, 137.5, 1.05),
   "v5e": Chip(16 * 1.0737, 197, 1.5),
   "v5p": Chip(95 * 1.0737, 459, 1.75),
   "v6e": Chip(32 * 1.0737, 918, 1.75),
@@ -273,8 +275,13 @@ def find_topology(name: str) -> tuple[Chip, list]:
     os.environ.setdefault(key, value)
   from jax.experimental import topologies
 
+  options = {}
+  if set(name.partition(":")[2]) == set("1x"):  # not one of a host's four
+    options["chips_per_host_bounds"] = [1, 1, 1]
   try:
-    found = topologies.get_topology_desc(platform="tpu", topology_name=name)
+    found = topologies.get_topology_desc(
+      platform="tpu", topology_name=name, **options
+    )
   except Exception as error:
     said = str(error).partition("\n")[0]
     if "libtpu" in said or "PJRT_Api" in said or "not known" in said:

@@ -117,3 +117,19 @@ def test_an_unknown_chip_is_named():
 def test_an_impossible_topology_is_named():
   with pytest.raises(ConfigError, match="--topology=v5e:3x7"):
     find_topology("v5e:3x7")
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+  ("name", "count", "gigabytes"),
+  [
+    ("v5e:1x1", 1, 16),
+    ("v5e:4x4", 16, 16 * 16),
+    ("v5p:2x2x1", 4, 4 * 95),
+    ("v4:2x2x1", 8, 4 * 32),  # the cores of four chips
+  ],
+)
+def test_all_memory_of_a_topology(name, count, gigabytes):
+  chip, devices = find_topology(name)
+  assert len(devices) == count
+  assert count * chip.memory_gb == pytest.approx(gigabytes * 1.0737)
