@@ -30,7 +30,7 @@ import numpy as np
 
 from bench.measuring import make_parser, write_result
 from configs import pretrain_en, quickstart
-from input_pipeline.batches.lengths import LengthOrder
+from input_pipeline.batches.lengths import LengthOrder, Limits
 from interbert_jax.app.build import make_task
 from interbert_jax.app.compile import ASSUMED, coco_lengths
 from interbert_jax.app.validate import validate
@@ -130,10 +130,12 @@ def make_problem(size: Size) -> Problem:
   lengths = np.minimum(coco_lengths(1 << 16), dims["L"])
   order = LengthOrder(
     lambda position: position % len(lengths),
-    lambda examples, position: lengths[examples],
+    lambda examples, position: np.stack(
+      [lengths[examples], np.full(len(examples), dims["R"])], axis=1
+    ),
     batch_size=batch_size,
     group_size=batch_size,
-    max_length=dims["L"],
+    limits=Limits(dims["L"], dims["R"]),
   )
   batches = make_batches(task, dims, batch_size, order, lengths)
   parallel = make_parallel(devices=jax.devices()[:1])

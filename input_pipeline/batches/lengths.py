@@ -1,10 +1,11 @@
-"""Orders each batch by the lengths of its texts, so that little is padding.
+"""Orders each batch by its sizes, so that little of it is padding.
 
 A batch consists of groups that are cut alike: so many examples with at most so
-many tokens, so many with more. What a step's batch looks like depends on the
-lengths of its texts alone, so all hosts agree on it.
+many tokens and regions, so many with more. What a step's batch looks like
+depends on these sizes alone, so all hosts agree on it.
 
-Dimensions: B examples of a batch, S batches.
+Dimensions: B examples of a batch, S batches; a size is two numbers, tokens of
+an example's longest text and regions of its fullest image.
 """
 
 import functools
@@ -15,7 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from input_pipeline.store.manifest import REWRITE
+from input_pipeline.store.store_files import NUM_REGIONS
 from interbert_jax.contract.batch_sizes import Part, Parts, num_slots
+from interbert_jax.contract.errors import DataError
 
 # So many examples, or steps, decide by their lengths how batches are cut.
 _SAMPLED, _SAMPLED_STEPS = 1 << 18, 1 << 11
@@ -23,69 +27,49 @@ _PACKED = 4096  # examples whose texts are packed at a time
 _MAX_PARTS = 4  # each has its own attention, and takes longer to compile
 _STEP = 2  # lengths are multiples of this, where they are not the longest
 _WORTH = 0.9  # share of the slots that must be left for a cut to be made
+# Where images have unequal numbers of regions, these shares of them are tried
+# as those with fewer; both sides have two lengths of texts.
+_FEWER = (0.3, 0.5, 0.7, 0.85)
 
 
-class EvalOrder(NamedTuple):
-  """The order of an evaluation, and how all its groups are cut.
+class Limits(NamedTuple):
+  """The slots of an example: of a padded text, and of a padded image."""
 
-  Attributes:
-    ids: [S * B] every example once; from N on copies that fill the last batch.
-    parts: None where texts are not cut, and come in the order of the file.
-  """
-
-  ids: np.ndarray
-  parts: Parts
-
-
-def eval_order(
-  lengths_N: np.ndarray, *, batch_size: int, group_size: int, max_length: int
-) -> EvalOrder:
-  """Deals examples to groups by length, like cards, so that all are alike.
-
-  Args:
-    lengths_N: tokens of the longest text of each example.
-    batch_size: B.
-    group_size: examples of a group, a divisor of it.
-    max_length: slots of a padded text.
-  """
-  ids = np.arange(-(-len(lengths_N) // batch_size) * batch_size)
-  lengths = lengths_N[np.minimum(ids, len(lengths_N) - 1)]
-  by_length = np.argsort(lengths, kind="stable").reshape(group_size, -1).T
-  parts = choose_parts(
-    lengths[by_length], group_size=group_size, max_length=max_length
-  )
-  return EvalOrder(ids if parts is None else by_length.ravel(), parts)
+  length: int
+  regions: int = 0
 
 
 class LengthOrder:
-  """The order of a run, with similar lengths together in each batch.
+  """The order of a run, with similar sizes together in each batch.
 
   Args:
     order: positions of the run -> examples.
-    lengths: examples and their positions -> tokens of each.
+    sizes: examples and their positions -> the size [n, 2] of each.
     batch_size: examples of a global batch.
     group_size: examples of a group, a divisor of the batch of each share.
     shares: equal slices of a batch; none gives examples to another.
-    max_length: slots of a padded text.
+    limits: slots of padded examples.
+    num_steps: of the run, where they are few.
   """
 
   def __init__(
     self,
     order: Callable[[np.ndarray], np.ndarray],
-    lengths: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    sizes: Callable[[np.ndarray, np.ndarray], np.ndarray],
     *,
     batch_size: int,
     group_size: int,
     shares: int = 1,
-    max_length: int,
+    limits: Limits,
+    num_steps: int = _SAMPLED_STEPS,
   ):
-    self._order, self._lengths = order, lengths
+    self._order, self._sizes = order, sizes
     self._batch_size, self._shares = batch_size, shares
     self._groups = batch_size // shares // group_size  # of a share
-    steps = min(max(1, _SAMPLED // batch_size), _SAMPLED_STEPS)
-    sampled = [self._lengths_of(step) for step in range(steps)]
+    steps = min(max(1, _SAMPLED // batch_size), _SAMPLED_STEPS, num_steps)
+    sampled = [self._sizes_of(step) for step in range(steps)]
     self._plans = choose_plans(
-      np.concatenate(sampled), group_size=group_size, max_length=max_length
+      np.concatenate(sampled), group_size=group_size, limits=limits
     )
     # Steps are read by several threads, and asked for their parts.
     self.batch = functools.lru_cache(maxsize=64)(self._batch)
@@ -94,11 +78,11 @@ class LengthOrder:
     first = step * self._batch_size
     return np.arange(first, first + self._batch_size, dtype=np.int64)
 
-  def _lengths_of(self, step: int) -> np.ndarray:
-    """[shares, B / shares]."""
+  def _sizes_of(self, step: int) -> np.ndarray:
+    """[shares, B / shares, 2]."""
     position = self._positions(step)
-    lengths = self._lengths(self._order(position), position)
-    return lengths.reshape(self._shares, -1)
+    sizes = self._sizes(self._order(position), position)
+    return sizes.reshape(self._shares, -1, 2)
 
   def _batch(self, step: int) -> tuple[np.ndarray, Parts]:
     """The positions [B] of a step's batch in its order, and how it is cut.
@@ -109,40 +93,71 @@ class LengthOrder:
     position = self._positions(step)
     if not self._plans:
       return position, None
-    lengths = self._lengths_of(step)
-    by_length = np.argsort(lengths, axis=1, kind="stable")
+    sizes = self._sizes_of(step)
     for parts in self._plans:
-      rows = self._dealt(parts, lengths, by_length)
+      rows = self._dealt(parts, sizes)
       if rows is not None:
         position = position.reshape(self._shares, -1)
         return np.take_along_axis(position, rows, axis=1).ravel(), parts
     return position, None
 
   def _dealt(
-    self, parts: Sequence[Part], lengths: np.ndarray, by_length: np.ndarray
+    self, parts: Sequence[Part], sizes: np.ndarray
   ) -> np.ndarray | None:
-    """The columns [shares, B / shares] in their order; None if they are more.
+    """The columns [shares, B / shares] in their order; None if they do not fit.
 
     Args:
       parts: the places of a group.
-      lengths: of the texts of each share.
-      by_length: its columns, shortest texts first.
+      sizes: of the examples of each share.
     """
     groups: list[np.ndarray] = []
-    start = 0
-    for count, length in parts:
-      chosen = by_length[:, start : start + count * self._groups]
-      start += count * self._groups
-      if np.take_along_axis(lengths, chosen[:, -1:], axis=1).max() > length:
+    for level, (regions, members) in zip(
+      _levels(parts), _members(parts, sizes, self._groups), strict=True
+    ):
+      lengths = np.take_along_axis(sizes[..., 0], members, axis=1)
+      counts = np.take_along_axis(sizes[..., 1], members, axis=1)
+      if regions is not None and counts.max() > regions:
         return None
-      # In the order of the run again, so that groups have short and long ones.
-      chosen = np.sort(chosen, axis=1)
-      groups.append(chosen.reshape(self._shares, self._groups, count))
+      by_length = np.argsort(lengths, axis=1, kind="stable")
+      start = 0
+      for part in level:
+        chosen = by_length[:, start : start + part.count * self._groups]
+        start += part.count * self._groups
+        if np.take_along_axis(lengths, chosen, axis=1).max() > part.length:
+          return None
+        # In the order of the run again: groups have short and long ones.
+        chosen = np.sort(np.take_along_axis(members, chosen, axis=1), axis=1)
+        groups.append(chosen.reshape(self._shares, self._groups, part.count))
     return np.concatenate(groups, axis=2).reshape(self._shares, -1)
 
 
+def _levels(parts: Sequence[Part]) -> list[list[Part]]:
+  """The parts of images with as many slots, those with the fewest first."""
+  return [
+    list(level)
+    for _, level in itertools.groupby(parts, key=lambda part: part.regions)
+  ]
+
+
+def _members(
+  parts: Sequence[Part], sizes_SB2: np.ndarray, groups: int
+) -> list[tuple[int | None, np.ndarray]]:
+  """Regions and columns [S, ...] of each level, in the order of the batch."""
+  levels = _levels(parts)
+  if len(levels) == 1:
+    every = np.broadcast_to(np.arange(sizes_SB2.shape[1]), sizes_SB2.shape[:2])
+    return [(parts[0].regions, every)]
+  by_regions = np.argsort(sizes_SB2[..., 1], axis=1, kind="stable")
+  counts = [groups * sum(part.count for part in level) for level in levels]
+  columns = np.split(by_regions, np.cumsum(counts)[:-1], axis=1)
+  return [
+    (level[0].regions, np.sort(members, axis=1))
+    for level, members in zip(levels, columns, strict=True)
+  ]
+
+
 def choose_plans(
-  lengths_SB: np.ndarray, *, group_size: int, max_length: int
+  sizes_SB2: np.ndarray, *, group_size: int, limits: Limits
 ) -> list[tuple[Part, ...]]:
   """The cuts to try, that with the fewest slots first.
 
@@ -150,31 +165,87 @@ def choose_plans(
   for the shorter half of them, as where steps of answers and of rationales
   take turns.
   """
-  options = {"group_size": group_size, "max_length": max_length}
-  tokens_S = lengths_SB.sum(axis=1)
-  short_SB = lengths_SB[tokens_S <= np.median(tokens_S)]
-  plans = []
-  slots = float(group_size * max_length)
-  for chosen in (lengths_SB, short_SB):
+  options = {"group_size": group_size, "limits": limits}
+  slots_S = sizes_SB2.sum(axis=(1, 2))
+  short = sizes_SB2[slots_S <= np.median(slots_S)]
+  plans: list[tuple[Part, ...]] = []
+  for chosen in (sizes_SB2, short):
     parts = choose_parts(chosen, **options)
-    if parts and num_slots(parts) <= _WORTH * slots:
+    if parts and (not plans or _saves(parts, plans[0], limits)):
       plans.insert(0, parts)
-      slots = num_slots(parts)
   return plans
 
 
+def _saves(
+  parts: Sequence[Part], other: Sequence[Part], limits: Limits
+) -> bool:
+  """Whether a cut leaves far fewer slots than another."""
+  return any(
+    slots(parts) <= _WORTH * slots(other)
+    for slots in (num_slots, lambda parts: _all_slots(parts, limits))
+  )
+
+
+def _all_slots(parts: Sequence[Part], limits: Limits) -> int:
+  """The slots of a group's texts and images."""
+  return num_slots(parts) + sum(
+    part.count * (limits.regions if part.regions is None else part.regions)
+    for part in parts
+  )
+
+
 def choose_parts(
-  lengths_SB: np.ndarray, *, group_size: int, max_length: int
+  sizes_SB2: np.ndarray, *, group_size: int, limits: Limits
 ) -> Parts:
   """The cut with the fewest slots in which the sampled batches all fit.
 
+  None where it would leave nearly as many as without.
+
   Args:
-    lengths_SB: tokens of each text of some batches.
+    sizes_SB2: of the examples of some batches.
     group_size: examples of a group.
-    max_length: slots of a padded text.
+    limits: slots of padded examples.
   """
+  lengths_SB, regions_SB = np.minimum(sizes_SB2, limits).transpose(2, 0, 1)
   groups = lengths_SB.shape[1] // group_size
-  longest = min(int(lengths_SB.max()), max_length)
+  most = int(regions_SB.max())
+  regions = most if most < limits.regions else None
+  cuts = [_cut_texts(lengths_SB, group_size, regions, _MAX_PARTS)]
+  for few in _thresholds(regions_SB):
+    more = math.ceil((regions_SB > few).sum(axis=1).max() / groups)
+    if 0 < more < group_size:
+      sides = Part(group_size - more, 0, few), Part(more, 0, regions)
+      cuts.append(
+        tuple(
+          part
+          for side, (_, members) in zip(
+            sides, _members(sides, sizes_SB2, groups), strict=True
+          )
+          for part in _cut_texts(
+            np.take_along_axis(lengths_SB, members, axis=1),
+            side.count,
+            side.regions,
+            _MAX_PARTS // 2,
+          )
+        )
+      )
+  best = min(cuts, key=lambda cut: (_all_slots(cut, limits), len(cut)))
+  uncut = (Part(group_size, limits.length),)
+  return best if _saves(best, uncut, limits) else None
+
+
+def _thresholds(regions_SB: np.ndarray) -> list[int]:
+  """Numbers of regions that images with fewer may have, at most."""
+  found = np.ceil(np.quantile(regions_SB, _FEWER) / _STEP) * _STEP
+  return [int(few) for few in np.unique(found) if few < regions_SB.max()]
+
+
+def _cut_texts(
+  lengths_SB: np.ndarray, count: int, regions: int | None, most_parts: int
+) -> tuple[Part, ...]:
+  """The places of so many examples of a group with the fewest slots."""
+  groups = lengths_SB.shape[1] // count
+  longest = int(lengths_SB.max())
   candidates = range(_STEP, longest, _STEP)
   # How many of a group's places must be for longer texts.
   longer = {
@@ -183,23 +254,72 @@ def choose_parts(
   }
 
   def cut(lengths: Sequence[int]) -> tuple[Part, ...]:
-    places = [group_size, *(longer[n] for n in lengths), 0]
+    places = [count, *(longer[n] for n in lengths), 0]
     return tuple(
-      Part(more - fewer, length)
+      Part(more - fewer, length, regions)
       for (more, fewer), length in zip(
         itertools.pairwise(places), (*lengths, longest), strict=True
       )
       if more > fewer
     )
 
-  cuts = [
+  cuts = (
     cut(lengths)
-    for number in range(_MAX_PARTS)
+    for number in range(most_parts)
     for lengths in itertools.combinations(candidates, number)
+  )
+  return min(cuts, key=lambda parts: (num_slots(parts), len(parts)))
+
+
+def eval_order(
+  sizes_N2: np.ndarray, *, batch_size: int, group_size: int, limits: Limits
+) -> tuple[np.ndarray, Parts]:
+  """The order of an evaluation: one large batch, so that all groups are alike.
+
+  Args:
+    sizes_N2: of the examples.
+    batch_size: B.
+    group_size: examples of a group, a divisor of it.
+    limits: slots of padded examples.
+
+  Returns:
+    [S * B] every example once, from N on copies of the last, which fill the
+    last batch; and how all groups are cut.
+  """
+  last = len(sizes_N2) - 1
+  order = LengthOrder(
+    lambda position: np.minimum(position, last),
+    lambda examples, _: sizes_N2[examples],
+    batch_size=-(-len(sizes_N2) // batch_size) * batch_size,
+    group_size=group_size,
+    limits=limits,
+    num_steps=1,
+  )
+  return order.batch(0)
+
+
+def check_fit(counts_B: np.ndarray, parts: Parts, rows: slice) -> None:
+  """Refuses images that have more regions than the cut leaves them.
+
+  Args:
+    counts_B: regions of the fullest image of each example.
+    parts: of a group.
+    rows: which of a batch these examples are.
+
+  Raises:
+    DataError: the store's numbers of regions are not those of its records.
+  """
+  places = [
+    np.inf if part.regions is None else part.regions
+    for part in parts or ()
+    for _ in range(part.count)
   ]
-  best = min(cuts, key=lambda parts: (num_slots(parts), len(parts)))
-  worth = num_slots(best) <= _WORTH * group_size * max_length
-  return best if worth else None
+  if places and (counts_B > np.resize(places, rows.stop)[rows]).any():
+    raise DataError(
+      f"found an image with more regions than {NUM_REGIONS} of its store says",
+      field="num_regions",
+      hint=REWRITE,
+    )
 
 
 def longest_texts(

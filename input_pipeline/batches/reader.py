@@ -17,8 +17,9 @@ from input_pipeline.batches.engine import (
   step_batches,
 )
 from input_pipeline.batches.lengths import (
-  EvalOrder,
   LengthOrder,
+  Limits,
+  check_fit,
   eval_order,
   longest_texts,
 )
@@ -107,6 +108,24 @@ class BatchReader(abc.ABC):
   def _lengths(self) -> np.ndarray:
     return longest_texts(self.texts, self.num_examples)
 
+  def regions(self, examples: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """[n] regions of the fullest image of each example, where they are known.
+
+    All that a batch has room for, where they are not.
+    """
+    del position
+    return np.full(len(examples), self.limits.regions)
+
+  @property
+  def limits(self) -> Limits:
+    """The slots of a padded example."""
+    return Limits(self.dims["L"], self.dims.get("R", 0))
+
+  def _sizes(self, examples: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """[n, 2], as lengths.py wants them."""
+    lengths = self.lengths(examples, position)
+    return np.stack([lengths, self.regions(examples, position)], axis=1)
+
   def parts(self, step: int, *, batch_size: int, group_size: int) -> Parts:
     """How the groups of a step's batch are cut (lengths.py)."""
     by_length = self._by_length(batch_size, group_size)
@@ -120,12 +139,12 @@ class BatchReader(abc.ABC):
       return None
     return LengthOrder(
       self.order(batch_size),
-      self.lengths,
+      self._sizes,
       batch_size=batch_size,
       group_size=group_size,
       # A group may lie in several shares, which one host has then.
       shares=math.gcd(self.shares, batch_size // group_size),
-      max_length=self.dims["L"],
+      limits=self.limits,
     )
 
   def train_batches(
@@ -152,20 +171,22 @@ class BatchReader(abc.ABC):
       order=self.order(batch_size),
       rows=rows_of_shard(batch_size, shard_index, shard_count),
       batch_size=batch_size,
-      positions=by_length and (lambda step: by_length.batch(step)[0]),
+      cut=by_length and by_length.batch,
     )
 
   def eval_parts(self, *, batch_size: int, group_size: int) -> Parts:
     """How the groups of all batches of an evaluation are cut."""
-    return self._eval_order(batch_size, group_size).parts
+    return self._eval_order(batch_size, group_size)[1]
 
-  def _make_eval_order(self, batch_size: int, group_size: int) -> EvalOrder:
+  def _make_eval_order(
+    self, batch_size: int, group_size: int
+  ) -> tuple[np.ndarray, Parts]:
     ids = np.arange(self.num_examples)
     return eval_order(
-      self.lengths(ids, ids),
+      self._sizes(ids, ids),
       batch_size=batch_size,
       group_size=group_size,
-      max_length=self.dims["L"],
+      limits=self.limits,
     )
 
   def eval_batches(
@@ -185,16 +206,20 @@ class BatchReader(abc.ABC):
     `eval_parts` says.
     """
     rows = rows_of_shard(batch_size, shard_index, shard_count)
-    ids = group_size and self._eval_order(batch_size, group_size).ids
+    cut = None
+    if group_size is not None:
+      ids, parts = self._eval_order(batch_size, group_size)
+
+      def cut(step: int) -> tuple[np.ndarray, Parts]:
+        return ids[step * batch_size : (step + 1) * batch_size], parts
+
     return self._batches(
       0,
       -(-self.num_examples // batch_size),
       order=lambda positions: positions,
       rows=rows,
       batch_size=batch_size,
-      positions=ids
-      if ids is None
-      else lambda step: ids[step * batch_size : (step + 1) * batch_size],
+      cut=cut,
     )
 
   def _batches(
@@ -205,14 +230,18 @@ class BatchReader(abc.ABC):
     order: Callable[[np.ndarray], np.ndarray],
     rows: slice,
     batch_size: int,
-    positions: Callable[[int], np.ndarray] | None = None,
+    cut: Callable[[int], tuple[np.ndarray, Parts]] | None = None,
   ) -> Iterator[Batch]:
     def read(step: int) -> Batch:
-      if positions is None:
+      if cut is None:
         position = step * batch_size + np.arange(rows.start, rows.stop)
-      else:
-        position = positions(step)[rows]
-      return self.rows(position, order(position))
+        return self.rows(position, order(position))
+      positions, parts = cut(step)
+      batch = self.rows(positions[rows], order(positions[rows]))
+      if "num_regions" in batch:
+        counts = batch["num_regions"].reshape(len(positions[rows]), -1)
+        check_fit(counts.max(axis=1), parts, rows)
+      return batch
 
     shapes = array_shapes(self.spec, {**self.dims, "B": rows.stop - rows.start})
     return step_batches(

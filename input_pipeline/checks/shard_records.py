@@ -15,6 +15,7 @@ from input_pipeline.store import schema
 from input_pipeline.store.manifest import COPY_AGAIN, REWRITE
 from input_pipeline.store.record_faults import diagnose
 from input_pipeline.store.shard import DAMAGED, open_shard
+from input_pipeline.store.store_files import NUM_REGIONS
 
 
 class ShardRecords:
@@ -45,8 +46,13 @@ class ShardRecords:
         None if ids is None else ids[row],
       )
       record = self._read(shard, place)
-      if record is not None:
-        yield row, place, record
+      if record is None:
+        continue
+      counts = self._files.num_regions
+      if counts is not None and counts[row] != record["num_regions"]:
+        found = f"{record['num_regions']} regions instead of {counts[row]}"
+        self._add("D2", place, found, "num_regions", f"as {NUM_REGIONS} says")
+      yield row, place, record
 
   def _read(self, shard: int, place: Place) -> dict[str, Any] | None:
     if shard not in self._readers:

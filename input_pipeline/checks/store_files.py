@@ -8,6 +8,8 @@ import pathlib
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from input_pipeline.checks.annotation_file import add_refusal
 from input_pipeline.checks.report import Findings
 from input_pipeline.store import store_files
@@ -30,6 +32,7 @@ class StoreFiles:
     layout: layout of the records.
     shards: entries of the manifest, each with file, records, bytes, sha256.
     image_ids: the id of each row; None where they do not fit the manifest.
+    num_regions: of each row; None where the store has no such file.
   """
 
   directory: pathlib.Path
@@ -37,6 +40,7 @@ class StoreFiles:
   layout: Layout
   shards: list[dict[str, Any]]
   image_ids: tuple[str, ...] | None
+  num_regions: np.ndarray | None
 
 
 def check_store_files(
@@ -73,12 +77,20 @@ def check_store_files(
     if directory / shard["file"] not in damaged:
       if fault := store_files.checksum_fault(directory, shard):
         findings.fault(fault)
+  count = store_files.num_records(shards)
+  try:
+    num_regions = store_files.read_num_regions(directory, count)
+  except DataError as error:
+    path = directory / store_files.NUM_REGIONS
+    add_refusal(error, path, findings, case="D2", hint=REWRITE)
+    num_regions = None
   return StoreFiles(
     directory,
     manifest,
     Layout.from_manifest(manifest),
     shards,
-    _read_ids(directory, store_files.num_records(shards), findings),
+    _read_ids(directory, count, findings),
+    num_regions,
   )
 
 

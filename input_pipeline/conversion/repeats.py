@@ -125,5 +125,6 @@ def copy_without(
     ids=[facts.ids[row] for row in kept],
     places=[facts.places[row] for row in kept],
     digests=[facts.digests[row] for row in kept],
+    num_regions=facts.num_regions and [facts.num_regions[row] for row in kept],
     statistics=statistics,
   )

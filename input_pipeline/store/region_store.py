@@ -1,9 +1,10 @@
 """Reads a region store: one record per image, in any order.
 
-A store is a directory that TFDS can open (`builder_from_directory`), with two
-files of ours beside the shards: manifest.json and image_ids.txt. A store has
-one TFDS split, "images": splits of the data belong to the annotations. Reading
-needs array_record, not TensorFlow.
+A store is a directory that TFDS can open (`builder_from_directory`), with
+files of ours beside the shards: manifest.json, image_ids.txt, and for the cut
+of batches (batches/lengths.py) num_regions.npy. A store has one TFDS split,
+"images": splits of the data belong to the annotations. Reading needs
+array_record, not TensorFlow.
 
 Dimensions: B images, R region slots, E feature width, C region classes.
 """
@@ -30,6 +31,7 @@ from input_pipeline.store.store_files import (
   checksum_fault,
   file_faults,
   read_image_ids,
+  read_num_regions,
 )
 from interbert_jax.contract.errors import BadRecord, DataError, MissingImages
 from interbert_jax.contract.text import listed
@@ -142,6 +144,11 @@ class RegionStore(ImageRows):
     )
     self._starts = [0, *ends]
     self._readers: dict[int, Any] = {}
+
+  @functools.cached_property
+  def num_regions(self) -> np.ndarray | None:
+    """[images] regions of each row; None where the store does not say."""
+    return read_num_regions(self.directory, len(self))
 
   def check_max_regions(self, max_regions: int):
     """Refuses batches that have no room for a region."""

@@ -111,6 +111,7 @@ class ShardFacts:
   ids: list[str] = field(default_factory=list)
   places: list[str] = field(default_factory=list)  # where in the source
   digests: list[str] = field(default_factory=list)  # hashes of the bytes
+  num_regions: list[int] = field(default_factory=list)
   statistics: Statistics = field(default_factory=Statistics)
 
   @property
@@ -169,6 +170,7 @@ class ShardWriter:
       self._writer.write(raw)
     facts = self.facts
     facts.ids.append(record["image_id"])
+    facts.num_regions.append(record["num_regions"])
     facts.places.append(place)
     facts.digests.append(hashlib.blake2b(raw, digest_size=8).hexdigest())
     facts.statistics.add(record, np.asarray(source["features"]))

@@ -77,6 +77,11 @@ class StagedStore(ImageRows):
     """The arrays with a few bytes per image, in memory."""
     return {name: np.concatenate(self._arrays(name)) for name in _SMALL}
 
+  @property
+  def num_regions(self) -> np.ndarray:
+    """[images] regions of each row."""
+    return self._small["num_regions"]
+
   def _arrays(self, name: str) -> list[np.ndarray]:
     """The memory-mapped shards of an array."""
     if name not in self._shards:

@@ -4,6 +4,8 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from input_pipeline.store.manifest import (
   COPY_AGAIN,
   MANIFEST,
@@ -13,8 +15,10 @@ from input_pipeline.store.manifest import (
 )
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import check_regular, decode, file_sha256
+from interbert_jax.contract.numpy_files import open_npy
 
 IMAGE_IDS = "image_ids.txt"
+NUM_REGIONS = "num_regions.npy"
 TFDS_FILES = ("dataset_info.json", "features.json")
 _COPY = "the copy is incomplete; copy or write the store again"
 
@@ -91,6 +95,26 @@ def load_image_ids(directory: pathlib.Path) -> tuple[str, ...]:
       "found a NUL character", file=f"{path}:{line}", hint=REWRITE
     )
   return tuple(text.removesuffix("\n").split("\n"))
+
+
+def read_num_regions(directory: pathlib.Path, count: int) -> np.ndarray | None:
+  """[count] regions of the image of each row; None in stores of old versions.
+
+  Raises:
+    DataError: the file is not this store's.
+  """
+  path = directory / NUM_REGIONS
+  if not path.exists():
+    return None
+  counts = open_npy(path, hint=REWRITE)
+  if counts.shape != (count,) or counts.dtype.kind not in "iu":
+    raise DataError(
+      f"found {counts.dtype}{list(counts.shape)}, wanted an int for each of "
+      f"{count} images",
+      file=path,
+      hint=REWRITE,
+    )
+  return np.asarray(counts)
 
 
 def id_faults(

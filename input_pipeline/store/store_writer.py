@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from input_pipeline.store import schema
 from input_pipeline.store.host_tf import host_tensorflow
 from input_pipeline.store.manifest import MANIFEST, manifest_fingerprint
 from input_pipeline.store.region_store import SPLIT
 from input_pipeline.store.schema import Layout
 from input_pipeline.store.shard import ShardFacts, ShardWriter, Statistics
-from input_pipeline.store.store_files import IMAGE_IDS
+from input_pipeline.store.store_files import IMAGE_IDS, NUM_REGIONS
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import new_output, sync, whole
 from interbert_jax.contract.json_file import write_json
@@ -138,6 +140,7 @@ def finish_store(
   if not num_shards:
     raise DataError("found no records", file=about["source"])
   entries, statistics = [], Statistics()
+  num_regions: list[int] = []
   ids = (building / IMAGE_IDS).open("wb")
   for index, (path, facts) in enumerate(shards):
     place = building / (
@@ -145,6 +148,7 @@ def finish_store(
     )
     os.rename(path, place)
     ids.write("".join(f"{i}\n" for i in facts.ids).encode("utf-8"))
+    num_regions += facts.num_regions
     statistics.merge(facts.statistics)
     entries.append(
       {
@@ -155,6 +159,8 @@ def finish_store(
       }
     )
   ids.close()
+  if len(num_regions) == statistics.images:  # parts of old versions have none
+    np.save(building / NUM_REGIONS, np.array(num_regions, np.int32))
   # From here on TFDS can open the directory: all shards are complete.
   _write_tfds_metadata(building, entries, layout=layout, source=about["source"])
   manifest = {

@@ -83,6 +83,9 @@ class CaptionData(BatchReader):
     self._rows = self._store.rows(
       self.captions.image_ids, wanted_by=settings.annotations
     )
+    self._counts = self._store.num_regions  # of all hosts' images
+    if self._counts is not None:
+      self._counts = np.minimum(self._counts[self._rows], settings.max_regions)
     cut = {"max_regions": settings.max_regions, "class_probs": class_probs}
     if settings.stage_dir and self.is_training:
       from input_pipeline.store.staged_writer import stage_share
@@ -159,6 +162,15 @@ class CaptionData(BatchReader):
   def text_lengths(self, index: np.ndarray) -> np.ndarray:
     """[n] tokens of each text, special ones included."""
     return self._texts.packed_lengths(index, self.settings.max_text_length)
+
+  def regions(self, examples: np.ndarray, position: np.ndarray) -> np.ndarray:
+    return self.regions_of(self.image_of_text[examples])
+
+  def regions_of(self, images: np.ndarray) -> np.ndarray:
+    """[...] regions of images; as many as there are slots where unknown."""
+    if self._counts is None:
+      return np.full(images.shape, self.settings.max_regions)
+    return self._counts[images]
 
   def images(
     self, index: np.ndarray, into: Slots | None = None

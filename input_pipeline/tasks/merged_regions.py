@@ -104,6 +104,15 @@ class MergedRegions:
       into.arrays["global_features"][number] = global_feature(records)
     return into.arrays
 
+  def counts(self, images: np.ndarray) -> np.ndarray:
+    """[...] regions of images; as many as there are slots where unknown."""
+    total = np.zeros(images.shape, int)
+    for store, rows in zip(self._stores, self._rows.T, strict=True):
+      if store.num_regions is None:
+        return np.full(images.shape, self._max_regions)
+      total += store.num_regions[rows[images]]
+    return np.minimum(total, self._max_regions)
+
   def records_of(self, image: int) -> list[dict[str, Any]]:
     """The records of an image: detected regions, then ground truth."""
     return self._records(self._rows[image])

@@ -169,12 +169,21 @@ class Mixture(BatchReader):
     return examples
 
   def lengths(self, examples: np.ndarray, position: np.ndarray) -> np.ndarray:
-    numbers, lengths = self._number_of(examples), np.zeros_like(examples)
+    return self._of_corpora("lengths", examples, position)
+
+  def regions(self, examples: np.ndarray, position: np.ndarray) -> np.ndarray:
+    return self._of_corpora("regions", examples, position)
+
+  def _of_corpora(
+    self, what: str, examples: np.ndarray, position: np.ndarray
+  ) -> np.ndarray:
+    """[n] what a method of each example's corpus gives."""
+    numbers, found = self._number_of(examples), np.zeros_like(examples)
     for number, corpus in enumerate(self._corpora.values()):
       here = numbers == number
       own = examples[here] - self._starts[number]
-      lengths[here] = corpus.lengths(own, position[here])
-    return lengths
+      found[here] = getattr(corpus, what)(own, position[here])
+    return found
 
   def arrays(
     self, examples: np.ndarray, position: np.ndarray
@@ -272,6 +281,10 @@ class TextCorpus:
     """[n] tokens of each text, special ones included."""
     del position  # nothing is drawn
     return self._texts.packed_lengths(examples, self._length)
+
+  def regions(self, examples: np.ndarray, position: np.ndarray) -> np.ndarray:
+    del position
+    return np.zeros_like(examples)
 
   def arrays(
     self, examples: np.ndarray, position: np.ndarray, *, into: Slots

@@ -97,6 +97,9 @@ class CandidateData(CaptionData):
   def lengths(self, examples: np.ndarray, position: np.ndarray) -> np.ndarray:
     return self.text_lengths(self.choose(position, examples)[0]).max(axis=1)
 
+  def regions(self, examples: np.ndarray, position: np.ndarray) -> np.ndarray:
+    return self.regions_of(self.choose(position, examples)[1]).max(axis=1)
+
   def arrays(
     self, examples: np.ndarray, position: np.ndarray
   ) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from configs.common import Experiment
-from input_pipeline.batches.lengths import choose_parts
+from input_pipeline.batches.lengths import Limits, choose_parts
 from interbert_jax.contract.batch_sizes import Parts
 from interbert_jax.contract.errors import ConfigError, UserError
 from interbert_jax.contract.vcr import CHOICES
@@ -239,11 +239,12 @@ def lower_step(settings: Experiment, devices: Sequence) -> LoweredStep:
 def assumed_parts(batch_size: int, group_size: int, text_slots: int) -> Parts:
   """How batches of captions as long as COCO's are cut."""
   count = max(1, (1 << 18) // batch_size) * batch_size
-  lengths = np.minimum(coco_lengths(count), text_slots)
+  sizes = np.zeros((count, 2), int)  # all images have as many regions
+  sizes[:, 0] = np.minimum(coco_lengths(count), text_slots)
   return choose_parts(
-    lengths.reshape(-1, batch_size),
+    sizes.reshape(-1, batch_size, 2),
     group_size=group_size,
-    max_length=text_slots,
+    limits=Limits(text_slots),
   )
 
 

@@ -40,13 +40,20 @@ class ParallelSettings(Settings):
 
 
 class Part(NamedTuple):
-  """So many examples of a group, in a row, whose texts have so few slots."""
+  """So many examples of a group, in a row, that have so few slots.
+
+  Attributes:
+    count: of examples.
+    length: slots of their texts.
+    regions: slots of their images, without the global region; None for all.
+  """
 
   count: int
   length: int
+  regions: int | None = None
 
 
-# How each group of a batch is cut; None where all texts have all slots.
+# How each group of a batch is cut; None where all examples have all slots.
 Parts = tuple[Part, ...] | None
 
 
@@ -62,7 +69,9 @@ def num_slots(parts: Parts) -> int:
 
 def repeated(parts: Parts, times: int, *, of: int = 1) -> Parts:
   """The parts where each of them stands for `times` texts in place of `of`."""
-  return parts and tuple(Part(n * times // of, k) for n, k in parts)
+  return parts and tuple(
+    part._replace(count=part.count * times // of) for part in parts
+  )
 
 
 def check_devices_divide(batch_size: int, devices: int, *, name: str) -> None:

@@ -9,6 +9,7 @@ Dimensions: B examples, G groups, g examples of a group, S slots, N slots of a
 group, X anything.
 """
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -122,16 +123,23 @@ class Joint(NamedTuple):
     text: int,
     regions: int,
   ) -> "Joint":
-    """For texts of so many slots and images of so many regions.
+    """For texts and images of so many slots, the global region among them.
 
     Without `parts` all examples of a group are one block. An input that is
     absent has 0 slots.
     """
-    blocks = parts or (Part(group_size, text),)
+    blocks = [
+      (
+        part.count,
+        min(part.length, text),
+        regions if part.regions is None else min(part.regions + 1, regions),
+      )
+      for part in parts or (Part(group_size, text),)
+    ]
     return cls(
-      text=Layout(tuple((n, min(length, text)) for n, length in blocks)),
-      regions=Layout(tuple((n, regions) for n, _ in blocks)),
-      both=Layout(tuple((n, regions + min(k, text)) for n, k in blocks)),
+      text=Layout(tuple((n, length) for n, length, _ in blocks)),
+      regions=Layout(tuple((n, slots) for n, _, slots in blocks)),
+      both=Layout(tuple((n, slots + length) for n, length, slots in blocks)),
     )
 
   def join(self, regions_GNX: jax.Array, text_GNX: jax.Array) -> jax.Array:
@@ -143,14 +151,18 @@ class Joint(NamedTuple):
 
   @property
   def images(self) -> Layout:
-    """`regions` as one block: all images have the same slots."""
-    return Layout(((self.regions.group_size, self.regions.blocks[0][1]),))
+    """`regions`, with blocks in a row that have the same slots as one."""
+    rows = itertools.groupby(self.regions.blocks, key=lambda block: block[1])
+    return Layout(
+      tuple((sum(n for n, _ in blocks), slots) for slots, blocks in rows)
+    )
 
   def part(self, both_GNX: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Undoes `join`."""
-    pieces = self.both.split(both_GNX)
-    slots = self.regions.blocks[0][1]
-    return (
-      self.regions.join([x[:, :, :slots] for x in pieces]),
-      self.text.join([x[:, :, slots:] for x in pieces]),
-    )
+    regions, text = [], []
+    for x, (_, slots) in zip(
+      self.both.split(both_GNX), self.regions.blocks, strict=True
+    ):
+      regions.append(x[:, :, :slots])
+      text.append(x[:, :, slots:])
+    return self.regions.join(regions), self.text.join(text)

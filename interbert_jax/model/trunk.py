@@ -195,7 +195,7 @@ class Trunk(nn.Module):
       text = self.embed_text(text, joint.text, deterministic=deterministic)
     if isinstance(regions, RegionInput):
       regions = self.embed_regions(
-        regions, joint.regions, deterministic=deterministic
+        regions, joint.images, deterministic=deterministic
       )
     streams = (regions, text)
     if text is not None and regions is not None:

@@ -259,7 +259,11 @@ def _described(parts: Parts) -> str:
   """Which texts have how many slots, in words."""
   if not parts:
     return ""
-  cut = ", ".join(f"{count} of {length}" for count, length in parts)
+  cut = ", ".join(
+    f"{part.count} of {part.length}"
+    + (f" and {part.regions} regions" if part.regions is not None else "")
+    for part in parts
+  )
   return f"; texts of each group by tokens: {cut}"
 
 

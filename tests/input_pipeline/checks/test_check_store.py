@@ -77,6 +77,18 @@ def test_d2_manifests(content, words, field, files):
   assert report.summary["captions, train"]["captions"] == 8
 
 
+def test_d2_other_numbers_of_regions(files):
+  path = files["store"] / "num_regions.npy"
+  counts = np.load(path)
+  counts[3] += 1
+  np.save(path, counts)
+  finding = found(check(files), "D2")
+  assert finding.image_id == "im3" and finding.field == "num_regions"
+  assert finding.found == f"{counts[3] - 1} regions instead of {counts[3]}"
+  np.save(path, counts[:5])
+  assert found(check(files), "D2").found.startswith("int32[5]")
+
+
 def test_d2_an_edited_manifest(files):
   path = files["store"] / "manifest.json"
   path.write_text(path.read_text().replace('"random"', '"other"'))

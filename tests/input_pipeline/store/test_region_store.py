@@ -64,6 +64,19 @@ def test_tfds_opens_the_directory_itself(written):
   np.testing.assert_array_equal(source[6]["features"], records[6]["features"])
 
 
+def test_numbers_of_regions(copy):
+  store = RegionStore(copy)
+  counts = [record["num_regions"] for record in store.read(range(10))]
+  assert len(set(counts)) > 1
+  np.testing.assert_array_equal(store.num_regions, counts)
+  path = copy / "num_regions.npy"
+  np.save(path, counts[:9])
+  with pytest.raises(DataError, match=r"npy.*int64\[9\], wanted an int for"):
+    assert RegionStore(copy).num_regions
+  path.unlink()  # as in stores of older versions
+  assert RegionStore(copy).num_regions is None
+
+
 def test_manifest_describes_the_store(written):
   manifest = RegionStore(written[0]).manifest
   assert [shard["records"] for shard in manifest["shards"]] == [4, 4, 2]

@@ -187,3 +187,28 @@ def test_settings_name_what_the_readers_know():
   assert settings.TEXT_TASKS == (*FORMATS, OWN)
   field = settings.PretrainInput.__dataclass_fields__["word_boundaries"]
   assert field.metadata["choices"] == tuple(SEGMENTERS)
+
+
+def test_batches_are_cut_by_the_regions_of_their_images(tmp_path):
+  """As the store says them; without its word, or against it."""
+  options = caption_files(tmp_path)
+  path = options["store"] / "num_regions.npy"
+  sizes = {"batch_size": 8, "group_size": 4}
+  counts = np.load(path)
+  most = int(counts.max()) + 4
+
+  def first():
+    data = build("pretrain", **{**options, "max_regions": most})
+    batch = next(data.train_batches(0, 1, **sizes))
+    return batch, data.parts(0, **sizes)
+
+  batch, parts = first()
+  assert {part.regions for part in parts} <= set(range(counts.max() + 1))
+  places = np.repeat([p.regions for p in parts], [p.count for p in parts])
+  assert (batch["num_regions"].reshape(2, 4) <= places).all()
+  np.save(path, np.minimum(counts, 1))
+  with pytest.raises(DataError, match="more regions than num_regions.npy"):
+    first()
+  path.unlink()
+  _, parts = first()
+  assert {part.regions for part in parts or ()} <= {None}

@@ -1,4 +1,4 @@
-"""Every task on batches that are cut by the lengths of their texts."""
+"""Every task on batches that are cut by their texts and images."""
 
 import functools
 
@@ -24,8 +24,9 @@ from tests.support.tiny_task import (
   tiny_task,
 )
 
-PARTS = (Part(2, 5), Part(1, 8), Part(1, 10))
+PARTS = (Part(2, 5, 2), Part(1, 8, 2), Part(1, 10))
 LENGTHS = np.array([4, 5, 8, 10] * 2)
+REGIONS = np.array([2, 1, 2, DIMS["R"]] * 2)
 KEY = jax.random.key(0)
 CONFIG = tiny_config(dropout=False)
 TASKS = {
@@ -40,7 +41,7 @@ TASKS = {
 
 
 def make_batch(task, name):
-  """Texts as long as LENGTHS."""
+  """Texts as long as LENGTHS, images with as many as REGIONS."""
   dims = {**DIMS, "B": 8, "T": 4 if name == "vcr" else 3, "I": 2}
   batch = dummy_batch(task.batch_spec, dims=dims, vocab_size=VOCAB)
   shape = batch["text_length"].shape
@@ -49,6 +50,10 @@ def make_batch(task, name):
   ).copy()
   if len(shape) == 2:
     length[:, 1:] = 3  # the longest text of an example decides
+  if "num_regions" in batch:
+    counts = batch["num_regions"]
+    many = REGIONS.reshape(-1, *[1] * (counts.ndim - 1))
+    batch["num_regions"] = np.broadcast_to(many, counts.shape).astype(np.int32)
   slot = np.arange(DIMS["L"])
   ids = np.where(slot < length[..., None], batch["text_ids"] | 1, 0)
   batch |= {"text_ids": np.int32(ids), "text_length": np.int32(length)}
@@ -59,7 +64,7 @@ def make_batch(task, name):
 def test_losses_and_gradients_are_those_of_padded_texts(name):
   task = TASKS[name]
   batch = make_batch(task, name)
-  params = drawn_params(task, batch, seed=1)
+  params = drawn_params(task, batch, seed=2)
 
   def loss(params, parts):
     inputs = task.prepare(batch, jax.random.key(0), train=True, parts=parts)
@@ -92,7 +97,7 @@ def test_losses_and_gradients_are_those_of_padded_texts(name):
 def test_pretraining_is_evaluated_as_on_padded_texts():
   task = TASKS["pretraining"]
   batch = make_batch(task, "pretraining")
-  params = drawn_params(task, batch, seed=1)
+  params = drawn_params(task, batch, seed=2)
   run = jax.jit(
     functools.partial(eval_step, task=task), static_argnames="parts"
   )
@@ -108,7 +113,7 @@ def test_pretraining_is_evaluated_as_on_padded_texts():
 def test_outputs_are_those_of_padded_texts():
   task = TASKS["vcr"]
   batch = make_batch(task, "vcr")
-  params = drawn_params(task, batch, seed=1)
+  params = drawn_params(task, batch, seed=2)
   run = jax.jit(
     functools.partial(predict_step, task=task), static_argnames="parts"
   )
