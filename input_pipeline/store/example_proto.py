@@ -42,41 +42,48 @@ def decode_example(record: bytes) -> dict[str, int | memoryview]:
   """
   view = memoryview(record)
   fields: dict[str, int | memoryview] = {}
+  at, end = 0, len(view)
   try:
-    for _, features in _messages(view):
-      for _, entry in _messages(features):
-        (_, name), (_, feature) = _messages(entry)
-        ((kind, values),) = _messages(feature)
+    while at < end:
+      _, at, stop = _enter(view, at, end)  # the map
+      while at < stop:
+        _, at, entry_stop = _enter(view, at, stop)
+        _, name, name_stop = _enter(view, at, entry_stop)
+        _, feature, feature_stop = _enter(view, name_stop, entry_stop)
+        kind, values, values_stop = _enter(view, feature, feature_stop)
+        if feature_stop != entry_stop or values_stop != entry_stop:
+          raise ValueError("not a record: an entry has more than two fields")
+        if kind not in (_BYTES_LIST, _INT64_LIST):
+          raise ValueError("found floats, wanted bytes or an int")
+        _, value, value_stop = _enter(view, values, values_stop)
         if kind == _INT64_LIST:
           # TensorFlow packs ints: one delimited run of varints.
-          ((_, packed),) = _messages(values)
-          value, end = _read_varint(packed, 0)
-          if end != len(packed):
-            raise ValueError("found several ints, wanted one")
-        elif kind == _BYTES_LIST:
-          ((_, value),) = _messages(values)
+          content, value = _read_varint(view, value)
         else:
-          raise ValueError("found floats, wanted bytes or an int")
-        fields[str(name, "utf-8")] = value
+          content, value = view[value:value_stop], value_stop
+        if value != value_stop or value_stop != entry_stop:
+          raise ValueError("found several values, wanted one")
+        fields[str(view[name:name_stop], "utf-8")] = content
+        at = entry_stop
   except (IndexError, UnicodeDecodeError) as e:
     raise ValueError(f"not a record: {e}") from None
   return fields
 
 
-def _messages(view: memoryview) -> list[tuple[int, memoryview]]:
-  """The (number, content) of each length-delimited field of a message."""
-  fields = []
-  at, end = 0, len(view)
-  while at < end:
+def _enter(view: memoryview, at: int, end: int) -> tuple[int, int, int]:
+  """Number, start and stop of the length-delimited field at `at`."""
+  tag, length = view[at], view[at + 1]
+  if (tag | length) < 0x80:  # a byte each, as nearly always
+    at += 2
+  else:
     tag, at = _read_varint(view, at)
-    if tag & 7 != _LENGTH_DELIMITED:
-      raise ValueError(f"not a record: found wire type {tag & 7}")
     length, at = _read_varint(view, at)
-    if at + length > end:
-      raise ValueError(f"not a record: {at + length - end} bytes are missing")
-    fields.append((tag >> 3, view[at : at + length]))
-    at += length
-  return fields
+  if tag & 7 != _LENGTH_DELIMITED:
+    raise ValueError(f"not a record: found wire type {tag & 7}")
+  stop = at + length
+  if stop > end:
+    raise ValueError(f"not a record: {stop - end} bytes are missing")
+  return tag >> 3, at, stop
 
 
 def _read_varint(view: memoryview, at: int) -> tuple[int, int]:

@@ -25,6 +25,7 @@ The manifest says how the regions are ordered: by descending score, so that a
 batch can keep the first ones, or as the source had them.
 """
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -64,7 +65,7 @@ class Layout:
     chosen = {key: manifest[key] for key in asdict(cls(0))}
     return cls(**{**chosen, "optional": tuple(chosen["optional"])})
 
-  @property
+  @functools.cached_property
   def arrays(self) -> dict[str, tuple[int | None, np.dtype]]:
     """Field -> (width, dtype) as stored; the width of one value is None."""
     arrays = {
