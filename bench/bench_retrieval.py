@@ -22,6 +22,7 @@ from interbert_jax.model.config import make_config
 from interbert_jax.model.inputs import TextInput, region_input
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import make_parallel
+from interbert_jax.ranking import matrix_scorer
 from interbert_jax.tasks.retrieval import SCORES, pair_score
 from interbert_jax.weights.official_names import official_heads
 
@@ -94,15 +95,6 @@ def main():
   parser = make_parser(__doc__, texts=24, images=16, pairs=16, repeats=2)
   parser.add_argument("--adaptive", action="store_true")
   options = parser.parse_args()
-  import jax
-  import numpy as np
-
-  from interbert_jax.model.config import make_config
-  from interbert_jax.model.inputs import TextInput, region_input
-  from interbert_jax.model.interbert import InterBert
-  from interbert_jax.ranking import matrix_scorer
-  from interbert_jax.weights.official_names import official_heads
-
   # As many shapes as a whole evaluation would have.
   matrix_scorer._PAIRS_PER_SHAPE = 1
   images, texts = make_sides(options)
