@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from configs.common import Experiment
 from input_pipeline.batches.lengths import Limits, choose_parts
@@ -88,7 +89,11 @@ def run_compile(config: Mapping[str, Any], topology: str) -> dict[str, Any]:
   from interbert_jax.app import hlo
   from interbert_jax.app.validate import validate
   from interbert_jax.model.flops import useful_flops
+  from interbert_jax.training.settings import RANDOM
 
+  # No weights are read; rates that suit them are as good for any others.
+  config = ConfigDict(config)
+  config.init_from = RANDOM
   settings = validate(config, devices=len(devices), hosts=1)
   batch_size = settings.train.batch_size
   per_chip = batch_size / len(devices)

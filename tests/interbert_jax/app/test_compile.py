@@ -51,6 +51,13 @@ def test_devices_exchange_gradients_and_scalars_alone():
 
 
 @needs_compiler
+def test_rates_for_weights_need_no_weights():
+  config = tiny(32)
+  config.optim.rate_groups = (("text_embeddings", 0.2),)
+  assert run_compile(config, "v5e:2x2")["fits"]
+
+
+@needs_compiler
 def test_too_large_a_step_is_one_message():
   with pytest.raises(UserError, match="more memory") as caught:
     run_compile(tiny(1 << 20), "v5e:2x2")
