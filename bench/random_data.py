@@ -16,7 +16,11 @@ MEAN_LENGTH = 10.5  # words, as COCO's captions have
 
 
 def random_images(
-  count: int, *, regions: int = REGIONS, width: int = WIDTH
+  count: int,
+  *,
+  regions: int = REGIONS,
+  width: int = WIDTH,
+  classes: int | None = None,
 ) -> Iterator[dict]:
   """Records of a region store; features are as sparse as a detector's."""
   rng = np.random.default_rng(0)
@@ -24,6 +28,7 @@ def random_images(
     np.maximum(rng.normal(0.4, 1, (regions, width)), 0).astype(np.float32)
     for _ in range(min(_BLOCKS, count))
   ]
+  probs = rng.dirichlet(np.full(classes or 1, 0.1), regions).astype(np.float32)
   for index, features in enumerate(
     itertools.islice(itertools.cycle(blocks), count)
   ):
@@ -36,19 +41,26 @@ def random_images(
       "height": 480,
       "features": features,
       "boxes": boxes.astype(np.float32),
+      **({} if classes is None else {"class_probs": probs}),
     }
 
 
 def write_images(
-  path: pathlib.Path, count: int, *, regions: int = REGIONS, width: int = WIDTH
+  path: pathlib.Path,
+  count: int,
+  *,
+  regions: int = REGIONS,
+  width: int = WIDTH,
+  classes: int | None = None,
 ) -> None:
   """A region store of random images."""
   from input_pipeline.store.store_writer import write_store
 
   write_store(
     path,
-    random_images(count, regions=regions, width=width),
+    random_images(count, regions=regions, width=width, classes=classes),
     feature_dim=width,
+    num_classes=classes,
     source="random",
     extractor="none",
   )
