@@ -99,7 +99,7 @@ def held_out_batches(
   parallel: Parallel,
   cut: bool = True,
 ) -> EvalBatches:
-  """This process's share of held-out data; texts are cut where `cut` is set."""
+  """This process's share of held-out data, cut by its sizes or padded."""
   batch_size = settings.evals.batch_size
   parallel.check_batch_size(batch_size, name="evals.batch_size")
   for corpus in data.corpora:

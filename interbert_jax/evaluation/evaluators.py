@@ -27,7 +27,7 @@ class EvalBatches(NamedTuple):
 
   Attributes:
     read: called for each run; yields padded batches of this process.
-    parts: how their groups are cut by the lengths of texts.
+    parts: how their groups are cut.
   """
 
   read: Callable[[], Iterable[Mapping[str, np.ndarray]]]

@@ -37,7 +37,7 @@ class Task(Protocol):
   ) -> Inputs:
     """The inputs of the model, and what it is to predict.
 
-    With `parts` each group of examples is ordered by the lengths of its texts.
+    With `parts` each group of examples is ordered as they say.
     """
     ...
 

@@ -256,7 +256,7 @@ def train_and_evaluate(
 
 
 def _described(parts: Parts) -> str:
-  """Which texts have how many slots, in words."""
+  """Which examples have how many slots, in words."""
   if not parts:
     return ""
   cut = ", ".join(

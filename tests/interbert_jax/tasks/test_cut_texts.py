@@ -94,32 +94,31 @@ def test_losses_and_gradients_are_those_of_padded_texts(name):
   )
 
 
+def cut_and_padded(step, name, *arguments):
+  """What a step of an evaluation gives for a batch, cut and not."""
+  task = TASKS[name]
+  batch = make_batch(task, name)
+  params = drawn_params(task, batch, seed=2)
+  run = jax.jit(functools.partial(step, task=task), static_argnames="parts")
+  return [
+    run(params, batch, *arguments, parts=parts) for parts in (PARTS, None)
+  ]
+
+
 def test_pretraining_is_evaluated_as_on_padded_texts():
+  cut, padded = cut_and_padded(eval_step, "pretraining", KEY)
+  for metric, pair in padded.items():
+    np.testing.assert_allclose(cut[metric], pair, rtol=1e-5, err_msg=metric)
+  # A place for every slot that is not cut off, and all are real.
   task = TASKS["pretraining"]
   batch = make_batch(task, "pretraining")
-  params = drawn_params(task, batch, seed=2)
-  run = jax.jit(
-    functools.partial(eval_step, task=task), static_argnames="parts"
-  )
-  found = run(params, batch, KEY, parts=PARTS)
-  for metric, pair in run(params, batch, KEY, parts=None).items():
-    np.testing.assert_allclose(found[metric], pair, rtol=1e-5, err_msg=metric)
-  # A place for every slot that is not cut off, and all are real.
   rows = task.prepare(batch, KEY, train=False, parts=PARTS).mlm_rows
   assert rows.index_GK.shape == (2, 28)
   assert rows.dropped == 0
 
 
 def test_outputs_are_those_of_padded_texts():
-  task = TASKS["vcr"]
-  batch = make_batch(task, "vcr")
-  params = drawn_params(task, batch, seed=2)
-  run = jax.jit(
-    functools.partial(predict_step, task=task), static_argnames="parts"
-  )
-  cut, padded = (
-    run(params, batch, parts=parts)["outputs"] for parts in (PARTS, None)
-  )
+  cut, padded = (x["outputs"] for x in cut_and_padded(predict_step, "vcr"))
   scale = np.abs(padded).max()
   assert scale > 1
   np.testing.assert_allclose(cut, padded, atol=1e-5 * scale)

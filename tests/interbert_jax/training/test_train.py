@@ -145,14 +145,16 @@ def test_steps_that_are_cut_and_not_cut_take_turns(tmp_path, capsys):
       short = np.arange(BATCH) % 2 == 0  # two examples for each of 8 devices
       length = np.where(short, 4, batch["text_length"]).astype(np.int32)
       ids = batch["text_ids"] * (np.arange(10) < length[:, None])
-      yield {**batch, "text_length": length, "text_ids": np.int32(ids)}
+      regions = np.where(short, 3, batch["num_regions"]).astype(np.int32)
+      cut = {"text_length": length, "num_regions": regions}
+      yield {**batch, **cut, "text_ids": np.int32(ids)}
 
   options = {"task": tiny_task(dropout=False), "batches": batches}
-  parts = Part(1, 5), Part(1, 10)
+  parts = Part(1, 5, 3), Part(1, 10)
   train(tmp_path / "a", cut=lambda step: parts if step % 3 else None, **options)
   said = capsys.readouterr().err
   assert said.count("compiled in") == 2
-  assert said.count("texts of each group by tokens: 1 of 5, 1 of 10") == 1
+  assert said.count("by tokens: 1 of 5 and 3 regions, 1 of 10") == 1
   train(tmp_path / "b", **options)
   assert capsys.readouterr().err.count("compiled in") == 1
   jax.tree.map(
