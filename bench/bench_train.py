@@ -76,7 +76,7 @@ class Size(NamedTuple):
 SIZES = {
   "base width, 2+2+2 layers": Size(base_width, (1, 2)),
   "quick start": Size(quick_start, (1, 2)),
-  "base": Size(base, (1, 2, 4), on_gpu=True),
+  "base": Size(base, (1, 4), on_gpu=True),
 }
 
 
@@ -247,6 +247,7 @@ class TorchTraining:
     device = "cuda" if self._on_gpu else "cpu"
     self._model = TorchInterBert(config).to(device)
     if self._on_gpu:
+      torch._dynamo.config.recompile_limit = 64  # layers by lengths
       for module in self._model.modules():
         if isinstance(module, Layer):
           module.compile()

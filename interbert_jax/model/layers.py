@@ -8,6 +8,8 @@ E region feature, H heads, K head width; of a block of a group c examples, S
 slots of each and q that attend.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -37,6 +39,34 @@ def gelu(x: jax.Array) -> jax.Array:
   """BERT's GELU, by erf; JAX's own goes by erfc, which is slower."""
   wide = x.astype(jnp.float32)
   return (0.5 * wide * (1.0 + jax.lax.erf(wide * 0.5**0.5))).astype(x.dtype)
+
+
+def scores(products: str, x: jax.Array, y: jax.Array) -> jax.Array:
+  """An einsum in float32, of which the gradients are products in x's dtype.
+
+  By JAX's own rule they would be products of float32 numbers.
+  """
+  # The gradient is traced later, where the precision may be another.
+  precision = jax.config.jax_default_matmul_precision
+  return _scores(products, precision, x, y)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _scores(products, precision, x, y):
+  return jnp.einsum(
+    products, x, y, precision=precision, preferred_element_type=jnp.float32
+  )
+
+
+def _scores_and_vjp(products, precision, x, y):
+  def narrow(x, y):
+    out = jnp.einsum(products, x, y, precision=precision)
+    return out.astype(jnp.float32)
+
+  return _scores(products, precision, x, y), jax.vjp(narrow, x, y)[1]
+
+
+_scores.defvjp(_scores_and_vjp, lambda _, __, vjp, slope: vjp(slope))
 
 
 class TextEmbeddings(nn.Module):
@@ -79,11 +109,10 @@ class TextEmbeddings(nn.Module):
 
   def attend(self, hidden_ND: jax.Array) -> jax.Array:
     """Scores every word: float32 logits against the tied embeddings."""
-    return jnp.einsum(
+    return scores(
       "...d,vd->...v",
       hidden_ND.astype(self.config.dtype),
       self.word_embeddings.embedding.astype(self.config.dtype),
-      preferred_element_type=jnp.float32,
     )
 
 
@@ -158,12 +187,7 @@ class SelfAttention(nn.Module):
     dropout = nn.Dropout(s.attention_dropout)
 
     def attend(query_GcqHK, key_GcSHK, value_GcSHK, mask_GcS):
-      scores_GcHqS = jnp.einsum(
-        "gcqhk,gcshk->gchqs",
-        query_GcqHK,
-        key_GcSHK,
-        preferred_element_type=jnp.float32,
-      )
+      scores_GcHqS = scores("gcqhk,gcshk->gchqs", query_GcqHK, key_GcSHK)
       mask_Gc11S = mask_GcS[:, :, None, None, :].astype(jnp.float32)
       bias_Gc11S = (1.0 - mask_Gc11S) * MASK_BIAS
       probs_GcHqS = jax.nn.softmax(scores_GcHqS / heads[1] ** 0.5 + bias_Gc11S)

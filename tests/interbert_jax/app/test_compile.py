@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import re
 
 import jax
 import pytest
@@ -72,6 +73,14 @@ def test_the_work_of_the_base_step():
   assert sum(part.count for part in step.parts) == 128
   gflops = step.lowered.cost_analysis()["flops"] / 512 / 1e9
   assert 25 < gflops <= 27.5
+  # Nothing large is multiplied in float32: the match head and the bias of
+  # words, forward and backward.
+  products = re.findall(
+    r"dot_general.*: (\(.*f32>\) -> .*)", step.lowered.as_text()
+  )
+  assert products
+  for shapes in products:
+    assert "2xf32>" in shapes or "<30522xf32>" in shapes, shapes
 
 
 def small_step(name: str, **parallel):
