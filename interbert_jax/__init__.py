@@ -27,3 +27,24 @@ if _NEED and importlib.util.find_spec(_NEED) is None:
     + "; put ./run.sh in place of python, which makes an environment and "
     "installs them, or activate yours (source .venv/bin/activate)"
   )
+
+
+def load(path, **options):
+  """Opens a trained model: a workdir, a step of one, or an exported folder.
+
+    model = load("runs/quickstart_openmoji")
+    model.search("a red bus near a dog", top=5)
+
+  See `Model` and `load` in app/use/model.py.
+  """
+  from interbert_jax.app.use.model import load
+
+  return load(path, **options)
+
+
+def __getattr__(name: str):
+  if name == "Regions":
+    from interbert_jax.app.use.images import Regions
+
+    return Regions
+  raise AttributeError(f"module 'interbert_jax' has no attribute {name!r}")

@@ -12,6 +12,7 @@ from tests.conftest import ROOT
 from tests.support import tiny_data
 from tests.support.scripts import environment, run_python
 from tests.support.source_tree import imports
+from tests.support.tiny_run import write_run
 
 DATA_LIBRARIES = (
   "tensorflow",
@@ -56,8 +57,8 @@ ALLOWED = {
   "input_pipeline.mine_negatives": "contract annotations store negatives",
   "input_pipeline.stage": "contract store",
   "configs": "contract settings",
-  "interbert_jax.app": "interbert_jax input_pipeline configs",
   "tools": "interbert_jax input_pipeline",
+  "interbert_jax.app": "interbert_jax input_pipeline configs tools",
   "bench": "interbert_jax input_pipeline configs tools",
 }
 # What "settings" stands for in a row; these import the contract alone.
@@ -117,6 +118,16 @@ assert batch["region_features"].shape == (8, 4, tiny_data.E)
 """
 
 
+USE = """
+import numpy as np
+import interbert_jax as ib
+
+model = ib.load(sys.argv[1])
+image = ib.Regions(np.ones((3, 6)), np.ones((3, 4)), width=9, height=9)
+print(model.score(["a dog", "red"], [image]).shape)
+"""
+
+
 def run_without(blocked, code, *arguments):
   """Runs Python code in a process where some packages cannot be imported."""
   block = f"import sys\nsys.modules.update(dict.fromkeys({blocked}))\n"
@@ -134,6 +145,13 @@ def test_the_data_is_read_without_the_model_libraries(tmp_path):
   code = IMPORT_ALL.format(package="input_pipeline") + MAKE_A_BATCH
   done = run_without(MODEL_LIBRARIES, code, tmp_path)
   assert done.returncode == 0, done.stderr
+
+
+def test_a_model_is_used_without_tensorflow(tmp_path):
+  libraries = ("tensorflow", "tensorflow_datasets", "array_record")
+  done = run_without(libraries, USE, write_run(tmp_path, images=2))
+  assert done.stdout == "(2, 1)\n", done.stderr
+  assert not done.stderr
 
 
 def package_of(module: str) -> str:

@@ -3,6 +3,7 @@
 Dimensions: N items, R region slots, E feature width.
 """
 
+import copy
 import hashlib
 import json
 import pathlib
@@ -49,6 +50,15 @@ class Catalogue:
     else:
       self.item_ids = self._store.image_ids
     self._rows = self._store.rows(self.item_ids, wanted_by=items or wanted_by)
+
+  def choose(
+    self, item_ids: Sequence[str], *, wanted_by: object = None
+  ) -> "Catalogue":
+    """Other images of the same store, without titles."""
+    chosen = copy.copy(self)
+    chosen.item_ids, chosen.titles = tuple(item_ids), None
+    chosen._rows = self._store.rows(chosen.item_ids, wanted_by=wanted_by)
+    return chosen
 
   def __len__(self) -> int:
     return len(self.item_ids)

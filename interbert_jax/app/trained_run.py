@@ -32,6 +32,7 @@ from interbert_jax.weights.source import check_words, is_checkpoint
 
 # What these hold is known by a fingerprint, wherever they lie.
 _BY_CONTENT = ("store", "annotations", "vocab")
+_DATA = {"store", "annotations", "directory"}
 
 # The scripts that evaluate a run of a task; of others it is eval_task.py.
 _SCRIPTS = {
@@ -59,7 +60,7 @@ def read_run_config(workdir: str | pathlib.Path) -> dict[str, Any]:
   return json_file.read_object(path)
 
 
-def _exported_config(folder: pathlib.Path) -> dict[str, Any]:
+def _exported_config(folder: pathlib.Path, *, has_data: bool) -> dict[str, Any]:
   """The settings in an exported folder, and its vocabulary."""
   settings = json_file.read_object(folder / "config.json").get("settings")
   task = settings.get("task") if isinstance(settings, Mapping) else None
@@ -74,6 +75,9 @@ def _exported_config(folder: pathlib.Path) -> dict[str, Any]:
     if isinstance(known := settings.get(section), Mapping):
       config[section].update(known)
   config["input"]["vocab"] = str(folder / "vocab.txt")
+  if not has_data:
+    for key in _DATA & set(config["input"]):
+      config["input"][key] = "(none)"
   config["train"]["epochs"] = 1.0  # no run lacks a length; nothing is trained
   config["language"] = settings.get("language", config["language"])
   return config
@@ -91,6 +95,8 @@ class TrainedRun:
     ema: chooses the moving average; None takes it where there is one.
     config: settings for weights without a run.
     typed: keys of `config` that were typed beside it.
+    has_data: False where nothing but the model is asked for; an exported
+      folder names no data.
   """
 
   def __init__(
@@ -102,6 +108,7 @@ class TrainedRun:
     ema: bool | None = None,
     config: Mapping[str, Any] | None = None,
     typed: Sequence[str] = (),
+    has_data: bool = True,
   ):
     self.began = time.monotonic()
     path = pathlib.Path(checkpoint)
@@ -110,7 +117,7 @@ class TrainedRun:
       config = read_run_config(self.workdir)
     elif is_export(path):
       self.workdir = path.absolute()
-      config = config or _exported_config(path)
+      config = config or _exported_config(path, has_data=has_data)
     elif config is None:
       raise ConfigError(
         f"--checkpoint={checkpoint}: no exported folder with its settings; add "

@@ -1,6 +1,7 @@
-"""Heads on top of the two streams. Logits are float32.
+"""Poolers and heads on top of the two streams. Logits are float32.
 
-Dimensions: N rows (any leading shape), D hidden, P pooled, V vocabulary.
+Dimensions: B examples, N rows (any leading shape), D hidden, P pooled, V
+vocabulary.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,20 @@ import jax.numpy as jnp
 
 from interbert_jax.model.config import InterBertConfig
 from interbert_jax.model.layers import dense, gelu, layer_norm
+
+
+class Pooler(nn.Module):
+  """relu(W x) of the first slot: [CLS] or the global region."""
+
+  config: InterBertConfig
+
+  @nn.compact
+  def __call__(self, first_BD: jax.Array) -> jax.Array:
+    c = self.config
+    pooled_BP = dense(c.pooler_dim, c.initializer_range, c.dtype, "dense")(
+      first_BD
+    )
+    return nn.relu(pooled_BP.astype(jnp.float32))
 
 
 class Transform(nn.Module):

@@ -1,4 +1,4 @@
-"""The layers of InterBERT: embeddings, post-LN Transformer layers, poolers.
+"""The layers of InterBERT: embeddings and post-LN Transformer layers.
 
 A row of slots is a group of examples, which lie in it as a Layout says; a batch
 that is not cut has groups of one example.
@@ -191,6 +191,8 @@ class SelfAttention(nn.Module):
       mask_Gc11S = mask_GcS[:, :, None, None, :].astype(jnp.float32)
       bias_Gc11S = (1.0 - mask_Gc11S) * MASK_BIAS
       probs_GcHqS = jax.nn.softmax(scores_GcHqS / heads[1] ** 0.5 + bias_Gc11S)
+      # Kept only where `apply` is told mutable="intermediates".
+      self.sow("intermediates", "attention", probs_GcHqS)
       probs_GcHqS = dropout(
         probs_GcHqS.astype(s.dtype), deterministic=deterministic
       )
@@ -333,17 +335,3 @@ class Encoder(nn.Module):
       return hidden_GND
     hidden_GND = take_slots(hidden_GND, read_GM)
     return layout.take_firsts(hidden_GND) if first_only else hidden_GND
-
-
-class Pooler(nn.Module):
-  """relu(W x) of the first slot: [CLS] or the global region."""
-
-  config: InterBertConfig
-
-  @nn.compact
-  def __call__(self, first_BD: jax.Array) -> jax.Array:
-    c = self.config
-    pooled_BP = dense(c.pooler_dim, c.initializer_range, c.dtype, "dense")(
-      first_BD
-    )
-    return nn.relu(pooled_BP.astype(jnp.float32))

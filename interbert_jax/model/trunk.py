@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from flax import struct
 
 from interbert_jax.model.config import InterBertConfig
+from interbert_jax.model.heads import Pooler
 from interbert_jax.model.inputs import RegionInput, TextInput
 from interbert_jax.model.layers import (
   Encoder,
-  Pooler,
   RegionEmbeddings,
   TextEmbeddings,
 )

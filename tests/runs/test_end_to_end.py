@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+import interbert_jax as ib
 from interbert_jax import export
 from interbert_jax.app.train import run_training
 from interbert_jax.app.trained_run import TrainedRun
-from interbert_jax.contract.errors import CheckpointError
+from interbert_jax.contract.errors import CheckpointError, ConfigError
 from interbert_jax.run.metric_writer import read_metrics
 from tests.conftest import ROOT
 from tests.support import tiny_data
@@ -228,3 +229,22 @@ def test_average_or_parameters(trained):
   for name in scale:
     one, other = one[name], other[name]
   assert 0 < np.abs(one - other).max() < 0.1
+
+
+def test_words_for_a_mask(trained):
+  workdir, _ = trained
+  model = ib.load(workdir)
+  count = model.run.model.vocab_size
+  for image in (None, "im0"):
+    first, second = model.fill("a [MASK] on the [MASK]", image, top=count)
+    for words in (first, second):
+      chances = [word.probability for word in words]
+      assert chances == sorted(chances, reverse=True)
+      assert sum(chances) == pytest.approx(1, abs=1e-5)
+      assert len({word.word for word in words}) == count
+    assert first != second
+  assert model.fill("a [MASK]") != model.fill("a [MASK]", "im0")
+  with pytest.raises(ConfigError, match=r"wanted one \[MASK\] or more"):
+    model.fill("a dog")
+  with pytest.raises(ConfigError, match="9 tokens; wanted at most 8"):
+    model.fill("a [MASK] on the red dog man")

@@ -37,15 +37,6 @@ def write_run(root, *, images=11, step=7, seed=0):
   dims = {"B": 1, "T": 1, "I": 1, "L": L, "R": R, "E": E}
   example = dummy_batch(CANDIDATES, dims=dims, vocab_size=vocab.vocab_size)
   workdir = root / "workdir"
-  checkpoint_params.save_params(
-    workdir / "checkpoints" / str(step),
-    random_params(RetrievalTask(model), example, seed=seed),
-    {
-      "model": dataclasses.asdict(model),
-      "vocab_sha256": vocab.sha256,
-      "step": step,
-    },
-  )
   config = common.base_config("retrieval")
   config.train.steps = step
   config.input.hard_texts = 0
@@ -56,6 +47,16 @@ def write_run(root, *, images=11, step=7, seed=0):
   config.input.max_text_length = L
   config.evals.pairs_per_step = 16
   config.checkpoint.best_metric = ""
+  checkpoint_params.save_params(
+    workdir / "checkpoints" / str(step),
+    random_params(RetrievalTask(model), example, seed=seed),
+    {
+      "model": dataclasses.asdict(model),
+      "vocab_sha256": vocab.sha256,
+      "step": step,
+      "config": config.to_dict(),
+    },
+  )
   json_file.write_json(workdir / "config.json", config.to_dict())
   return workdir
 

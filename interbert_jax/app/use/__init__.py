@@ -1,0 +1,4 @@
+"""A trained model in use.
+
+Read model.py, then images.py and texts.py (what it is asked about).
+"""
