@@ -293,6 +293,7 @@ else:
     ("interbert_jax.app.ranking.eval_chinese_clip", "  --pool:"),
     ("recommend.py", "  --topics:"),
     ("eval_recommendation.py", "  --relevance:"),
+    ("interbert_jax.app.use.search", "--catalogue"),
     ("tools.sample_data", "--mode"),
     ("tools.extract", "--images"),
     ("tools.extract.fetch", "--packages"),

@@ -197,7 +197,7 @@ def _unraisable(error) -> None:
     sys.__unraisablehook__(error)
 
 
-def _keep_compiled() -> None:
+def keep_compiled() -> None:
   """What is compiled serves the next start, on processors of this kind.
 
   JAX_COMPILATION_CACHE_DIR names another folder, or none if it is empty.
@@ -243,7 +243,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     logging.get_absl_handler().setFormatter(_Plain())
     python_logging.getLogger("asyncio").setLevel("CRITICAL")
     sys.unraisablehook = _unraisable
-    _keep_compiled()
+    keep_compiled()
 
     def work() -> None:
       if "distributed" in flags.FLAGS:

@@ -36,6 +36,7 @@ from interbert_jax.ranking.gallery import (
 )
 from interbert_jax.ranking.top_items import id_ranks, rank_items
 from interbert_jax.tasks.settings import SCORES
+from interbert_jax.weights.export_folder import is_export
 
 
 class Found(NamedTuple):
@@ -265,8 +266,14 @@ def load(
   workdir, chosen = str(path), checkpoint
   if path.parent.name == STEPS:
     workdir, chosen = str(path.parent.parent), path.name
-  elif not (path / STEPS).is_dir():
+  elif is_export(path):
     workdir, chosen = None, str(path)
+  elif not (path / STEPS).is_dir():
+    what = "has no checkpoints/ and is no export" if path.exists() else "absent"
+    raise ConfigError(
+      f"{path}: {what}; wanted the workdir of a run, a step of it such as "
+      "runs/a/checkpoints/1700, or an exported folder"
+    )
   logger = logging.getLogger("absl")
   level = logger.level
   logger.setLevel(logging.ERROR)  # Orbax would warn of what is not read
