@@ -16,7 +16,7 @@ from input_pipeline.catalogues.catalogue import (
   unit_rows,
 )
 from input_pipeline.catalogues.title_match import TitleMatch
-from input_pipeline.catalogues.topics import Topic, read_topics, topics_sha256
+from input_pipeline.catalogues.topics import read_topics, topics_sha256
 from interbert_jax.app.ranking.ranking_file import RankedTopic, write_ranking
 from interbert_jax.app.ranking.scoring import CatalogueScores, Channel, Texts
 from interbert_jax.app.ranking.settings import RecommendSettings
@@ -41,7 +41,7 @@ class ExampleSimilarity:
   examples, each scaled to length 1. Topics without examples have 0.
   """
 
-  def __init__(self, topics: Sequence[Topic], catalogue: Catalogue, path):
+  def __init__(self, topics: Sequence, catalogue: Catalogue, path):
     vectors = []
     for topic in topics:
       means_XE = catalogue.mean_features(topic.examples, wanted_by=path)
@@ -53,8 +53,11 @@ class ExampleSimilarity:
     self._topics_TE = np.stack(vectors)
 
   def __call__(self, items: range, images) -> np.ndarray:
-    vectors_NE = unit_rows(mean_regions(images)[: len(items)])
-    return (self._topics_TE @ vectors_NE.T).astype(np.float32)
+    return self.of(unit_rows(mean_regions(images)[: len(items)]))
+
+  def of(self, items_NE: np.ndarray) -> np.ndarray:
+    """[T, N] of items' means, each of length 1."""
+    return (self._topics_TE @ items_NE.T).astype(np.float32)
 
 
 class Recommender(CatalogueScores):

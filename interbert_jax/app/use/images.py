@@ -110,19 +110,24 @@ def _regions(image: Mapping, number: int) -> Regions:
 
 
 class Pictures:
-  """The extractor, loaded once.
+  """The extractor, whose networks are loaded when they are asked for.
 
   Args:
     settings: of tools/extract, such as max_regions.
   """
 
   def __init__(self, **settings):
-    from tools.extract.models import describe_models, load_extractor
+    from tools.extract.models import describe_models
     from tools.extract.settings import RegionSettings
 
     self._settings = RegionSettings(**settings)
     self.name = describe_models(self._settings).extractor
-    self._extract = load_extractor(self._settings)
+
+  @functools.cached_property
+  def _extract(self):
+    from tools.extract.models import load_extractor
+
+    return load_extractor(self._settings)
 
   def regions(self, paths: Sequence[pathlib.Path]) -> list[Regions]:
     from tools.extract.photos import open_photo
@@ -176,8 +181,10 @@ class ImageSource:
       self._catalogues[key] = found
     return self._catalogues[key]
 
-  def find(self, images: Images) -> Catalogue | ImageArrays:
-    """Images in any form, as a catalogue."""
+  def find(self, images: Images | None) -> Catalogue | ImageArrays:
+    """Images in any form, as a catalogue; None for those of the run."""
+    if images is None:
+      return self.catalogue()
     if isinstance(images, Catalogue | ImageArrays):
       return images
     if isinstance(images, str | pathlib.Path):
@@ -195,7 +202,7 @@ class ImageSource:
       raise ConfigError("images are ids or paths, or regions; found both")
     paths = [pathlib.Path(name) for name in names]
     if all(path.is_file() for path in paths):
-      return self._arrays(self._pictures.regions(paths))
+      return self._arrays(self.of_pictures(paths))
     section = self._run.settings.input
     if not pathlib.Path(section.store).is_dir():
       missing = [str(path) for path in paths if not path.is_file()]
@@ -214,14 +221,21 @@ class ImageSource:
       max_regions=self.max_regions,
     )
 
-  @functools.cached_property
-  def _pictures(self) -> Pictures:
-    pictures = Pictures(max_regions=min(self.max_regions, 100))
-    trained_on = self._run.meta.get("extractor")
-    if trained_on and trained_on != pictures.name:
+  def of_pictures(self, paths: Sequence[pathlib.Path]) -> list[Regions]:
+    """The regions of pictures, as the model was trained on them."""
+    self.check_pictures()
+    return self._pictures.regions(paths)
+
+  def check_pictures(self) -> None:
+    """Refuses pictures where their regions would be of another kind."""
+    trained_on, here = self._run.meta.get("extractor"), self._pictures.name
+    if trained_on and trained_on != here:
       raise ConfigError(
         f"{self._run.source}: was trained on regions of another extractor "
-        f"({trained_on}) than pictures get here ({pictures.name}); give it "
-        "regions of its own extractor"
+        f"({trained_on}) than pictures get here ({here}); give it regions of "
+        "its own extractor"
       )
-    return pictures
+
+  @functools.cached_property
+  def _pictures(self) -> Pictures:
+    return Pictures(max_regions=min(self.max_regions, 100))

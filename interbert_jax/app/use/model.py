@@ -13,17 +13,19 @@ import dataclasses
 import functools
 import logging
 import pathlib
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from input_pipeline.catalogues.catalogue import Catalogue
+from input_pipeline.catalogues.catalogue import Catalogue, unit_rows
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.app.use import programs
 from interbert_jax.app.use.images import Images, ImageSource
 from interbert_jax.app.use.texts import Texts
+from interbert_jax.app.use.topics import Wanted, rank_topics
 from interbert_jax.checkpoints.checkpoints import STEPS
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.model.interbert import InterBert
@@ -88,6 +90,9 @@ class Model:
     self.texts, self.images = Texts(run), ImageSource(run)
     self._parallel = parallel
     self._params = run.placed_params(parallel)
+    self._means: MutableMapping[Catalogue, np.ndarray] = (
+      weakref.WeakKeyDictionary()
+    )
 
   # What is asked.
 
@@ -115,12 +120,60 @@ class Model:
         in `score`; the run's own store by default.
       top: how many.
     """
-    images = self.images.find(
-      self.catalogue() if catalogue is None else catalogue
+    return self.search_all([text], catalogue, top=top)[0]
+
+  def search_all(
+    self,
+    texts: Sequence[str],
+    catalogue: Images | None = None,
+    *,
+    top: int = 5,
+  ) -> list[list[Found]]:
+    """`search` for several texts at once."""
+    images = self.images.find(catalogue)
+    ranks = id_ranks(images.item_ids)
+    return [
+      [
+        Found(images.item_ids[i], float(scores_I[i]))
+        for i in rank_items(scores_I, ranks, top)
+      ]
+      for scores_I in self.score(texts, images)
+    ]
+
+  def recommend(
+    self,
+    topics: Sequence[Wanted | str],
+    catalogue: Catalogue | None = None,
+    *,
+    top: int = 20,
+    example_weight: float = 0.5,
+  ) -> list[list[Found]]:
+    """The best items of a catalogue for each topic, as recommend.py has them.
+
+    Args:
+      topics: phrases, or `Wanted` with the ids of items that suit the topic,
+        which are left out of its list.
+      example_weight: share of the examples in a score, 0 to 1.
+    """
+    images = catalogue or self.catalogue()
+    wanted = [Wanted(x) if isinstance(x, str) else x for x in topics]
+    means = None
+    if any(topic.examples for topic in wanted):
+      if images not in self._means:
+        self._means[images] = unit_rows(images.mean_features(images.item_ids))
+      means = self._means[images]
+    ranked = rank_topics(
+      self.score([topic.text for topic in wanted], images),
+      wanted,
+      images,
+      means,
+      top=top,
+      example_weight=example_weight,
     )
-    scores_I = self.score(text, images)[0]
-    best = rank_items(scores_I, id_ranks(images.item_ids), top)
-    return [Found(images.item_ids[i], float(scores_I[i])) for i in best]
+    return [
+      [Found(images.item_ids[number], score) for number, score in best]
+      for best in ranked
+    ]
 
   def encode(
     self,
@@ -165,7 +218,7 @@ class Model:
     self.run.check_heads({"mlm_head": self.run.model.vocab_size})
     packed = self.texts.pack_masked(text)
     masks = np.flatnonzero(packed["text_ids"][0] == self.texts.mask_id)
-    regions = None if image is None else self.images.find([image]).read([0])
+    regions = None if image is None else self._one(image)
     given = self._parallel.put_replicated((packed, regions))
     probs_LV = np.asarray(self._fill(*given))[0]
     words = self.texts.words
@@ -179,8 +232,7 @@ class Model:
 
   def explain(self, text: str, image: Any) -> Explanation:
     """What the score of a text with an image is made of."""
-    images = self.images.find([image])
-    regions, packed = images.read([0]), self.texts.pack(text)
+    regions, packed = self._one(image), self.texts.pack(text)
     R, L = int(regions["num_regions"][0]), int(packed["text_length"][0])
     given = self._parallel.put_replicated((packed, regions))
     parts = jax.device_get(self._explain(*given))
@@ -213,6 +265,12 @@ class Model:
   def _scorer(self) -> GalleryScorer:
     model = InterBert(self.run.model, self.run.score_head())
     return GalleryScorer(model, self._params, self._parallel)
+
+  def _one(self, image: Images) -> dict[str, np.ndarray]:
+    images = self.images.find(image)
+    if len(images) != 1:
+      raise ConfigError(f"image: found {len(images)} images; wanted one")
+    return images.read([0])
 
   def _program(self, function, heads: Mapping[str, int], **options):
     model = InterBert(self.run.model, heads)

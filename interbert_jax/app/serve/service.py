@@ -1,0 +1,229 @@
+"""What the service knows: a model, catalogues with pictures, what was sent.
+
+Everything here is called by one thread (batcher.py), but for `picture` and
+`reload`.
+"""
+
+import collections
+import functools
+import pathlib
+import sys
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.catalogues.catalogue import Catalogue
+from input_pipeline.checks.gallery import find_image
+from interbert_jax.app.serve.settings import ServeSettings, named
+from interbert_jax.app.use.images import Regions
+from interbert_jax.app.use.model import Model, load
+from interbert_jax.app.use.topics import Wanted
+from interbert_jax.contract.errors import ConfigError, DataError
+from interbert_jax.contract.text import listed
+
+_SENT = 64  # pictures that were sent and are kept
+_SENT_NAME = "sent-"
+
+
+class Unknown(Exception):
+  """A catalogue or image that is not there."""
+
+
+class Shelf:
+  """A catalogue, and the folder of its pictures."""
+
+  def __init__(self, catalogue: Catalogue, images: pathlib.Path | None):
+    self.catalogue, self.images = catalogue, images
+    self.ids = frozenset(catalogue.item_ids)
+
+  def picture(self, image_id: str) -> pathlib.Path | None:
+    """Its file; only ids of the catalogue are looked for."""
+    if self.images is None or image_id not in self.ids:
+      return None
+    return find_image(self.images, image_id)
+
+
+class Service:
+  """Answers requests; each method takes those of a batch."""
+
+  def __init__(self, settings: ServeSettings):
+    self._settings = settings
+    self.sent: collections.OrderedDict[str, Regions] = collections.OrderedDict()
+    self._open(load(settings.model))
+
+  def _open(self, model: Model) -> None:
+    stores = named(self._settings.catalogue) or [("", pathlib.Path())]
+    folders = dict(named(self._settings.images))
+    shelves = {}
+    for name, store in stores:
+      path = str(store) if str(store) != "." else ""
+      catalogue = model.catalogue(path)
+      beside = pathlib.Path(path or model.run.settings.input.store).parent
+      images = folders.get(name) or folders.get("")
+      if images is not None and not images.is_dir():
+        raise ConfigError(f"images {images}: no such folder")
+      if images is None and (beside / "images").is_dir():
+        images = beside / "images"
+      shelves[name or beside.name or "catalogue"] = Shelf(catalogue, images)
+    # The first short and longer question compile, and compute what is kept.
+    for shelf in shelves.values():
+      for text in ("a", "a " * 12):
+        model.search(text, shelf.catalogue, top=1)
+    model.explain("a", shelf.catalogue.choose(shelf.catalogue.item_ids[:1]))
+    # One assignment: a batch has the model and shelves of one moment.
+    self.now = model, shelves
+
+  @property
+  def model(self) -> Model:
+    return self.now[0]
+
+  @property
+  def shelves(self) -> Mapping[str, Shelf]:
+    return self.now[1]
+
+  def reload(self) -> bool:
+    """Whether a newer checkpoint was found, and answers from now on."""
+    path = pathlib.Path(self._settings.model)
+    steps = path / "checkpoints"
+    if not steps.is_dir():
+      return False
+    newest = max(
+      (int(p.name) for p in steps.iterdir() if p.name.isdecimal()), default=-1
+    )
+    if newest <= self.model.run.step:
+      return False
+    try:
+      model = load(path)
+    except (ValueError, OSError) as error:  # such as one that is being written
+      print(
+        f"{path}: {error}; step {self.model.run.step} goes on answering",
+        file=sys.stderr,
+      )
+      return False
+    if model.run.step <= self.model.run.step:
+      return False
+    self._open(model)
+    return True
+
+  def shelf(self, name: str) -> Shelf:
+    shelves = self.shelves
+    if not name:
+      return next(iter(shelves.values()))
+    if name not in shelves:
+      raise Unknown(
+        f"no catalogue {name!r}; wanted one of {listed(list(shelves), 9)}"
+      )
+    return shelves[name]
+
+  def check_ids(self, image_ids: Sequence[str], shelf: Shelf) -> None:
+    missing = [
+      x for x in image_ids if x not in shelf.ids and x not in self.sent
+    ]
+    if missing:
+      raise Unknown(f"no image with the id {listed(missing, 5)}")
+
+  # Answers.
+
+  def search(
+    self, requests: Sequence[tuple[str, int]], *, catalogue: str
+  ) -> list[list[dict[str, Any]]]:
+    """The best images for (text, how many) of several requests."""
+    model, shelf = self.model, self.shelf(catalogue)
+    found = model.search_all(
+      [text for text, _ in requests],
+      shelf.catalogue,
+      top=max(top for _, top in requests),
+    )
+    return [
+      [image._asdict() for image in images[:top]]
+      for images, (_, top) in zip(found, requests, strict=True)
+    ]
+
+  def score(
+    self, texts: Sequence[str], image_ids: Sequence[str], catalogue: str
+  ) -> np.ndarray:
+    """[texts, images]"""
+    shelf = self.shelf(catalogue)
+    self.check_ids(image_ids, shelf)
+    out = np.zeros((len(texts), len(image_ids)), np.float32)
+    for images, columns in self._groups(image_ids, shelf):
+      out[:, columns] = self.model.score(texts, images)
+    return out
+
+  def _groups(self, image_ids: Sequence[str], shelf: Shelf):
+    """Images of the catalogue, and those that were sent."""
+    of_sent = np.array([x in self.sent for x in image_ids], bool)
+    sent, stored = np.flatnonzero(of_sent), np.flatnonzero(~of_sent)
+    if len(stored):
+      chosen = [image_ids[n] for n in stored]
+      yield shelf.catalogue.choose(chosen, wanted_by="the request"), stored
+    if len(sent):
+      yield [self.sent[image_ids[n]] for n in sent], sent
+
+  def recommend(
+    self,
+    topics: Sequence[Wanted],
+    catalogue: str,
+    *,
+    top: int,
+    example_weight: float,
+  ) -> list[list[dict[str, Any]]]:
+    shelf = self.shelf(catalogue)
+    for topic in topics:
+      self.check_ids(topic.examples, shelf)
+    ranked = self.model.recommend(
+      topics, shelf.catalogue, top=top, example_weight=example_weight
+    )
+    return [[image._asdict() for image in images] for images in ranked]
+
+  def explain(self, text: str, image_id: str, catalogue: str) -> dict[str, Any]:
+    shelf = self.shelf(catalogue)
+    self.check_ids([image_id], shelf)
+    ((images, _),) = self._groups([image_id], shelf)
+    arrays = self.model.images.find(images).read([0])
+    found = self.model.explain(text, images)
+    return {
+      "score": found.score,
+      "tokens": list(found.tokens),
+      "width": float(arrays["image_size"][0, 0]),
+      "height": float(arrays["image_size"][0, 1]),
+      "boxes": found.boxes.tolist(),
+      "importance": found.importance.tolist(),
+      "word_importance": found.word_importance.tolist(),
+      "attention": _words_to_regions(found.attention, len(found.boxes)),
+    }
+
+  def send(self, picture: bytes) -> str:
+    """Extracts regions of a picture; returns its id."""
+    with tempfile.TemporaryDirectory() as folder:
+      path = pathlib.Path(folder) / "picture"
+      path.write_bytes(picture)
+      try:
+        images = self.model.images.of_pictures([path])
+      except DataError as error:
+        raise DataError(str(error.problem), field="picture") from None
+    name = f"{_SENT_NAME}{uuid.uuid4().hex}"
+    self.sent[name] = images[0]
+    while len(self.sent) > _SENT:
+      self.sent.popitem(last=False)
+    return name
+
+  @functools.cached_property
+  def can_extract(self) -> str:
+    """Empty, or why pictures cannot be sent."""
+    try:
+      self.model.images.check_pictures()
+    except (ValueError, ImportError) as error:
+      return str(error)
+    return ""
+
+
+def _words_to_regions(attention: np.ndarray, regions: int) -> list[list[float]]:
+  """[L, R] how much each word looks at each region: mean of heads, layers."""
+  if not len(attention):
+    return []
+  mean_SS = attention.mean(axis=(0, 1))
+  return mean_SS[1 + regions :, 1 : 1 + regions].tolist()
