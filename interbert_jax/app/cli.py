@@ -14,6 +14,7 @@ COMMANDS = {
   "check": ("input_pipeline.check", "what is wrong with a store"),
   "extract": ("tools.extract", "pictures -> a store"),
   "search": ("interbert_jax.app.use.search", "the images that fit a text"),
+  "index": ("interbert_jax.app.use.index", "vectors of a catalogue"),
   "serve": ("interbert_jax.app.serve", "the same over HTTP, with a page"),
   "recommend": (
     "interbert_jax.app.ranking.recommend",

@@ -40,6 +40,13 @@ class RetrievalReport(ReportSettings):
     None, "JSONL file for every query's ranks and best candidates."
   )
   top: int = setting(10, "Candidates of a query in --ranks.", low=0)
+  shortlist: int = setting(
+    0,
+    "Score only so many images for each text, the nearest by vectors, and as "
+    "large a share of the texts for each image; under names of its own.",
+    low=0,
+  )
+  exact: bool = setting(True, "With --shortlist, score all pairs beside it.")
   resamples: int = setting(
     1000, "Samples of the 95 % intervals; 0 for none.", low=0
   )

@@ -20,7 +20,6 @@ import numpy as np
 
 from interbert_jax.contract.errors import DataError
 from interbert_jax.contract.files import check_regular
-from interbert_jax.contract.zip_file import ShortZip
 
 AGAIN = "the file is damaged or truncated; copy or extract it again"
 MAX_BYTES = 1 << 30
@@ -115,6 +114,9 @@ def read_npz(
   Raises:
     DataError: no npz, damaged, or larger than max_bytes when it is unpacked.
   """
+  # Most runs have no such file.
+  from interbert_jax.contract.zip_file import ShortZip
+
   arrays, left = {}, max_bytes
   try:
     if isinstance(source, bytes):

@@ -4,6 +4,7 @@ Dimensions: B examples, N rows (any leading shape), D hidden, P pooled, V
 vocabulary.
 """
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from interbert_jax.model.config import InterBertConfig
-from interbert_jax.model.layers import dense, gelu, layer_norm
+from interbert_jax.model.operations import Transform, dense
 
 
 class Pooler(nn.Module):
@@ -27,20 +28,6 @@ class Pooler(nn.Module):
       first_BD
     )
     return nn.relu(pooled_BP.astype(jnp.float32))
-
-
-class Transform(nn.Module):
-  """Dense, exact GELU and LayerNorm in front of a decoder."""
-
-  config: InterBertConfig
-
-  @nn.compact
-  def __call__(self, hidden_ND: jax.Array) -> jax.Array:
-    c = self.config
-    hidden_ND = dense(c.hidden_size, c.initializer_range, c.dtype, "dense")(
-      hidden_ND
-    )
-    return layer_norm("norm")(gelu(hidden_ND))
 
 
 class MlmHead(nn.Module):
@@ -89,6 +76,37 @@ class LinearHead(nn.Module):
     )(inputs_NP.astype(jnp.float32))
 
 
+class VectorHead(nn.Module):
+  """Unit vectors of texts and of images, each encoded alone.
+
+  A text fits an image as their product says, times a learnt scale (CLIP's
+  temperature, which starts at 0.07 and may not fall below 0.01).
+  """
+
+  config: InterBertConfig
+  outputs: int
+
+  @nn.compact
+  def __call__(
+    self, text_NP: jax.Array | None, regions_NP: jax.Array | None
+  ) -> tuple[jax.Array | None, jax.Array | None, jax.Array]:
+    """([N, O] or None, [N, O] or None, scale)"""
+
+    def unit(name, x_NP):
+      if x_NP is None:
+        return None
+      x_NO = dense(
+        self.outputs, self.config.initializer_range, jnp.float32, name
+      )(x_NP)
+      return x_NO / jnp.linalg.norm(x_NO + 1e-12, axis=-1, keepdims=True)
+
+    log_scale = self.param(
+      "log_scale", nn.initializers.constant(math.log(1 / 0.07)), ()
+    )
+    scale = jnp.exp(jnp.minimum(log_scale, math.log(100)))
+    return unit("text", text_NP), unit("regions", regions_NP), scale
+
+
 class Head(NamedTuple):
   """The module of a head, and what it reads: text, regions or pooled."""
 
@@ -104,6 +122,8 @@ HEADS: dict[str, Head] = {
   "match_head": Head(LinearHead, "pooled"),  # does the text fit the image?
   "choice_head": Head(LinearHead, "pooled"),  # one score, to choose by
   "answer_head": Head(LinearHead, "pooled"),  # classes, answers or a number
+  # Reads what is pooled of a text without an image, and of an image alone.
+  "vector_head": Head(VectorHead, "alone"),
   # These two exist only in official downstream files; no task reads them.
   "region_choice_head": Head(LinearHead, "regions"),
   "token_choice_head": Head(LinearHead, "text"),

@@ -77,7 +77,9 @@ class InterBert(nn.Module):
       text,
       regions,
       read=read,
-      pooled_only=all(HEADS[name].reads == "pooled" for name in self.heads),
+      pooled_only=all(
+        HEADS[name].reads in ("pooled", "alone") for name in self.heads
+      ),
       deterministic=deterministic,
     )
 
@@ -93,6 +95,29 @@ class InterBert(nn.Module):
     if self.config.fusion == "product":
       return text_BP * regions_BP
     return text_BP + regions_BP
+
+  @precise
+  def vectors(
+    self,
+    text: TextInput | Embedded | None,
+    regions: RegionInput | Embedded | None,
+    *,
+    deterministic: bool = True,
+  ) -> tuple[jax.Array | None, jax.Array | None, jax.Array]:
+    """Unit vectors [B, O] of texts and of images, and the scale of products.
+
+    Each is encoded without the other; None stays None.
+    """
+
+    def alone(*inputs):
+      return self.encoder(
+        *inputs, pooled_only=True, deterministic=deterministic
+      )
+
+    return self.head["vector_head"](
+      None if text is None else alone(text, None).pooled_text,
+      None if regions is None else alone(None, regions).pooled_regions,
+    )
 
   @precise
   def read(
@@ -124,6 +149,8 @@ class InterBert(nn.Module):
       "pooled": self.pool(encoded),
     }
     outputs = self.read_all(hidden, deterministic=deterministic)
+    if self.is_initializing() and "vector_head" in self.heads:
+      self.head["vector_head"](encoded.pooled_text, encoded.pooled_regions)
     if "region_choice_head" in outputs:  # an empty slot is never chosen
       bias_BR1 = (1.0 - regions.mask[..., None]) * MASK_BIAS
       outputs["region_choice_head"] += bias_BR1
@@ -138,4 +165,5 @@ class InterBert(nn.Module):
         name, hidden[HEADS[name].reads], deterministic=deterministic
       )
       for name in self.heads
+      if HEADS[name].reads in hidden
     }

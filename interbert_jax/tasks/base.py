@@ -51,6 +51,10 @@ class Task(Protocol):
     inputs: Inputs,
     *,
     dropout_key: jax.Array | None = None,
+    axis_name: str | None = None,
   ) -> tuple[dict[str, jax.Array], dict[str, SumWeight]]:
-    """Loss sums, and further metrics. Without a key, dropout is off."""
+    """Loss sums, and further metrics. Without a key, dropout is off.
+
+    With an axis, `inputs` are one device's part of the batch.
+    """
     ...

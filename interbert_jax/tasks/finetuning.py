@@ -198,7 +198,9 @@ class FineTuningTask(abc.ABC):
     inputs: TaskInputs,
     *,
     dropout_key: jax.Array | None = None,
+    axis_name: str | None = None,
   ) -> tuple[dict[str, jax.Array], dict[str, SumWeight]]:
+    del axis_name  # an example's loss needs no other example
     outputs = self.logits(params, inputs, dropout_key=dropout_key)
     metrics = self.metrics(outputs, inputs)
     return {self.loss_name: metrics[self.loss_name][0]}, metrics

@@ -21,6 +21,7 @@ from interbert_jax.model.initializers import init_params
 from interbert_jax.model.inputs import (
   RegionInput,
   TextInput,
+  image_input,
   region_features,
   region_input,
   text_input,
@@ -45,6 +46,8 @@ class PretrainInputs:
   itm_labels: jax.Array  # [B]
   itm_weights: jax.Array  # [B]
   metrics: dict[str, losses.SumWeight]
+  # Of which nothing is hidden, and their weights [B]; to train vectors.
+  whole: tuple[TextInput, RegionInput, jax.Array] | None = None
 
 
 # Losses of region classes, by their name in the settings.
@@ -102,7 +105,8 @@ class PretrainTask:
 
   @property
   def model(self) -> InterBert:
-    return InterBert(self.config, pretraining_heads(self.config))
+    heads = pretraining_heads(self.config) | self.settings.vector_heads
+    return InterBert(self.config, heads)
 
   @property
   def loss_weights(self) -> dict[str, float]:
@@ -220,6 +224,13 @@ class PretrainTask:
         "mlm_dropped": (mlm_rows.dropped, jnp.sum(mlm_weights_BL)),
         "mrm_dropped": (mrm_rows.dropped, jnp.sum(mrm_weights_BR)),
       },
+      whole=(
+        text_input(batch["text_ids"], batch["text_length"], parts=parts),
+        image_input(batch),
+        weight_B * both_B * match_B,
+      )
+      if settings.itc_weight
+      else None,
     )
 
   def weights(self, inputs: PretrainInputs) -> dict[str, jax.Array]:
@@ -229,6 +240,8 @@ class PretrainTask:
       "mrm_feature_loss": jnp.sum(inputs.mrm_rows.weights_GK),
       "itm_loss": jnp.sum(inputs.itm_weights),
     }
+    if inputs.whole:
+      weights["itc_loss"] = jnp.sum(inputs.whole[2])
     return {name: weights[name] for name in self.loss_weights}
 
   def losses(
@@ -237,6 +250,7 @@ class PretrainTask:
     inputs: PretrainInputs,
     *,
     dropout_key: jax.Array | None = None,
+    axis_name: str | None = None,
   ):
     train = {"deterministic": dropout_key is None}
 
@@ -249,7 +263,10 @@ class PretrainTask:
         "regions": encoded.regions,
         "pooled": model.pool(encoded),
       }
-      return model.read_all(hidden, **train)
+      outputs = model.read_all(hidden, **train)
+      if inputs.whole:
+        outputs["vector_head"] = model.vectors(*inputs.whole[:2], **train)
+      return outputs
 
     outputs = self.model.apply(
       {"params": params},
@@ -278,6 +295,16 @@ class PretrainTask:
     if "region_feature_head" in outputs:
       pairs["mrm_feature_loss"] = losses.squared_error(
         outputs["region_feature_head"], inputs.mrm_features, mrm_weights
+      )
+    if inputs.whole:
+      from interbert_jax.tasks.contrastive import contrast, image_keys
+
+      _, regions, weight_B = inputs.whole
+      pairs |= contrast(
+        *outputs["vector_head"],
+        key_B=image_keys(regions),
+        weight_B=weight_B,
+        axis_name=axis_name,
       )
     sums = {name: pairs[name][0] for name in self.loss_weights}
     return sums, {**inputs.metrics, **pairs}

@@ -15,8 +15,10 @@ import numpy as np
 from interbert_jax.contract.batch import CANDIDATES
 from interbert_jax.contract.batch_sizes import repeated
 from interbert_jax.model.heads import MATCH, MISMATCH, pair_score
+from interbert_jax.model.inputs import RegionInput, TextInput
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.tasks import losses
+from interbert_jax.tasks.contrastive import contrast, image_keys
 from interbert_jax.tasks.finetuning import FineTuningTask, TaskInputs
 from interbert_jax.tasks.settings import SCORES, RetrievalSettings
 
@@ -44,7 +46,15 @@ class RetrievalTask(FineTuningTask):
 
   @property
   def heads(self) -> dict[str, int]:
-    return SCORES[self.settings.loss]
+    return {**SCORES[self.settings.loss], **self.settings.vector_heads}
+
+  @property
+  def loss_weights(self) -> dict[str, float]:
+    weights = {self.loss_name: 1.0, "itc_loss": self.settings.itc_weight}
+    return {name: weight for name, weight in weights.items() if weight}
+
+  def weights(self, inputs: TaskInputs) -> dict[str, jax.Array]:
+    return dict.fromkeys(self.loss_weights, jnp.sum(inputs.weight))
 
   def forward(
     self,
@@ -118,6 +128,43 @@ class RetrievalTask(FineTuningTask):
       # Of the pairs that the loss saw: the own one is scored highest.
       "accuracy": losses.accuracy(scores_BP, own_B, inputs.weight),
     }
+
+  def losses(
+    self,
+    params,
+    inputs: TaskInputs,
+    *,
+    dropout_key: jax.Array | None = None,
+    axis_name: str | None = None,
+  ) -> tuple[dict[str, jax.Array], dict[str, losses.SumWeight]]:
+    _, metrics = super().losses(params, inputs, dropout_key=dropout_key)
+    if self.settings.itc_weight:
+      text, regions = self._own(inputs)
+      vectors = self.model.apply(
+        {"params": params},
+        text,
+        regions,
+        method="vectors",
+        deterministic=dropout_key is None,
+        rngs=None if dropout_key is None else {"dropout": dropout_key},
+      )
+      metrics |= contrast(
+        *vectors,
+        key_B=image_keys(regions),
+        weight_B=inputs.weight,
+        axis_name=axis_name,
+      )
+    return {name: metrics[name][0] for name in self.loss_weights}, metrics
+
+  def _own(self, inputs: TaskInputs) -> tuple[TextInput, RegionInput]:
+    """Each example's own text and image, the first ones."""
+    B = len(inputs.weight)
+
+    def first(tree):
+      return jax.tree.map(lambda x: x[:: len(x) // B], tree)
+
+    parts = repeated(inputs.text.parts, 1, of=len(inputs.text.ids) // B)
+    return first(inputs.text).replace(parts=parts), first(inputs.regions)
 
   def _hardest(
     self, scores_BP: jax.Array, pairs: Pairs, inputs: TaskInputs

@@ -113,7 +113,26 @@ class RegionMasking(Settings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PretrainSettings(TaskSettings):
+class VectorSettings(Settings):
+  """Vectors of texts and images, each encoded alone."""
+
+  itc_weight: float = setting(
+    0.0,
+    "weight of the contrastive loss, which trains vectors for an index; 0 for "
+    "none",
+    low=0,
+  )
+  vector_dim: int = setting(
+    256, "numbers of a vector, with itc_weight above 0", low=1
+  )
+
+  @property
+  def vector_heads(self) -> dict[str, int]:
+    return {"vector_head": self.vector_dim} if self.itc_weight else {}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PretrainSettings(TaskSettings, VectorSettings):
   """The three objectives of pretraining."""
 
   text_masking: TextMasking = setting(TextMasking, "which words are hidden")
@@ -183,8 +202,8 @@ class PretrainSettings(TaskSettings):
   def check(self) -> Iterator[str]:
     if not any(self.loss_weights.values()):
       yield (
-        "task.mlm_weight, mrm_weight, mrm_feature_weight and itm_weight are "
-        "all 0; wanted one objective or more"
+        "task.mlm_weight, mrm_weight, mrm_feature_weight, itm_weight and "
+        "itc_weight are all 0; wanted one objective or more"
       )
     if self.mrm_loss == "features" and self.mrm_feature_weight:
       yield (
@@ -199,6 +218,7 @@ class PretrainSettings(TaskSettings):
       "mrm_loss": self.mrm_weight,
       "mrm_feature_loss": self.mrm_feature_weight,
       "itm_loss": self.itm_weight,
+      "itc_loss": self.itc_weight,
     }
 
   @property
@@ -218,7 +238,7 @@ SCORES: dict[str, dict[str, int]] = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RetrievalSettings(TaskSettings):
+class RetrievalSettings(TaskSettings, VectorSettings):
   """How a caption's own image is told from other pairs."""
 
   name: str = setting("retrieval", "the task")

@@ -115,7 +115,10 @@ def gradients(
 
   def partial_loss(params, inputs, dropout_key):
     loss_sums, metrics = task.losses(
-      params, inputs, dropout_key=dropout_key if dropout else None
+      params,
+      inputs,
+      dropout_key=dropout_key if dropout else None,
+      axis_name=axis_name,
     )
     terms = [
       task.loss_weights[name] * value / jnp.maximum(weights[name], 1.0)

@@ -76,6 +76,25 @@ def test_raw_gradients_are_equal(
     assert of_parts[name][1] == pytest.approx(weight), name
 
 
+@pytest.mark.parametrize(
+  ("mode", "sharding"), [("jit", "fsdp"), ("pmap", "replicated")]
+)
+def test_contrast_is_over_the_whole_batch(batch, mode, sharding):
+  task = tiny_task(dropout=False, itc_weight=2.0, vector_dim=8)
+  single = one_step("jit", "replicated", 1, task=task, batch=batch)
+  found = one_step(mode, sharding, 8, task=task, batch=batch)
+  head = single[0]["vector_head"]
+  assert min(np.abs(x).max() for x in jax.tree.leaves(head)) > 1e-3
+  scale = max(np.abs(x).max() for x in jax.tree.leaves(single[0]))
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6 * scale),
+    found[0],
+    single[0],
+  )
+  for name in ("itc_loss", "itc_acc", "loss"):
+    assert found[1][name][0] == pytest.approx(single[1][name][0], rel=1e-5)
+
+
 def test_optimiser_state_is_spread(task, batch):
   _, _, state = one_step("jit", "zero1", 8, task=task, batch=batch)
   largest = max(jax.tree.leaves(state.opt_state), key=lambda x: x.size)

@@ -106,7 +106,7 @@ class LineTask:
     sums = map(jnp.sum, inputs["weights"])
     return dict(zip(self.loss_weights, sums, strict=True))
 
-  def losses(self, params, inputs, *, dropout_key=None):
+  def losses(self, params, inputs, *, dropout_key=None, axis_name=None):
     out_B2 = inputs["features"] @ params["line"]["kernel"]
     out_B2 = out_B2 + params["line"]["bias"] + params["other"]["kernel"][0]
     if self.wide:

@@ -9,6 +9,7 @@ from interbert_jax.contract import json_file
 from interbert_jax.contract.batch import CANDIDATES, dummy_batch
 from interbert_jax.model.config import make_config
 from interbert_jax.tasks.retrieval import RetrievalTask
+from interbert_jax.tasks.settings import RetrievalSettings
 from tests.support.random_run import random_params
 from tests.support.tiny_data import (
   E,
@@ -21,7 +22,7 @@ from tests.support.tiny_task import NO_DROPOUT
 L, R = 9, 4
 
 
-def write_run(root, *, images=11, step=7, seed=0):
+def write_run(root, *, images=11, step=7, seed=0, itc_weight=0.0):
   """The workdir; its store has im0, im1, ..."""
   write_tiny_store(root / "regions", make_records(images))
   vocab = Tokenizer(write_vocab(root / "vocab.txt"))
@@ -37,8 +38,10 @@ def write_run(root, *, images=11, step=7, seed=0):
   dims = {"B": 1, "T": 1, "I": 1, "L": L, "R": R, "E": E}
   example = dummy_batch(CANDIDATES, dims=dims, vocab_size=vocab.vocab_size)
   workdir = root / "workdir"
+  settings = RetrievalSettings(itc_weight=itc_weight, vector_dim=6)
   config = common.base_config("retrieval")
   config.train.steps = step
+  config.task.itc_weight, config.task.vector_dim = itc_weight, 6
   config.input.hard_texts = 0
   config.input.store = str(root / "regions")
   config.input.annotations = str(root / "captions.jsonl")
@@ -49,7 +52,7 @@ def write_run(root, *, images=11, step=7, seed=0):
   config.checkpoint.best_metric = ""
   checkpoint_params.save_params(
     workdir / "checkpoints" / str(step),
-    random_params(RetrievalTask(model), example, seed=seed),
+    random_params(RetrievalTask(model, settings), example, seed=seed),
     {
       "model": dataclasses.asdict(model),
       "vocab_sha256": vocab.sha256,

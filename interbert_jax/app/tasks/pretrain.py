@@ -52,6 +52,7 @@ def reported(settings: Experiment) -> dict[str, tuple[str, ...]]:
   names = ["loss", "mlm_loss", "mlm_acc", "itm_loss", "itm_acc", "mrm_loss"]
   names += ["mrm_acc"] if target != "features" else []
   names += ["mrm_feature_loss"] if target == "both" else []
+  names += ["itc_loss", "itc_acc"] if settings.task.itc_weight else []
   by_prefix = {split: tuple(names)}
   if settings.evals.retrieval_images:
     by_prefix[f"{split}_retrieval"] = metric_names()

@@ -70,7 +70,7 @@ def evaluators(
     settings,
     split,
     model=task.config,
-    score=task.heads,
+    score=SCORES[task.settings.loss],
     parallel=parallel,
     max_images=settings.evals.retrieval_images,
   )
@@ -102,6 +102,12 @@ def report(
   )
   run.check_width(texts.region_features.shape[-1])
   run.check_vocabulary(texts.vocab_sha256, run.settings.input.vocab)
+  if settings.shortlist:
+    from interbert_jax.app.ranking import shortlist
+
+    return shortlist.report(
+      run, settings, parallel, evaluator=evaluator, texts=texts, head=head
+    )
   protocol, parts = protocol_parts(
     settings.protocol, len(texts.image_ids), settings.part_images
   )

@@ -9,7 +9,6 @@ Dimensions: T texts, I images, N of either or pairs; P pooled, R regions of an
 image, L tokens, A layers with H heads, S slots: the global region, R, L.
 """
 
-import dataclasses
 import functools
 import logging
 import pathlib
@@ -24,6 +23,7 @@ from input_pipeline.catalogues.catalogue import Catalogue, unit_rows
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.app.use import programs
 from interbert_jax.app.use.images import Images, ImageSource
+from interbert_jax.app.use.index import VectorIndex, index_facts
 from interbert_jax.app.use.texts import Texts
 from interbert_jax.app.use.topics import Wanted, rank_topics
 from interbert_jax.checkpoints.checkpoints import STEPS
@@ -37,6 +37,7 @@ from interbert_jax.ranking.gallery import (
   steps,
 )
 from interbert_jax.ranking.top_items import id_ranks, rank_items
+from interbert_jax.ranking.vectors import VectorEncoder
 from interbert_jax.tasks.settings import SCORES
 from interbert_jax.weights.export_folder import is_export
 
@@ -55,35 +56,8 @@ class Word(NamedTuple):
   probability: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Explanation:
-  """What a score is made of.
-
-  Attributes:
-    score: of the text with the image.
-    tokens: L of them, [CLS] and [SEP] included.
-    boxes: [R, 4] in pixels.
-    attention: [A, H, S, S] of the interaction layers: how much each slot (the
-      rows) looks at every other; rows sum to 1.
-    importance: [R] by how much the score falls without the region.
-    word_importance: [L] by how much it falls with [MASK] for the token; 0 of
-      [CLS] and [SEP].
-  """
-
-  score: float
-  tokens: tuple[str, ...]
-  boxes: np.ndarray
-  attention: np.ndarray
-  importance: np.ndarray
-  word_importance: np.ndarray
-
-
 class Model:
-  """A checkpoint that answers.
-
-  Compiled programs, and what of an image needs no text, are kept between
-  calls.
-  """
+  """A checkpoint that answers; programs and embedded images are kept."""
 
   def __init__(self, run: TrainedRun, parallel: Parallel):
     self.run = run
@@ -93,8 +67,6 @@ class Model:
     self._means: MutableMapping[Catalogue, np.ndarray] = (
       weakref.WeakKeyDictionary()
     )
-
-  # What is asked.
 
   def score(self, texts: str | Sequence[str], images: Images) -> np.ndarray:
     """[T, I] float32 scores; a higher one fits better.
@@ -111,16 +83,16 @@ class Model:
     return self._scorer.scores(found, **self.texts.pack(texts))
 
   def search(
-    self, text: str, catalogue: Images | None = None, *, top: int = 5
+    self, text: str, catalogue: Images | None = None, **options: Any
   ) -> list[Found]:
     """The images that fit a text best, the best one first.
 
     Args:
       catalogue: `self.catalogue(...)`, the directory of a store, or images as
         in `score`; the run's own store by default.
-      top: how many.
+      **options: of `search_all`, such as top.
     """
-    return self.search_all([text], catalogue, top=top)[0]
+    return self.search_all([text], catalogue, **options)[0]
 
   def search_all(
     self,
@@ -128,9 +100,28 @@ class Model:
     catalogue: Images | None = None,
     *,
     top: int = 5,
+    index: VectorIndex | None = None,
+    shortlist: int = 100,
   ) -> list[list[Found]]:
-    """`search` for several texts at once."""
+    """`search` for several texts at once.
+
+    Args:
+      catalogue: as in `search`.
+      top: how many images.
+      index: of the catalogue; then only the nearest images by their vectors are
+        scored.
+      shortlist: how many these are, for each text.
+    """
     images = self.images.find(catalogue)
+    if index is not None:
+      index.check(index_facts(self, images))
+      nearest_TK = index.nearest(self.vectors(texts), shortlist)
+      return [
+        self.search(
+          text, images.choose([images.item_ids[n] for n in row]), top=top
+        )
+        for text, row in zip(texts, nearest_TK, strict=True)
+      ]
     ranks = id_ranks(images.item_ids)
     return [
       [
@@ -174,6 +165,27 @@ class Model:
       [Found(images.item_ids[number], score) for number, score in best]
       for best in ranked
     ]
+
+  @functools.cached_property
+  def vector_encoder(self) -> VectorEncoder:
+    return VectorEncoder(self.run.model, self._params, self._parallel)
+
+  def vectors(
+    self,
+    texts: str | Sequence[str] | None = None,
+    *,
+    images: Images | None = None,
+  ) -> np.ndarray:
+    """[N, O] float32 unit vectors of texts or of images, to be compared.
+
+    Raises:
+      CheckpointError: the model was trained without `task.itc_weight`.
+    """
+    if (texts is None) == (images is None):
+      raise ConfigError("vectors needs texts or images")
+    if texts is not None:
+      return self.vector_encoder.texts(self.texts.pack(texts))
+    return self.vector_encoder.images(self.images.find(images))
 
   def encode(
     self,
@@ -230,25 +242,12 @@ class Model:
       for slot in masks
     ]
 
-  def explain(self, text: str, image: Any) -> Explanation:
+  def explain(self, text: str, image: Any) -> programs.Explanation:
     """What the score of a text with an image is made of."""
     regions, packed = self._one(image), self.texts.pack(text)
-    R, L = int(regions["num_regions"][0]), int(packed["text_length"][0])
     given = self._parallel.put_replicated((packed, regions))
     parts = jax.device_get(self._explain(*given))
-    first = 1 + self.images.max_regions  # of the text's slots
-    slots = np.r_[: 1 + R, first : first + L]
-    word_importance = parts.score - parts.without_word[:L]
-    word_importance[[0, -1]] = 0.0
-    words = self.texts.words
-    return Explanation(
-      score=float(parts.score),
-      tokens=tuple(words[i] for i in packed["text_ids"][0, :L]),
-      boxes=regions["region_boxes"][0, :R],
-      attention=parts.attention[:, :, slots][..., slots],
-      importance=parts.score - parts.without_region[:R],
-      word_importance=word_importance,
-    )
+    return programs.explanation(parts, packed, regions, self.texts.words)
 
   def catalogue(self, store: str = "", items: str = "") -> Catalogue:
     """Images of a region store; what is computed of them is kept.

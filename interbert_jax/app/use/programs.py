@@ -6,11 +6,13 @@ Dimensions: N rows, P pooled, R region slots, L text slots, V vocabulary, A
 layers, H heads, S = 1 + R + L slots of the interaction layers.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from interbert_jax.model.heads import pair_score
 from interbert_jax.model.inputs import image_input, text_input
@@ -88,4 +90,49 @@ def explain(
     without_word=scores(
       {**repeated(text, L), "text_ids": hidden_LL}, repeated(images, L)
     ),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+  """What a score is made of.
+
+  Attributes:
+    score: of the text with the image.
+    tokens: L of them, [CLS] and [SEP] included.
+    boxes: [R, 4] in pixels.
+    attention: [A, H, S, S] of the interaction layers: how much each slot (the
+      rows) looks at every other; rows sum to 1.
+    importance: [R] by how much the score falls without the region.
+    word_importance: [L] by how much it falls with [MASK] for the token; 0 of
+      [CLS] and [SEP].
+  """
+
+  score: float
+  tokens: tuple[str, ...]
+  boxes: np.ndarray
+  attention: np.ndarray
+  importance: np.ndarray
+  word_importance: np.ndarray
+
+
+def explanation(
+  parts: Parts,
+  text: Mapping[str, np.ndarray],
+  images: Mapping[str, np.ndarray],
+  words: Sequence[str],
+) -> Explanation:
+  """What `explain` computed, without empty slots."""
+  R, L = int(images["num_regions"][0]), int(text["text_length"][0])
+  first = 1 + images["region_boxes"].shape[1]  # of the text's slots
+  slots = np.r_[: 1 + R, first : first + L]
+  word_importance = parts.score - parts.without_word[:L]
+  word_importance[[0, -1]] = 0.0
+  return Explanation(
+    score=float(parts.score),
+    tokens=tuple(words[i] for i in text["text_ids"][0, :L]),
+    boxes=images["region_boxes"][0, :R],
+    attention=parts.attention[:, :, slots][..., slots],
+    importance=parts.score - parts.without_region[:R],
+    word_importance=word_importance,
   )

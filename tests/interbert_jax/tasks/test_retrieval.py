@@ -9,8 +9,14 @@ import pytest
 from flax import traverse_util
 
 from interbert_jax.contract.batch import CANDIDATES, dummy_batch
-from interbert_jax.model.inputs import TextInput, region_input
+from interbert_jax.model.inputs import (
+  TextInput,
+  image_input,
+  region_input,
+  text_input,
+)
 from interbert_jax.model.interbert import InterBert
+from interbert_jax.tasks.contrastive import contrast
 from interbert_jax.tasks.retrieval import SCORES, RetrievalTask, pair_score
 from interbert_jax.tasks.settings import RetrievalSettings
 from interbert_jax.weights.init_from import read_init
@@ -121,6 +127,41 @@ def test_choice_is_a_softmax_over_the_pairs(batch, one_by_one):
     s = star(one_by_one("choice")[b])
     wanted += np.log(np.exp(s).sum()) - s[0]
   np.testing.assert_allclose(sums["choice_loss"], wanted, rtol=1e-5)
+
+
+def test_vectors_are_trained_on_own_pairs(batch):
+  """Beside a loss that stays as it is."""
+  task = make_task(itc_weight=0.5, vector_dim=6)
+  params = dict(params_of("match"))
+  fresh = jax.jit(task.init)(jax.random.key(3), batch)
+  params["vector_head"] = fresh["vector_head"]
+
+  @jax.jit
+  def run(params, batch):
+    inputs = task.prepare(batch, jax.random.key(0), train=True)
+    sums, metrics = task.losses(params, inputs)
+    # Each example by itself, without the others.
+    own = {k: batch[k][:, 0] for k in ("text_ids", "text_length")}
+    images = {k: v[:, 0] for k, v in image_side(batch).items()}
+    vectors = task.model.apply(
+      {"params": params},
+      text_input(own["text_ids"], own["text_length"]),
+      image_input(images),
+      method="vectors",
+    )
+    wanted = contrast(
+      *vectors,
+      key_B=jnp.arange(B, dtype=jnp.float32),
+      weight_B=batch["example_weight"],
+    )
+    return sums, metrics, task.weights(inputs), wanted
+
+  sums, metrics, weights, wanted = jax.device_get(run(params, batch))
+  alone, _, _ = losses_of(make_task(), batch)
+  assert sums["match_loss"] == pytest.approx(alone["match_loss"], rel=1e-6)
+  assert sums["itc_loss"] == pytest.approx(wanted["itc_loss"][0], rel=1e-5)
+  assert metrics["itc_loss"][1] == weights["itc_loss"] == 2
+  assert task.loss_weights == {"match_loss": 1.0, "itc_loss": 0.5}
 
 
 @pytest.mark.parametrize("hardest", [0, 1, 2, 9])
