@@ -10,6 +10,7 @@ import sys
 from input_pipeline.conversion.settings import ConversionSettings
 from interbert_jax.contract.command import run_command
 from interbert_jax.contract.flags import parse_flags
+from interbert_jax.contract.pipeline import ABOUT, spelled
 from interbert_jax.contract.settings import Settings, setting
 
 # Everything else is imported when it is needed, so that --help answers at once.
@@ -36,11 +37,7 @@ class Command(Settings):
   restart: bool = setting(
     False, "throw away what an interrupted conversion has done"
   )
-  beam: str | None = setting(
-    None,
-    "run as an Apache Beam pipeline with these options, such as "
-    "--beam=--runner=FlinkRunner",
-  )
+  beam: str | None = setting(None, ABOUT)
 
   def check(self):
     if not self.list_formats and not (self.source and self.output):
@@ -53,8 +50,7 @@ def parse_arguments(
   if arguments is None:
     arguments = sys.argv[1:]
   return parse_flags(
-    # --beam alone has no options for the pipeline.
-    ["--beam=" if flag == "--beam" else flag for flag in arguments],
+    spelled(arguments),
     Command,
     ConversionSettings,
     prog="python -m input_pipeline.convert",

@@ -292,6 +292,10 @@ def make_parallel(*, devices=None, **options: str) -> Parallel:
   )
 
 
+def on_cpu() -> bool:
+  return jax.default_backend() == "cpu"
+
+
 def is_main_process() -> bool:
   """Whether this process writes logs and metrics."""
   return jax.process_index() == 0

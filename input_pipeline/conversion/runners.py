@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 
 from input_pipeline.conversion import part as parts
 from input_pipeline.conversion.plan import Plan
-from interbert_jax.contract.errors import DataError, import_optional
+from interbert_jax.contract.errors import DataError
+from interbert_jax.contract.pipeline import run_with_beam
 from interbert_jax.contract.progress import Progress
 
 # Called with the plan and the numbers of parts that are not converted yet.
@@ -91,18 +92,8 @@ def beam_runner(options: str = "") -> Runner:
   Args:
     options: options of Beam, separated by spaces.
   """
-  beam = import_optional("apache_beam", package="apache-beam")
-  from apache_beam.options.pipeline_options import PipelineOptions
 
   def run(plan: Plan, todo: list[int]):
-    if not todo:
-      return
-    with beam.Pipeline(options=PipelineOptions(options.split())) as pipeline:
-      _ = (
-        pipeline
-        | "parts" >> beam.Create(todo)
-        | "spread" >> beam.Reshuffle()
-        | "convert" >> beam.Map(functools.partial(parts.convert_part, plan))
-      )
+    run_with_beam(functools.partial(parts.convert_part, plan), todo, options)
 
   return run

@@ -111,6 +111,16 @@ class TrainedRun:
     has_data: bool = True,
   ):
     self.began = time.monotonic()
+    # As it was opened, for processes that open it too.
+    self.arguments = {
+      "workdir": None if workdir is None else str(workdir),
+      "checkpoint": checkpoint,
+      "changes": changes,
+      "ema": ema,
+      "config": config,
+      "typed": typed,
+      "has_data": has_data,
+    }
     path = pathlib.Path(checkpoint)
     if workdir is not None:
       self.workdir = local_path(workdir, name="--workdir")

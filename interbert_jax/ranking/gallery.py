@@ -16,12 +16,12 @@ import jax
 import numpy as np
 
 from interbert_jax.model.interbert import InterBert
-from interbert_jax.parallel import Parallel
+from interbert_jax.parallel import Parallel, on_cpu
 from interbert_jax.ranking.matrix_scorer import embed_images, score_block
 
-# Sizes of steps; a call is cut into those that fit it.
+# Sizes of steps.
 IMAGES = (1, 8, 64)
-TEXTS = (1, 4, 16)
+TEXTS = (1, 4, 16)  # on a CPU one at a time, which is as fast or faster
 TEXT_SLOTS = 8  # texts are padded to multiples
 # Embedded images that are kept, in bytes.
 KEPT = 1 << 30
@@ -37,12 +37,20 @@ class Images(Protocol):
     num_regions [n]."""
 
 
-def steps(total: int, sizes: tuple[int, ...]) -> Iterator[tuple[range, int]]:
-  """(numbers, size of the step) of parts of `total`; the last may be padded."""
+def steps(
+  total: int, sizes: tuple[int, ...], *, full: float = 0.5
+) -> Iterator[tuple[range, int]]:
+  """(numbers, size of the step) of parts of `total`.
+
+  A step may have spare places, but is as full as `full` says, unless it is of
+  the smallest size.
+  """
   start = 0
   while start < total:
     left = total - start
-    size = next((s for s in sizes if s >= left), sizes[-1])
+    whole = max((size for size in sizes if size <= left), default=sizes[0])
+    spare = next((size for size in sizes if size >= left), whole)
+    size = spare if left >= full * spare else whole
     yield range(start, min(total, start + size)), size
     start += size
 
@@ -65,6 +73,7 @@ class GalleryScorer:
 
   def __init__(self, model: InterBert, params, parallel: Parallel):
     self._parallel, self._params = parallel, params
+    self._texts = TEXTS[:1] if on_cpu() else TEXTS
     self._kept: MutableMapping[Images, dict[tuple, object]] = (
       weakref.WeakKeyDictionary()
     )
@@ -80,25 +89,31 @@ class GalleryScorer:
   ) -> np.ndarray:
     """[T, I] float32 scores of texts [T, L] with every image."""
     out = np.empty((len(text_length), len(images)), np.float32)
-    waiting: list[tuple[range, range, jax.Array]] = []
+    waiting: list[tuple[np.ndarray, range, jax.Array]] = []
 
-    def fetch(texts: range, part: range, scores: jax.Array) -> None:
+    def fetch(texts: np.ndarray, part: range, scores: jax.Array) -> None:
       known = np.asarray(scores)[: len(texts), : len(part)]
-      out[texts.start : texts.stop, part.start : part.stop] = known
+      out[texts, part.start : part.stop] = known
 
+    slots_T = -(-np.asarray(text_length) // TEXT_SLOTS) * TEXT_SLOTS
+    of_length = [
+      (slots, np.flatnonzero(slots_T == slots)) for slots in np.unique(slots_T)
+    ]
     for part, size in steps(len(images), IMAGES):
       regions = self._embedded(images, part, size)
-      for texts, count in steps(len(text_length), TEXTS):
-        length_c = text_length[texts.start : texts.stop]
-        ids_cL = text_ids[texts.start : texts.stop]
-        ids_cL = ids_cL[:, : -(-int(length_c.max()) // TEXT_SLOTS) * TEXT_SLOTS]
-        given = self._parallel.put_replicated(
-          (filled(ids_cL, count), filled(length_c, count))
-        )
-        scores = self._score(self._params, regions, *given)
-        waiting.append((texts, part, scores))
-        if len(waiting) > 2:  # the device has work while results are fetched
-          fetch(*waiting.pop(0))
+      for slots, texts in of_length:
+        for rows, count in steps(len(texts), self._texts, full=0.75):
+          chosen = texts[rows.start : rows.stop]
+          given = self._parallel.put_replicated(
+            (
+              filled(text_ids[chosen, :slots], count),
+              filled(text_length[chosen], count),
+            )
+          )
+          scores = self._score(self._params, regions, *given)
+          waiting.append((chosen, part, scores))
+          if len(waiting) > 2:  # the device works while results are fetched
+            fetch(*waiting.pop(0))
     for rest in waiting:
       fetch(*rest)
     return out

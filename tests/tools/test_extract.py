@@ -76,6 +76,14 @@ def test_workers_and_batches_change_nothing(folder, tmp_path):
   assert one == two  # checksums of the shards included
 
 
+def test_a_pipeline_makes_the_same(folder, tmp_path):
+  pytest.importorskip("apache_beam")
+  extracted(folder, tmp_path / "one")
+  extracted(folder, tmp_path / "two", beam="--runner=DirectRunner")
+  one, two = manifests(tmp_path, "one", "two")
+  assert one == two
+
+
 def test_an_interrupted_run_goes_on(folder, tmp_path):
   extracted(folder, tmp_path / "whole")
   kill = folder / "im10.png.kill"

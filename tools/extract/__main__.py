@@ -10,6 +10,7 @@ import os
 import sys
 
 from interbert_jax.contract.flags import add_flags, read_flags
+from interbert_jax.contract.pipeline import spelled
 from tools.extract.settings import Options, RegionSettings
 
 # Everything else is imported when it is needed, so that --help answers at once.
@@ -27,7 +28,8 @@ def parse_arguments(
   )
   add_flags(parser, Options)
   add_flags(parser, RegionSettings)
-  parsed = parser.parse_args(arguments)
+  arguments = sys.argv[1:] if arguments is None else arguments
+  parsed = parser.parse_args(spelled(arguments))
   options = read_flags(parser, Options, parsed)
   return options, read_flags(parser, RegionSettings, parsed)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from input_pipeline.conversion.run import convert, name_changes
+from input_pipeline.conversion.runners import beam_runner
 from input_pipeline.conversion.settings import ConversionSettings
 from input_pipeline.formats.base import RegionFormat
 from input_pipeline.store.manifest import MANIFEST
@@ -75,6 +76,7 @@ def extract(
       ),
       workers=min(options.workers, -(-len(names) // settings.batch_size)),
       restart=options.restart,
+      runner=None if options.beam is None else beam_runner(options.beam),
     )
     lines = [_summary(store, manifest)]
   _write_notice(output / "ATTRIBUTION.txt", models)

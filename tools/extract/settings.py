@@ -5,6 +5,7 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+from interbert_jax.contract.pipeline import ABOUT
 from interbert_jax.contract.settings import Settings, setting
 
 _MAX_WORKERS = 16
@@ -117,4 +118,5 @@ class Options(Settings):
     "How features are stored; int8 needs half the bytes.",
     choices=("float16", "int8"),
   )
+  beam: str | None = setting(None, ABOUT)
   restart: bool = setting(False, "Throw away what an interrupted run has done.")

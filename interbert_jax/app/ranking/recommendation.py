@@ -4,9 +4,12 @@ Dimensions: T topics, N items of a tile, X examples of a topic, H channels of
 scores, E feature width.
 """
 
+import dataclasses
+import functools
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +27,7 @@ from interbert_jax.app.tasks.retrieval import score_name
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.contract.text import escaped, listed
-from interbert_jax.parallel import Parallel
+from interbert_jax.parallel import Parallel, make_parallel
 from interbert_jax.ranking.recommend import (
   EXAMPLES,
   TITLE,
@@ -93,6 +96,7 @@ class Recommender(CatalogueScores):
       directory=pathlib.Path(settings.output).with_suffix(".scores"),
       facts=facts,
       channels=channels,
+      again=functools.partial(_recommender, run.arguments, settings),
     )
 
   def weights(self) -> np.ndarray:
@@ -138,6 +142,13 @@ class Recommender(CatalogueScores):
         zip(self.topics, best, strict=True)
       )
     ]
+
+
+def _recommender(
+  run: Mapping[str, Any], settings: RecommendSettings
+) -> Recommender:
+  settings = dataclasses.replace(settings, restart=False)
+  return Recommender(TrainedRun(**run), settings, make_parallel())
 
 
 def recommend(

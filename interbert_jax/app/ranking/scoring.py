@@ -1,6 +1,8 @@
 """A trained run's scores of texts with the items of a catalogue."""
 
+import functools
 import pathlib
+import pickle  # nosec B403: of our own making
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +14,7 @@ from input_pipeline.text.tokenizer import Tokenizer
 from interbert_jax.app.ranking.settings import TileSettings
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.contract.errors import ConfigError
+from interbert_jax.contract.pipeline import run_with_beam
 from interbert_jax.contract.progress import Progress
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import Parallel
@@ -54,6 +57,7 @@ class CatalogueScores:
     directory: of the tiles, where the settings name none.
     facts: what scores depend on beside the run and the catalogue.
     channels: further kinds of scores by name.
+    again: makes the same in another process, for a pipeline.
   """
 
   def __init__(
@@ -67,6 +71,7 @@ class CatalogueScores:
     directory: pathlib.Path,
     facts: Mapping[str, Any],
     channels: Mapping[str, Channel] | None = None,
+    again: Callable[[], "CatalogueScores"] | None = None,
   ):
     if jax.process_count() > 1:
       raise ConfigError(
@@ -77,7 +82,7 @@ class CatalogueScores:
     self.catalogue = catalogue
     self.num_truncated = texts.num_truncated
     self._settings = settings
-    self._channels = dict(channels or {})
+    self._channels, self._again = dict(channels or {}), again
     self._params = run.placed_params(parallel)
     self._scorer = MatrixScorer(
       model=InterBert(run.model, head),
@@ -112,20 +117,44 @@ class CatalogueScores:
     if not left:
       return 0
     total = sum(pairs.values())
+    if self._settings.beam is not None:
+      if self._again is None:
+        raise ConfigError("beam: this command has no pipeline; leave it out")
+      run_with_beam(
+        functools.partial(_score_elsewhere, self._again),
+        todo,
+        self._settings.beam,
+      )
+      return left
     with Progress(
       total=total, done=total - left, unit="pair", what="scoring"
     ) as progress:
       for tile in todo:
-        items = tiles.items(tile)
-        images = self.catalogue.read(items)
-        scores = [self._scorer.scores(self._params, images)]
-        scores += [of(items, images) for of in self._channels.values()]
-        tiles.write(tile, np.stack(scores))
+        self.score_tile(tile)
         progress.advance(pairs[tile])
     return left
+
+  def score_tile(self, tile: int) -> None:
+    """Scores the items of a tile, and keeps them."""
+    items = self.tiles.items(tile)
+    images = self.catalogue.read(items)
+    scores = [self._scorer.scores(self._params, images)]
+    scores += [of(items, images) for of in self._channels.values()]
+    self.tiles.write(tile, np.stack(scores))
 
   def is_whole(self) -> bool:
     """Whether all tiles are there; says so where other shares have some."""
     if left := len(self.tiles.missing()):
       print(f"{left} of {len(self.tiles)} tiles are for other shares")
     return not left
+
+
+def _score_elsewhere(again: Callable[[], CatalogueScores], tile: int) -> None:
+  """Scores a tile in a process of a pipeline, which opens the run once."""
+  key = pickle.dumps(again)
+  if key not in _OPENED:
+    _OPENED[key] = again()
+  _OPENED[key].score_tile(tile)
+
+
+_OPENED: dict[bytes, CatalogueScores] = {}

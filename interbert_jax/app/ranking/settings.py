@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Iterator
 
 from interbert_jax.app.eval_settings import ReportSettings
+from interbert_jax.contract.pipeline import ABOUT
 from interbert_jax.contract.settings import Settings, setting
 
 RANKING_FORMATS = (".jsonl", ".csv")
@@ -21,6 +22,7 @@ class TileSettings(Settings):
   share: str = setting(
     "0/1", "I/N scores the I-th of N shares: a process each."
   )
+  beam: str | None = setting(None, ABOUT)
   restart: bool = setting(False, "Throw away what was scored before.")
 
   def check(self) -> Iterator[str]:

@@ -21,6 +21,7 @@ from interbert_jax.app.serve.limits import Limits
 from interbert_jax.app.serve.service import Service, Unknown
 from interbert_jax.app.serve.settings import ServeSettings
 from interbert_jax.contract.errors import UserError
+from interbert_jax.parallel import on_cpu
 
 _HERE = pathlib.Path(__file__).parent
 _FILES = {
@@ -80,7 +81,7 @@ def make_app(service: Service, settings: ServeSettings) -> fastapi.FastAPI:
   metrics = Metrics()
   batcher = Batcher(
     capacity=settings.max_waiting,
-    most=settings.max_batch,
+    most=settings.max_batch or (1 if on_cpu() else 16),
     on_batch=metrics.batch.observe,
   )
   metrics.waiting.set_function(lambda: len(batcher))

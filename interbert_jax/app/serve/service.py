@@ -19,6 +19,7 @@ from input_pipeline.catalogues.catalogue import Catalogue
 from input_pipeline.checks.gallery import find_image
 from interbert_jax.app.serve.settings import ServeSettings, named
 from interbert_jax.app.use.images import Regions
+from interbert_jax.app.use.index import VectorIndex
 from interbert_jax.app.use.model import Model, load
 from interbert_jax.app.use.topics import Wanted
 from interbert_jax.contract.errors import ConfigError, DataError
@@ -33,10 +34,15 @@ class Unknown(Exception):
 
 
 class Shelf:
-  """A catalogue, and the folder of its pictures."""
+  """A catalogue, and the folder of its pictures and its index, or None."""
 
-  def __init__(self, catalogue: Catalogue, images: pathlib.Path | None):
-    self.catalogue, self.images = catalogue, images
+  def __init__(
+    self,
+    catalogue: Catalogue,
+    images: pathlib.Path | None,
+    index: VectorIndex | None,
+  ):
+    self.catalogue, self.images, self.index = catalogue, images, index
     self.ids = frozenset(catalogue.item_ids)
 
   def picture(self, image_id: str) -> pathlib.Path | None:
@@ -57,6 +63,7 @@ class Service:
   def _open(self, model: Model) -> None:
     stores = named(self._settings.catalogue) or [("", pathlib.Path())]
     folders = dict(named(self._settings.images))
+    indexes = dict(named(self._settings.index))
     shelves = {}
     for name, store in stores:
       path = str(store) if str(store) != "." else ""
@@ -67,14 +74,21 @@ class Service:
         raise ConfigError(f"images {images}: no such folder")
       if images is None and (beside / "images").is_dir():
         images = beside / "images"
-      shelves[name or beside.name or "catalogue"] = Shelf(catalogue, images)
+      directory = indexes.get(name) or indexes.get("")
+      index = directory and VectorIndex(directory)
+      shelves[name or beside.name or "catalogue"] = Shelf(
+        catalogue, images, index
+      )
     # The first short and longer question compile, and compute what is kept.
     for shelf in shelves.values():
       for text in ("a", "a " * 12):
-        model.search(text, shelf.catalogue, top=1)
+        model.search(text, shelf.catalogue, top=1, **self._shortlist(shelf))
     model.explain("a", shelf.catalogue.choose(shelf.catalogue.item_ids[:1]))
     # One assignment: a batch has the model and shelves of one moment.
     self.now = model, shelves
+
+  def _shortlist(self, shelf: Shelf) -> dict[str, Any]:
+    return {"index": shelf.index, "shortlist": self._settings.shortlist}
 
   @property
   def model(self) -> Model:
@@ -97,15 +111,16 @@ class Service:
       return False
     try:
       model = load(path)
-    except (ValueError, OSError) as error:  # such as one that is being written
+      if model.run.step <= self.model.run.step:
+        return False
+      self._open(model)
+    # Such as a step that is being written, or an index of the old one.
+    except (ValueError, OSError) as error:
       print(
-        f"{path}: {error}; step {self.model.run.step} goes on answering",
+        f"{path}: step {self.model.run.step} goes on answering: {error}",
         file=sys.stderr,
       )
       return False
-    if model.run.step <= self.model.run.step:
-      return False
-    self._open(model)
     return True
 
   def shelf(self, name: str) -> Shelf:
@@ -136,6 +151,7 @@ class Service:
       [text for text, _ in requests],
       shelf.catalogue,
       top=max(top for _, top in requests),
+      **self._shortlist(shelf),
     )
     return [
       [image._asdict() for image in images[:top]]

@@ -25,12 +25,20 @@ class ServeSettings(Settings):
     "Folders of pictures named by image id: DIR, or NAME=DIR,NAME=DIR; by "
     "default the folder images beside a store, where there is one.",
   )
+  index: str = setting(
+    "",
+    "Indexes of the catalogues (interbert index), DIR or NAME=DIR,NAME=DIR: "
+    "searches score only a shortlist.",
+  )
+  shortlist: int = setting(100, "Images of a shortlist.", low=1)
   host: str = setting("127.0.0.1", "Address to listen at; 0.0.0.0 for all.")
   port: int = setting(8000, "Port to listen at; 0 for any.", low=0, high=65535)
   token: str = setting(
     "", "What a request must send as 'Authorization: Bearer TOKEN'."
   )
-  max_batch: int = setting(16, "Requests computed at once.", low=1)
+  max_batch: int = setting(
+    0, "Searches computed at once; 0 for 1 on CPUs and 16 elsewhere.", low=0
+  )
   max_waiting: int = setting(
     64, "Requests that may wait; others are told to come again.", low=1
   )
@@ -47,7 +55,7 @@ class ServeSettings(Settings):
   def check(self) -> Iterator[str]:
     if self.token != self.token.strip() or not self.token.isascii():
       yield "token has spaces around it or is not ASCII; wanted plain letters"
-    for name in ("catalogue", "images"):
+    for name in ("catalogue", "images", "index"):
       names = [key for key, _ in named(getattr(self, name))]
       if len(set(names)) < len(names):
         yield f"{name} is {getattr(self, name)!r}; wanted each name once"

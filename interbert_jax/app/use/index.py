@@ -33,6 +33,7 @@ from interbert_jax.contract.errors import (
 from interbert_jax.contract.files import whole
 from interbert_jax.contract.flags import parse_flags
 from interbert_jax.contract.numpy_files import open_npy
+from interbert_jax.contract.pipeline import ABOUT, run_with_beam, spelled
 from interbert_jax.contract.progress import Progress
 from interbert_jax.contract.settings import Settings, setting
 
@@ -57,11 +58,7 @@ class IndexSettings(Settings):
   )
   parquet: bool = setting(False, "Write ids and vectors as Parquet too.")
   part_images: int = setting(4096, "Images computed and kept together.", low=1)
-  beam: str | None = setting(
-    None,
-    "Run as an Apache Beam pipeline with these options, such as "
-    "--beam=--runner=FlinkRunner.",
-  )
+  beam: str | None = setting(None, ABOUT)
 
 
 class VectorIndex:
@@ -208,19 +205,9 @@ def _run(
         write_part(settings, parts, number)
         progress.advance(1)
     return
-  if not todo:
-    return
-  beam = import_optional("apache_beam", package="apache-beam")
-  from apache_beam.options.pipeline_options import PipelineOptions
-
-  options = PipelineOptions(settings.beam.split())
-  with beam.Pipeline(options=options) as pipeline:
-    _ = (
-      pipeline
-      | "parts" >> beam.Create(todo)
-      | "spread" >> beam.Reshuffle()
-      | "vectors" >> beam.Map(functools.partial(write_part, settings, parts))
-    )
+  run_with_beam(
+    functools.partial(write_part, settings, parts), todo, settings.beam
+  )
 
 
 def _write_parquet(
@@ -257,8 +244,7 @@ def main(arguments: list[str] | None = None) -> int:
   if arguments is None:
     arguments = sys.argv[1:]
   (settings,) = parse_flags(
-    # --beam alone has no options for the pipeline.
-    ["--beam=" if flag == "--beam" else flag for flag in arguments],
+    spelled(arguments),
     IndexSettings,
     description="Writes the vectors of a catalogue, for searches that scale.",
   )

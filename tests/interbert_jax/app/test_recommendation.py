@@ -94,6 +94,15 @@ def test_shares_make_the_whole(make):
     make(share="0/2", restart=True)
 
 
+def test_a_pipeline_makes_the_whole(make):
+  pytest.importorskip("apache_beam")
+  whole = scored(make, "whole")
+  beam = make("beam", beam="--runner=DirectRunner")
+  assert beam.score() == len(TOPICS) * len(ITEMS)
+  assert beam.is_whole()
+  np.testing.assert_array_equal(all_tiles(beam), all_tiles(whole))
+
+
 def test_what_has_changed_is_refused(make, run, files, tmp_path_factory):
   make().score()
   other = write_lines(

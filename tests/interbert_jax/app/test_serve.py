@@ -17,6 +17,7 @@ from interbert_jax.app.ranking.settings import RecommendSettings
 from interbert_jax.app.serve.server import make_app
 from interbert_jax.app.serve.service import Service
 from interbert_jax.app.serve.settings import ServeSettings, named
+from interbert_jax.app.use.index import IndexSettings, VectorIndex, write_index
 from interbert_jax.contract.errors import ConfigError
 from tests.interbert_jax.app.conftest import IMAGES, TEXTS, TOPICS
 from tests.support.tiny_run import write_run
@@ -235,6 +236,29 @@ def test_a_newer_checkpoint_answers_without_a_restart(tmp_path):
   shutil.copytree(newer / "checkpoints" / "9", steps / "9")
   assert service.reload() and service.model.run.step == 9
   assert service.search([("a dog", 3)], catalogue="") != before
+
+
+def test_a_search_by_index(tmp_path):
+  pytest.importorskip("faiss")
+  workdir = write_run(tmp_path, images=IMAGES, itc_weight=1.0)
+  index = str(tmp_path / "index")
+  write_index(IndexSettings(model=str(workdir), output=index))
+  settings = ServeSettings(
+    model=str(workdir), index=index, shortlist=3, reload_every=0
+  )
+  service = Service(settings)
+  (found,) = service.search([("a dog", 9)], catalogue="")
+  model = ib.load(workdir)
+  wanted = model.search("a dog", top=9, index=VectorIndex(index), shortlist=3)
+  assert found == [image._asdict() for image in wanted] and len(found) == 3
+  # Its vectors are of this checkpoint: a newer one does not take over.
+  (tmp_path / "other").mkdir()
+  newer = write_run(
+    tmp_path / "other", images=2, step=9, itc_weight=1.0, seed=1
+  )
+  steps = "checkpoints"
+  shutil.copytree(newer / steps / "9", workdir / steps / "9")
+  assert not service.reload() and service.model.run.step == 7
 
 
 def test_names_of_catalogues(files, run):
