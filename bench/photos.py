@@ -10,6 +10,7 @@ fold, by models that have not seen the fold. Features are standardised with the
 mean and deviation of the other folds.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -39,6 +40,15 @@ ARMS = {
   "quickstart": "the same, from the quick start",
   "minilm_random": "InterBERT of MiniLM's size, random",
   "minilm": "the same, from MiniLM",
+  "minilm_contrast": "the same, with task.itc_weight=1",
+  "minilm_shortlist": "a shortlist of 3 of its vectors, scored",
+  "minilm_vectors": "its vectors alone",
+}
+# What the training of minilm_contrast gives, by the beginnings of its metrics.
+PARTS = {
+  "minilm_contrast": "exact_",
+  "minilm_shortlist": "shortlist_",
+  "minilm_vectors": "vectors_",
 }
 
 
@@ -135,10 +145,13 @@ def configuration(options, arm: str, seed: int, data: pathlib.Path):
     small = quickstart_minilm.get_config()
     for key, value in small.model.to_dict().items():
       config.model[key] = value
-    config.init_from = small.init_from if arm == "minilm" else ""
+    config.init_from = "" if arm == "minilm_random" else small.init_from
     config.train.batch_size = 4
     config.train.steps = options.minilm_steps
     config.optim.lr = 1e-4
+    if arm == "minilm_contrast":  # the others of a batch are its mismatches
+      config.train.batch_size = 26
+      config.task.itc_weight = 1.0
   elif arm == "quickstart":
     config.init_from = str(options.checkpoint)
   config.seed = seed
@@ -169,21 +182,40 @@ def run(options, arm: str, fold: int) -> str:
     if not (path.parent / "regions").exists():
       write_data(arrays, captions, test, path.parent)
     config = configuration(options, arm, fold, path.parent)
+    if config.task.itc_weight:
+      held_out_metrics(config, path.parent / "run")
+      return shortlist_metrics(path.parent / "run")
     # Over all pairs of the fold, after the last step.
     metrics = held_out_metrics(config, path.parent / "run")
     return {key.split("/", 1)[1]: value for key, value in metrics.items()}
 
-  metrics = once(path, measure)
+  metrics, part = once(path, measure), PARTS.get(arm, "")
   return f"{arm} {fold}: " + ", ".join(
-    f"{title} {100 * metrics[key]:.1f}" for title, key in SHOWN.items()
+    f"{title} {100 * metrics[part + key]:.1f}" for title, key in SHOWN.items()
   )
+
+
+def shortlist_metrics(workdir: pathlib.Path) -> dict[str, float]:
+  """Recall by vectors, by a shortlist of 3 and by all pairs."""
+  from interbert_jax.app.eval_settings import RetrievalReport
+  from interbert_jax.app.tasks.retrieval import report
+  from interbert_jax.app.trained_run import TrainedRun
+  from interbert_jax.parallel import make_parallel
+
+  run = TrainedRun(str(workdir), checkpoint="latest", changes=[])
+  with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    return report(
+      run, RetrievalReport(split="test", shortlist=3), make_parallel()
+    )
 
 
 def table(options) -> str:
   rows = []
   for arm in options.arms:
-    measured = [once(path_of(options, arm, i)) for i in range(options.folds)]
-    values = [[fold[key] for fold in measured] for key in SHOWN.values()]
+    part = PARTS.get(arm, "")
+    trained = "minilm_contrast" if part else arm
+    folds = [once(path_of(options, trained, i)) for i in range(options.folds)]
+    values = [[fold[part + key] for fold in folds] for key in SHOWN.values()]
     rows.append([ARMS[arm], *map(mean_and_deviation, values)])
   return markdown_table(("model", *SHOWN), rows)
 
@@ -210,7 +242,9 @@ def main():
   for path in needed:
     if not path.is_dir():
       parser.error(f"{path}: not found; see the commands at the top of --help")
-  calls = itertools.product(options.arms, range(options.folds))
+  # A shortlist and vectors come with the training.
+  arms = [a for a in options.arms if PARTS.get(a, "exact_") == "exact_"]
+  calls = itertools.product(arms, range(options.folds))
   measure_all(options, run, calls, table)
 
 

@@ -191,7 +191,11 @@ class Service:
     for topic in topics:
       self.check_ids(topic.examples, shelf)
     ranked = self.model.recommend(
-      topics, shelf.catalogue, top=top, example_weight=example_weight
+      topics,
+      shelf.catalogue,
+      top=top,
+      example_weight=example_weight,
+      **self._shortlist(shelf),
     )
     return [[image._asdict() for image in images] for images in ranked]
 

@@ -12,20 +12,19 @@ image, L tokens, A layers with H heads, S slots: the global region, R, L.
 import functools
 import logging
 import pathlib
-import weakref
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from input_pipeline.catalogues.catalogue import Catalogue, unit_rows
+from input_pipeline.catalogues.catalogue import Catalogue
 from interbert_jax.app.trained_run import TrainedRun
 from interbert_jax.app.use import programs
 from interbert_jax.app.use.images import Images, ImageSource
 from interbert_jax.app.use.index import VectorIndex, index_facts
 from interbert_jax.app.use.texts import Texts
-from interbert_jax.app.use.topics import Wanted, rank_topics
+from interbert_jax.app.use.topics import TopicRanker, Wanted
 from interbert_jax.checkpoints.checkpoints import STEPS
 from interbert_jax.contract.errors import ConfigError
 from interbert_jax.model.interbert import InterBert
@@ -64,9 +63,7 @@ class Model:
     self.texts, self.images = Texts(run), ImageSource(run)
     self._parallel = parallel
     self._params = run.placed_params(parallel)
-    self._means: MutableMapping[Catalogue, np.ndarray] = (
-      weakref.WeakKeyDictionary()
-    )
+    self._topics = TopicRanker()
 
   def score(self, texts: str | Sequence[str], images: Images) -> np.ndarray:
     """[T, I] float32 scores; a higher one fits better.
@@ -135,36 +132,19 @@ class Model:
     self,
     topics: Sequence[Wanted | str],
     catalogue: Catalogue | None = None,
-    *,
-    top: int = 20,
-    example_weight: float = 0.5,
+    **options: Any,
   ) -> list[list[Found]]:
     """The best items of a catalogue for each topic, as recommend.py has them.
 
     Args:
       topics: phrases, or `Wanted` with the ids of items that suit the topic,
         which are left out of its list.
-      example_weight: share of the examples in a score, 0 to 1.
+      **options: of `TopicRanker.rank`, such as top and index.
     """
-    images = catalogue or self.catalogue()
-    wanted = [Wanted(x) if isinstance(x, str) else x for x in topics]
-    means = None
-    if any(topic.examples for topic in wanted):
-      if images not in self._means:
-        self._means[images] = unit_rows(images.mean_features(images.item_ids))
-      means = self._means[images]
-    ranked = rank_topics(
-      self.score([topic.text for topic in wanted], images),
-      wanted,
-      images,
-      means,
-      top=top,
-      example_weight=example_weight,
+    ranked = self._topics.rank(
+      self, topics, catalogue or self.catalogue(), **options
     )
-    return [
-      [Found(images.item_ids[number], score) for number, score in best]
-      for best in ranked
-    ]
+    return [[Found(*item) for item in best] for best in ranked]
 
   @functools.cached_property
   def vector_encoder(self) -> VectorEncoder:

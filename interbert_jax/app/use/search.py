@@ -20,16 +20,28 @@ class SearchSettings(Settings):
   catalogue: str = setting("", "A region store; the run's own by default.")
   items: str = setting("", "A file of items; all images by default.")
   top: int = setting(5, "How many images.", low=1)
+  index: str = setting(
+    "", "Index of the catalogue (interbert index): score only a shortlist."
+  )
+  shortlist: int = setting(100, "Images of the shortlist.", low=1)
 
 
 def _search(text: str, settings: SearchSettings) -> None:
   from interbert_jax.app.command_line import keep_compiled
+  from interbert_jax.app.use.index import VectorIndex
   from interbert_jax.app.use.model import load
 
   keep_compiled()
   model = load(settings.model)
   catalogue = model.catalogue(settings.catalogue, settings.items)
-  for found in model.search(text, catalogue, top=settings.top):
+  index = VectorIndex(settings.index) if settings.index else None
+  for found in model.search(
+    text,
+    catalogue,
+    top=settings.top,
+    index=index,
+    shortlist=settings.shortlist,
+  ):
     print(json.dumps(found._asdict(), ensure_ascii=False))
 
 

@@ -11,6 +11,7 @@ from interbert_jax.app.eval_settings import RetrievalReport
 from interbert_jax.app.tasks.retrieval import report
 from interbert_jax.app.use import index as indexing
 from interbert_jax.app.use.index import IndexSettings, VectorIndex, write_index
+from interbert_jax.app.use.topics import Wanted
 from interbert_jax.contract.errors import (
   CheckpointError,
   ConfigError,
@@ -158,6 +159,20 @@ def test_a_search_by_index(settings, model):
   assert {x.image_id for x in few} == {ids[n] for n in nearest}
   scores = [x.score for x in few]
   assert scores == sorted(scores, reverse=True)
+
+
+def test_topics_by_index(settings, model):
+  write_index(settings)
+  index = VectorIndex(settings.output)
+  topics = ["a dog", Wanted("the cat runs", ("im3", "im6"))]
+  exact = model.recommend(topics, top=5)
+  same = model.recommend(topics, top=5, index=index, shortlist=IMAGES)
+  for found, wanted in zip(same, exact, strict=True):
+    assert [x.image_id for x in found] == [x.image_id for x in wanted]
+  few = model.recommend(topics[:1], top=9, index=index, shortlist=2)
+  nearest = index.nearest(model.vectors("a dog"), 2)[0]
+  ids = model.catalogue().item_ids
+  assert {x.image_id for x in few[0]} == {ids[n] for n in nearest}
 
 
 def test_vectors_of_something_else_are_refused(
