@@ -306,3 +306,12 @@ def test_help_comes_at_once(command, text):
   assert done.returncode == 0, done.stderr
   assert text in done.stdout
   assert done.stderr == ""
+
+
+def test_the_service_says_what_it_needs():
+  for name in ("fastapi", "uvicorn"):
+    done = run_without((name,), HELP, "interbert_jax.app.serve", "--model=x")
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+      f"error: {name} is not installed; pip install 'interbert-jax[serve]'"
+    )

@@ -30,7 +30,7 @@ def _serve(settings: ServeSettings) -> None:
   keep_compiled()
   print(f"loading {settings.model} ...", file=sys.stderr)
   service = Service(settings)
-  for name, shelf in service.shelves.items():
+  for name, shelf in service.now.shelves.items():
     pictures = f"pictures in {shelf.images}" if shelf.images else "no pictures"
     print(
       f"{name}: {len(shelf.catalogue):,} images, {pictures}", file=sys.stderr

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from interbert_jax.app.serve import requests
 from interbert_jax.app.serve.batcher import Batcher, Busy, Late
 from interbert_jax.app.serve.limits import Limits
-from interbert_jax.app.serve.service import Service, Unknown
+from interbert_jax.app.serve.service import Answers, Service, Unknown
 from interbert_jax.app.serve.settings import ServeSettings
 from interbert_jax.contract.errors import UserError
 from interbert_jax.parallel import on_cpu
@@ -85,7 +85,7 @@ def make_app(service: Service, settings: ServeSettings) -> fastapi.FastAPI:
     on_batch=metrics.batch.observe,
   )
   metrics.waiting.set_function(lambda: len(batcher))
-  metrics.step.set_function(lambda: service.model.run.step)
+  metrics.step.set_function(lambda: service.now.step)
 
   @contextlib.asynccontextmanager
   async def lifespan(_):
@@ -103,82 +103,82 @@ def make_app(service: Service, settings: ServeSettings) -> fastapi.FastAPI:
   )
 
   async def compute(
-    function: Callable[[Sequence[Any]], Sequence[Any]],
-    request: Any,
+    function: Callable[[Answers, Sequence[Any]], Sequence[Any]],
+    request: Any = None,
     key: object = None,
-  ):
-    answer = batcher.submit(
-      function, request, key=key, seconds=settings.seconds
-    )
+  ) -> tuple[Any, int]:
+    """(answer, step of the checkpoint that gave it)"""
+
+    def work(asked: Sequence[Any]) -> list[tuple[Any, int]]:
+      now = service.now
+      return [(answer, now.step) for answer in function(now, asked)]
+
+    waiting = batcher.submit(work, request, key=key, seconds=settings.seconds)
     try:
       async with asyncio.timeout(settings.seconds):
-        return await asyncio.wrap_future(answer)
+        return await asyncio.wrap_future(waiting)
     except TimeoutError:
       raise Late from None
 
-  def alone(function: Callable[[], Any]):
-    return compute(lambda _: [function()], None)
+  def alone(function: Callable[[Answers], Any]):
+    return compute(lambda now, _: [function(now)])
 
   @app.post("/v1/search")
   async def search(asked: requests.Search):
     """The images of a catalogue that fit a text best."""
     asked.check(settings)
-    service.shelf(asked.catalogue)
-    found = await compute(
-      functools.partial(service.search, catalogue=asked.catalogue),
+    service.now.shelf(asked.catalogue)  # or others would be refused with it
+    found, step = await compute(
+      functools.partial(Answers.search, catalogue=asked.catalogue),
       (asked.text, asked.top),
       key=("search", asked.catalogue),
     )
-    return {"results": found, "step": service.model.run.step}
+    return {"results": found, "step": step}
 
   @app.post("/v1/score")
   async def score(asked: requests.Score):
     """Scores of every text with every image."""
     asked.check(settings)
-    scores = await alone(
-      lambda: service.score(asked.texts, asked.image_ids, asked.catalogue)
+    scores, step = await alone(
+      lambda now: now.score(asked.texts, asked.image_ids, asked.catalogue)
     )
-    return {"scores": scores.tolist(), "step": service.model.run.step}
+    return {"scores": scores.tolist(), "step": step}
 
   @app.post("/v1/rerank")
   async def rerank(asked: requests.Rerank):
     """Images in the order in which they fit a text."""
     asked.check(settings)
-    scores = await alone(
-      lambda: service.score([asked.text], asked.image_ids, asked.catalogue)
+    scores, step = await alone(
+      lambda now: now.score([asked.text], asked.image_ids, asked.catalogue)
     )
-    order = sorted(range(len(asked.image_ids)), key=lambda n: -scores[0, n])
     ranked = [
-      {
-        "index": n,
-        "image_id": asked.image_ids[n],
-        "score": float(scores[0, n]),
-      }
-      for n in order[: asked.top]
+      {"index": n, "image_id": asked.image_ids[n], "score": float(scores[0, n])}
+      for n in sorted(range(len(scores[0])), key=lambda n: -scores[0, n])
     ]
-    return {"results": ranked, "step": service.model.run.step}
+    return {"results": ranked[: asked.top], "step": step}
 
   @app.post("/v1/recommend")
   async def recommend(asked: requests.Recommend):
     """The best items for topics, some with example items."""
     asked.check(settings)
-    ranked = await alone(
-      lambda: service.recommend(
+    ranked, step = await alone(
+      lambda now: now.recommend(
         [topic.wanted() for topic in asked.topics],
         asked.catalogue,
         top=asked.top,
         example_weight=asked.example_weight,
       )
     )
-    return {"results": ranked, "step": service.model.run.step}
+    return {"results": ranked, "step": step}
 
   @app.post("/v1/explain")
   async def explain(asked: requests.Explain):
     """What the score of a text with an image is made of."""
     asked.check(settings)
-    return await alone(
-      lambda: service.explain(asked.text, asked.image_id, asked.catalogue)
+    explained, step = await alone(
+      lambda now: now.explain(asked.text, asked.image_id, asked.catalogue)
     )
+    return {**explained, "step": step}
 
   @app.post("/v1/pictures")
   async def send(picture: fastapi.UploadFile):
@@ -186,10 +186,12 @@ def make_app(service: Service, settings: ServeSettings) -> fastapi.FastAPI:
     if why := service.can_extract:
       raise HTTPException(501, f"pictures cannot be sent: {why}")
     data = await picture.read()
-    return {"image_id": await alone(lambda: service.send(data))}
+    image_id, _ = await alone(lambda _: service.send(data))
+    return {"image_id": image_id}
 
   @app.get("/v1/catalogues")
   async def catalogues():
+    now = service.now
     return {
       "catalogues": [
         {
@@ -198,17 +200,17 @@ def make_app(service: Service, settings: ServeSettings) -> fastapi.FastAPI:
           "pictures": shelf.images is not None,
           "example": shelf.catalogue.item_ids[0],
         }
-        for name, shelf in service.shelves.items()
+        for name, shelf in now.shelves.items()
       ],
       "model": pathlib.Path(settings.model).name,
-      "step": service.model.run.step,
-      "language": service.model.run.settings.language,
+      "step": now.step,
+      "language": now.model.run.settings.language,
       "send": not service.can_extract,
     }
 
   @app.get("/v1/picture")
   async def picture(image_id: str, catalogue: str = ""):
-    path = service.shelf(catalogue).picture(image_id)
+    path = service.now.shelf(catalogue).picture(image_id)
     if path is None:
       raise Unknown(f"no picture of {image_id!r:.200}")
     return FileResponse(path, headers=_HEADERS)
@@ -219,7 +221,7 @@ def make_app(service: Service, settings: ServeSettings) -> fastapi.FastAPI:
 
   @app.get("/healthz")
   async def healthz():
-    return {"status": "ok", "step": service.model.run.step}
+    return {"status": "ok", "step": service.now.step}
 
   @app.get("/metrics")
   async def show_metrics():

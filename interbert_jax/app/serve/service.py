@@ -1,7 +1,7 @@
 """What the service knows: a model, catalogues with pictures, what was sent.
 
-Everything here is called by one thread (batcher.py), but for `picture` and
-`reload`.
+One thread (batcher.py) asks for answers; others look for pictures and for newer
+checkpoints.
 """
 
 import collections
@@ -52,8 +52,134 @@ class Shelf:
     return find_image(self.images, image_id)
 
 
+class Answers:
+  """A model and its catalogues of one moment.
+
+  Args:
+    sent: regions of pictures that were sent, by their ids.
+    shortlist: how many images of an index are scored.
+  """
+
+  def __init__(
+    self,
+    model: Model,
+    shelves: Mapping[str, Shelf],
+    sent: Mapping[str, Regions],
+    shortlist: int,
+  ):
+    self.model, self.shelves = model, shelves
+    self._sent, self._count = sent, shortlist
+
+  @property
+  def step(self) -> int:
+    """Of the checkpoint."""
+    return self.model.run.step
+
+  def shortlist(self, shelf: Shelf) -> dict[str, Any]:
+    return {"index": shelf.index, "shortlist": self._count}
+
+  def warm_up(self) -> None:
+    """Compiles for short and longer questions, and computes what is kept."""
+    for shelf in self.shelves.values():
+      for text in ("a", "a " * 12):
+        self.model.search(text, shelf.catalogue, top=1, **self.shortlist(shelf))
+    first = shelf.catalogue.choose(shelf.catalogue.item_ids[:1])
+    self.model.explain("a", first)
+
+  def shelf(self, name: str) -> Shelf:
+    shelves = self.shelves
+    if not name:
+      return next(iter(shelves.values()))
+    if name not in shelves:
+      raise Unknown(
+        f"no catalogue {name!r}; wanted one of {listed(list(shelves), 9)}"
+      )
+    return shelves[name]
+
+  def check_ids(self, image_ids: Sequence[str], shelf: Shelf) -> None:
+    missing = [
+      x for x in image_ids if x not in shelf.ids and x not in self._sent
+    ]
+    if missing:
+      raise Unknown(f"no image with the id {listed(missing, 5)}")
+
+  def search(
+    self, requests: Sequence[tuple[str, int]], *, catalogue: str
+  ) -> list[list[dict[str, Any]]]:
+    """The best images for (text, how many) of several requests."""
+    model, shelf = self.model, self.shelf(catalogue)
+    found = model.search_all(
+      [text for text, _ in requests],
+      shelf.catalogue,
+      top=max(top for _, top in requests),
+      **self.shortlist(shelf),
+    )
+    return [
+      [image._asdict() for image in images[:top]]
+      for images, (_, top) in zip(found, requests, strict=True)
+    ]
+
+  def score(
+    self, texts: Sequence[str], image_ids: Sequence[str], catalogue: str
+  ) -> np.ndarray:
+    """[texts, images]"""
+    shelf = self.shelf(catalogue)
+    self.check_ids(image_ids, shelf)
+    out = np.zeros((len(texts), len(image_ids)), np.float32)
+    for images, columns in self._groups(image_ids, shelf):
+      out[:, columns] = self.model.score(texts, images)
+    return out
+
+  def _groups(self, image_ids: Sequence[str], shelf: Shelf):
+    """Images of the catalogue, and those that were sent."""
+    of_sent = np.array([x in self._sent for x in image_ids], bool)
+    sent, stored = np.flatnonzero(of_sent), np.flatnonzero(~of_sent)
+    if len(stored):
+      chosen = [image_ids[n] for n in stored]
+      yield shelf.catalogue.choose(chosen, wanted_by="the request"), stored
+    if len(sent):
+      yield [self._sent[image_ids[n]] for n in sent], sent
+
+  def recommend(
+    self,
+    topics: Sequence[Wanted],
+    catalogue: str,
+    *,
+    top: int,
+    example_weight: float,
+  ) -> list[list[dict[str, Any]]]:
+    shelf = self.shelf(catalogue)
+    for topic in topics:
+      self.check_ids(topic.examples, shelf)
+    ranked = self.model.recommend(
+      topics,
+      shelf.catalogue,
+      top=top,
+      example_weight=example_weight,
+      **self.shortlist(shelf),
+    )
+    return [[image._asdict() for image in images] for images in ranked]
+
+  def explain(self, text: str, image_id: str, catalogue: str) -> dict[str, Any]:
+    shelf = self.shelf(catalogue)
+    self.check_ids([image_id], shelf)
+    ((images, _),) = self._groups([image_id], shelf)
+    arrays = self.model.images.find(images).read([0])
+    found = self.model.explain(text, images)
+    return {
+      "score": found.score,
+      "tokens": list(found.tokens),
+      "width": float(arrays["image_size"][0, 0]),
+      "height": float(arrays["image_size"][0, 1]),
+      "boxes": found.boxes.tolist(),
+      "importance": found.importance.tolist(),
+      "word_importance": found.word_importance.tolist(),
+      "attention": _words_to_regions(found.attention, len(found.boxes)),
+    }
+
+
 class Service:
-  """Answers requests; each method takes those of a batch."""
+  """What answers now, and what may answer next."""
 
   def __init__(self, settings: ServeSettings):
     self._settings = settings
@@ -79,24 +205,9 @@ class Service:
       shelves[name or beside.name or "catalogue"] = Shelf(
         catalogue, images, index
       )
-    # The first short and longer question compile, and compute what is kept.
-    for shelf in shelves.values():
-      for text in ("a", "a " * 12):
-        model.search(text, shelf.catalogue, top=1, **self._shortlist(shelf))
-    model.explain("a", shelf.catalogue.choose(shelf.catalogue.item_ids[:1]))
-    # One assignment: a batch has the model and shelves of one moment.
-    self.now = model, shelves
-
-  def _shortlist(self, shelf: Shelf) -> dict[str, Any]:
-    return {"index": shelf.index, "shortlist": self._settings.shortlist}
-
-  @property
-  def model(self) -> Model:
-    return self.now[0]
-
-  @property
-  def shelves(self) -> Mapping[str, Shelf]:
-    return self.now[1]
+    answers = Answers(model, shelves, self.sent, self._settings.shortlist)
+    answers.warm_up()
+    self.now = answers  # requests that are being answered keep theirs
 
   def reload(self) -> bool:
     """Whether a newer checkpoint was found, and answers from now on."""
@@ -107,114 +218,21 @@ class Service:
     newest = max(
       (int(p.name) for p in steps.iterdir() if p.name.isdecimal()), default=-1
     )
-    if newest <= self.model.run.step:
+    if newest <= self.now.step:
       return False
     try:
       model = load(path)
-      if model.run.step <= self.model.run.step:
+      if model.run.step <= self.now.step:
         return False
       self._open(model)
     # Such as a step that is being written, or an index of the old one.
     except (ValueError, OSError) as error:
       print(
-        f"{path}: step {self.model.run.step} goes on answering: {error}",
+        f"{path}: step {self.now.step} goes on answering: {error}",
         file=sys.stderr,
       )
       return False
     return True
-
-  def shelf(self, name: str) -> Shelf:
-    shelves = self.shelves
-    if not name:
-      return next(iter(shelves.values()))
-    if name not in shelves:
-      raise Unknown(
-        f"no catalogue {name!r}; wanted one of {listed(list(shelves), 9)}"
-      )
-    return shelves[name]
-
-  def check_ids(self, image_ids: Sequence[str], shelf: Shelf) -> None:
-    missing = [
-      x for x in image_ids if x not in shelf.ids and x not in self.sent
-    ]
-    if missing:
-      raise Unknown(f"no image with the id {listed(missing, 5)}")
-
-  # Answers.
-
-  def search(
-    self, requests: Sequence[tuple[str, int]], *, catalogue: str
-  ) -> list[list[dict[str, Any]]]:
-    """The best images for (text, how many) of several requests."""
-    model, shelf = self.model, self.shelf(catalogue)
-    found = model.search_all(
-      [text for text, _ in requests],
-      shelf.catalogue,
-      top=max(top for _, top in requests),
-      **self._shortlist(shelf),
-    )
-    return [
-      [image._asdict() for image in images[:top]]
-      for images, (_, top) in zip(found, requests, strict=True)
-    ]
-
-  def score(
-    self, texts: Sequence[str], image_ids: Sequence[str], catalogue: str
-  ) -> np.ndarray:
-    """[texts, images]"""
-    shelf = self.shelf(catalogue)
-    self.check_ids(image_ids, shelf)
-    out = np.zeros((len(texts), len(image_ids)), np.float32)
-    for images, columns in self._groups(image_ids, shelf):
-      out[:, columns] = self.model.score(texts, images)
-    return out
-
-  def _groups(self, image_ids: Sequence[str], shelf: Shelf):
-    """Images of the catalogue, and those that were sent."""
-    of_sent = np.array([x in self.sent for x in image_ids], bool)
-    sent, stored = np.flatnonzero(of_sent), np.flatnonzero(~of_sent)
-    if len(stored):
-      chosen = [image_ids[n] for n in stored]
-      yield shelf.catalogue.choose(chosen, wanted_by="the request"), stored
-    if len(sent):
-      yield [self.sent[image_ids[n]] for n in sent], sent
-
-  def recommend(
-    self,
-    topics: Sequence[Wanted],
-    catalogue: str,
-    *,
-    top: int,
-    example_weight: float,
-  ) -> list[list[dict[str, Any]]]:
-    shelf = self.shelf(catalogue)
-    for topic in topics:
-      self.check_ids(topic.examples, shelf)
-    ranked = self.model.recommend(
-      topics,
-      shelf.catalogue,
-      top=top,
-      example_weight=example_weight,
-      **self._shortlist(shelf),
-    )
-    return [[image._asdict() for image in images] for images in ranked]
-
-  def explain(self, text: str, image_id: str, catalogue: str) -> dict[str, Any]:
-    shelf = self.shelf(catalogue)
-    self.check_ids([image_id], shelf)
-    ((images, _),) = self._groups([image_id], shelf)
-    arrays = self.model.images.find(images).read([0])
-    found = self.model.explain(text, images)
-    return {
-      "score": found.score,
-      "tokens": list(found.tokens),
-      "width": float(arrays["image_size"][0, 0]),
-      "height": float(arrays["image_size"][0, 1]),
-      "boxes": found.boxes.tolist(),
-      "importance": found.importance.tolist(),
-      "word_importance": found.word_importance.tolist(),
-      "attention": _words_to_regions(found.attention, len(found.boxes)),
-    }
 
   def send(self, picture: bytes) -> str:
     """Extracts regions of a picture; returns its id."""
@@ -222,7 +240,7 @@ class Service:
       path = pathlib.Path(folder) / "picture"
       path.write_bytes(picture)
       try:
-        images = self.model.images.of_pictures([path])
+        images = self.now.model.images.of_pictures([path])
       except DataError as error:
         raise DataError(str(error.problem), field="picture") from None
     name = f"{_SENT_NAME}{uuid.uuid4().hex}"
@@ -235,7 +253,7 @@ class Service:
   def can_extract(self) -> str:
     """Empty, or why pictures cannot be sent."""
     try:
-      self.model.images.check_pictures()
+      self.now.model.images.check_pictures()
     except (ValueError, ImportError) as error:
       return str(error)
     return ""

@@ -15,7 +15,7 @@ import interbert_jax as ib
 from interbert_jax.app.ranking.recommendation import Recommender
 from interbert_jax.app.ranking.settings import RecommendSettings
 from interbert_jax.app.serve.server import make_app
-from interbert_jax.app.serve.service import Service
+from interbert_jax.app.serve.service import Answers, Service
 from interbert_jax.app.serve.settings import ServeSettings, named
 from interbert_jax.app.use.index import IndexSettings, VectorIndex, write_index
 from interbert_jax.contract.errors import ConfigError
@@ -225,7 +225,7 @@ def test_a_newer_checkpoint_answers_without_a_restart(tmp_path):
   workdir = write_run(tmp_path, images=3, seed=0)
   settings = ServeSettings(model=str(workdir), reload_every=0)
   service = Service(settings)
-  before = service.search([("a dog", 3)], catalogue="")
+  before = service.now.search([("a dog", 3)], catalogue="")
   assert not service.reload()
   (tmp_path / "other").mkdir()
   newer = write_run(tmp_path / "other", images=3, seed=1, step=9)
@@ -234,8 +234,8 @@ def test_a_newer_checkpoint_answers_without_a_restart(tmp_path):
   assert not service.reload()
   shutil.rmtree(steps / "8")
   shutil.copytree(newer / "checkpoints" / "9", steps / "9")
-  assert service.reload() and service.model.run.step == 9
-  assert service.search([("a dog", 3)], catalogue="") != before
+  assert service.reload() and service.now.step == 9
+  assert service.now.search([("a dog", 3)], catalogue="") != before
 
 
 def test_a_search_by_index(tmp_path):
@@ -247,7 +247,7 @@ def test_a_search_by_index(tmp_path):
     model=str(workdir), index=index, shortlist=3, reload_every=0
   )
   service = Service(settings)
-  (found,) = service.search([("a dog", 9)], catalogue="")
+  (found,) = service.now.search([("a dog", 9)], catalogue="")
   model = ib.load(workdir)
   wanted = model.search("a dog", top=9, index=VectorIndex(index), shortlist=3)
   assert found == [image._asdict() for image in wanted] and len(found) == 3
@@ -258,7 +258,7 @@ def test_a_search_by_index(tmp_path):
   )
   steps = "checkpoints"
   shutil.copytree(newer / steps / "9", workdir / steps / "9")
-  assert not service.reload() and service.model.run.step == 7
+  assert not service.reload() and service.now.step == 7
 
 
 def test_names_of_catalogues(files, run):
@@ -266,7 +266,7 @@ def test_names_of_catalogues(files, run):
   settings = ServeSettings(
     model=files["workdir"], catalogue=f"a={store},b={store}"
   )
-  assert list(Service(settings).shelves) == ["a", "b"]
+  assert list(Service(settings).now.shelves) == ["a", "b"]
   assert [name for name, _ in named("x=1=2,y")] == ["x", ""]
   with pytest.raises(ConfigError, match="each name once"):
     ServeSettings(model="m", catalogue=f"a={store},a={store}")
@@ -275,12 +275,12 @@ def test_names_of_catalogues(files, run):
 def test_a_full_queue_and_a_late_answer(service, files, monkeypatch):
   go, begun = threading.Event(), threading.Event()
 
-  def hold(requests, *, catalogue):
+  def hold(now, requests, *, catalogue):
     begun.set()
     go.wait()
     return [[] for _ in requests]
 
-  monkeypatch.setattr(service, "search", hold)
+  monkeypatch.setattr(Answers, "search", hold)
   settings = ServeSettings(
     model=files["workdir"], max_waiting=1, max_batch=1, seconds=0.5
   )
