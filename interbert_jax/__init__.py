@@ -7,6 +7,7 @@ Read contract/batch.py, model/interbert.py, tasks/pretrain.py, training/steps.py
 and training/train.py; README.md has the whole path and all packages.
 """
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -42,9 +43,12 @@ def load(path, **options):
   return load(path, **options)
 
 
-def __getattr__(name: str):
-  if name == "Regions":
-    from interbert_jax.app.use.images import Regions
+# What `load` works with, imported when it is asked for.
+_USED = {"Regions": "images", "VectorIndex": "index", "Wanted": "topics"}
 
-    return Regions
+
+def __getattr__(name: str):
+  if name in _USED:
+    module = importlib.import_module(f"interbert_jax.app.use.{_USED[name]}")
+    return getattr(module, name)
   raise AttributeError(f"module 'interbert_jax' has no attribute {name!r}")

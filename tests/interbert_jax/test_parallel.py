@@ -76,13 +76,24 @@ def test_raw_gradients_are_equal(
     assert of_parts[name][1] == pytest.approx(weight), name
 
 
+@pytest.fixture(scope="module")
+def contrast():
+  return tiny_task(dropout=False, itc_weight=2.0, vector_dim=8)
+
+
+@pytest.fixture(scope="module")
+def contrast_on_one(contrast, batch):
+  return one_step("jit", "replicated", 1, task=contrast, batch=batch)
+
+
 @pytest.mark.parametrize(
   ("mode", "sharding"), [("jit", "fsdp"), ("pmap", "replicated")]
 )
-def test_contrast_is_over_the_whole_batch(batch, mode, sharding):
-  task = tiny_task(dropout=False, itc_weight=2.0, vector_dim=8)
-  single = one_step("jit", "replicated", 1, task=task, batch=batch)
-  found = one_step(mode, sharding, 8, task=task, batch=batch)
+def test_contrast_is_over_the_whole_batch(
+  contrast, contrast_on_one, batch, mode, sharding
+):
+  single = contrast_on_one
+  found = one_step(mode, sharding, 8, task=contrast, batch=batch)
   head = single[0]["vector_head"]
   assert min(np.abs(x).max() for x in jax.tree.leaves(head)) > 1e-3
   scale = max(np.abs(x).max() for x in jax.tree.leaves(single[0]))

@@ -11,7 +11,6 @@ from interbert_jax.app.eval_settings import RetrievalReport
 from interbert_jax.app.tasks.retrieval import report
 from interbert_jax.app.use import index as indexing
 from interbert_jax.app.use.index import IndexSettings, VectorIndex, write_index
-from interbert_jax.app.use.topics import Wanted
 from interbert_jax.contract.errors import (
   CheckpointError,
   ConfigError,
@@ -163,8 +162,8 @@ def test_a_search_by_index(settings, model):
 
 def test_topics_by_index(settings, model):
   write_index(settings)
-  index = VectorIndex(settings.output)
-  topics = ["a dog", Wanted("the cat runs", ("im3", "im6"))]
+  index = ib.VectorIndex(settings.output)
+  topics = ["a dog", ib.Wanted("the cat runs", ("im3", "im6"))]
   exact = model.recommend(topics, top=5)
   same = model.recommend(topics, top=5, index=index, shortlist=IMAGES)
   for found, wanted in zip(same, exact, strict=True):
