@@ -18,6 +18,7 @@ import numpy as np
 from interbert_jax.model.interbert import InterBert
 from interbert_jax.parallel import Parallel, on_cpu
 from interbert_jax.ranking.matrix_scorer import embed_images, score_block
+from interbert_jax.ranking.top_items import check_finite
 
 # Sizes of steps.
 IMAGES = (1, 8, 64)
@@ -87,7 +88,11 @@ class GalleryScorer:
   def scores(
     self, images: Images, text_ids: np.ndarray, text_length: np.ndarray
   ) -> np.ndarray:
-    """[T, I] float32 scores of texts [T, L] with every image."""
+    """[T, I] float32 scores of texts [T, L] with every image.
+
+    Raises:
+      ConfigError: for scores that are not finite.
+    """
     out = np.empty((len(text_length), len(images)), np.float32)
     waiting: list[tuple[np.ndarray, range, jax.Array]] = []
 
@@ -116,6 +121,7 @@ class GalleryScorer:
             fetch(*waiting.pop(0))
     for rest in waiting:
       fetch(*rest)
+    check_finite(out)
     return out
 
   def _embedded(self, images: Images, part: range, size: int):

@@ -7,6 +7,7 @@ import threading
 import time
 
 import httpx
+import jax
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
@@ -161,6 +162,16 @@ def test_odd_requests_are_refused(client):
   )
   sent = refused(client.post("/v1/pictures", files={"picture": b"x"}), 501)
   assert "pictures cannot be sent" in sent
+
+
+def test_a_model_that_diverged_is_no_bug(files, settings):
+  service = Service(settings)
+  scorer = service.now.model._scorer
+  scorer._params = jax.tree.map(lambda x: x * np.nan, scorer._params)
+  with TestClient(make_app(service, settings), base_url=LOCAL) as client:
+    asked = {"text": "a dog", "image_ids": ["im1"]}
+    said = refused(client.post("/v1/rerank", json=asked), 422)
+    assert "1 of 1 scores are not finite" in said
 
 
 @pytest.mark.parametrize("name", ["../workdir/config", "/etc/passwd", "im99"])
